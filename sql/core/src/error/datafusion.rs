@@ -1,0 +1,413 @@
+//! What DataFusion, arrow and the object stores report, in Maru's terms.
+//!
+//! An error of ours that travelled through DataFusion comes back as it was. The rest is told apart by variant first
+//! and, where DataFusion has only a text, by the few phrases that `tests.rs` pins: every upgrade runs them.
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+use crate::{Error, ErrorKind, did_you_mean};
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+impl From<Error> for ArrowError {
+    fn from(error: Error) -> Self {
+        Self::ExternalError(Box::new(error))
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        from_datafusion(&error)
+    }
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        from_arrow(&error)
+    }
+}
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        from_object_store(&error)
+    }
+}
+
+impl From<ParserError> for Error {
+    fn from(error: ParserError) -> Self {
+        from_parser(&error)
+    }
+}
+
+fn from_datafusion(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(inner) => from_foreign(inner.as_ref()),
+        DataFusionError::Shared(inner) => from_datafusion(inner),
+        DataFusionError::Context(_, inner) => from_datafusion(inner),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let error = from_datafusion(inner);
+            match (&diagnostic.span, error.position()) {
+                // Line and column, not yet an offset: the door that knows the text turns it into one.
+                (Some(span), None) => error
+                    .with_line_column(span.start.line as usize, span.start.column as usize),
+                _ => error,
+            }
+        }
+        DataFusionError::Collection(errors) => {
+            errors.first().map_or_else(|| Error::internal("empty error list"), from_datafusion)
+        }
+        DataFusionError::ArrowError(inner, _) => from_arrow(inner),
+        DataFusionError::ParquetError(inner) => from_parquet(inner),
+        DataFusionError::ObjectStore(inner) => from_object_store(inner),
+        DataFusionError::IoError(inner) => from_io(inner),
+        DataFusionError::SQL(inner, _) => from_parser(inner),
+        DataFusionError::NotImplemented(text) => Error::unsupported(first_line(text)),
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::Plan(text) => from_plan_text(text),
+        DataFusionError::Execution(text) => from_execution_text(text),
+        DataFusionError::Configuration(text) => {
+            Error::new(ErrorKind::InvalidParameter, first_line(text))
+        }
+        DataFusionError::ResourcesExhausted(text) => out_of_memory(text),
+        DataFusionError::ExecutionJoin(inner) if inner.is_cancelled() => Error::cancelled(),
+        other => Error::internal(first_line(&other.to_string())),
+    }
+}
+
+/// Reports an error behind a `dyn Error`: ours as it was, known ones by their own rules.
+fn from_foreign(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return ours.clone();
+    }
+    if let Some(inner) = error.downcast_ref::<DataFusionError>() {
+        return from_datafusion(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<ArrowError>() {
+        return from_arrow(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<ParquetError>() {
+        return from_parquet(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<object_store::Error>() {
+        return from_object_store(inner);
+    }
+    if let Some(inner) = error.downcast_ref::<std::io::Error>() {
+        return from_io(inner);
+    }
+    Error::new(ErrorKind::RemoteFailed, first_line(&error.to_string()))
+}
+
+fn from_arrow(error: &ArrowError) -> Error {
+    match error {
+        ArrowError::DivideByZero => Error::new(ErrorKind::DivisionByZero, "division by zero"),
+        ArrowError::ArithmeticOverflow(text) => {
+            Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(text))
+        }
+        ArrowError::CastError(text) | ArrowError::ParseError(text) => from_cast_text(text),
+        ArrowError::CsvError(text) => {
+            Error::new(ErrorKind::BadFileFormat, format!("invalid CSV: {}", first_line(text)))
+        }
+        ArrowError::JsonError(text) => {
+            Error::new(ErrorKind::BadFileFormat, format!("invalid JSON: {}", first_line(text)))
+        }
+        ArrowError::ParquetError(text) => corrupted("Parquet", text),
+        ArrowError::ExternalError(inner) => from_foreign(inner.as_ref()),
+        ArrowError::IoError(_, inner) => from_io(inner),
+        ArrowError::NotYetImplemented(text) => Error::unsupported(first_line(text)),
+        ArrowError::MemoryError(text) => out_of_memory(text),
+        ArrowError::OffsetOverflowError(_) => Error::new(
+            ErrorKind::LimitExceeded,
+            "a text or list column of one batch is larger than 2 GB",
+        ),
+        ArrowError::ComputeError(text) | ArrowError::InvalidArgumentError(text) => {
+            from_execution_text(text)
+        }
+        other => Error::internal(first_line(&other.to_string())),
+    }
+}
+
+fn from_parquet(error: &ParquetError) -> Error {
+    match error {
+        ParquetError::External(inner) => from_foreign(inner.as_ref()),
+        other => corrupted("Parquet", &other.to_string()),
+    }
+}
+
+fn corrupted(format: &str, text: &str) -> Error {
+    let text = text.trim_start_matches("Parquet error: ").trim_start_matches("External: ");
+    Error::new(ErrorKind::DataCorrupted, format!("invalid {format} file: {}", first_line(text)))
+}
+
+fn from_io(error: &std::io::Error) -> Error {
+    if let Some(inner) = error.get_ref() {
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+    }
+    let kind = match error.kind() {
+        std::io::ErrorKind::NotFound => ErrorKind::FileNotFound,
+        std::io::ErrorKind::StorageFull => ErrorKind::DiskFull,
+        std::io::ErrorKind::PermissionDenied => ErrorKind::NotAllowed,
+        _ => ErrorKind::Io,
+    };
+    Error::new(kind, first_line(&error.to_string()))
+}
+
+fn from_object_store(error: &object_store::Error) -> Error {
+    use object_store::Error as Store;
+    match error {
+        Store::NotFound { path, .. } => {
+            Error::new(ErrorKind::FileNotFound, format!("file \"{path}\" does not exist"))
+                .with_hint("Another program may have removed it while the statement ran. Run the statement again.")
+        }
+        Store::PermissionDenied { path, .. } | Store::Unauthenticated { path, .. } => Error::new(
+            ErrorKind::RemoteAuthentication,
+            format!("the store refuses access to \"{path}\""),
+        )
+        .with_hint("Check the keys of the catalog's secret and what they may read."),
+        Store::NotImplemented { .. } | Store::NotSupported { .. } => {
+            Error::unsupported(first_line(&error.to_string()))
+        }
+        other => {
+            let text = other.to_string();
+            let gone = ["error sending request", "Connection refused", "timed out", "connect error"];
+            let kind = if gone.iter().any(|phrase| text.contains(phrase)) {
+                ErrorKind::RemoteUnavailable
+            } else {
+                ErrorKind::RemoteFailed
+            };
+            Error::new(kind, format!("could not read from the store: {}", first_line(&text)))
+        }
+    }
+}
+
+fn from_parser(error: &ParserError) -> Error {
+    match error {
+        ParserError::RecursionLimitExceeded => {
+            Error::new(ErrorKind::LimitExceeded, "statement is nested too deeply").with_detail(
+                format!("The limit is {} levels (nesting_max).", crate::limits::NESTING_MAX),
+            )
+        }
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
+            let (text, place) = split_location(text);
+            let message = match text.strip_prefix("Expected: ") {
+                Some(rest) => match rest.split_once(", found: ") {
+                    Some((_, "EOF")) => "syntax error at end of input".to_owned(),
+                    Some((_, found)) => format!("syntax error at or near \"{found}\""),
+                    None => format!("syntax error: {}", lower_first(text)),
+                },
+                None => format!("syntax error: {}", lower_first(text)),
+            };
+            let mut error = Error::new(ErrorKind::Syntax, message);
+            if let Some((expected, _)) =
+                text.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: "))
+            {
+                error = error.with_detail(format!("Expected {expected}."));
+            }
+            match place {
+                Some((line, column)) => error.with_line_column(line, column),
+                None => error,
+            }
+        }
+    }
+}
+
+fn from_schema(error: &SchemaError) -> Error {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let names = valid_fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>();
+            let column = match &field.relation {
+                Some(relation) => format!("{}.{}", relation.table(), field.name),
+                None => field.name.clone(),
+            };
+            let error = Error::new(
+                ErrorKind::UndefinedColumn,
+                format!("column \"{column}\" does not exist"),
+            );
+            match did_you_mean(&field.name, names.iter().copied()) {
+                Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+                None if names.is_empty() => error,
+                None => {
+                    let mut shown = names.iter().take(12).copied().collect::<Vec<_>>().join(", ");
+                    if names.len() > 12 {
+                        shown.push_str(", …");
+                    }
+                    error.with_hint(format!("Columns here: {shown}."))
+                }
+            }
+        }
+        SchemaError::AmbiguousReference { field } => Error::new(
+            ErrorKind::AmbiguousColumn,
+            format!("column reference \"{}\" is ambiguous", field.name),
+        )
+        .with_hint("Write the table's name or alias before the column: t.column."),
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => Error::new(
+            ErrorKind::AmbiguousColumn,
+            format!("column \"{name}\" is there more than once"),
+        )
+        .with_hint("Give one of them another name with AS."),
+    }
+}
+
+fn from_plan_text(text: &str) -> Error {
+    let line = first_line(text);
+    let quoted = |line: &str| line.split('\'').nth(1).unwrap_or_default().to_owned();
+    let (kind, message) = if line.starts_with("table '") && line.contains("not found") {
+        (ErrorKind::UndefinedTable, format!("table \"{}\" does not exist", quoted(&line)))
+    } else if line.starts_with("Invalid function '") {
+        let name = quoted(&line);
+        let near = line.split("Did you mean '").nth(1).and_then(|rest| rest.split('\'').next());
+        let error = Error::new(
+            ErrorKind::UndefinedFunction,
+            format!("function \"{name}\" does not exist"),
+        );
+        return match near.filter(|near| did_you_mean(&name, [*near]).is_some()) {
+            Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+            None => error.with_hint("Run SHOW FUNCTIONS to list them all."),
+        };
+    } else if line.starts_with("table function") && line.contains("not found") {
+        let error = Error::new(
+            ErrorKind::UndefinedFunction,
+            format!("table function \"{}\" does not exist", quoted(&line)),
+        );
+        return error.with_hint("Run SHOW FUNCTIONS to list them all.");
+    } else if line.contains("failed to match any signature")
+        || line.contains("No function matches the given name and argument types")
+        || line.contains("coercion from")
+        || line.contains("Failed to coerce arguments")
+        || line.contains("function requires")
+        || line.contains("does not support")
+    {
+        let detail = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let error = Error::new(ErrorKind::UndefinedFunction, lower_first(&line));
+        let rest = detail.skip(1).collect::<Vec<_>>().join(" ");
+        return if rest.is_empty() { error } else { error.with_detail(rest) };
+    } else if line.contains("GROUP BY") || line.contains("aggregate") && line.contains("could not be resolved") {
+        (ErrorKind::Grouping, lower_first(&line))
+    } else if line.contains("Cannot infer common argument type")
+        || line.contains("Cannot coerce")
+        || line.contains("incompatible types")
+        || line.contains("cannot be converted to")
+        || line.contains("have the same type")
+    {
+        (ErrorKind::TypeMismatch, lower_first(&line))
+    } else if line.contains("cast") || line.contains("Cast") {
+        return from_cast_text(&line);
+    } else if line.contains("laceholder") {
+        (ErrorKind::UndefinedParameter, lower_first(&line))
+    } else {
+        (ErrorKind::InvalidStatement, lower_first(&line))
+    };
+    Error::new(kind, message)
+}
+
+fn from_execution_text(text: &str) -> Error {
+    let line = first_line(text);
+    let lower = line.to_lowercase();
+    if lower.contains("divide by zero") || lower.contains("division by zero") {
+        Error::new(ErrorKind::DivisionByZero, "division by zero")
+    } else if lower.contains("overflow") || lower.contains("out of range") {
+        Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line))
+    } else if lower.contains("cast") || lower.contains("error parsing") {
+        from_cast_text(&line)
+    } else {
+        Error::new(ErrorKind::InvalidParameter, lower_first(&line))
+    }
+}
+
+/// Reports a failed cast or parse in PostgreSQL's words where the value and the type are in the text.
+fn from_cast_text(text: &str) -> Error {
+    let line = first_line(text);
+    let lower = line.to_lowercase();
+    if lower.contains("unsupported cast") || lower.contains("not supported") {
+        return Error::new(ErrorKind::CannotCast, lower_first(&line));
+    }
+    // "Cannot cast string 'abc' to value of Int32 type"
+    if let Some((value, rest)) = line
+        .split_once("string '")
+        .and_then(|(_, rest)| rest.rsplit_once("' to value of "))
+    {
+        let target = rest.split(' ').next().unwrap_or_default();
+        return Error::new(
+            ErrorKind::InvalidText,
+            format!("invalid input syntax for type {}: \"{value}\"", sql_type_name(target)),
+        )
+        .with_hint("Use TRY_CAST to get NULL where a value does not fit.");
+    }
+    if lower.contains("timestamp") || lower.contains("date") || lower.contains("time from") {
+        return Error::new(
+            ErrorKind::InvalidDatetime,
+            format!("invalid input syntax for date or time: {}", lower_first(&line)),
+        );
+    }
+    if lower.contains("can't cast value") || lower.contains("too large") || lower.contains("overflow") {
+        return Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line));
+    }
+    Error::new(ErrorKind::InvalidText, lower_first(&line))
+        .with_hint("Use TRY_CAST to get NULL where a value does not fit.")
+}
+
+fn out_of_memory(text: &str) -> Error {
+    Error::new(ErrorKind::OutOfMemory, "out of memory: the statement needs more than it may use")
+        .with_detail(sentence(&first_line(text)))
+        .with_hint("Raise query_memory_limit or memory_limit, or let the statement touch fewer rows.")
+}
+
+/// Returns PostgreSQL's name of the arrow types that casts name in their errors.
+fn sql_type_name(arrow: &str) -> &str {
+    match arrow {
+        "Int8" | "Int16" | "UInt8" => "smallint",
+        "Int32" | "UInt16" => "integer",
+        "Int64" | "UInt32" | "UInt64" => "bigint",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Boolean" => "boolean",
+        "Date32" | "Date64" => "date",
+        other if other.starts_with("Decimal") => "numeric",
+        other if other.starts_with("Timestamp") => "timestamp",
+        other => other,
+    }
+}
+
+fn split_location(text: &str) -> (&str, Option<(usize, usize)>) {
+    let Some((head, place)) = text.rsplit_once(" at Line: ") else { return (text, None) };
+    let mut numbers = place.split(", Column: ").map(|n| n.trim().parse::<usize>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(line), Some(column)) => (head, Some((line, column))),
+        _ => (text, None),
+    }
+}
+
+fn first_line(text: &str) -> String {
+    let text = text
+        .trim_start_matches("Error during planning: ")
+        .trim_start_matches("Execution error: ")
+        .trim_start_matches("This feature is not implemented: ");
+    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next();
+    match (first, chars.clone().next()) {
+        // An abbreviation such as UNION keeps its capitals.
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(chars).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let text = first_line(text);
+    if text.ends_with('.') { text } else { format!("{text}.") }
+}

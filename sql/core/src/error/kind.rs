@@ -1,0 +1,110 @@
+//! The kinds of error, each with its SQLSTATE, who is to blame, and whether trying again can help.
+
+/// Who has to act on an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The person who wrote the statement.
+    Client,
+    /// The source on the other side.
+    Remote,
+    /// The person who runs Maru.
+    Operator,
+    /// Maru itself.
+    Bug,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $sqlstate:literal, $blame:ident, $retry:literal;)*) => {
+        /// What kind of failure it is. It alone decides SQLSTATE, blame and retry.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorKind { $($(#[$doc])* $kind,)* }
+
+        impl ErrorKind {
+            /// Every kind, for documents and for the test that each one is shown in `tests/slt/errors`.
+            pub const ALL: &[ErrorKind] = &[$(ErrorKind::$kind,)*];
+
+            /// Returns the SQLSTATE: PostgreSQL's appendix A, class HV for sources.
+            pub const fn sqlstate(self) -> &'static str {
+                match self { $(ErrorKind::$kind => $sqlstate,)* }
+            }
+
+            pub const fn blame(self) -> Blame {
+                match self { $(ErrorKind::$kind => Blame::$blame,)* }
+            }
+
+            /// Returns whether the same statement may succeed when it is sent again.
+            pub const fn is_retryable(self) -> bool {
+                match self { $(ErrorKind::$kind => $retry,)* }
+            }
+
+            /// Returns the name as written in Rust, for logs and tests.
+            pub const fn name(self) -> &'static str {
+                match self { $(ErrorKind::$kind => stringify!($kind),)* }
+            }
+        }
+    };
+}
+
+kinds! {
+    Syntax = "42601", Client, false;
+    UndefinedTable = "42P01", Client, false;
+    UndefinedColumn = "42703", Client, false;
+    UndefinedFunction = "42883", Client, false;
+    UndefinedSchema = "3F000", Client, false;
+    UndefinedCatalog = "3D000", Client, false;
+    UndefinedObject = "42704", Client, false;
+    UndefinedParameter = "42P02", Client, false;
+    AmbiguousColumn = "42702", Client, false;
+    TypeMismatch = "42804", Client, false;
+    CannotCast = "42846", Client, false;
+    Grouping = "42803", Client, false;
+    InvalidStatement = "42000", Client, false;
+    DuplicateTable = "42P07", Client, false;
+    DuplicateObject = "42710", Client, false;
+    DuplicateSchema = "42P06", Client, false;
+    WrongObjectType = "42809", Client, false;
+    DependentObjects = "2BP01", Client, false;
+    InvalidParameter = "22023", Client, false;
+    DivisionByZero = "22012", Client, false;
+    OutOfRange = "22003", Client, false;
+    InvalidText = "22P02", Client, false;
+    InvalidDatetime = "22007", Client, false;
+    BadFileFormat = "22P04", Operator, false;
+    Unsupported = "0A000", Client, false;
+    NotAuthenticated = "28P01", Client, false;
+    NotAllowed = "42501", Client, false;
+    ReadOnly = "25006", Client, false;
+    TransactionAborted = "25P02", Client, false;
+    /// An option name the connector does not have.
+    UnknownOption = "HV00D", Client, false;
+    /// An option value the connector cannot use, or a required one that is missing.
+    InvalidOption = "HV024", Client, false;
+    RemoteSchemaNotFound = "HV00Q", Client, false;
+    RemoteTableNotFound = "HV00R", Client, false;
+    RemoteTypeUnsupported = "HV004", Client, false;
+    /// The source cannot be reached, or went away.
+    RemoteUnavailable = "HV00N", Remote, true;
+    /// The source answered with an error of its own.
+    RemoteFailed = "HV000", Remote, false;
+    /// The source refuses the credentials it was given.
+    RemoteAuthentication = "HV00L", Operator, false;
+    Cancelled = "57014", Client, false;
+    TimedOut = "57014", Operator, false;
+    OutOfMemory = "53200", Operator, true;
+    DiskFull = "53100", Operator, true;
+    TooManyConnections = "53300", Operator, true;
+    QueueFull = "53000", Operator, true;
+    LimitExceeded = "54000", Client, false;
+    ProtocolViolation = "08P01", Client, false;
+    ConnectionFailed = "08006", Remote, true;
+    Io = "58030", Operator, false;
+    /// A file a table names is not there any more.
+    FileNotFound = "58P01", Operator, false;
+    DataCorrupted = "XX001", Operator, false;
+    ConfigInvalid = "F0000", Operator, false;
+    /// The data directory belongs to another process.
+    LockedDataDir = "55006", Operator, false;
+    NotReady = "57P03", Operator, true;
+    ShuttingDown = "57P01", Operator, true;
+    Internal = "XX000", Bug, false;
+}

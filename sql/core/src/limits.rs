@@ -1,0 +1,52 @@
+//! Every queue, cache, batch and timeout of Maru by name, with its unit and default.
+//!
+//! Those a user may change are settings (`system.settings`) whose defaults stand here; an error that a limit causes
+//! names it.
+
+/// Rows in one batch that streams from a source through the engine to a client.
+pub const BATCH_ROWS: usize = 8192;
+
+/// Seconds a name list of a source (schemas, tables) is believed before it is asked again.
+pub const CATALOG_TTL_S: u64 = 30;
+
+/// Seconds a directory listing is believed. Files that others add appear after at most this.
+pub const LISTING_TTL_S: u64 = 30;
+
+/// Tables of one schema whose columns `information_schema` and `pg_catalog` open while answering.
+pub const METADATA_TABLES_MAX: usize = 1000;
+
+/// Seconds until a connection attempt to a source is given up.
+pub const CONNECT_TIMEOUT_S: u64 = 10;
+
+/// Connections that one catalog keeps to its database at most.
+pub const SOURCE_CONNECTIONS_MAX: u32 = 8;
+
+/// Files of one directory whose footers are opened to infer a schema.
+pub const INFER_FILES_MAX: usize = 16;
+
+/// Rows of a CSV or JSON file that are read to infer a schema.
+pub const INFER_ROWS_MAX: usize = 1000;
+
+/// Rows of past queries kept in `system.queries`.
+pub const QUERY_HISTORY_ROWS_MAX: u64 = 10_000;
+
+/// Days that past queries are kept in `system.queries`.
+pub const QUERY_HISTORY_DAYS: u64 = 30;
+
+/// Characters of one statement's text kept in `system.queries`.
+pub const QUERY_TEXT_CHARS_MAX: usize = 8192;
+
+/// Statements that run at once; more wait in the queue.
+pub const CONCURRENT_QUERIES_MAX: usize = 16;
+
+/// Statements that wait at most; one more is refused with 53000.
+pub const QUEUED_QUERIES_MAX: usize = 200;
+
+/// Connections over the Postgres wire at once.
+pub const PG_CONNECTIONS_MAX: usize = 500;
+
+/// Bytes of SQL text accepted as one statement.
+pub const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Nesting of expressions and subqueries that the parser accepts.
+pub const NESTING_MAX: usize = 100;
