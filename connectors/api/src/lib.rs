@@ -1,1 +1,38 @@
-//! maru-connect
+//! What a connector is, and how its tables become tables of the engine.
+//!
+//! A connector brings one kind of the outside world: it declares itself in a [`ConnectorSpec`], opens a [`Source`]
+//! (one attached catalog), and the source lists schemas and tables and opens a [`SourceTable`]. Connectors never see
+//! an expression or a plan of the engine: they are asked with a [`ScanRequest`] whose filters are [`Predicate`]s.
+//!
+//! What becomes of one query, `SELECT name FROM crm.public.customers WHERE id = 7`:
+//!
+//! 1. the engine asks the source of catalog `crm` for `public.customers` and gets a `SourceTable::Remote`;
+//! 2. `FederatedTable` (the one table provider of Maru) lowers `id = 7` to a predicate and asks
+//!    [`RemoteTable::supports`]: what is not proven equal there stays in the engine;
+//! 3. the plan gets a `RemoteScanExec`, one partition, whose `EXPLAIN` line is [`RemoteTable::describe`]:
+//!    `SELECT "name" FROM "public"."customers" WHERE "id" = 7`;
+//! 4. [`RemoteTable::read`] streams record batches; dropping the stream stops the source.
+//!
+//! This room must not know any concrete source. To write a connector, copy `connectors/memory`.
+
+mod connector;
+mod file_table;
+mod predicate;
+mod query_context;
+mod scan_exec;
+mod store;
+mod table;
+mod table_provider;
+
+pub use connector::{
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
+};
+pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable};
+pub use predicate::{CompareOp, Predicate, evaluate};
+pub use query_context::QueryContext;
+pub use scan_exec::RemoteScanExec;
+pub use store::{OpenedStore, StoreOpener};
+pub use table::{
+    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, batch_stream,
+};
+pub use table_provider::FederatedTable;

@@ -56,8 +56,9 @@ fn from_datafusion(error: &DataFusionError) -> Error {
             let error = from_datafusion(inner);
             match (&diagnostic.span, error.position()) {
                 // Line and column, not yet an offset: the door that knows the text turns it into one.
-                (Some(span), None) => error
-                    .with_line_column(span.start.line as usize, span.start.column as usize),
+                (Some(span), None) => {
+                    error.with_line_column(span.start.line as usize, span.start.column as usize)
+                }
                 _ => error,
             }
         }
@@ -164,10 +165,13 @@ fn from_io(error: &std::io::Error) -> Error {
 fn from_object_store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     match error {
-        Store::NotFound { path, .. } => {
-            Error::new(ErrorKind::FileNotFound, format!("file \"{path}\" does not exist"))
-                .with_hint("Another program may have removed it while the statement ran. Run the statement again.")
-        }
+        Store::NotFound { path, .. } => Error::new(
+            ErrorKind::FileNotFound,
+            format!("file \"{path}\" does not exist"),
+        )
+        .with_hint(
+            "Another program may have removed it while the statement ran. Run the statement again.",
+        ),
         Store::PermissionDenied { path, .. } | Store::Unauthenticated { path, .. } => Error::new(
             ErrorKind::RemoteAuthentication,
             format!("the store refuses access to \"{path}\""),
@@ -178,7 +182,8 @@ fn from_object_store(error: &object_store::Error) -> Error {
         }
         other => {
             let text = other.to_string();
-            let gone = ["error sending request", "Connection refused", "timed out", "connect error"];
+            let gone =
+                ["error sending request", "Connection refused", "timed out", "connect error"];
             let kind = if gone.iter().any(|phrase| text.contains(phrase)) {
                 ErrorKind::RemoteUnavailable
             } else {
@@ -266,10 +271,8 @@ fn from_plan_text(text: &str) -> Error {
     } else if line.starts_with("Invalid function '") {
         let name = quoted(&line);
         let near = line.split("Did you mean '").nth(1).and_then(|rest| rest.split('\'').next());
-        let error = Error::new(
-            ErrorKind::UndefinedFunction,
-            format!("function \"{name}\" does not exist"),
-        );
+        let error =
+            Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist"));
         return match near.filter(|near| did_you_mean(&name, [*near]).is_some()) {
             Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
             None => error.with_hint("Run SHOW FUNCTIONS to list them all."),
@@ -291,7 +294,9 @@ fn from_plan_text(text: &str) -> Error {
         let error = Error::new(ErrorKind::UndefinedFunction, lower_first(&line));
         let rest = detail.skip(1).collect::<Vec<_>>().join(" ");
         return if rest.is_empty() { error } else { error.with_detail(rest) };
-    } else if line.contains("GROUP BY") || line.contains("aggregate") && line.contains("could not be resolved") {
+    } else if line.contains("GROUP BY")
+        || line.contains("aggregate") && line.contains("could not be resolved")
+    {
         (ErrorKind::Grouping, lower_first(&line))
     } else if line.contains("Cannot infer common argument type")
         || line.contains("Cannot coerce")
@@ -332,9 +337,8 @@ fn from_cast_text(text: &str) -> Error {
         return Error::new(ErrorKind::CannotCast, lower_first(&line));
     }
     // "Cannot cast string 'abc' to value of Int32 type"
-    if let Some((value, rest)) = line
-        .split_once("string '")
-        .and_then(|(_, rest)| rest.rsplit_once("' to value of "))
+    if let Some((value, rest)) =
+        line.split_once("string '").and_then(|(_, rest)| rest.rsplit_once("' to value of "))
     {
         let target = rest.split(' ').next().unwrap_or_default();
         return Error::new(
@@ -349,8 +353,12 @@ fn from_cast_text(text: &str) -> Error {
             format!("invalid input syntax for date or time: {}", lower_first(&line)),
         );
     }
-    if lower.contains("can't cast value") || lower.contains("too large") || lower.contains("overflow") {
-        return Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line));
+    if lower.contains("can't cast value")
+        || lower.contains("too large")
+        || lower.contains("overflow")
+    {
+        return Error::new(ErrorKind::OutOfRange, "value out of range")
+            .with_detail(sentence(&line));
     }
     Error::new(ErrorKind::InvalidText, lower_first(&line))
         .with_hint("Use TRY_CAST to get NULL where a value does not fit.")
@@ -359,7 +367,9 @@ fn from_cast_text(text: &str) -> Error {
 fn out_of_memory(text: &str) -> Error {
     Error::new(ErrorKind::OutOfMemory, "out of memory: the statement needs more than it may use")
         .with_detail(sentence(&first_line(text)))
-        .with_hint("Raise query_memory_limit or memory_limit, or let the statement touch fewer rows.")
+        .with_hint(
+            "Raise query_memory_limit or memory_limit, or let the statement touch fewer rows.",
+        )
 }
 
 /// Returns PostgreSQL's name of the arrow types that casts name in their errors.

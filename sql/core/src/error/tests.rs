@@ -1,7 +1,7 @@
 //! Pins how foreign errors come out, so that an upgrade of DataFusion cannot blur them unseen.
 
-use arrow::error::ArrowError;
 use ::datafusion::error::DataFusionError;
+use arrow::error::ArrowError;
 
 use super::*;
 

@@ -1,0 +1,128 @@
+//! The connector, its declaration, and an attached source.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use maru_core::{Error, OptionSpec, Options, Result};
+use url::Url;
+
+use crate::{OpenedStore, SourceTable, StoreOpener};
+
+/// A kind of source, compiled in through `src/registry.rs`.
+pub trait Connector: Send + Sync + Debug {
+    /// Returns the declaration from which option checks, `SHOW CONNECTORS` and the reference are made.
+    fn spec(&self) -> &'static ConnectorSpec;
+
+    /// Opens a source for one catalog. Cheap: connections are made by [`Source::check`] or on first use.
+    ///
+    /// # Errors
+    /// HV024 if options do not go together.
+    fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>>;
+}
+
+/// What a connector says of itself.
+#[derive(Debug)]
+pub struct ConnectorSpec {
+    /// The word after `USING`.
+    pub name: &'static str,
+    /// One sentence.
+    pub doc: &'static str,
+    pub options: &'static [OptionSpec],
+    pub capabilities: Capabilities,
+    /// A `CREATE CATALOG` that works after filling in names.
+    pub example: &'static str,
+}
+
+/// What a connector can do. The conformance suite holds every flag to its word, both ways.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Only the asked columns travel.
+    pub projection: bool,
+    /// Some filters are evaluated by the source.
+    pub filter: bool,
+    /// A `LIMIT` without unsupported filters ends the read at the source.
+    pub limit: bool,
+    /// Tables consist of files that the engine reads itself.
+    pub files: bool,
+}
+
+/// What a connector gets to open a source.
+#[derive(Debug, Clone)]
+pub struct OpenContext {
+    /// The catalog's name, for messages.
+    pub catalog: String,
+    /// Unique to this attachment in this process; part of the private store URLs, so that two catalogs with
+    /// different credentials for one bucket never meet. Lower-case letters and digits.
+    pub instance: String,
+    /// Checked against [`ConnectorSpec::options`], the secret's values merged in.
+    pub options: Options,
+    /// Opens object stores by URL, for a connector that knows tables but not files (Hive).
+    pub stores: Arc<dyn StoreOpener>,
+}
+
+/// Whether an entry holds rows or is defined by a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableKind {
+    Table,
+    View,
+}
+
+/// One table in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEntry {
+    pub name: String,
+    pub kind: TableKind,
+    pub comment: Option<String>,
+}
+
+impl TableEntry {
+    pub fn table(name: impl Into<String>) -> Self {
+        Self { name: name.into(), kind: TableKind::Table, comment: None }
+    }
+}
+
+/// One attached catalog: a live view of the outside. The engine caches listings and table handles for a short time,
+/// so a source answers from the system itself and keeps no cache of its own.
+///
+/// Every future is cancel-safe: dropping it stops the request. Names are matched exactly as the source spells them.
+pub trait Source: Send + Sync + Debug {
+    /// Contacts the system and returns what it is, e.g. `PostgreSQL 15.18 at db:5432`.
+    ///
+    /// # Errors
+    /// Exactly what is wrong: HV00N unreachable host or wrong protocol, HV00L wrong credentials, HV024 no such
+    /// bucket, database or directory.
+    fn check(&self) -> BoxFuture<'_, Result<String>>;
+
+    /// Lists the schemas a user may want to see.
+    fn schemas(&self) -> BoxFuture<'_, Result<Vec<String>>>;
+
+    /// Lists the tables and views of one schema; empty if there is no such schema.
+    fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>>;
+
+    /// Opens a table; `None` if there is none of that name.
+    fn table<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>>;
+
+    /// Returns the store that serves `url` if it lies inside this catalog, so that
+    /// `CREATE EXTERNAL TABLE … LOCATION` needs no credentials of its own.
+    fn store_for(&self, url: &Url) -> Option<OpenedStore> {
+        let _ = url;
+        None
+    }
+
+    /// Runs a query in the source's own language and returns its rows as a table.
+    fn native_query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<SourceTable>> {
+        let _ = query;
+        Box::pin(async {
+            Err(Error::unsupported("this kind of catalog has no query language of its own"))
+        })
+    }
+
+    /// Closes connections and ends background work; awaited by `DROP CATALOG` and at shutdown. Streams that are
+    /// still being read end with an error.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,77 @@
+//! Tables that are files: what a connector says about them. How they are read stands in `file_table/scan.rs`.
+
+pub(crate) mod scan;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::future::BoxFuture;
+use maru_core::Result;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::Predicate;
+
+/// A table over files of one format in one store.
+#[derive(Debug)]
+pub struct FileTable {
+    /// The catalog, for `EXPLAIN`, metrics and messages.
+    pub catalog: String,
+    pub store: Arc<dyn ObjectStore>,
+    /// The private address of the store, see [`OpenedStore`](crate::OpenedStore).
+    pub store_url: ObjectStoreUrl,
+    pub format: FileFormatSpec,
+    /// The columns inside the files.
+    pub file_schema: SchemaRef,
+    /// Columns whose values come from the path or the metastore, the same for all rows of a file.
+    pub partition_columns: Vec<Arc<Field>>,
+    pub files: Arc<dyn FileLister>,
+}
+
+impl FileTable {
+    /// Returns file columns and then partition columns.
+    pub fn table_schema(&self) -> SchemaRef {
+        let mut fields = self.file_schema.fields().to_vec();
+        fields.extend(self.partition_columns.iter().cloned());
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// How the bytes are laid out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileFormatSpec {
+    Parquet,
+    /// Delimited text as RFC 4180 has it; also Hive's text format with its own delimiter, escape and NULL mark.
+    Csv {
+        has_header: bool,
+        delimiter: u8,
+        quote: u8,
+        escape: Option<u8>,
+        /// The text that stands for NULL, besides the empty field of a column that is not text.
+        null: Option<String>,
+        /// Hive fills columns that a line lacks with NULL; CSV proper refuses such a line.
+        lenient: bool,
+    },
+    /// One JSON object per line.
+    Json,
+}
+
+/// One file and the values of its partition columns.
+#[derive(Debug, Clone)]
+pub struct FileEntry {
+    pub meta: ObjectMeta,
+    /// One value per partition column, of the column's type.
+    pub partition_values: Vec<ScalarValue>,
+}
+
+/// Finds the files of a table.
+pub trait FileLister: Send + Sync + Debug {
+    /// Lists the files whose partition values may satisfy all of `filters`. Column indexes of the filters count in
+    /// [`FileTable::partition_columns`]. Hidden files (`_…`, `.…`) and empty files are left out.
+    ///
+    /// # Cancel
+    /// Dropping the future stops the listing, also in the middle of a million files.
+    fn list<'a>(&'a self, filters: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>>;
+}

@@ -1,0 +1,40 @@
+//! Object stores, opened by URL.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::future::BoxFuture;
+use maru_core::{Options, Result};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use url::Url;
+
+/// A store ready for use, and the place in it that a URL named.
+#[derive(Debug, Clone)]
+pub struct OpenedStore {
+    pub store: Arc<dyn ObjectStore>,
+    /// The private address under which the engine registers the store (`<instance>+s3://bucket/`). Unique to one
+    /// catalog and its credentials.
+    pub url: ObjectStoreUrl,
+    /// The path that the URL named, relative to the store's root.
+    pub path: Path,
+}
+
+/// Opens stores for connectors that know where files lie but not how to read them.
+pub trait StoreOpener: Send + Sync + Debug {
+    /// Opens the store of `url` (`s3://bucket/…`, `hdfs://host:port/…`, `file:///…`).
+    ///
+    /// `instance` is [`OpenContext::instance`](crate::OpenContext) of the asking catalog; `options` are looked up
+    /// by the names that connectors `s3` and `hdfs` declare (`endpoint`, `region`, `access_key_id`, …), absent ones
+    /// take their defaults.
+    ///
+    /// # Errors
+    /// 0A000 for a scheme that no connector serves.
+    fn open_store<'a>(
+        &'a self,
+        instance: &'a str,
+        url: &'a Url,
+        options: &'a Options,
+    ) -> BoxFuture<'a, Result<OpenedStore>>;
+}

@@ -1,0 +1,127 @@
+//! Tables of a source, and what they are asked.
+
+use std::fmt::{self, Debug};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::Stream;
+use maru_core::Result;
+
+use crate::{FileTable, Predicate};
+
+/// Record batches from a source. Dropping it stops the source and frees its connection.
+pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
+
+/// Boxes a stream of batches.
+pub fn batch_stream(
+    stream: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> BatchStream {
+    Box::pin(stream)
+}
+
+/// A table that a source has opened.
+#[derive(Debug, Clone)]
+pub enum SourceTable {
+    /// Rows come from the source's own protocol.
+    Remote(Arc<dyn RemoteTable>),
+    /// Rows lie in files which the engine reads, prunes and splits itself.
+    Files(Arc<FileTable>),
+    /// A query in Maru's own SQL, kept by the source (views of the catalog `maru`).
+    View {
+        /// The defining `SELECT`.
+        sql: String,
+        /// Schema of the result as it was when the view was made.
+        schema: SchemaRef,
+    },
+}
+
+impl SourceTable {
+    /// Returns the columns as a user sees them, partition columns last.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Remote(table) => table.schema(),
+            Self::Files(table) => table.table_schema(),
+            Self::View { schema, .. } => Arc::clone(schema),
+        }
+    }
+}
+
+/// Facts that help to order joins. Estimates; never used to answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableStatistics {
+    pub n_rows: Option<usize>,
+    pub n_bytes: Option<usize>,
+}
+
+/// A table whose rows come over the source's protocol.
+pub trait RemoteTable: Send + Sync + Debug {
+    /// Returns the columns. Every batch of [`RemoteTable::read`] has exactly this schema, projected.
+    fn schema(&self) -> SchemaRef;
+
+    fn statistics(&self) -> TableStatistics {
+        TableStatistics::default()
+    }
+
+    /// Returns whether the source evaluates `predicate` exactly as the engine would, for every value, NULLs and
+    /// collations included. Anything not proven equal is `false` and stays in the engine.
+    fn supports(&self, predicate: &Predicate) -> bool;
+
+    /// Returns whether `LIMIT` may be sent once all filters are supported.
+    fn supports_limit(&self) -> bool {
+        true
+    }
+
+    /// Returns what is sent to the source for `request` as one line, for `EXPLAIN`. No secrets.
+    fn describe(&self, request: &ScanRequest) -> String;
+
+    /// Reads. Batches carry at most `BATCH_ROWS` rows and the schema of [`ScanRequest::projected`].
+    ///
+    /// # Cancel
+    /// Dropping the stream ends the remote query and frees the connection.
+    fn read(&self, request: ScanRequest) -> BatchStream;
+}
+
+/// What the engine asks of a [`RemoteTable`]: columns by index, filters that are all supported, at most `limit` rows.
+#[derive(Clone, PartialEq)]
+pub struct ScanRequest {
+    /// Columns wanted, by index into the table's schema, in this order. May be empty (`count(*)`): batches then carry
+    /// only a row count.
+    pub projection: Vec<usize>,
+    /// All of them hold for every returned row.
+    pub filters: Vec<Predicate>,
+    pub limit: Option<usize>,
+    /// Rows a batch should have.
+    pub batch_rows: usize,
+}
+
+impl ScanRequest {
+    /// Returns the request for every column and row.
+    pub fn all(schema: &SchemaRef) -> Self {
+        Self {
+            projection: (0..schema.fields().len()).collect(),
+            filters: Vec::new(),
+            limit: None,
+            batch_rows: maru_core::limits::BATCH_ROWS,
+        }
+    }
+
+    /// Returns the schema of the batches that answer this request.
+    ///
+    /// # Errors
+    /// XX000 if an index lies outside `schema`.
+    pub fn projected(&self, schema: &SchemaRef) -> Result<SchemaRef> {
+        Ok(Arc::new(schema.project(&self.projection)?))
+    }
+}
+
+impl fmt::Debug for ScanRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "columns {:?}, filters {:?}, limit {:?}",
+            self.projection, self.filters, self.limit
+        )
+    }
+}
