@@ -1,0 +1,57 @@
+# Hive metastores: 3.1.3 (what most clusters run) and 4.0.1 (the new protocol: calls such as get_table are gone). Each
+# is the stand-alone metastore on an embedded Derby database; both keep their warehouse on the one HDFS.
+
+hms_port() { if [ "$1" = hms3 ]; then echo "$HMS3_PORT"; else echo "$HMS4_PORT"; fi; }
+hms_variable() { if [ "$1" = hms3 ]; then echo MARU_TEST_HMS3_PORT; else echo MARU_TEST_HMS4_PORT; fi; }
+
+# Versions 3 and 4 read different names of the same setting: both are given.
+hms_configure() {
+  local dir=$STATE/$1 port warehouse=hdfs://127.0.0.1:$HDFS_PORT/user/hive prefix settings=()
+  port=$(hms_port "$1")
+  mkdir -p "$dir/conf"
+  for prefix in metastore hive.metastore; do
+    settings+=("$prefix.uris" "thrift://127.0.0.1:$port" "$prefix.thrift.uris" "thrift://127.0.0.1:$port"
+      "$prefix.warehouse.dir" "$warehouse/warehouse" "$prefix.schema.verification" false)
+  done
+  settings+=(fs.defaultFS "hdfs://127.0.0.1:$HDFS_PORT"
+    metastore.warehouse.external.dir "$warehouse/external"
+    metastore.thrift.port "$port" metastore.thrift.bind.host 127.0.0.1
+    javax.jdo.option.ConnectionURL "jdbc:derby:;databaseName=$dir/derby;create=true"
+    javax.jdo.option.ConnectionDriverName org.apache.derby.jdbc.EmbeddedDriver
+    datanucleus.schema.autoCreateAll true
+    metastore.event.db.notification.api.auth false
+    # The defaults of these two name classes of Hive proper, which is not here.
+    metastore.task.threads.always org.apache.hadoop.hive.metastore.RuntimeStatsCleanerTask
+    metastore.expression.proxy org.apache.hadoop.hive.metastore.DefaultPartitionExpressionProxy
+    "hadoop.proxyuser.$(id -un).hosts" '*' "hadoop.proxyuser.$(id -un).groups" '*')
+  hadoop_xml "${settings[@]}" | tee "$dir/conf/metastore-site.xml" "$dir/conf/hive-site.xml" >"$dir/conf/core-site.xml"
+}
+
+hms_start() {
+  local port dir=$STATE/$1
+  port=$(hms_port "$1")
+  need_free_port "$1" "$port" "$(hms_variable "$1")"
+  hdfs_ready || die "$1 needs hdfs: start it first"
+  # A start that failed leaves a half-made database behind, on which the next one fails too.
+  [ -f "$dir/.made" ] || rm -rf "$dir/derby"
+  hms_configure "$1"
+  daemon "$1" sh -c 'cd "$0" && exec "$@"' "$dir" java "${JAVA_OPENS[@]}" -Xmx384m -XX:+UseSerialGC -Dmaru.state="$STATE" \
+    -Dlog4j2.level=WARN -Dderby.stream.error.file="$dir/derby.log" -cp "$dir/conf:$SOFTWARE/$1/*" \
+    org.apache.hadoop.hive.metastore.HiveMetaStore -p "$port"
+  wait_until "$1" 120 "$dir" port_open "$port"
+  touch "$dir/.made"
+}
+
+hms3_install() { maven_jars hms3; }
+hms3_start() { hms_start hms3; }
+hms3_running() { alive hms3 "$STATE/hms3" && port_open "$HMS3_PORT"; }
+hms3_stop() { end hms3 "$STATE/hms3"; }
+hms3_wipe() { rm -rf "$STATE/hms3"; }
+hms3_env() { echo "export MARU_TEST_HMS3=thrift://127.0.0.1:$HMS3_PORT"; }
+
+hms4_install() { maven_jars hms4; }
+hms4_start() { hms_start hms4; }
+hms4_running() { alive hms4 "$STATE/hms4" && port_open "$HMS4_PORT"; }
+hms4_stop() { end hms4 "$STATE/hms4"; }
+hms4_wipe() { rm -rf "$STATE/hms4"; }
+hms4_env() { echo "export MARU_TEST_HMS4=thrift://127.0.0.1:$HMS4_PORT"; }
