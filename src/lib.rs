@@ -1,1 +1,11 @@
-//! Maru
+//! Maru: one SQL engine in front of all the data of a company.
+//!
+//! SQL text goes in at one door, [`engine::Engine`] and its [`session::Session`], Arrow batches come out of it. The
+//! servers, the shell, the demo and the tests all use that door; everything else is a room behind it. Start reading
+//! at `engine.rs`, then `registry.rs` for what is compiled in, then `docs/ARCHITECTURE.md`.
+
+pub mod access;
+pub mod config;
+pub mod engine;
+pub mod output;
+pub mod session;

@@ -1,0 +1,53 @@
+//! The configuration of one Maru process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use maru_core::{Secret, limits};
+
+/// Every setting of the process, resolved. Where each value came from is told by `maru serve --print-config`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub pg_listen: String,
+    pub flight_listen: String,
+    pub http_listen: String,
+    /// The superuser's password at the first start; a random one if absent.
+    pub initial_password: Option<Secret>,
+    /// Bytes that all statements together may hold in memory.
+    pub memory_limit_bytes: usize,
+    /// Bytes that one statement may hold in memory before it spills or fails.
+    pub query_memory_limit_bytes: usize,
+    /// Bytes that all statements together may spill to disk.
+    pub spill_limit_bytes: u64,
+    pub concurrent_queries_max: usize,
+    pub queued_queries_max: usize,
+    /// Zero means none.
+    pub statement_timeout: Duration,
+    /// Threads that work on one statement.
+    pub target_partitions: usize,
+    pub pg_connections_max: usize,
+    pub query_history_days: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            data_dir: PathBuf::from("./maru-data"),
+            pg_listen: "127.0.0.1:5433".to_owned(),
+            flight_listen: "127.0.0.1:50051".to_owned(),
+            http_listen: "127.0.0.1:8080".to_owned(),
+            initial_password: None,
+            memory_limit_bytes: 2 << 30,
+            query_memory_limit_bytes: 1 << 30,
+            spill_limit_bytes: 64 << 30,
+            concurrent_queries_max: limits::CONCURRENT_QUERIES_MAX,
+            queued_queries_max: limits::QUEUED_QUERIES_MAX,
+            statement_timeout: Duration::ZERO,
+            target_partitions: cores,
+            pg_connections_max: limits::PG_CONNECTIONS_MAX,
+            query_history_days: limits::QUERY_HISTORY_DAYS,
+        }
+    }
+}
