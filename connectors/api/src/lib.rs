@@ -15,6 +15,8 @@
 //!
 //! This room must not know any concrete source. To write a connector, copy `connectors/memory`.
 
+#[cfg(feature = "testkit")]
+pub mod conformance;
 mod connector;
 mod file_table;
 mod predicate;
