@@ -23,7 +23,8 @@ pub struct FileTable {
     /// The private address of the store, see [`OpenedStore`](crate::OpenedStore).
     pub store_url: ObjectStoreUrl,
     pub format: FileFormatSpec,
-    /// The columns inside the files.
+    /// The columns inside the files. Parquet and JSON are read by name: the very name, else the only one that differs
+    /// in case alone (Hive knows no case); a column that a file lacks is NULL.
     pub file_schema: SchemaRef,
     /// Columns whose values come from the path or the metastore, the same for all rows of a file.
     pub partition_columns: Vec<Arc<Field>>,
@@ -47,11 +48,14 @@ pub enum FileFormatSpec {
     Csv {
         has_header: bool,
         delimiter: u8,
-        quote: u8,
+        /// `None`: a quote is a character like any other (Hive's LazySimpleSerDe).
+        quote: Option<u8>,
+        /// Takes away the meaning of the character after it. Without a quote it does so anywhere in a line, and then,
+        /// as Hive has it, an escaped `n` and `r` are a line feed and a carriage return.
         escape: Option<u8>,
         /// The text that stands for NULL, besides the empty field of a column that is not text.
         null: Option<String>,
-        /// Hive fills columns that a line lacks with NULL; CSV proper refuses such a line.
+        /// Hive fills columns that a line lacks with NULL and drops fields it has too many; CSV proper refuses both.
         lenient: bool,
     },
     /// One JSON object per line.
