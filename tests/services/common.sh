@@ -76,7 +76,7 @@ daemon() {
   local name=$1
   shift
   mkdir -p "$STATE"
-  setsid nohup "$@" >"$STATE/$name.log" 2>&1 </dev/null 9>&- &
+  setsid nohup "$@" >"$STATE/$name.log" 2>&1 </dev/null &
   echo $! >"$STATE/$name.pid"
 }
 
@@ -102,13 +102,13 @@ end() {
   rm -f "$STATE/$1.pid"
 }
 
-# wait_until NAME SECONDS PATTERN TEST…: until TEST succeeds; a daemon that died shows the end of its log.
+# wait_until NAME SECONDS TEST…: until TEST succeeds; a daemon that died shows the end of its log.
 wait_until() {
-  local name=$1 seconds=$2 pattern=$3
-  shift 3
+  local name=$1 seconds=$2
+  shift 2
   for _ in $(seq $((seconds * 5))); do
     if "$@"; then return 0; fi
-    if ! alive "$name" "$pattern"; then
+    if ! kill -0 "$(cat "$STATE/$name.pid")" 2>/dev/null; then
       tail -30 "$STATE/$name.log" >&2
       say "$name ended while starting; the end of its log is above"
       return 1

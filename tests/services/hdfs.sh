@@ -40,7 +40,7 @@ hdfs_start() {
   fi
   daemon namenode "${java[@]}" org.apache.hadoop.hdfs.server.namenode.NameNode
   daemon datanode "${java[@]}" org.apache.hadoop.hdfs.server.datanode.DataNode
-  wait_until namenode 90 "maru.state=$STATE" hdfs_ready
+  wait_until namenode 90 hdfs_ready
 }
 
 # One live DataNode, and safe mode is over: before that every write is refused.

@@ -6,12 +6,15 @@ hms_variable() { if [ "$1" = hms3 ]; then echo MARU_TEST_HMS3_PORT; else echo MA
 
 # Versions 3 and 4 read different names of the same setting: both are given.
 hms_configure() {
-  local dir=$STATE/$1 port warehouse=hdfs://127.0.0.1:$HDFS_PORT/user/hive prefix settings=()
+  local dir=$STATE/$1 port warehouse=hdfs://127.0.0.1:$HDFS_PORT/user/hive managed prefix settings=()
   port=$(hms_port "$1")
+  # Version 4 refuses an external table below its folder of managed ones; both versions show the same files.
+  managed=warehouse
+  [ "$1" = hms3 ] || managed=managed
   mkdir -p "$dir/conf"
   for prefix in metastore hive.metastore; do
     settings+=("$prefix.uris" "thrift://127.0.0.1:$port" "$prefix.thrift.uris" "thrift://127.0.0.1:$port"
-      "$prefix.warehouse.dir" "$warehouse/warehouse" "$prefix.schema.verification" false)
+      "$prefix.warehouse.dir" "$warehouse/$managed" "$prefix.schema.verification" false)
   done
   settings+=(fs.defaultFS "hdfs://127.0.0.1:$HDFS_PORT"
     metastore.warehouse.external.dir "$warehouse/external"
@@ -36,13 +39,22 @@ hms_start() {
   [ -f "$dir/.made" ] || rm -rf "$dir/derby"
   hms_configure "$1"
   daemon "$1" sh -c 'cd "$0" && exec "$@"' "$dir" java "${JAVA_OPENS[@]}" -Xmx384m -XX:+UseSerialGC -Dmaru.state="$STATE" \
-    -Dlog4j2.level=WARN -Dderby.stream.error.file="$dir/derby.log" -cp "$dir/conf:$SOFTWARE/$1/*" \
+    -Dlog4j2.level=WARN -Dderby.stream.error.file="$dir/derby.log" -cp "$dir/conf:$SOFTWARE/$1/ours:$SOFTWARE/$1/*" \
     org.apache.hadoop.hive.metastore.HiveMetaStore -p "$port"
-  wait_until "$1" 120 "$dir" port_open "$port"
+  wait_until "$1" 120 port_open "$port"
   touch "$dir/.made"
 }
 
-hms3_install() { maven_jars hms3; }
+# Version 3 listens on every address; one class of ours, found before its own, keeps it on 127.0.0.1.
+hms3_install() {
+  local ours=$SOFTWARE/hms3/ours
+  maven_jars hms3
+  [ ! -d "$ours" ] || return 0
+  need_packages javac=openjdk-17-jdk-headless
+  mkdir -p "$ours.new"
+  javac -d "$ours.new" -cp "$SOFTWARE/hms3/*" $(find "$HERE/java" -name '*.java')
+  mv "$ours.new" "$ours"
+}
 hms3_start() { hms_start hms3; }
 hms3_running() { alive hms3 "$STATE/hms3" && port_open "$HMS3_PORT"; }
 hms3_stop() { end hms3 "$STATE/hms3"; }

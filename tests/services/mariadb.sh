@@ -28,7 +28,7 @@ mariadb_start() {
   daemon mariadb "${step_down[@]}" mariadbd --no-defaults --datadir="$MYSQL_DIR/data" --bind-address=127.0.0.1 \
     --port="$MYSQL_PORT" --socket="$MYSQL_DIR/sock" --init-file="$MYSQL_DIR/init.sql" --innodb-buffer-pool-size=64M \
     --innodb-flush-log-at-trx-commit=0 --performance-schema=OFF --max-connections=200
-  wait_until mariadb 60 "$MYSQL_DIR" mariadb_ready
+  wait_until mariadb 60 mariadb_ready
 }
 
 mariadb_sql() { MYSQL_PWD=$DB_PASSWORD mariadb --no-defaults -N -B -h 127.0.0.1 -P "$MYSQL_PORT" -u "$DB_USER" -e "$1" "$DB_NAME"; }

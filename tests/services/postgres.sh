@@ -36,8 +36,7 @@ C
 postgres_start() {
   need_free_port postgres "$PG_PORT" MARU_TEST_PG_PORT
   as "$PG_SUPERUSER" test -f "$STATE/postgres/.made" || postgres_init
-  # pg_ctl leaves the server behind in its own session; the lock of `ctl` must not go with it.
-  as "$PG_SUPERUSER" "$(pg_bin)/pg_ctl" -D "$PG_DATA" -l "$STATE/postgres/log" -o "-p $PG_PORT" -w -t 60 start >/dev/null 9>&- ||
+  as "$PG_SUPERUSER" "$(pg_bin)/pg_ctl" -D "$PG_DATA" -l "$STATE/postgres/log" -o "-p $PG_PORT" -w -t 60 start >/dev/null ||
     { as "$PG_SUPERUSER" tail -20 "$STATE/postgres/log" >&2; die "postgres: did not start"; }
   if [ -z "$(postgres_sql postgres "select 1 from pg_database where datname = '$DB_NAME'")" ]; then
     postgres_sql postgres "create database $DB_NAME" >/dev/null

@@ -19,7 +19,7 @@ s3_start() {
   daemon s3 env ROOT_ACCESS_KEY_ID="$S3_ACCESS_KEY" ROOT_SECRET_ACCESS_KEY="$S3_SECRET_KEY" \
     "$SOFTWARE/bin/versitygw" --port "127.0.0.1:$S3_PORT" --region us-east-1 --quiet --keep-alive --health /health \
     --iam-dir "$STATE/s3/iam" posix "$STATE/s3/data"
-  wait_until s3 30 "$STATE/s3" s3_ready
+  wait_until s3 30 s3_ready
 }
 
 s3_ready() { curl -fs -o /dev/null "http://127.0.0.1:$S3_PORT/health"; }

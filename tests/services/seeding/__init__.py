@@ -1,0 +1,1 @@
+"""Test data, the same on every machine: `data` makes the rows, the other modules carry them into one service each."""
