@@ -1,0 +1,60 @@
+"""psql, as people type into it."""
+
+
+def test_rows_and_row_count(server):
+    done = server.psql("-c", "SELECT 1 AS one, 'zwei' AS two")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout == " one | two  \n-----+------\n   1 | zwei\n(1 row)\n\n"
+
+
+def test_unaligned_output(server):
+    assert server.psql("-Atc", "SELECT 1, NULL, true, 1.50").stdout == "1||t|1.50\n"
+
+
+def test_error_text_position_and_exit_code(server):
+    done = server.psql("-c", "SELECT * FROM no_such_table")
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("ERROR:  ") and "no_such_table" in lines[0]
+    assert lines[1:3] == ["LINE 1: SELECT * FROM no_such_table", "                      ^"]
+
+
+def test_script_stops_at_an_error_when_told(server):
+    script = "SELECT 1;\nSELECT * FROM no_such_table;\nSELECT 3;\n"
+    done = server.psql("-At", "-v", "ON_ERROR_STOP=1", "-f", "-", stdin=script)
+    assert done.returncode == 3 and done.stdout == "1\n"
+    done = server.psql("-At", "-f", "-", stdin=script)
+    assert done.returncode == 0 and done.stdout == "1\n3\n"
+
+
+def test_wrong_password(server):
+    done = server.psql("-c", "SELECT 1", password="wrong")
+    assert done.returncode == 2 and "password authentication failed" in done.stderr
+
+
+def test_describe_commands(server):
+    server.psql("-c", "CREATE SCHEMA IF NOT EXISTS e2e_psql", "-c", "CREATE VIEW e2e_psql.numbers AS SELECT 1 AS n, 'x' AS t")
+    try:
+        done = server.psql("-c", r"\dv e2e_psql.*")
+        assert done.returncode == 0 and "numbers" in done.stdout, done.stderr
+        done = server.psql("-c", r"\d e2e_psql.numbers")
+        assert done.returncode == 0, done.stderr
+        assert [line.split("|")[0].strip() for line in done.stdout.splitlines()[3:5]] == ["n", "t"]
+        done = server.psql("-c", r"\dt *.*")
+        assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr
+        done = server.psql("-c", r"\d")
+        assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr
+        done = server.psql("-Atc", r"\l")
+        assert done.returncode == 0 and "maru" in [line.split("|")[0] for line in done.stdout.splitlines()], done.stderr
+        done = server.psql("-Atc", r"\dn")
+        assert done.returncode == 0 and "e2e_psql" in [line.split("|")[0] for line in done.stdout.splitlines()], done.stderr
+        done = server.psql("-c", r"\d no_such_table")
+        assert 'Did not find any relation named "no_such_table"' in done.stderr
+    finally:
+        server.psql("-c", "DROP VIEW e2e_psql.numbers", "-c", "DROP SCHEMA e2e_psql")
+
+
+def test_timing_and_expanded_output(server):
+    done = server.psql("-f", "-", stdin="\\timing on\n\\x on\nSELECT 1 AS a, 2 AS b;\n")
+    assert done.returncode == 0
+    assert "-[ RECORD 1 ]" in done.stdout and "a | 1" in done.stdout and "Time: " in done.stdout

@@ -1,0 +1,185 @@
+"""The PostgreSQL wire, as psycopg 3 speaks it."""
+
+import datetime as dt
+import decimal
+import threading
+import time
+
+import psycopg
+import pytest
+
+SLOW = "SELECT count(*) FROM generate_series(1, 200000) a(x), generate_series(1, 200000) b(y) WHERE (a.x * b.y) % 7 = 3"
+
+
+def test_simple_protocol_returns_text(connection):
+    rows = psycopg.ClientCursor(connection).execute("SELECT 1 AS one, 'zwei' AS two, NULL AS three").fetchall()
+    assert rows == [(1, "zwei", None)]
+
+
+def test_several_statements_in_one_text(connection):
+    cursor = psycopg.ClientCursor(connection)
+    cursor.execute("SELECT 1; SELECT 2; SELECT 3")
+    results = [cursor.fetchall()]
+    while cursor.nextset():
+        results.append(cursor.fetchall())
+    assert results == [[(1,)], [(2,)], [(3,)]]
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+@pytest.mark.parametrize("expression,value", [
+    ("true", True),
+    ("CAST(-32768 AS smallint)", -32768),
+    ("CAST(2147483647 AS integer)", 2147483647),
+    ("CAST(-9223372036854775808 AS bigint)", -9223372036854775808),
+    ("CAST(1.5 AS real)", 1.5),
+    ("CAST(0.1 AS double precision)", 0.1),
+    ("CAST('12345678.90' AS numeric(12,2))", decimal.Decimal("12345678.90")),
+    ("CAST('-0.01' AS numeric(12,2))", decimal.Decimal("-0.01")),
+    ("CAST('한글 😀' AS text)", "한글 😀"),
+    ("''", ""),
+    ("CAST('2026-11-23' AS date)", dt.date(2026, 11, 23)),
+    ("CAST('1969-12-31' AS date)", dt.date(1969, 12, 31)),
+    ("CAST('2026-11-23 07:08:09.123456' AS timestamp)", dt.datetime(2026, 11, 23, 7, 8, 9, 123456)),
+    ("CAST('1900-01-01 00:00:00' AS timestamp)", dt.datetime(1900, 1, 1)),
+    ("CAST('07:08:09.5' AS time)", dt.time(7, 8, 9, 500000)),
+    ("CAST(NULL AS bigint)", None),
+])
+def test_values_arrive_whole(connection, binary, expression, value):
+    got = connection.execute(f"SELECT {expression}", binary=binary).fetchone()[0]
+    assert got == value and type(got) is type(value)
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+@pytest.mark.parametrize("cast,value", [
+    ("boolean", True), ("bigint", 42), ("bigint", None), ("double precision", 2.5), ("text", "it's; --"), ("text", None),
+    ("numeric(12,2)", decimal.Decimal("-12.34")), ("date", dt.date(2026, 1, 31)),
+    ("timestamp", dt.datetime(2026, 1, 31, 23, 59, 59, 1)),
+])
+def test_parameters(connection, binary, cast, value):
+    placeholder = "%b" if binary else "%t"
+    got = connection.execute(f"SELECT CAST({placeholder} AS {cast})", [value], binary=binary).fetchone()[0]
+    assert got == value
+
+
+def test_null_does_not_shift_later_parameters(connection):
+    row = connection.execute("SELECT CAST(%s AS text), CAST(%s AS bigint), CAST(%s AS text)", [None, 7, "last"]).fetchone()
+    assert row == (None, 7, "last")
+
+
+def test_prepared_statement_is_used_again(connection):
+    for n in range(8):
+        assert connection.execute("SELECT CAST(%s AS bigint) * 2", [n], prepare=True).fetchone() == (2 * n,)
+
+
+def test_large_result_streams(connection):
+    with connection.cursor() as cursor:
+        total = 0
+        for (n,) in cursor.stream("SELECT CAST(value AS bigint) FROM generate_series(1, 300000) AS g(value)"):
+            total += n
+    assert total == 300_000 * 300_001 // 2
+
+
+@pytest.mark.parametrize("sql,sqlstate,position,message", [
+    ("SELEKT 1", "42601", 1, "SELEKT"),
+    ("SELECT * FROM no_such_table", "42P01", 15, "no_such_table"),
+    ("SELECT no_such_column FROM (SELECT 1 AS a) t", "42703", 8, "no_such_column"),
+    ("SELECT no_such_function(1)", "42883", 8, "no_such_function"),
+    ("SELECT CAST('x' AS integer)", "22P02", None, "x"),
+    ("SELECT 1 / (a - 1) FROM (SELECT 1 AS a) t", "22012", None, "division by zero"),
+    ("SELECT a FROM (SELECT 1 AS a) t, (SELECT 2 AS a) u", "42702", 8, '"a"'),
+])
+def test_errors_have_sqlstate_and_position(connection, sql, sqlstate, position, message):
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(sql)
+    diagnosis = caught.value.diag
+    assert diagnosis.sqlstate == sqlstate, diagnosis.message_primary
+    assert diagnosis.severity == "ERROR"
+    assert message in diagnosis.message_primary and "\n" not in diagnosis.message_primary
+    if position is not None:
+        assert diagnosis.statement_position == str(position)
+    assert connection.execute("SELECT 1").fetchone() == (1,), "the session goes on"
+
+
+def test_typing_mistake_gets_a_hint(connection):
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute("SELECT custmer_id FROM (SELECT 1 AS customer_id) t")
+    assert "customer_id" in (caught.value.diag.message_hint or "")
+
+
+def test_wrong_password_is_refused(server):
+    for user, password in [("maru", "wrong"), ("nobody", server.password), ("maru", "")]:
+        with pytest.raises(psycopg.OperationalError, match="password|authentication"):
+            server.connect(user=user, password=password)
+
+
+def test_cancel_stops_the_statement_and_not_the_session(connection):
+    caught = []
+
+    def run():
+        try:
+            connection.execute(SLOW)
+        except psycopg.Error as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    time.sleep(1)
+    assert thread.is_alive(), "the statement ended before it could be cancelled"
+    began = time.monotonic()
+    connection.cancel()
+    thread.join(20)
+    assert not thread.is_alive() and time.monotonic() - began < 10
+    assert [e.diag.sqlstate for e in caught] == ["57014"]
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_statement_timeout(connection):
+    connection.execute("SET statement_timeout = '300ms'")
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(SLOW)
+    assert caught.value.diag.sqlstate == "57014"
+    connection.execute("SET statement_timeout = 0")
+    assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_transactions_keep_drivers_content(server):
+    with server.connect(autocommit=False) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.Error):
+            connection.execute("SELECT * FROM no_such_table")
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            connection.execute("SELECT 1")
+        connection.rollback()
+        assert connection.execute("SELECT 2").fetchone() == (2,)
+        connection.commit()
+
+
+def test_views_live_in_the_engine(connection):
+    connection.execute("CREATE SCHEMA e2e_views")
+    try:
+        connection.execute("CREATE VIEW e2e_views.v AS SELECT 1 AS a, 'x' AS b")
+        assert connection.execute("SELECT * FROM e2e_views.v").fetchall() == [(1, "x")]
+        with pytest.raises(psycopg.errors.DuplicateTable):
+            connection.execute("CREATE VIEW e2e_views.v AS SELECT 2 AS a")
+        connection.execute("DROP VIEW e2e_views.v")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            connection.execute("SELECT * FROM e2e_views.v")
+    finally:
+        connection.execute("DROP SCHEMA e2e_views")
+
+
+def test_many_connections_at_once(server):
+    connections = [server.connect() for _ in range(30)]
+    try:
+        assert [c.execute("SELECT CAST(%s AS bigint)", [n]).fetchone()[0] for n, c in enumerate(connections)] == list(range(30))
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def test_the_engine_knows_its_queries(connection):
+    assert connection.execute("SELECT 'find me' AS marker").fetchone() == ("find me",)
+    rows = connection.execute("SELECT * FROM system.queries WHERE text LIKE '%find me%'")
+    columns = [c.name for c in rows.description]
+    assert rows.fetchall()
+    assert {"user", "text", "state"} <= {c.strip("_").replace("user_name", "user") for c in columns}
