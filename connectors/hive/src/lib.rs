@@ -1,1 +1,88 @@
-//! maru-hive
+//! Catalogs over a Hive metastore: its databases are schemas, its tables are files that the engine reads itself.
+//!
+//! What becomes of `SELECT … FROM h.shop.sales WHERE day = '2026-01-02'`:
+//!
+//! 1. `source.rs` asks the metastore for the table (`metastore.rs`) and gets columns, location and SerDe as Hive wrote
+//!    them;
+//! 2. `table.rs` decides whether they mean what Maru can read exactly (`types.rs`, `format.rs`), or refuses with 0A000;
+//! 3. the engine asks `lister.rs` for the files: partition names are fetched and pruned here (`partition.rs`), only the
+//!    kept ones are looked up, and each partition's own location is listed in the object store.
+//!
+//! The store itself (HDFS, S3, local disk) is opened by whoever the engine passes as `StoreOpener`.
+
+mod format;
+mod lister;
+mod location;
+mod metastore;
+mod partition;
+mod source;
+mod table;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
+mod types;
+
+use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt, ready};
+use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source};
+use maru_core::{OptionKind, OptionSpec, Result};
+
+/// What this room offers to the registry.
+pub static CONNECTORS: &[&dyn Connector] = &[&HIVE];
+
+/// `USING hive`.
+pub static HIVE: HiveConnector = HiveConnector;
+
+static SPEC: ConnectorSpec = ConnectorSpec {
+    name: "hive",
+    doc: "Tables of a Hive metastore (3.1, 4.0) whose files lie on HDFS, S3 or a local disk.",
+    options: &[
+        OptionSpec::new(
+            "metastore",
+            OptionKind::Text,
+            "Where the metastore listens, e.g. thrift://host:9083; several, separated by commas, are tried in order.",
+        )
+        .required(),
+        OptionSpec::new(
+            "user",
+            OptionKind::Text,
+            "Who asks the metastore; without it HADOOP_USER_NAME, else the user Maru runs as.",
+        ),
+        OptionSpec::new(
+            "timeout",
+            OptionKind::Duration,
+            "How long the metastore may take to answer one call.",
+        )
+        .default("60s"),
+        OptionSpec::new(
+            "endpoint",
+            OptionKind::Text,
+            "For tables on S3: the server, e.g. http://host:9000.",
+        ),
+        OptionSpec::new("region", OptionKind::Text, "For tables on S3: the region."),
+        OptionSpec::new("access_key_id", OptionKind::Text, "For tables on S3: the key's name."),
+        OptionSpec::new("secret_access_key", OptionKind::Secret, "For tables on S3: the key."),
+        OptionSpec::new(
+            "session_token",
+            OptionKind::Secret,
+            "For tables on S3: the token that goes with a temporary key.",
+        ),
+    ],
+    capabilities: Capabilities { projection: true, filter: true, limit: true, files: true },
+    example: "CREATE CATALOG warehouse USING hive WITH (metastore = 'thrift://metastore.example:9083')",
+};
+
+/// The kind of source behind `USING hive`.
+#[derive(Debug)]
+pub struct HiveConnector;
+
+impl Connector for HiveConnector {
+    fn spec(&self) -> &'static ConnectorSpec {
+        &SPEC
+    }
+
+    fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>> {
+        let source = source::HiveSource::open(context);
+        ready(source.map(|source| Arc::new(source) as Arc<dyn Source>)).boxed()
+    }
+}

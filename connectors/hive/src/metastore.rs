@@ -1,0 +1,267 @@
+//! The metastore's calls that Maru needs, with its exceptions as errors.
+//!
+//! Connections are made by `metastore/dial.rs` when a call needs one, kept for a while, and at most
+//! `SOURCE_CONNECTIONS_MAX` at once. Dropping a call's future closes its connection.
+
+mod dial;
+mod refusal;
+
+use std::fmt;
+use std::time::Duration;
+
+use hive_metastore::{
+    ClientCapabilities, ClientCapability, GetTableRequest, Partition, Table,
+    ThriftHiveMetastoreClient, ThriftHiveMetastoreClientBuilder,
+};
+use maru_connect::TableKind;
+use maru_core::limits::{CONNECT_TIMEOUT_S, SOURCE_CONNECTIONS_MAX};
+use maru_core::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
+use pilota::FastStr;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use volo_thrift::codec::default::DefaultMakeCodec;
+use volo_thrift::transport::pool;
+use volo_thrift::{ApplicationExceptionKind, ClientError, MaybeException};
+
+use dial::Dial;
+pub(crate) use dial::Endpoint;
+pub(crate) use refusal::Refusal;
+
+/// How long a connection is kept that nobody uses.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// All partitions, in the language of the protocol.
+const ALL: i16 = -1;
+
+/// A table in a listing.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) kind: TableKind,
+    pub(crate) comment: Option<String>,
+}
+
+/// A client of one metastore (or of several that stand for one).
+pub(crate) struct Metastore {
+    dial: Dial,
+    client: Mutex<Option<ThriftHiveMetastoreClient>>,
+    permits: Semaphore,
+    timeout: Duration,
+    closed: CancellationToken,
+}
+
+impl fmt::Debug for Metastore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metastore({})", self.dial)
+    }
+}
+
+impl Metastore {
+    /// Makes no connection yet. Must be called inside a tokio runtime.
+    pub(crate) fn new(endpoints: Vec<Endpoint>, user: &str, timeout: Duration) -> Self {
+        let connect = Duration::from_secs(CONNECT_TIMEOUT_S).min(timeout);
+        let dial = Dial::new(endpoints, user, connect);
+        let idle = pool::Config::new(SOURCE_CONNECTIONS_MAX as usize, IDLE);
+        let client = ThriftHiveMetastoreClientBuilder::new("metastore")
+            .make_transport(dial.clone())
+            // The default of the library (TTHeader) is spoken by no metastore.
+            .make_codec(DefaultMakeCodec::buffered())
+            .pool_config(idle)
+            .rpc_timeout(None)
+            // `dial` knows where to go; this only keeps the library from looking for an address itself.
+            .address(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+            .build();
+        Self {
+            dial,
+            client: Mutex::new(Some(client)),
+            permits: Semaphore::new(SOURCE_CONNECTIONS_MAX as usize),
+            timeout,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    /// Returns `host:port` of the metastore that answered last.
+    pub(crate) fn peer(&self) -> String {
+        self.dial.last_good().to_string()
+    }
+
+    /// Ends all calls and connections. Calls after it fail.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        self.client.lock().take();
+    }
+
+    pub(crate) async fn databases(&self) -> Result<Vec<String>> {
+        let names = self
+            .call("get_all_databases", |client| async move { client.get_all_databases().await })
+            .await??;
+        Ok(strings(names))
+    }
+
+    /// Returns the tables of a database; none if there is no such database.
+    pub(crate) async fn tables(&self, database: &str) -> Result<Vec<Listed>> {
+        let name = FastStr::new(database);
+        let metas = self
+            .call("get_table_meta", |client| {
+                let database = name.clone();
+                async move { client.get_table_meta(database, "*".into(), Vec::new()).await }
+            })
+            .await??;
+        // The first argument is a pattern: keep what was meant.
+        let mut tables = metas
+            .into_iter()
+            .filter(|meta| meta.db_name == database)
+            .map(|meta| Listed {
+                name: meta.table_name.to_string(),
+                kind: if is_view(&meta.table_type) { TableKind::View } else { TableKind::Table },
+                comment: meta.comments.filter(|text| !text.is_empty()).map(|text| text.to_string()),
+            })
+            .collect::<Vec<_>>();
+        tables.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tables)
+    }
+
+    /// Returns a table; `None` if there is none of that name.
+    pub(crate) async fn table(&self, database: &str, name: &str) -> Result<Option<Table>> {
+        let request = GetTableRequest {
+            db_name: FastStr::new(database),
+            tbl_name: FastStr::new(name),
+            // Without it the metastore refuses insert-only tables in its own words; with it we do, in ours.
+            capabilities: Some(ClientCapabilities { values: vec![ClientCapability::from(2)] }),
+        };
+        let found = self
+            .call("get_table_req", |client| {
+                let request = request.clone();
+                async move { client.get_table_req(request).await }
+            })
+            .await?;
+        match found {
+            // Hive knows no case: what it finds under another spelling is not what was asked for.
+            Ok(found) => Ok(Some(found.table).filter(|table| {
+                table.table_name.as_deref() == Some(name)
+                    && table.db_name.as_deref() == Some(database)
+            })),
+            Err(refusal) if refusal.missing => Ok(None),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Returns the names of all partitions, `day=2026-01-02/region=a%2Fb`.
+    pub(crate) async fn partition_names(&self, database: &str, table: &str) -> Result<Vec<String>> {
+        let (database, table) = (FastStr::new(database), FastStr::new(table));
+        let names = self
+            .call("get_partition_names", |client| {
+                let (database, table) = (database.clone(), table.clone());
+                async move { client.get_partition_names(database, table, ALL).await }
+            })
+            .await??;
+        Ok(strings(names))
+    }
+
+    /// Returns those of the named partitions that (still) exist.
+    pub(crate) async fn partitions(
+        &self,
+        database: &str,
+        table: &str,
+        names: &[String],
+    ) -> Result<Vec<Partition>> {
+        let (database, table) = (FastStr::new(database), FastStr::new(table));
+        let names = names.iter().map(FastStr::new).collect::<Vec<_>>();
+        Ok(self
+            .call("get_partitions_by_names", |client| {
+                let (database, table, names) = (database.clone(), table.clone(), names.clone());
+                async move { client.get_partitions_by_names(database, table, names).await }
+            })
+            .await??)
+    }
+
+    /// Makes one call: the inner result is the metastore's own yes or no.
+    ///
+    /// # Errors
+    /// HV00N if no metastore can be reached or the call takes too long, 0A000 if it wants Kerberos, HV000 if it
+    /// cannot make sense of the call.
+    pub(crate) async fn call<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        call: F,
+    ) -> Result<std::result::Result<T, Refusal>>
+    where
+        E: Into<Refusal>,
+        F: Fn(ThriftHiveMetastoreClient) -> Fut,
+        Fut: Future<Output = std::result::Result<MaybeException<T, E>, ClientError>>,
+    {
+        let closed = || Error::new(ErrorKind::RemoteUnavailable, "the Hive catalog is closed");
+        let client = self.client.lock().clone().ok_or_else(closed)?;
+        let _permit = self.permits.acquire().await.map_err(|_| closed())?;
+        let work = async {
+            match call(client.clone()).await {
+                // A kept connection may have died since; all calls but those of tests only read.
+                Err(ClientError::Transport(error)) if ours(&error).is_none() => call(client).await,
+                other => other,
+            }
+        };
+        let answer = tokio::select! {
+            () = self.closed.cancelled() => return Err(closed()),
+            answer = tokio::time::timeout(self.timeout, work) => answer.map_err(|_| {
+                Error::new(
+                    ErrorKind::RemoteUnavailable,
+                    format!("Hive metastore at {} did not answer {name} in time", self.peer()),
+                )
+                .with_detail(format!("It was given {:?}.", self.timeout))
+                .with_hint("Option \"timeout\" of the catalog gives it more.")
+            })?,
+        };
+        match answer {
+            Ok(MaybeException::Ok(value)) => Ok(Ok(value)),
+            Ok(MaybeException::Exception(refused)) => Ok(Err(refused.into())),
+            Err(error) => Err(self.failed(name, &error)),
+        }
+    }
+
+    fn failed(&self, name: &str, error: &ClientError) -> Error {
+        let peer = self.peer();
+        match error {
+            ClientError::Transport(error) => ours(error).cloned().unwrap_or_else(|| {
+                Error::new(
+                    ErrorKind::RemoteUnavailable,
+                    format!("connection to Hive metastore at {peer} broke during {name}"),
+                )
+                .with_detail(format!("{}.", error.message()))
+            }),
+            ClientError::Application(error)
+                if error.kind() == ApplicationExceptionKind::UNKNOWN_METHOD =>
+            {
+                Error::unsupported(format!("Hive metastore at {peer} has no call {name}"))
+                    .with_hint("Maru works with metastores 3.1 and 4.0.")
+            }
+            other => Error::new(
+                ErrorKind::RemoteFailed,
+                format!(
+                    "Hive metastore at {peer} failed in {name}: {}",
+                    first_line(&other.to_string())
+                ),
+            ),
+        }
+    }
+}
+
+/// Returns the error that `dial` made, on its way out through the library.
+fn ours(error: &pilota::thrift::TransportException) -> Option<&Error> {
+    error.io_error().get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
+pub(crate) fn is_view(table_type: &str) -> bool {
+    table_type.eq_ignore_ascii_case("VIRTUAL_VIEW")
+}
+
+/// Java's messages carry a stack trace after the first line.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim_end()
+}
+
+fn strings(names: Vec<FastStr>) -> Vec<String> {
+    let mut names = names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    names.sort();
+    names
+}

@@ -1,0 +1,53 @@
+//! The metastore's exceptions, put down to what they mean.
+
+use hive_metastore::*;
+use maru_core::{Error, ErrorKind};
+
+use super::first_line;
+
+/// What the metastore says instead of an answer.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What was asked for is not there.
+    pub(crate) missing: bool,
+    pub(crate) message: String,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        let text = format!("Hive metastore: {}", first_line(&refusal.message));
+        Error::new(ErrorKind::RemoteFailed, text)
+    }
+}
+
+/// For each exception type of a call, which of its exceptions say that something is missing.
+macro_rules! refusals {
+    ($($exception:ident { $($variant:ident: $missing:literal),* })*) => {
+        $(impl From<$exception> for Refusal {
+            fn from(exception: $exception) -> Self {
+                match exception {
+                    $($exception::$variant(inner) => Self {
+                        missing: $missing,
+                        message: inner.message.map(|text| text.to_string()).unwrap_or_default(),
+                    },)*
+                }
+            }
+        })*
+    };
+}
+
+refusals! {
+    ThriftHiveMetastoreGetAllDatabasesException { O1: false }
+    ThriftHiveMetastoreGetTableMetaException { O1: false }
+    ThriftHiveMetastoreGetTableReqException { O1: false, O2: true }
+    ThriftHiveMetastoreGetPartitionNamesException { O2: false }
+    ThriftHiveMetastoreGetPartitionsByNamesException { O1: false, O2: true }
+}
+
+#[cfg(any(test, feature = "testkit"))]
+refusals! {
+    ThriftHiveMetastoreCreateDatabaseException { O1: false, O2: false, O3: false }
+    ThriftHiveMetastoreDropDatabaseException { O1: true, O2: false, O3: false }
+    ThriftHiveMetastoreCreateTableException { O1: false, O2: false, O3: false, O4: true }
+    ThriftHiveMetastoreAddPartitionsException { O1: false, O2: false, O3: false }
+}

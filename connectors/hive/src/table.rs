@@ -1,0 +1,123 @@
+//! From the metastore's description of a table to a [`FileTable`], or to the reason why not.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use hive_metastore::{FieldSchema, StorageDescriptor, Table};
+use maru_connect::{FileTable, OpenContext};
+use maru_core::{Error, ErrorKind, Result};
+
+use crate::lister::HiveFiles;
+use crate::metastore::{Metastore, is_view};
+use crate::{format, location, types};
+
+/// Table parameters that mark tables of another kind, whose files must not be read as they lie there.
+const FOREIGN: &[(&str, &str, &str)] = &[
+    ("table_type", "ICEBERG", "an Iceberg table"),
+    ("table_type", "DELTA", "a Delta Lake table"),
+    ("spark.sql.sources.provider", "delta", "a Delta Lake table"),
+    ("spark.sql.sources.provider", "iceberg", "an Iceberg table"),
+    ("spark.sql.sources.provider", "hudi", "a Hudi table"),
+    ("transactional", "true", "a transactional (ACID) table"),
+];
+
+/// Opens a table.
+///
+/// # Errors
+/// 0A000 for views, transactional tables, tables of other systems, and formats Maru does not read; HV004 for a column
+/// of a type it does not have; what the store says if it cannot be opened.
+pub(crate) async fn open(
+    metastore: Arc<Metastore>,
+    context: OpenContext,
+    table: Table,
+) -> Result<FileTable> {
+    let database = table.db_name.as_deref().unwrap_or_default().to_owned();
+    let name = table.table_name.as_deref().unwrap_or_default().to_owned();
+    let named = |error: Error| error.with_context("table", format!("{database}.{name}"));
+    let storage = readable(&table, &database, &name).map_err(named)?;
+    let format = format::of(&table, storage).map_err(named)?;
+    let columns = schema(storage.cols.as_deref().unwrap_or_default()).map_err(named)?;
+    let file_schema = Arc::new(format::columns(storage, &format, columns).map_err(named)?);
+    let keys = schema(table.partition_keys.as_deref().unwrap_or_default()).map_err(named)?;
+    let keys = keys.fields().iter().cloned().collect::<Vec<_>>();
+    if let Some(key) = keys.iter().find(|key| !is_key_type(key.data_type())) {
+        let text = format!("partition column \"{}\" has type {}", key.name(), key.data_type());
+        return Err(named(Error::new(ErrorKind::RemoteTypeUnsupported, text)));
+    }
+    let root = storage.location.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+    let url = location::url(&root).map_err(named)?;
+    let opened = context.stores.open_store(&context.instance, &url, &context.options).await;
+    let opened = opened.map_err(named)?;
+    Ok(FileTable {
+        catalog: context.catalog.clone(),
+        store: Arc::clone(&opened.store),
+        store_url: opened.url.clone(),
+        format: format.clone(),
+        file_schema,
+        partition_columns: keys.clone(),
+        files: Arc::new(HiveFiles {
+            metastore,
+            context,
+            database,
+            name,
+            format,
+            keys,
+            root,
+            opened,
+            table,
+        }),
+    })
+}
+
+/// Returns how the table is stored, if it is one that consists of plain files.
+fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a StorageDescriptor> {
+    if is_view(table.table_type.as_deref().unwrap_or_default()) {
+        let query = table.view_expanded_text.as_deref().or(table.view_original_text.as_deref());
+        return Err(Error::unsupported(format!(
+            "\"{database}\".\"{name}\" is a view in Hive's own SQL"
+        ))
+        .with_detail(format!("Its query is: {}.", one_line(query.unwrap_or("not known"))))
+        .with_hint("Make a view of that query in Maru: CREATE VIEW … AS SELECT …."));
+    }
+    let parameter = |key: &str| {
+        let parameters = table.parameters.as_ref();
+        parameters.and_then(|all| all.get(key)).map(|value| value.as_str())
+    };
+    if let Some(handler) = parameter("storage_handler") {
+        return Err(Error::unsupported(format!(
+            "\"{database}\".\"{name}\" is kept by {handler}, not in files"
+        )));
+    }
+    for (key, value, what) in FOREIGN {
+        if parameter(key).is_some_and(|found| found.eq_ignore_ascii_case(value)) {
+            let text = format!("\"{database}\".\"{name}\" is {what}");
+            return Err(Error::unsupported(text)
+                .with_hint("Maru reads plain Hive tables in Parquet and in delimited text."));
+        }
+    }
+    table
+        .sd
+        .as_ref()
+        .ok_or_else(|| Error::unsupported(format!("\"{database}\".\"{name}\" has no files")))
+}
+
+fn schema(columns: &[FieldSchema]) -> Result<Schema> {
+    let field = |column: &FieldSchema| {
+        let name = column.name.as_deref().unwrap_or_default();
+        let data_type = types::parse(column.r#type.as_deref().unwrap_or_default())
+            .map_err(|error| error.with_context("column", name))?;
+        Ok(Field::new(name, data_type, true))
+    };
+    Ok(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?))
+}
+
+fn is_key_type(data_type: &DataType) -> bool {
+    !data_type.is_nested() && data_type != &DataType::Binary
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! What is opened, and what is refused with which words.
+
+use std::time::Duration;
+
+use arrow::datatypes::TimeUnit;
+use futures::future::{BoxFuture, FutureExt};
+use maru_connect::conformance;
+use maru_connect::{FileFormatSpec, OpenedStore, StoreOpener};
+use maru_core::Options;
+use url::Url;
+
+use super::*;
+use crate::HIVE;
+use crate::metastore::Endpoint;
+use crate::testkit::{Storage, TableDef};
+
+/// Opens every URL as an empty store in memory.
+#[derive(Debug)]
+struct Memory;
+
+impl StoreOpener for Memory {
+    fn open_store<'a>(
+        &'a self,
+        instance: &'a str,
+        url: &'a Url,
+        _: &'a Options,
+    ) -> BoxFuture<'a, Result<OpenedStore>> {
+        let host = url.host_str().unwrap_or_default();
+        let private = format!("{instance}+{}://{host}/", url.scheme());
+        async move {
+            Ok(OpenedStore {
+                store: Arc::new(object_store::memory::InMemory::new()),
+                url: datafusion::execution::object_store::ObjectStoreUrl::parse(private)?,
+                path: object_store::path::Path::from_url_path(url.path())
+                    .map_err(object_store::Error::from)?,
+            })
+        }
+        .boxed()
+    }
+}
+
+async fn opened(table: TableDef) -> Result<FileTable> {
+    let options = [("metastore", "thrift://127.0.0.1:1")];
+    let context = conformance::context(&HIVE, &options, Arc::new(Memory)).unwrap();
+    let endpoints = Endpoint::parse_list("thrift://127.0.0.1:1").unwrap();
+    let metastore = Arc::new(Metastore::new(endpoints, "maru", Duration::from_secs(1)));
+    open(metastore, context, table.into_table()).await
+}
+
+fn sales(storage: Storage) -> TableDef {
+    TableDef::new("shop", "sales", "hdfs://nn:9000/w/shop.db/sales/", storage)
+        .column("id", "bigint")
+        .column("at", "timestamp")
+        .partitioned_by("day", "date")
+}
+
+#[tokio::test]
+async fn opens_a_partitioned_table() {
+    let table = opened(sales(Storage::parquet(&[]))).await.unwrap();
+    let schema = table.table_schema();
+    let shown = schema.fields().iter().map(|f| format!("{} {}", f.name(), f.data_type()));
+    assert_eq!(shown.collect::<Vec<_>>(), vec!["id Int64", "at Timestamp(µs)", "day Date32"],);
+    assert_eq!(table.format, FileFormatSpec::Parquet);
+    assert_eq!(
+        table.file_schema.field(1).data_type(),
+        &DataType::Timestamp(TimeUnit::Microsecond, None)
+    );
+    assert_eq!(table.store_url.as_str(), "testhive+hdfs://nn/");
+    assert_eq!(table.catalog, "test");
+}
+
+async fn refused(table: TableDef) -> Error {
+    opened(table).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn refuses_views_with_their_query() {
+    let error = refused(sales(Storage::parquet(&[])).view("SELECT id\n  FROM t")).await;
+    assert_eq!(error.sqlstate(), "0A000");
+    assert_eq!(error.primary(), "\"shop\".\"sales\" is a view in Hive's own SQL");
+    assert_eq!(error.detail().unwrap(), "Its query is: SELECT id FROM t. (table=shop.sales)");
+    assert!(error.hint().unwrap().contains("CREATE VIEW"));
+}
+
+#[tokio::test]
+async fn refuses_tables_that_are_more_than_files() {
+    for (key, value, said) in [
+        ("transactional", "TRUE", "a transactional (ACID) table"),
+        ("table_type", "iceberg", "an Iceberg table"),
+        ("spark.sql.sources.provider", "delta", "a Delta Lake table"),
+        ("storage_handler", "org.x.HBaseStorageHandler", "is kept by org.x.HBaseStorageHandler"),
+    ] {
+        let error = refused(sales(Storage::parquet(&[])).parameter(key, value)).await;
+        assert_eq!(error.sqlstate(), "0A000");
+        assert!(error.primary().contains(said), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_the_column_it_cannot_read() {
+    let error = refused(sales(Storage::parquet(&[])).column("u", "uniontype<int,string>")).await;
+    assert_eq!(error.sqlstate(), "HV004");
+    assert_eq!(error.detail().unwrap(), "column=u table=shop.sales");
+    let error = refused(sales(Storage::text(&[])).column("tags", "array<int>")).await;
+    assert_eq!(error.sqlstate(), "0A000");
+    assert!(error.primary().contains("\"tags\""), "{error:?}");
+    let error = refused(sales(Storage::parquet(&[])).partitioned_by("b", "binary")).await;
+    assert_eq!(error.sqlstate(), "HV004");
+}
