@@ -148,10 +148,8 @@ fn corrupted(format: &str, text: &str) -> Error {
 }
 
 fn from_io(error: &std::io::Error) -> Error {
-    if let Some(inner) = error.get_ref() {
-        if let Some(ours) = inner.downcast_ref::<Error>() {
-            return ours.clone();
-        }
+    if let Some(ours) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        return ours.clone();
     }
     let kind = match error.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::FileNotFound,
