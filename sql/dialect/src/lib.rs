@@ -1,1 +1,16 @@
-//! maru-sql
+//! The language: one dialect, PostgreSQL's, plus Maru's own statements.
+//!
+//! [`split`] cuts a text into statements, [`parse`] turns one into a [`Statement`]. What a statement does stands in the
+//! program's `statement/` folder; this room knows only words. Start reading at `statement.rs`: it is the list.
+
+mod parser;
+mod split;
+mod statement;
+
+pub use parser::parse;
+pub use split::{Piece, split};
+pub use statement::{
+    AlterCatalog, CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog,
+    CreateExternalTable, CreateSchema, CreateSecret, CreateView, DropObject, Name, ObjectKind,
+    OptionList, STATEMENTS, SetScope, SetVariable, Statement, StatementSpec, Transaction,
+};

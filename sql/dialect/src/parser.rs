@@ -1,0 +1,450 @@
+//! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
+
+mod create;
+mod show;
+
+use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
+use maru_core::{Error, ErrorKind, Result, limits};
+use sqlparser::ast::{self, Value};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::ParserError;
+use sqlparser::tokenizer::Token;
+
+use crate::statement::*;
+
+/// Parses one statement (see [`split`](crate::split)).
+///
+/// # Errors
+/// 42601 with line and column inside of `sql`; 54000 for nesting deeper than `nesting_max`; 0A000 for statements of
+/// PostgreSQL that Maru does not have.
+pub fn parse(sql: &str) -> Result<Statement> {
+    let mut parser = Words(
+        DFParserBuilder::new(sql)
+            .with_dialect(&PostgreSqlDialect {})
+            .with_recursion_limit(limits::NESTING_MAX)
+            .build()?,
+    );
+    let statement = match parser.own_statement()? {
+        Some(statement) => statement,
+        None => lower(parser.0.parse_statement()?, sql)?,
+    };
+    parser.end()?;
+    Ok(statement)
+}
+
+/// DataFusion's parser with the few verbs that reading words needs.
+struct Words<'a>(DFParser<'a>);
+
+impl Words<'_> {
+    /// Reads a statement that only Maru has; `None` leaves the text untouched.
+    fn own_statement(&mut self) -> Result<Option<Statement>> {
+        if self.sees(&["create"]) {
+            return self.create();
+        }
+        if self.take(&["alter", "catalog"]) {
+            return self.alter_catalog().map(Some);
+        }
+        if self.take(&["drop", "catalog"]) {
+            return self.drop_object(ObjectKind::Catalog).map(Some);
+        }
+        if self.take(&["drop", "secret"]) {
+            return self.drop_object(ObjectKind::Secret).map(Some);
+        }
+        if self.take(&["drop", "external", "table"]) {
+            return self.drop_object(ObjectKind::Table).map(Some);
+        }
+        if self.take(&["comment", "on"]) {
+            return self.comment_on().map(Some);
+        }
+        if self.take(&["cancel", "query"]) {
+            return self.cancel_query().map(Some);
+        }
+        if self.take(&["discard"]) {
+            self.word("ALL, PLANS, TEMP or SEQUENCES")?;
+            return Ok(Some(Statement::Discard { tag: "DISCARD ALL", resets: true }));
+        }
+        if self.take(&["reset"]) {
+            let name = self.setting_name()?;
+            let name = (!name.eq_ignore_ascii_case("all")).then_some(name);
+            return Ok(Some(Statement::Reset(name)));
+        }
+        if self.sees(&["show"]) || self.sees(&["describe"]) || self.sees(&["desc"]) {
+            return self.show();
+        }
+        Ok(None)
+    }
+
+    fn alter_catalog(&mut self) -> Result<Statement> {
+        let name = self.ident()?;
+        let change = if self.take(&["set"]) {
+            CatalogChange::Set(self.option_list()?)
+        } else if self.take(&["reset"]) {
+            self.token(&Token::LParen, "(")?;
+            let mut names = vec![self.ident()?];
+            while self.0.parser.consume_token(&Token::Comma) {
+                names.push(self.ident()?);
+            }
+            self.token(&Token::RParen, ")")?;
+            CatalogChange::Reset(names)
+        } else if self.take(&["rename", "to"]) {
+            CatalogChange::Rename(self.ident()?)
+        } else {
+            return Err(self.unexpected("SET, RESET or RENAME TO"));
+        };
+        Ok(Statement::AlterCatalog(AlterCatalog { name, change }))
+    }
+
+    fn drop_object(&mut self, kind: ObjectKind) -> Result<Statement> {
+        let if_exists = self.take(&["if", "exists"]);
+        let mut names = vec![self.name()?];
+        while self.0.parser.consume_token(&Token::Comma) {
+            names.push(self.name()?);
+        }
+        let cascade = self.take(&["cascade"]);
+        if !cascade {
+            self.take(&["restrict"]);
+        }
+        Ok(Statement::Drop(DropObject { kind, names, if_exists, cascade }))
+    }
+
+    fn comment_on(&mut self) -> Result<Statement> {
+        let kinds: [(&str, ObjectKind); 5] = [
+            ("catalog", ObjectKind::Catalog),
+            ("schema", ObjectKind::Schema),
+            ("secret", ObjectKind::Secret),
+            ("table", ObjectKind::Table),
+            ("view", ObjectKind::View),
+        ];
+        let target = if self.take(&["column"]) {
+            let mut name = self.name()?;
+            let column = name.0.pop().unwrap_or_default();
+            if name.0.is_empty() {
+                return Err(self.unexpected("table.column"));
+            }
+            CommentTarget::Column(name, column)
+        } else {
+            let kind = kinds
+                .into_iter()
+                .find(|(word, _)| self.take(&[word]))
+                .map(|(_, kind)| kind)
+                .ok_or_else(|| self.unexpected("CATALOG, SCHEMA, TABLE, VIEW, SECRET or COLUMN"))?;
+            CommentTarget::Object(kind, self.name()?)
+        };
+        self.expect(&["is"])?;
+        let comment = if self.take(&["null"]) { None } else { Some(self.string()?) };
+        Ok(Statement::CommentOn(CommentOn { target, comment }))
+    }
+
+    fn cancel_query(&mut self) -> Result<Statement> {
+        let place = self.0.parser.peek_token().span.start;
+        match self.0.parser.next_token().token {
+            Token::Number(text, _) => text.parse().ok(),
+            Token::SingleQuotedString(text) => text.trim().parse().ok(),
+            _ => None,
+        }
+        .map(|query_id| Statement::CancelQuery(CancelQuery { query_id }))
+        .ok_or_else(|| {
+            Error::new(ErrorKind::Syntax, "CANCEL QUERY takes the number of a query")
+                .with_hint("SELECT query_id, sql FROM system.queries WHERE state = 'running'.")
+                .with_line_column(place.line as usize, place.column as usize)
+        })
+    }
+
+    /// Reads `(name = value, …)`.
+    fn option_list(&mut self) -> Result<OptionList> {
+        let mut options = Vec::new();
+        self.token(&Token::LParen, "(")?;
+        if self.0.parser.consume_token(&Token::RParen) {
+            return Ok(OptionList(options));
+        }
+        loop {
+            let mut name = match self.0.parser.peek_token().token {
+                Token::SingleQuotedString(_) => self.string()?,
+                _ => self.ident()?,
+            };
+            while self.0.parser.consume_token(&Token::Period) {
+                name = format!("{name}.{}", self.ident()?);
+            }
+            self.token(&Token::Eq, "=")?;
+            options.push((name, self.option_value()?));
+            if !self.0.parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.token(&Token::RParen, ")")?;
+        Ok(OptionList(options))
+    }
+
+    fn option_value(&mut self) -> Result<String> {
+        let minus = self.0.parser.consume_token(&Token::Minus);
+        let token = self.0.parser.peek_token().token;
+        let value = match token {
+            Token::Number(text, _) if minus => format!("-{text}"),
+            Token::Number(text, _) | Token::SingleQuotedString(text) => text,
+            Token::EscapedStringLiteral(text) => text,
+            Token::DollarQuotedString(text) => text.value,
+            Token::Word(word) if word.quote_style.is_none() => word.value,
+            _ => return Err(self.unexpected("a value: 'text', a number, true or false")),
+        };
+        self.0.parser.next_token();
+        Ok(value)
+    }
+
+    fn setting_name(&mut self) -> Result<String> {
+        if self.take(&["time", "zone"]) {
+            return Ok("timezone".to_owned());
+        }
+        let mut name = self.ident()?;
+        while self.0.parser.consume_token(&Token::Period) {
+            name = format!("{name}.{}", self.ident()?);
+        }
+        Ok(name.to_lowercase())
+    }
+
+    // Words ------------------------------------------------------------------------------------------------------
+
+    /// Returns whether the next tokens are these words, in any case.
+    fn sees(&self, words: &[&str]) -> bool {
+        words.iter().enumerate().all(|(i, wanted)| {
+            matches!(
+                &self.0.parser.peek_nth_token(i).token,
+                Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted)
+            )
+        })
+    }
+
+    /// Reads these words if they come next.
+    fn take(&mut self, words: &[&str]) -> bool {
+        let sees = self.sees(words);
+        if sees {
+            words.iter().for_each(|_| {
+                self.0.parser.next_token();
+            });
+        }
+        sees
+    }
+
+    fn expect(&mut self, words: &[&str]) -> Result<()> {
+        if self.take(words) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&words.join(" ").to_uppercase()))
+        }
+    }
+
+    fn token(&mut self, token: &Token, shown: &str) -> Result<()> {
+        if self.0.parser.consume_token(token) { Ok(()) } else { Err(self.unexpected(shown)) }
+    }
+
+    fn word(&mut self, expected: &str) -> Result<String> {
+        match self.0.parser.peek_token().token {
+            Token::Word(word) => {
+                self.0.parser.next_token();
+                Ok(word.value)
+            }
+            _ => Err(self.unexpected(expected)),
+        }
+    }
+
+    fn ident(&mut self) -> Result<String> {
+        match self.0.parser.peek_token().token {
+            Token::Word(word) => {
+                self.0.parser.next_token();
+                Ok(fold(&word.to_ident(sqlparser::tokenizer::Span::empty())))
+            }
+            _ => Err(self.unexpected("a name")),
+        }
+    }
+
+    fn name(&mut self) -> Result<Name> {
+        let mut parts = vec![self.ident()?];
+        while self.0.parser.consume_token(&Token::Period) {
+            parts.push(self.ident()?);
+        }
+        Ok(Name(parts))
+    }
+
+    fn string(&mut self) -> Result<String> {
+        match self.0.parser.peek_token().token {
+            Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => {
+                self.0.parser.next_token();
+                Ok(text)
+            }
+            Token::DollarQuotedString(text) => {
+                self.0.parser.next_token();
+                Ok(text.value)
+            }
+            _ => Err(self.unexpected("text in single quotes")),
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        match self.0.parser.peek_token().token {
+            Token::EOF => Ok(()),
+            _ => Err(self.unexpected("end of statement")),
+        }
+    }
+
+    fn unexpected(&self, expected: &str) -> Error {
+        let found = self.0.parser.peek_token();
+        let place = found.span.start;
+        let message = match found.token {
+            Token::EOF => "syntax error at end of input".to_owned(),
+            token => format!("syntax error at or near \"{token}\""),
+        };
+        Error::new(ErrorKind::Syntax, message)
+            .with_detail(format!("Expected {expected}."))
+            .with_line_column(place.line as usize, place.column as usize)
+    }
+}
+
+/// Folds an identifier as PostgreSQL does: lower case unless quoted.
+fn fold(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+fn object_name(name: &ast::ObjectName) -> Result<Name> {
+    name.0
+        .iter()
+        .map(|part| part.as_ident().map(fold))
+        .collect::<Option<Vec<_>>>()
+        .map(Name)
+        .ok_or_else(|| Error::new(ErrorKind::Syntax, format!("invalid name {name}")))
+}
+
+/// Turns what DataFusion's parser read into a statement of ours.
+fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
+    let statement = match statement {
+        DfStatement::Statement(statement) => *statement,
+        DfStatement::Explain(explain) => {
+            return Ok(Statement::Query {
+                statement: Box::new(DfStatement::Explain(explain)),
+                tag: "EXPLAIN",
+            });
+        }
+        DfStatement::CopyTo(_) => return Err(unsupported("COPY")),
+        DfStatement::CreateExternalTable(_) | DfStatement::Reset(_) => {
+            return Err(Error::internal("statement was read twice"));
+        }
+    };
+    use ast::Statement as Ast;
+    Ok(match statement {
+        Ast::Query(_) => query(statement, "SELECT"),
+        Ast::Explain { .. } | Ast::ExplainTable { .. } => query(statement, "EXPLAIN"),
+        Ast::CreateSchema { schema_name, if_not_exists, .. } => {
+            let name = match &schema_name {
+                ast::SchemaName::Simple(name) => object_name(name)?,
+                other => return Err(unsupported(&format!("CREATE SCHEMA {other}"))),
+            };
+            Statement::CreateSchema(CreateSchema { name, if_not_exists })
+        }
+        Ast::CreateView(view) => {
+            if view.materialized {
+                return Err(unsupported("CREATE MATERIALIZED VIEW"));
+            }
+            if view.temporary {
+                return Err(unsupported("CREATE TEMPORARY VIEW"));
+            }
+            Statement::CreateView(Box::new(CreateView {
+                name: object_name(&view.name)?,
+                columns: view.columns.iter().map(|column| fold(&column.name)).collect(),
+                query: view.query,
+                or_replace: view.or_replace,
+                if_not_exists: view.if_not_exists,
+            }))
+        }
+        Ast::Drop { object_type, if_exists, names, cascade, .. } => {
+            let kind = match object_type {
+                ast::ObjectType::Table => ObjectKind::Table,
+                ast::ObjectType::View => ObjectKind::View,
+                ast::ObjectType::Schema => ObjectKind::Schema,
+                other => return Err(unsupported(&format!("DROP {other}"))),
+            };
+            let names = names.iter().map(object_name).collect::<Result<_>>()?;
+            Statement::Drop(DropObject { kind, names, if_exists, cascade })
+        }
+        Ast::Set(set) => lower_set(set, sql)?,
+        Ast::StartTransaction { .. } => Statement::Transaction(Transaction::Begin),
+        Ast::Commit { .. } => Statement::Transaction(Transaction::Commit),
+        Ast::Rollback { savepoint: None, .. } => Statement::Transaction(Transaction::Rollback),
+        Ast::Rollback { .. } | Ast::Savepoint { .. } | Ast::ReleaseSavepoint { .. } => {
+            Statement::Transaction(Transaction::Savepoint)
+        }
+        Ast::Deallocate { .. } => Statement::Discard { tag: "DEALLOCATE", resets: false },
+        other => {
+            let text = other.to_string();
+            let mut words = text.split_whitespace();
+            let first = words.next().unwrap_or_default().to_uppercase();
+            let second = words.next().unwrap_or_default().to_uppercase();
+            let shown = match first.as_str() {
+                "CREATE" | "DROP" | "ALTER" => format!("{first} {second}"),
+                _ => first,
+            };
+            return Err(unsupported(&shown));
+        }
+    })
+}
+
+fn query(statement: ast::Statement, tag: &'static str) -> Statement {
+    Statement::Query { statement: Box::new(DfStatement::Statement(Box::new(statement))), tag }
+}
+
+fn unsupported(statement: &str) -> Error {
+    Error::unsupported(format!("{statement} is not supported yet"))
+        .with_hint("Run SHOW STATEMENTS to list the statements Maru has.")
+}
+
+fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
+    let text = |expr: &ast::Expr| -> String {
+        match expr {
+            ast::Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text.clone(),
+                other => other.to_string(),
+            },
+            ast::Expr::Identifier(ident) => fold(ident),
+            other => other.to_string(),
+        }
+    };
+    let variable = match set {
+        ast::Set::SingleAssignment { scope, variable, values, .. } => {
+            let name = object_name(&variable)?.0.join(".").to_lowercase();
+            let value = values.iter().map(text).collect::<Vec<_>>().join(", ");
+            let value = (!value.eq_ignore_ascii_case("default")).then_some(value);
+            let local = matches!(scope, Some(ast::ContextModifier::Local));
+            let scope = if local { SetScope::Local } else { SetScope::Session };
+            SetVariable { name, value, scope }
+        }
+        ast::Set::SetTimeZone { value, .. } => {
+            let value = text(&value);
+            let value = (!value.eq_ignore_ascii_case("default")
+                && !value.eq_ignore_ascii_case("local"))
+            .then_some(value);
+            SetVariable { name: "timezone".to_owned(), value, scope: SetScope::Session }
+        }
+        ast::Set::SetNames { charset_name, .. } => SetVariable {
+            name: "client_encoding".to_owned(),
+            value: Some(fold(&charset_name)),
+            scope: SetScope::Session,
+        },
+        ast::Set::SetTransaction { .. } => {
+            return Ok(Statement::Discard { tag: "SET", resets: false });
+        }
+        _ => return Err(unsupported(sql)),
+    };
+    Ok(Statement::Set(variable))
+}
+
+/// Reads a `SELECT` that Maru itself wrote.
+fn parse_query(sql: &str, tag: &'static str) -> Result<Statement> {
+    let mut statements = DFParser::parse_sql_with_dialect(sql, &PostgreSqlDialect {})?;
+    match statements.pop_front() {
+        Some(statement) => Ok(Statement::Query { statement: Box::new(statement), tag }),
+        None => Err(ParserError::ParserError("empty statement".to_owned()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
