@@ -1,6 +1,17 @@
 //! Users and how they prove who they are.
 
-use maru_core::Secret;
+use std::num::NonZeroU32;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use maru_core::{Error, ErrorKind, Result, ResultExt, Secret};
+use parking_lot::Mutex;
+use ring::pbkdf2;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::owner::Owner;
+use crate::store::{Store, random, write_private};
 
 /// What the engine keeps of a password: PBKDF2-HMAC-SHA-256 as in RFC 5802, enough to check a password and to run
 /// SCRAM, encrypted at rest since SCRAM servers of our kind need the salted password itself.
@@ -59,4 +70,146 @@ impl Protocol {
             Self::Http => "http",
         }
     }
+}
+
+/// The login by which `maru sql` of the same machine and user reaches a running server; its password is the owner
+/// file's token.
+pub const LOCAL_LOGIN: &str = "maru@local";
+
+/// Rounds of PBKDF2, as many as PostgreSQL 16 takes.
+const ITERATIONS: u32 = 4096;
+
+/// Where the superuser's verifier lies in the metadata.
+const SUPERUSER_KEY: &str = "user/maru";
+
+/// The stored form of a verifier.
+#[derive(Serialize, Deserialize)]
+struct StoredVerifier {
+    salt: String,
+    iterations: u32,
+    salted_password: String,
+}
+
+/// The users there are: the superuser, and the local login.
+#[derive(Debug)]
+pub struct Users {
+    superuser: Verifier,
+    local: Verifier,
+    notice: Mutex<Option<String>>,
+}
+
+impl Users {
+    /// Reads the superuser's verifier; at the first start makes a password, from `initial_password` or at random into
+    /// the file `initial-password` (mode 0600).
+    pub async fn open(store: &Store, config: &Config, owner: &Owner) -> Result<Self> {
+        let local = verifier_of(SUPERUSER, owner.token())?;
+        if let Some(stored) = store.value(SUPERUSER_KEY).await? {
+            let superuser = decode(SUPERUSER, &stored)?;
+            return Ok(Self { superuser, local, notice: Mutex::new(None) });
+        }
+        let (password, notice) = match &config.initial_password {
+            Some(password) => (password.clone(), None),
+            None => {
+                let password = Secret::new(URL_SAFE_NO_PAD.encode(random(18)?));
+                let path = config.data_dir.join("initial-password");
+                write_private(&path, format!("{}\n", password.reveal()).as_bytes())?;
+                let notice = format!(
+                    "Password of user {SUPERUSER}: {} (also in {})",
+                    password.reveal(),
+                    path.display()
+                );
+                (password, Some(notice))
+            }
+        };
+        let superuser = verifier_of(SUPERUSER, &password)?;
+        store.set_value(SUPERUSER_KEY, &encode(&superuser)?).await?;
+        Ok(Self { superuser, local, notice: Mutex::new(notice) })
+    }
+
+    /// Returns what is needed to check a login. `Verifier::user` is the user the session will have.
+    pub fn verifier(&self, login: &str) -> Option<Verifier> {
+        match login {
+            SUPERUSER => Some(self.superuser.clone()),
+            LOCAL_LOGIN => Some(self.local.clone()),
+            _ => None,
+        }
+    }
+
+    /// Returns the remark on the first password, once.
+    pub fn initial_password_notice(&self) -> Option<String> {
+        self.notice.lock().take()
+    }
+}
+
+/// Checks a password. An unknown user costs as much time as a known one.
+///
+/// # Errors
+/// 28P01.
+pub fn check(user: &str, verifier: Option<Verifier>, password: &Secret) -> Result<()> {
+    let refused = || {
+        Error::new(
+            ErrorKind::NotAuthenticated,
+            format!("password authentication failed for user \"{user}\""),
+        )
+    };
+    let Some(verifier) = verifier else {
+        verifier_of(user, password)?;
+        return Err(refused());
+    };
+    let salted = STANDARD
+        .decode(verifier.salted_password.reveal())
+        .or_error(ErrorKind::DataCorrupted, || "a stored password is damaged".to_owned())?;
+    pbkdf2::verify(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        rounds(verifier.iterations),
+        &verifier.salt,
+        password.reveal().as_bytes(),
+        &salted,
+    )
+    .map_err(|_| refused())
+}
+
+fn verifier_of(user: &str, password: &Secret) -> Result<Verifier> {
+    let salt = random(16)?;
+    let mut salted = [0; 32];
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        rounds(ITERATIONS),
+        &salt,
+        password.reveal().as_bytes(),
+        &mut salted,
+    );
+    Ok(Verifier {
+        user: user.to_owned(),
+        salt,
+        iterations: ITERATIONS,
+        salted_password: Secret::new(STANDARD.encode(salted)),
+    })
+}
+
+fn rounds(iterations: u32) -> NonZeroU32 {
+    NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN)
+}
+
+fn encode(verifier: &Verifier) -> Result<Secret> {
+    let stored = StoredVerifier {
+        salt: STANDARD.encode(&verifier.salt),
+        iterations: verifier.iterations,
+        salted_password: verifier.salted_password.reveal().to_owned(),
+    };
+    serde_json::to_string(&stored)
+        .map(Secret::new)
+        .or_error(ErrorKind::Internal, || "could not encode a verifier".to_owned())
+}
+
+fn decode(user: &str, stored: &Secret) -> Result<Verifier> {
+    let damaged = || "a stored password is damaged".to_owned();
+    let stored: StoredVerifier =
+        serde_json::from_str(stored.reveal()).or_error(ErrorKind::DataCorrupted, damaged)?;
+    Ok(Verifier {
+        user: user.to_owned(),
+        salt: STANDARD.decode(&stored.salt).or_error(ErrorKind::DataCorrupted, damaged)?,
+        iterations: stored.iterations,
+        salted_password: Secret::new(stored.salted_password),
+    })
 }

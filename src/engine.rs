@@ -1,22 +1,69 @@
 //! The door: one engine per process, one session per client.
+//!
+//! ```text
+//! Session::prepare   text → statement → plan            session/plan.rs
+//! Session::execute   admission → physical plan → rows   engine/{admission,memory,query,run}.rs
+//! Rows               dropped or read to the end → history, metrics   engine/{history,metrics}.rs
+//! ```
 
-use std::sync::Arc;
+pub mod admission;
+pub mod history;
+pub mod memory;
+pub mod metrics;
+pub mod query;
+pub mod run;
 
-use maru_core::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::access::{Login, Verifier};
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use maru_core::{Error, ErrorKind, Result};
+use parking_lot::RwLock;
+
+use crate::access::{self, Login, Users, Verifier};
+use crate::catalog::Catalogs;
 use crate::config::Config;
-use crate::session::Session;
+use crate::owner::Owner;
+use crate::session::{Session, base_state};
+use crate::store::Store;
+
+use admission::Admission;
+use history::History;
+use memory::Governor;
+use metrics::Metrics;
+use query::Queries;
 
 /// The engine of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
-struct Inner {
-    config: Config,
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) owner: Owner,
+    pub(crate) store: Store,
+    pub(crate) catalogs: Arc<Catalogs>,
+    pub(crate) users: Users,
+    pub(crate) queries: Queries,
+    pub(crate) history: History,
+    pub(crate) admission: Admission,
+    pub(crate) governor: Arc<Governor>,
+    pub(crate) metrics: Metrics,
+    pub(crate) base: SessionState,
+    sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
+    next_session: AtomicI32,
+    closing: AtomicBool,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("data_dir", &self.config.data_dir).finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -25,49 +72,141 @@ impl Engine {
     /// # Errors
     /// 55006 if another process owns the data directory, with its pid and address in the detail.
     pub async fn open(config: Config) -> Result<Self> {
-        Ok(Self { inner: Arc::new(Inner { config }) })
+        let owner = Owner::take(&config.data_dir)?;
+        let store = Store::open(&config.data_dir).await?;
+        let users = Users::open(&store, &config, &owner).await?;
+        let catalogs = Catalogs::open(store.clone()).await?;
+        let governor = Governor::new(config.memory_limit_bytes);
+        let runtime = runtime(&config)?;
+        let history = History::open(store.clone(), config.query_history_days).await?;
+        let next_query = history.next_id().await?;
+        let base = base_state(&config, &runtime)?;
+        let inner = Inner {
+            admission: Admission::new(config.concurrent_queries_max, config.queued_queries_max),
+            queries: Queries::new(next_query),
+            metrics: Metrics::new()?,
+            sessions: RwLock::new(BTreeMap::new()),
+            next_session: AtomicI32::new(1),
+            closing: AtomicBool::new(false),
+            config,
+            owner,
+            store,
+            catalogs,
+            users,
+            history,
+            governor,
+            base,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// Returns what is needed to check the password of `user`; `None` if there is no such user or it may not log in.
-    pub async fn verifier(&self, user: &str) -> Result<Option<Verifier>> {
-        Err(Error::unsupported(format!("cannot look up user {user}")))
+    /// Returns where the superuser's first password is to be found, once, at the first start.
+    pub fn initial_password_notice(&self) -> Option<String> {
+        self.inner.users.initial_password_notice()
     }
 
-    /// Checks a password in constant time, for protocols that send it (Flight SQL basic authentication).
+    /// Tells other processes on this machine under which address this one serves the Postgres wire.
+    pub fn publish_endpoint(&self, pg: &str) -> Result<()> {
+        self.inner.owner.publish(pg)
+    }
+
+    /// Returns what is needed to check the password of `user`; `None` if there is no such user or it may not log in.
+    pub async fn verifier(&self, user: &str) -> Result<Option<Verifier>> {
+        Ok(self.inner.users.verifier(user))
+    }
+
+    /// Checks a password in constant time, for protocols that send it (Flight SQL basic authentication). Takes some
+    /// ten milliseconds of CPU, off the async threads.
     ///
     /// # Errors
     /// 28P01, the same for an unknown user and a wrong password.
-    pub async fn check_password(&self, user: &str, _password: &str) -> Result<()> {
-        Err(Error::unsupported(format!("cannot look up user {user}")))
+    pub async fn check_password(&self, user: &str, password: &str) -> Result<()> {
+        let verifier = self.inner.users.verifier(user);
+        let (user, password) = (user.to_owned(), maru_core::Secret::new(password));
+        tokio::task::spawn_blocking(move || access::check(&user, verifier, &password))
+            .await
+            .map_err(|_| Error::internal("password check was aborted"))?
     }
 
     /// Opens a session for a client that has proven who it is.
     ///
     /// # Errors
     /// 3D000 if the login names a catalog that does not exist; 57P01 while shutting down.
-    pub async fn session(&self, _login: Login) -> Result<Arc<Session>> {
-        Err(Error::unsupported("no sessions yet"))
+    pub async fn session(&self, login: Login) -> Result<Arc<Session>> {
+        self.refuse_when_closing()?;
+        let id = self.inner.next_session.fetch_add(1, Ordering::Relaxed);
+        let session = Session::open(self.clone(), id, login)?;
+        let mut sessions = self.inner.sessions.write();
+        sessions.retain(|_, session| session.strong_count() > 0);
+        sessions.insert(id, Arc::downgrade(&session));
+        Ok(session)
+    }
+
+    /// Returns the live sessions.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        self.inner.sessions.read().values().filter_map(Weak::upgrade).collect()
+    }
+
+    pub(crate) fn forget_session(&self, id: i32) {
+        self.inner.sessions.write().remove(&id);
     }
 
     /// Cancels the running statement of the session with this key (PostgreSQL's CancelRequest). A wrong key does
     /// nothing.
-    pub fn cancel(&self, _session_id: i32, _cancel_secret: i32) {}
+    pub fn cancel(&self, session_id: i32, cancel_secret: i32) {
+        let session = self.inner.sessions.read().get(&session_id).and_then(Weak::upgrade);
+        if let Some(session) = session.filter(|session| session.cancel_secret() == cancel_secret) {
+            session.cancel();
+        }
+    }
 
     /// Returns whether statements are accepted: metadata readable, not shutting down.
     pub async fn is_ready(&self) -> Result<()> {
-        Ok(())
+        self.refuse_when_closing()?;
+        self.inner.store.ping().await
     }
 
     /// Returns all metrics in Prometheus' text format.
     pub fn metrics_text(&self) -> String {
-        String::new()
+        self.inner.metrics.text(self)
     }
 
     /// Refuses new statements, waits up to `grace` for the running ones, cancels the rest, closes all sources, and
     /// gives the data directory free.
-    pub async fn close(&self, _grace: std::time::Duration) {}
+    pub async fn close(&self, grace: Duration) {
+        self.inner.closing.store(true, Ordering::SeqCst);
+        if tokio::time::timeout(grace, self.inner.queries.idle()).await.is_err() {
+            self.inner.queries.cancel_all();
+            // Cancelled statements end at their next batch; a second is many of those.
+            let _ = tokio::time::timeout(Duration::from_secs(1), self.inner.queries.idle()).await;
+        }
+        self.inner.catalogs.close().await;
+        self.inner.history.close().await;
+        self.inner.store.close().await;
+        self.inner.owner.give_free();
+    }
+
+    pub(crate) fn refuse_when_closing(&self) -> Result<()> {
+        if self.inner.closing.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::ShuttingDown, "the engine is shutting down"));
+        }
+        Ok(())
+    }
+}
+
+/// Makes the environment all statements share: caches, stores, the spill directory. Memory is governed per statement.
+fn runtime(config: &Config) -> Result<Arc<RuntimeEnv>> {
+    let spill = config.data_dir.join("spill");
+    std::fs::create_dir_all(&spill).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("could not create {}", spill.display())).with_cause(error)
+    })?;
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![spill]))
+        .with_max_temp_directory_size(config.spill_limit_bytes);
+    let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc()?;
+    Ok(runtime)
 }

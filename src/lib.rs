@@ -5,7 +5,16 @@
 //! at `engine.rs`, then `registry.rs` for what is compiled in, then `docs/ARCHITECTURE.md`.
 
 pub mod access;
+pub mod catalog;
 pub mod config;
 pub mod engine;
 pub mod output;
+pub mod owner;
+pub mod registry;
 pub mod session;
+pub mod statement;
+pub mod store;
+pub mod system;
+
+/// The version of PostgreSQL whose dialect and protocol Maru speaks.
+pub const POSTGRES_VERSION: &str = "16.0";

@@ -1,19 +1,57 @@
-//! One client's conversation with the engine.
+//! One client's conversation with the engine: settings, the transaction block, the running statement.
+//!
+//! `plan.rs` turns text into a plan, `execute.rs` runs it, `settings.rs` is the list of settings, `functions.rs` the
+//! functions that answer from the session.
+
+mod execute;
+mod functions;
+mod integer;
+mod plan;
+mod settings;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::ScalarValue;
-use maru_core::{Error, Result};
+use datafusion::execution::SessionState;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::Statement;
+use parking_lot::{Mutex, RwLock};
+use tokio_util::sync::CancellationToken;
 
-use crate::output::Output;
+use crate::access::{LOCAL_LOGIN, Login, SUPERUSER};
+use crate::catalog::resolve::{SEARCH_PATH, SessionCatalogs};
+use crate::catalog::{BUILTIN, Catalogs};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::store::random;
+
+pub use settings::{SETTINGS, SettingSpec, Settings};
 
 /// Settings, prepared statements and the running statement of one client.
 ///
 /// A session runs one statement at a time; protocols call it from one task, [`Session::cancel`] from anywhere.
-#[derive(Debug)]
 pub struct Session {
     id: i32,
+    cancel_secret: i32,
+    login: Login,
+    opened: SystemTime,
+    engine: Engine,
+    catalog: RwLock<String>,
+    settings: RwLock<Settings>,
+    transaction: Mutex<TransactionStatus>,
+    /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
+    current: Mutex<CancellationToken>,
+    state: SessionState,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// One statement of a text that may hold several.
@@ -23,6 +61,13 @@ pub struct StatementText {
     pub text: String,
     /// Characters before it in the whole text; error positions count from the start of the whole text.
     pub offset: usize,
+}
+
+impl StatementText {
+    /// Returns a text that is one statement.
+    pub fn one(text: impl Into<String>) -> Self {
+        Self { text: text.into(), offset: 0 }
+    }
 }
 
 /// Whether a transaction block is open, as PostgreSQL tells its clients. Maru's blocks are read-only: every statement
@@ -42,84 +87,239 @@ pub struct Prepared {
     /// Types of `$1`, `$2`, …; `None` where the statement does not tell.
     pub parameters: Vec<Option<DataType>>,
     pub text: StatementText,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Query { plan: Arc<LogicalPlan>, tag: &'static str, monitors: bool },
+    Command(Arc<Statement>),
 }
 
 impl Session {
+    pub(crate) fn open(engine: Engine, id: i32, mut login: Login) -> Result<Arc<Self>> {
+        if login.user == LOCAL_LOGIN {
+            login.user = SUPERUSER.to_owned();
+        }
+        let catalog = login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
+        engine.inner.catalogs.require(&catalog).map_err(|_| {
+            Error::new(ErrorKind::UndefinedCatalog, format!("catalog \"{catalog}\" does not exist"))
+                .with_hint(format!("The built-in catalog is \"{BUILTIN}\"."))
+        })?;
+        let secret = random(4)?.try_into().map_or(0, i32::from_be_bytes);
+        let settings = Settings::new(&engine.inner.config, &login);
+        Ok(Arc::new_cyclic(|this| {
+            let mut state = engine.inner.base.clone();
+            state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
+            functions::register(&mut state, this);
+            Self {
+                id,
+                cancel_secret: secret,
+                login,
+                opened: SystemTime::now(),
+                engine,
+                catalog: RwLock::new(catalog),
+                settings: RwLock::new(settings),
+                transaction: Mutex::new(TransactionStatus::Idle),
+                current: Mutex::new(CancellationToken::new()),
+                state,
+            }
+        }))
+    }
+
     /// Splits a text at its top-level semicolons. Comments and empty statements are left out.
     ///
     /// # Errors
     /// 42601 for text that has no tokens' shape (an open quote), with its position.
     pub fn split(sql: &str) -> Result<Vec<StatementText>> {
-        Ok(vec![StatementText { text: sql.to_owned(), offset: 0 }])
+        if sql.len() > maru_core::limits::STATEMENT_BYTES_MAX {
+            return Err(Error::new(ErrorKind::LimitExceeded, "statement is too long").with_detail(
+                format!(
+                    "It has {} bytes, the limit is {} (statement_bytes_max).",
+                    sql.len(),
+                    maru_core::limits::STATEMENT_BYTES_MAX
+                ),
+            ));
+        }
+        let pieces = maru_sql::split(sql)?;
+        Ok(pieces
+            .into_iter()
+            .map(|piece| StatementText { text: piece.text, offset: piece.offset })
+            .collect())
     }
 
-    /// Returns the number by which `system.sessions` and `CANCEL QUERY` know the session.
+    /// Returns the number by which `system.sessions` and cancel requests know the session.
     pub fn id(&self) -> i32 {
         self.id
     }
 
     /// Returns the secret that a cancel request must bring.
     pub fn cancel_secret(&self) -> i32 {
-        0
+        self.cancel_secret
     }
 
     pub fn user(&self) -> &str {
-        ""
+        &self.login.user
+    }
+
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    pub fn opened(&self) -> SystemTime {
+        self.opened
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Returns the current value of a setting, as `SHOW` prints it.
-    pub fn setting(&self, _name: &str) -> Option<String> {
-        None
+    pub fn setting(&self, name: &str) -> Option<String> {
+        match name {
+            "catalog" => Some(self.catalog()),
+            _ => self.settings.read().get(name),
+        }
     }
 
     /// Sets a setting from outside SQL (start-up parameters of a protocol).
     ///
     /// # Errors
-    /// 42704 for an unknown name, 22023 for a value it cannot take.
-    pub fn set(&self, _name: &str, _value: &str) -> Result<()> {
+    /// 42704 for an unknown name, 22023 for a value it cannot take, 3D000 for a catalog that does not exist.
+    pub fn set(&self, name: &str, value: &str) -> Result<()> {
+        if name == "catalog" {
+            self.catalogs().require(value)?;
+            *self.catalog.write() = value.to_owned();
+            return Ok(());
+        }
+        self.settings.write().set(name, value)
+    }
+
+    /// Puts one setting, or all of them, back to its default.
+    pub fn reset(&self, name: Option<&str>) -> Result<()> {
+        let defaults = Settings::new(self.engine.config(), &self.login);
+        match name {
+            None => {
+                *self.settings.write() = defaults;
+                *self.catalog.write() =
+                    self.login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
+            }
+            Some("catalog") => {
+                *self.catalog.write() =
+                    self.login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
+            }
+            Some(name) => self.settings.write().reset(name, &defaults)?,
+        }
         Ok(())
     }
 
+    /// Returns the catalog that names of one or two parts are looked up in.
+    pub fn catalog(&self) -> String {
+        self.catalog.read().clone()
+    }
+
+    /// Returns the schemas that bare names are looked up in, in order. A catalog without schema `public` gets its
+    /// only schema, so that `SET catalog = 'crm'` is all a user of MySQL or SQLite has to say.
+    pub fn search_path(&self) -> Vec<String> {
+        self.settings.read().search_path()
+    }
+
+    pub(crate) fn pushdown(&self) -> bool {
+        self.settings.read().pushdown()
+    }
+
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.settings.read().statement_timeout()
+    }
+
+    pub(crate) fn catalogs(&self) -> &Arc<Catalogs> {
+        &self.engine.inner.catalogs
+    }
+
     pub fn transaction_status(&self) -> TransactionStatus {
-        TransactionStatus::Idle
+        *self.transaction.lock()
+    }
+
+    pub(crate) fn set_transaction(&self, status: TransactionStatus) {
+        *self.transaction.lock() = status;
     }
 
     /// Marks an open transaction block as failed after an error, as PostgreSQL does.
-    pub fn fail_transaction(&self) {}
-
-    /// Parses and plans one statement. `parameters` are types the client declared (`None`: not declared).
-    ///
-    /// # Errors
-    /// Everything that is wrong with a statement before it runs, with its position in the whole text.
-    pub async fn prepare(
-        &self,
-        statement: &StatementText,
-        _parameters: &[Option<DataType>],
-    ) -> Result<Prepared> {
-        Err(Error::unsupported(statement.text.clone()))
-    }
-
-    /// Runs a prepared statement. Waits in the queue if too many run already.
-    ///
-    /// # Cancel
-    /// By [`Session::cancel`], by dropping the future, by dropping the output's stream.
-    pub async fn execute(
-        &self,
-        prepared: &Prepared,
-        _parameters: Vec<ScalarValue>,
-    ) -> Result<Output> {
-        Err(Error::unsupported(prepared.text.text.clone()))
+    pub fn fail_transaction(&self) {
+        let mut status = self.transaction.lock();
+        if *status == TransactionStatus::Open {
+            *status = TransactionStatus::Failed;
+        }
     }
 
     /// Prepares and runs one statement.
-    pub async fn run(&self, statement: &StatementText) -> Result<Output> {
+    pub async fn run(self: &Arc<Self>, statement: &StatementText) -> Result<crate::output::Output> {
         let prepared = self.prepare(statement, &[]).await?;
         self.execute(&prepared, Vec::new()).await
     }
 
     /// Cancels the running statement, wherever it is; the next one runs as usual.
-    pub fn cancel(&self) {}
+    pub fn cancel(&self) {
+        self.current.lock().cancel();
+        self.engine.inner.queries.cancel_session(self.id);
+    }
 
     /// Ends the session: cancels what runs and forgets it in `system.sessions`. Dropping does the same.
-    pub fn close(self: Arc<Self>) {}
+    pub fn close(self: Arc<Self>) {
+        self.cancel();
+        self.engine.forget_session(self.id);
+    }
+
+    fn new_token(&self) -> CancellationToken {
+        let token = CancellationToken::new();
+        *self.current.lock() = token.clone();
+        token
+    }
+
+    /// Returns DataFusion's state for one statement, with the session's settings.
+    pub(crate) fn statement_state(&self) -> SessionState {
+        let mut state = self.state.clone();
+        let catalog = self.catalog();
+        self.settings.read().apply(state.config_mut());
+        state.config_mut().options_mut().catalog.default_catalog = catalog;
+        state
+    }
 }
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.inner.queries.cancel_session(self.id);
+        self.engine.forget_session(self.id);
+    }
+}
+
+/// Makes the state that all sessions start from: DataFusion's functions, PostgreSQL's, and the options that keep
+/// answers right.
+pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<SessionState> {
+    let mut options = SessionConfig::new()
+        .with_target_partitions(config.target_partitions.max(1))
+        .with_batch_size(maru_core::limits::BATCH_ROWS)
+        .with_default_catalog_and_schema(BUILTIN, SEARCH_PATH)
+        .with_create_default_catalog_and_schema(true)
+        .with_information_schema(false);
+    let inner = options.options_mut();
+    inner.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
+    inner.sql_parser.collect_spans = true;
+    inner.sql_parser.parse_float_as_decimal = true;
+    // Drops rows when a projection has duplicate names (apache/datafusion#25263, still there in 55.2).
+    inner.optimizer.enable_join_dynamic_filter_pushdown = false;
+    inner.explain.show_statistics = false;
+    let context = SessionContext::new_with_config_rt(options, Arc::clone(runtime));
+    datafusion_pg_catalog::setup_pg_catalog(
+        &context,
+        BUILTIN,
+        datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider,
+    )
+    .map_err(|error| Error::from(*error))?;
+    let mut state = context.state();
+    state.add_analyzer_rule(Arc::new(integer::CheckedIntegers));
+    Ok(state)
+}
+
+#[cfg(test)]
+mod tests;

@@ -102,6 +102,11 @@ impl Error {
         self
     }
 
+    /// Returns whether a place in the text is known already.
+    pub fn has_line_column(&self) -> bool {
+        self.0.line_column.is_some()
+    }
+
     /// Turns line and column into [`Error::position`], now that the text is known. `sql` is the text the error's
     /// place refers to, and it starts `offset` characters into what the user sent.
     pub fn locate(mut self, sql: &str, offset: usize) -> Self {

@@ -14,3 +14,6 @@ pub use statement::{
     CreateExternalTable, CreateSchema, CreateSecret, CreateView, DropObject, Name, ObjectKind,
     OptionList, STATEMENTS, SetScope, SetVariable, Statement, StatementSpec, Transaction,
 };
+
+/// The tokenizer and syntax tree underneath, for those who look for a word in a text.
+pub use sqlparser::{ast, dialect, tokenizer};

@@ -1,0 +1,210 @@
+//! The attached catalogs: the built-in one and those made by `CREATE CATALOG`.
+//!
+//! `attached.rs` is one catalog with its short memory, `builtin.rs` the catalog `maru`, `resolve.rs` what a session sees
+//! and the errors for names that are not there.
+
+mod attached;
+pub mod builtin;
+pub mod definition;
+mod pg_catalog;
+pub mod resolve;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use maru_connect::{Connector, OpenContext, OpenedStore, Source};
+use maru_core::{Error, ErrorKind, Options, Result, Secret, did_you_mean};
+use parking_lot::RwLock;
+use url::Url;
+
+pub use attached::Attached;
+
+use crate::registry;
+use crate::store::{Store, StoredCatalog};
+
+/// The name of the built-in catalog.
+pub const BUILTIN: &str = "maru";
+
+/// Options that every catalog takes besides its connector's own.
+const SECRET_OPTION: &str = "secret";
+
+/// All catalogs of the engine.
+#[derive(Debug)]
+pub struct Catalogs {
+    store: Store,
+    attached: RwLock<BTreeMap<String, Arc<Attached>>>,
+    n_attached: AtomicU64,
+}
+
+impl Catalogs {
+    /// Attaches the built-in catalog and every stored one. A stored catalog that cannot be opened stays attached with
+    /// its error, so that one broken source does not keep the engine from starting.
+    pub async fn open(store: Store) -> Result<Arc<Self>> {
+        let catalogs = Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
+            let source = Arc::new(builtin::BuiltinSource::new(store.clone(), this.clone()));
+            let builtin = Attached::builtin(source);
+            Self {
+                store,
+                attached: RwLock::new(BTreeMap::from([(BUILTIN.to_owned(), Arc::new(builtin))])),
+                n_attached: AtomicU64::new(0),
+            }
+        });
+        for stored in catalogs.store.catalogs().await? {
+            let attached = match catalogs.open_source(&stored).await {
+                Ok((connector, source, instance)) => {
+                    Attached::new(&stored, connector.spec(), instance, Ok(source))
+                }
+                Err(error) => {
+                    tracing::warn!(catalog = %stored.name, error = %error, "could not open catalog");
+                    let connector = registry::require_connector(&stored.connector)?;
+                    Attached::new(&stored, connector.spec(), String::new(), Err(error))
+                }
+            };
+            catalogs.attached.write().insert(stored.name.clone(), Arc::new(attached));
+        }
+        Ok(catalogs)
+    }
+
+    /// Returns all catalogs by name.
+    pub fn all(&self) -> Vec<Arc<Attached>> {
+        self.attached.read().values().cloned().collect()
+    }
+
+    pub fn get(&self, name: &str) -> Option<Arc<Attached>> {
+        self.attached.read().get(name).cloned()
+    }
+
+    /// # Errors
+    /// 3D000 with the nearest name.
+    pub fn require(&self, name: &str) -> Result<Arc<Attached>> {
+        self.get(name).ok_or_else(|| {
+            let all = self.all();
+            let error = Error::new(
+                ErrorKind::UndefinedCatalog,
+                format!("catalog \"{name}\" does not exist"),
+            );
+            match did_you_mean(name, all.iter().map(|attached| attached.name.as_str())) {
+                Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+                None => error.with_hint("Run SHOW CATALOGS to list them."),
+            }
+        })
+    }
+
+    /// Opens and checks a source, then keeps and attaches it, in the place of `replaced` if given. Returns what the
+    /// source said of itself.
+    ///
+    /// # Errors
+    /// Whatever is wrong with options or source; nothing has changed then.
+    pub async fn put(&self, stored: StoredCatalog, replaced: Option<&str>) -> Result<String> {
+        let (connector, source, instance) = self.open_source(&stored).await?;
+        let said = match source.check().await {
+            Ok(said) => said,
+            Err(error) => {
+                source.close().await;
+                return Err(error.with_context("catalog", stored.name.clone()));
+            }
+        };
+        match replaced {
+            Some(old) if old != stored.name => self.store.rename_catalog(old, &stored).await?,
+            _ => self.store.put_catalog(&stored).await?,
+        }
+        let attached = Arc::new(Attached::new(&stored, connector.spec(), instance, Ok(source)));
+        let gone = {
+            let mut map = self.attached.write();
+            let gone = replaced.and_then(|old| map.remove(old));
+            map.insert(stored.name.clone(), attached).or(gone)
+        };
+        if let Some(gone) = gone {
+            gone.close().await;
+        }
+        Ok(said)
+    }
+
+    /// Detaches a catalog, forgets it, and waits until its connections are closed.
+    pub async fn remove(&self, name: &str) -> Result<()> {
+        self.store.delete_catalog(name).await?;
+        let gone = self.attached.write().remove(name);
+        if let Some(gone) = gone {
+            gone.close().await;
+        }
+        Ok(())
+    }
+
+    /// Returns the stored form of a catalog, to be altered.
+    pub async fn stored(&self, name: &str) -> Result<Option<StoredCatalog>> {
+        Ok(self.store.catalogs().await?.into_iter().find(|catalog| catalog.name == name))
+    }
+
+    /// Finds the catalog that serves `url`, by name order; a local path is served without one.
+    ///
+    /// # Errors
+    /// 42704 if no attached catalog covers it.
+    pub async fn store_for(&self, url: &Url) -> Result<OpenedStore> {
+        for attached in self.all() {
+            if let Ok(source) = attached.source() {
+                if let Some(store) = source.store_for(url) {
+                    return Ok(store);
+                }
+            }
+        }
+        if url.scheme() == "file" {
+            use maru_connect::StoreOpener;
+            return maru_files::Stores.open_store(BUILTIN, url, &Options::default()).await;
+        }
+        Err(Error::new(ErrorKind::UndefinedObject, format!("no attached catalog serves \"{url}\""))
+            .with_hint(format!(
+                "Create one first: CREATE CATALOG name USING {} WITH (…).",
+                url.scheme()
+            )))
+    }
+
+    /// Closes all sources.
+    pub async fn close(&self) {
+        let all = std::mem::take(&mut *self.attached.write());
+        futures::future::join_all(all.values().map(|attached| attached.close())).await;
+    }
+
+    async fn open_source(
+        &self,
+        stored: &StoredCatalog,
+    ) -> Result<(&'static dyn Connector, Arc<dyn Source>, String)> {
+        let connector = registry::require_connector(&stored.connector)?;
+        let options = self.merged_options(stored, connector).await?;
+        let instance = format!("c{}", self.n_attached.fetch_add(1, Ordering::Relaxed));
+        let source = connector
+            .open(OpenContext {
+                catalog: stored.name.clone(),
+                instance: instance.clone(),
+                options,
+                stores: Arc::new(maru_files::Stores),
+            })
+            .await?;
+        Ok((connector, source, instance))
+    }
+
+    /// Checks the options with those of the secret they name merged in; what the catalog itself says wins.
+    async fn merged_options(
+        &self,
+        stored: &StoredCatalog,
+        connector: &'static dyn Connector,
+    ) -> Result<Options> {
+        let spec = connector.spec();
+        let mut merged = BTreeMap::<String, Secret>::new();
+        if let Some(name) = stored.options.get(SECRET_OPTION) {
+            let name = name.reveal();
+            let secret = self.store.secret(name).await?.ok_or_else(|| {
+                Error::new(ErrorKind::UndefinedObject, format!("secret \"{name}\" does not exist"))
+                    .with_hint("CREATE SECRET makes one, SHOW SECRETS lists them.")
+            })?;
+            merged.extend(secret.options);
+        }
+        let own = stored.options.iter().filter(|(key, _)| *key != SECRET_OPTION);
+        merged.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+        Options::check(
+            &format!("connector \"{}\"", spec.name),
+            spec.options,
+            merged.iter().map(|(key, value)| (key.as_str(), value.reveal())),
+        )
+    }
+}

@@ -1,0 +1,162 @@
+//! One attached catalog and its short memory of what the source said.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use datafusion::catalog::SchemaProvider;
+use maru_connect::{ConnectorSpec, Source, SourceTable, TableEntry};
+use maru_core::{Error, OptionKind, Result, limits};
+use parking_lot::{Mutex, RwLock};
+
+use super::{BUILTIN, SECRET_OPTION};
+use crate::store::StoredCatalog;
+
+/// A catalog as the engine holds it.
+///
+/// Lists and table handles are believed for `catalog_ttl` seconds; what is not there is asked again every time, so a
+/// new table is seen at once.
+#[derive(Debug)]
+pub struct Attached {
+    pub name: String,
+    pub connector: &'static str,
+    /// Options as they may be shown: secret ones are stars.
+    pub options: BTreeMap<String, String>,
+    pub comment: RwLock<Option<String>>,
+    /// The prefix of its private store URLs, by which scans are attributed to it.
+    pub instance: String,
+    pub(super) pg_catalog: OnceLock<Arc<dyn SchemaProvider>>,
+    source: Result<Arc<dyn Source>>,
+    schemas: Memory<(), Vec<String>>,
+    tables: Memory<String, Vec<TableEntry>>,
+    handles: Memory<(String, String), SourceTable>,
+}
+
+impl Attached {
+    pub(super) fn builtin(source: Arc<dyn Source>) -> Self {
+        Self {
+            name: BUILTIN.to_owned(),
+            connector: BUILTIN,
+            options: BTreeMap::new(),
+            comment: RwLock::new(Some("views and tables made by SQL".to_owned())),
+            instance: BUILTIN.to_owned(),
+            pg_catalog: OnceLock::new(),
+            source: Ok(source),
+            schemas: Memory::new(Duration::ZERO),
+            tables: Memory::new(Duration::ZERO),
+            handles: Memory::new(Duration::ZERO),
+        }
+    }
+
+    pub(super) fn new(
+        stored: &StoredCatalog,
+        spec: &'static ConnectorSpec,
+        instance: String,
+        source: Result<Arc<dyn Source>>,
+    ) -> Self {
+        let shown = stored.options.iter().map(|(key, value)| {
+            let open = key == SECRET_OPTION
+                || spec.options.iter().any(|option| {
+                    option.name.eq_ignore_ascii_case(key) && option.kind != OptionKind::Secret
+                });
+            (key.clone(), if open { value.reveal().to_owned() } else { "********".to_owned() })
+        });
+        let ttl = Duration::from_secs(limits::CATALOG_TTL_S);
+        Self {
+            name: stored.name.clone(),
+            connector: spec.name,
+            options: shown.collect(),
+            comment: RwLock::new(stored.comment.clone()),
+            instance,
+            pg_catalog: OnceLock::new(),
+            source,
+            schemas: Memory::new(ttl),
+            tables: Memory::new(ttl),
+            handles: Memory::new(ttl),
+        }
+    }
+
+    /// Returns the source, or why it could not be opened.
+    pub fn source(&self) -> Result<&Arc<dyn Source>> {
+        self.source.as_ref().map_err(|error: &Error| error.clone())
+    }
+
+    /// Returns `attached`, or the error that keeps it from work.
+    pub fn state(&self) -> String {
+        match &self.source {
+            Ok(_) => "attached".to_owned(),
+            Err(error) => format!("failed: {error}"),
+        }
+    }
+
+    pub async fn schemas(&self) -> Result<Vec<String>> {
+        let source = self.source()?;
+        self.schemas
+            .get_or(&(), async || self.blame(source.schemas().await).map(Some))
+            .await
+            .map(Option::unwrap_or_default)
+    }
+
+    pub async fn tables(&self, schema: &str) -> Result<Vec<TableEntry>> {
+        let source = self.source()?;
+        self.tables
+            .get_or(&schema.to_owned(), async || self.blame(source.tables(schema).await).map(Some))
+            .await
+            .map(Option::unwrap_or_default)
+    }
+
+    pub async fn table(&self, schema: &str, name: &str) -> Result<Option<SourceTable>> {
+        let source = self.source()?;
+        self.handles
+            .get_or(&(schema.to_owned(), name.to_owned()), async || {
+                self.blame(source.table(schema, name).await)
+            })
+            .await
+    }
+
+    pub async fn close(&self) {
+        if let Ok(source) = &self.source {
+            source.close().await;
+        }
+    }
+
+    fn blame<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error.with_context("source", self.name.clone()))
+    }
+}
+
+/// Answers kept for a while.
+#[derive(Debug)]
+struct Memory<K, V> {
+    ttl: Duration,
+    kept: Mutex<HashMap<K, (Instant, V)>>,
+}
+
+impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
+    fn new(ttl: Duration) -> Self {
+        Self { ttl, kept: Mutex::new(HashMap::new()) }
+    }
+
+    /// Returns a fresh answer, or asks; `None` and errors are not kept.
+    async fn get_or(
+        &self,
+        key: &K,
+        ask: impl AsyncFnOnce() -> Result<Option<V>>,
+    ) -> Result<Option<V>> {
+        if let Some((at, value)) = self.kept.lock().get(key) {
+            if at.elapsed() < self.ttl {
+                return Ok(Some(value.clone()));
+            }
+        }
+        let answer = ask().await?;
+        if self.ttl > Duration::ZERO {
+            let mut kept = self.kept.lock();
+            kept.retain(|_, (at, _)| at.elapsed() < self.ttl);
+            if let Some(value) = &answer {
+                kept.insert(key.clone(), (Instant::now(), value.clone()));
+            }
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,127 @@
+//! The catalog `maru`: schemas, views and external tables made by SQL, kept in the engine's metadata.
+
+use std::sync::Weak;
+
+use futures::future::BoxFuture;
+use maru_connect::{Source, SourceTable, TableEntry, TableKind};
+use maru_core::{Error, ErrorKind, Result};
+use maru_files::{LocationTable, open_location_table};
+use url::Url;
+
+use super::definition::{Definition, ExternalTableDefinition};
+use super::{BUILTIN, Catalogs};
+use crate::store::{RelationKind, Store};
+
+/// The built-in catalog as a source like any other. It reads the metadata each time, so what one session makes is
+/// there for all.
+#[derive(Debug)]
+pub struct BuiltinSource {
+    store: Store,
+    catalogs: Weak<Catalogs>,
+}
+
+impl BuiltinSource {
+    pub(super) fn new(store: Store, catalogs: Weak<Catalogs>) -> Self {
+        Self { store, catalogs }
+    }
+}
+
+impl Source for BuiltinSource {
+    fn check(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(async {
+            self.store.ping().await?;
+            Ok("built-in catalog".to_owned())
+        })
+    }
+
+    fn schemas(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async {
+            Ok(self.store.schemas().await?.into_iter().map(|(name, _)| name).collect())
+        })
+    }
+
+    fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
+        Box::pin(async move {
+            let relations = self.store.relations().await?.into_iter();
+            Ok(relations
+                .filter(|relation| relation.schema == schema)
+                .map(|relation| TableEntry {
+                    name: relation.name,
+                    kind: match relation.kind {
+                        RelationKind::View => TableKind::View,
+                        RelationKind::ExternalTable => TableKind::Table,
+                    },
+                    comment: relation.comment,
+                })
+                .collect())
+        })
+    }
+
+    fn table<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        Box::pin(async move {
+            let relations = self.store.relations().await?.into_iter();
+            let found = relations
+                .filter(|relation| relation.schema == schema && relation.name == name)
+                .next();
+            let Some(relation) = found else { return Ok(None) };
+            match Definition::decode(&relation.definition)? {
+                Definition::View(view) => Ok(Some(SourceTable::View {
+                    schema: view.schema.decode()?,
+                    sql: relation.definition,
+                })),
+                Definition::ExternalTable(table) => {
+                    let catalogs = self.catalogs.upgrade().ok_or_else(|| {
+                        Error::new(ErrorKind::ShuttingDown, "the engine is shutting down")
+                    })?;
+                    open_external_table(&catalogs, &table, true).await.map(Some)
+                }
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Opens the files of an external table. `known` takes the columns from the definition, otherwise empty ones are
+/// inferred from the files.
+pub async fn open_external_table(
+    catalogs: &Catalogs,
+    table: &ExternalTableDefinition,
+    known: bool,
+) -> Result<SourceTable> {
+    let url = location_url(&table.location)?;
+    let store = catalogs.store_for(&url).await?;
+    let columns = table.columns.decode()?;
+    let partition_columns = table.partition_columns.decode()?;
+    let spec = LocationTable {
+        format: table.format.clone(),
+        options: table.options.clone(),
+        columns: (known || !columns.fields().is_empty()).then_some(columns),
+        partition_columns: (known || !partition_columns.fields().is_empty())
+            .then_some(partition_columns),
+    };
+    open_location_table(BUILTIN, store, spec).await
+}
+
+/// Reads a location: a URL, or a local path which becomes a `file:` URL.
+///
+/// # Errors
+/// 22023 for a text that is neither.
+pub fn location_url(location: &str) -> Result<Url> {
+    if location.starts_with('/') {
+        return Url::from_file_path(location).map_err(|()| invalid_location(location));
+    }
+    Url::parse(location).map_err(|_| invalid_location(location))
+}
+
+fn invalid_location(location: &str) -> Error {
+    Error::new(ErrorKind::InvalidParameter, format!("invalid location \"{location}\"")).with_hint(
+        "Give a URL such as s3://bucket/folder/, hdfs://host:port/path/ or an absolute local path.",
+    )
+}

@@ -1,0 +1,256 @@
+//! What one session sees of the catalogs, and what it is told about names that are not there.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::error::{DataFusionError, Result as DfResult};
+use maru_connect::{FederatedTable, SourceTable};
+use maru_core::{Error, ErrorKind, Result, did_you_mean};
+
+use super::{Attached, pg_catalog};
+use crate::session::Session;
+use crate::system;
+
+/// The schema that unqualified names are given: looked up along the session's search path.
+pub const SEARCH_PATH: &str = "<search path>";
+
+/// DataFusion's view of the catalogs for one session. Names are checked by [`require_table`] beforehand, so a schema
+/// that does not exist only has to answer "no such table" here.
+pub struct SessionCatalogs(pub Weak<Session>);
+
+impl fmt::Debug for SessionCatalogs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionCatalogs")
+    }
+}
+
+impl CatalogProviderList for SessionCatalogs {
+    fn register_catalog(
+        &self,
+        _: String,
+        _: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        let session = self.0.upgrade();
+        session.map_or_else(Vec::new, |session| {
+            session.catalogs().all().iter().map(|attached| attached.name.clone()).collect()
+        })
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        let session = self.0.upgrade()?;
+        let attached = session.catalogs().get(name)?;
+        Some(Arc::new(CatalogView { session: Weak::clone(&self.0), attached }))
+    }
+}
+
+#[derive(Debug)]
+struct CatalogView {
+    session: Weak<Session>,
+    attached: Arc<Attached>,
+}
+
+impl CatalogProvider for CatalogView {
+    fn schema_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(SchemaView {
+            session: Weak::clone(&self.session),
+            attached: Arc::clone(&self.attached),
+            schema: name.to_owned(),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct SchemaView {
+    session: Weak<Session>,
+    attached: Arc<Attached>,
+    schema: String,
+}
+
+#[async_trait]
+impl SchemaProvider for SchemaView {
+    fn table_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let session = self.session.upgrade().ok_or_else(session_gone)?;
+        Ok(find(&session, &self.attached, &self.schema, name).await?)
+    }
+
+    fn table_exist(&self, _: &str) -> bool {
+        true
+    }
+}
+
+/// Finds a table for a session, as a table of the engine.
+async fn find(
+    session: &Arc<Session>,
+    attached: &Arc<Attached>,
+    schema: &str,
+    name: &str,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    if schema != SEARCH_PATH {
+        return find_in(session, attached, schema, name).await;
+    }
+    for schema in session.search_path() {
+        if let Some(table) = Box::pin(find_in(session, attached, &schema, name)).await? {
+            return Ok(Some(table));
+        }
+    }
+    find_in(session, attached, system::PG_CATALOG, name).await
+}
+
+async fn find_in(
+    session: &Arc<Session>,
+    attached: &Arc<Attached>,
+    schema: &str,
+    name: &str,
+) -> Result<Option<Arc<dyn TableProvider>>> {
+    let source_table = match schema {
+        system::PG_CATALOG => {
+            let schema = pg_catalog::schema(attached, session.catalogs())?;
+            return Ok(schema.table(name).await?);
+        }
+        system::SYSTEM => system::table(session, name),
+        system::INFORMATION_SCHEMA => {
+            match system::information_schema::query(&attached.name, name) {
+                Some(sql) => {
+                    let plan = Box::pin(session.plan_view(&sql, None)).await?;
+                    let schema = Arc::new(plan.schema().as_arrow().clone());
+                    let table = SourceTable::View { sql, schema };
+                    let table = FederatedTable::new(&attached.name, table).with_view_plan(plan);
+                    return Ok(Some(Arc::new(table)));
+                }
+                None => None,
+            }
+        }
+        _ => attached.table(schema, name).await?,
+    };
+    let Some(source_table) = source_table else { return Ok(None) };
+    let view = match &source_table {
+        SourceTable::View { sql, .. } => Some(sql.clone()),
+        SourceTable::Remote(_) | SourceTable::Files(_) => None,
+    };
+    let mut table =
+        FederatedTable::new(&attached.name, source_table).with_pushdown(session.pushdown());
+    if let Some(definition) = view {
+        table =
+            table.with_view_plan(Box::pin(session.plan_stored_view(&definition)).await.map_err(
+                |error| error.with_context("view", format!("{}.{schema}.{name}", attached.name)),
+            )?);
+    }
+    Ok(Some(Arc::new(table)))
+}
+
+/// Checks that a table is there, before planning, so that the user is told what exactly is missing.
+///
+/// # Errors
+/// 3D000, 3F000 or 42P01 for catalog, schema or table, each with the nearest name; a bare `a.b` whose `a` is a catalog
+/// is told how to write it.
+pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -> Result<()> {
+    let catalogs = session.catalogs();
+    let (catalog, schema, name) = match reference {
+        TableReference::Bare { table } => (session.catalog(), SEARCH_PATH.to_owned(), table),
+        TableReference::Partial { schema, table } => (session.catalog(), schema.to_string(), table),
+        TableReference::Full { catalog, schema, table } => {
+            (catalog.to_string(), schema.to_string(), table)
+        }
+    };
+    let attached = catalogs.require(&catalog)?;
+    if exists(session, &attached, &schema, name).await? {
+        return Ok(());
+    }
+    let written = reference.to_string();
+    if schema == SEARCH_PATH {
+        let mut near = Vec::new();
+        for schema in session.search_path() {
+            near.extend(attached.tables(&schema).await?.into_iter().map(|entry| entry.name));
+        }
+        let error = undefined_table(&written);
+        return Err(match did_you_mean(name, near.iter().map(String::as_str)) {
+            Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+            None => error.with_hint(
+                "SHOW TABLES lists the tables here; those of other catalogs are written catalog.schema.table.",
+            ),
+        });
+    }
+    let mut schemas = attached.schemas().await?;
+    schemas.extend(system::VIRTUAL_SCHEMAS.iter().map(|name| (*name).to_owned()));
+    if !schemas.contains(&schema) {
+        let error =
+            Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+                .with_detail(format!("It was looked for in catalog \"{catalog}\"."));
+        if let (TableReference::Partial { .. }, Some(other)) = (reference, catalogs.get(&schema)) {
+            let schemas = other.schemas().await.unwrap_or_default();
+            let first = schemas.first().cloned().unwrap_or_else(|| "schema".to_owned());
+            return Err(error.with_hint(format!(
+                "\"{schema}\" is a catalog: write {schema}.{first}.{name}, or SET catalog = '{schema}'."
+            )));
+        }
+        return Err(match did_you_mean(&schema, schemas.iter().map(String::as_str)) {
+            Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+            None => error.with_hint(format!("SHOW SCHEMAS FROM {catalog} lists them.")),
+        });
+    }
+    let tables = match schema.as_str() {
+        system::SYSTEM => system::TABLES.iter().map(|table| table.name().to_owned()).collect(),
+        _ => attached.tables(&schema).await?.into_iter().map(|e| e.name).collect::<Vec<_>>(),
+    };
+    let error = undefined_table(&written);
+    Err(match did_you_mean(name, tables.iter().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+        None => {
+            error.with_hint(format!("SHOW TABLES FROM {catalog}.{schema} lists what is there."))
+        }
+    })
+}
+
+async fn exists(
+    session: &Arc<Session>,
+    attached: &Arc<Attached>,
+    schema: &str,
+    name: &str,
+) -> Result<bool> {
+    let schemas = if schema == SEARCH_PATH {
+        let mut path = session.search_path();
+        path.push(system::PG_CATALOG.to_owned());
+        path
+    } else {
+        vec![schema.to_owned()]
+    };
+    for schema in schemas {
+        let found = match schema.as_str() {
+            system::PG_CATALOG => {
+                pg_catalog::schema(attached, session.catalogs())?.table_exist(name)
+            }
+            system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),
+            system::INFORMATION_SCHEMA => {
+                system::information_schema::query(&attached.name, name).is_some()
+            }
+            _ => attached.table(&schema, name).await?.is_some(),
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn undefined_table(written: &str) -> Error {
+    Error::new(ErrorKind::UndefinedTable, format!("table \"{written}\" does not exist"))
+}
+
+fn session_gone() -> DataFusionError {
+    Error::new(ErrorKind::ShuttingDown, "the session has ended").into()
+}

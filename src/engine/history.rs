@@ -1,0 +1,196 @@
+//! Past statements, kept over a restart: what `system.queries` shows besides the running ones.
+//!
+//! Ended statements go through a channel to one writer, so that no statement waits for the disk. Rows older than
+//! `query_history_days`, and those beyond `QUERY_HISTORY_ROWS_MAX`, are removed as new ones come.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use maru_core::{Result, limits};
+use parking_lot::Mutex;
+use sqlx::Row;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::store::{Store, failed};
+
+/// A statement that has ended. Times in microseconds since 1970 and milliseconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastQuery {
+    pub query_id: i64,
+    pub user_name: String,
+    pub protocol: String,
+    pub session_id: i64,
+    pub sql: String,
+    pub state: String,
+    pub sqlstate: Option<String>,
+    pub error: Option<String>,
+    pub started_us: i64,
+    pub queued_ms: i64,
+    pub elapsed_ms: i64,
+    pub n_rows: i64,
+    /// Rows and bytes that came from all sources together.
+    pub source_rows: i64,
+    pub source_bytes: i64,
+    /// JSON: `[{"catalog": "crm", "rows": 10, "bytes": 1234}, …]`.
+    pub sources: String,
+    pub memory_peak_bytes: i64,
+    pub spilled_bytes: i64,
+}
+
+enum Message {
+    Ended(Box<PastQuery>),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The history and its writer.
+#[derive(Debug)]
+pub struct History {
+    store: Store,
+    sender: Mutex<Option<mpsc::UnboundedSender<Message>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl History {
+    pub async fn open(store: Store, days: u64) -> Result<Self> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let writer = tokio::spawn(write(store.clone(), receiver, days));
+        Ok(Self { store, sender: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Returns the first id that was never given.
+    pub async fn next_id(&self) -> Result<u64> {
+        let row = sqlx::query("SELECT coalesce(max(query_id), 0) FROM query_history")
+            .fetch_one(self.store.pool())
+            .await
+            .map_err(failed)?;
+        Ok(row.get::<i64, _>(0).unsigned_abs() + 1)
+    }
+
+    /// Hands an ended statement to the writer.
+    pub fn record(&self, query: PastQuery) {
+        if let Some(sender) = self.sender.lock().as_ref() {
+            // The writer outlives all senders but at shutdown, when the row may be lost.
+            let _ = sender.send(Message::Ended(Box::new(query)));
+        }
+    }
+
+    /// Reads the newest statements first, those handed over just now included.
+    pub async fn past(&self) -> Result<Vec<PastQuery>> {
+        let (done, wait) = oneshot::channel();
+        let sent =
+            self.sender.lock().as_ref().is_some_and(|s| s.send(Message::Flush(done)).is_ok());
+        if sent {
+            let _ = wait.await;
+        }
+        let rows = sqlx::query("SELECT * FROM query_history ORDER BY query_id DESC")
+            .fetch_all(self.store.pool())
+            .await
+            .map_err(failed)?;
+        Ok(rows
+            .iter()
+            .map(|row| PastQuery {
+                query_id: row.get("query_id"),
+                user_name: row.get("user_name"),
+                protocol: row.get("protocol"),
+                session_id: row.get("session_id"),
+                sql: row.get("sql"),
+                state: row.get("state"),
+                sqlstate: row.get("sqlstate"),
+                error: row.get("error"),
+                started_us: row.get("started_us"),
+                queued_ms: row.get("queued_ms"),
+                elapsed_ms: row.get("elapsed_ms"),
+                n_rows: row.get("n_rows"),
+                source_rows: row.get("source_rows"),
+                source_bytes: row.get("source_bytes"),
+                sources: row.get("sources"),
+                memory_peak_bytes: row.get("memory_peak_bytes"),
+                spilled_bytes: row.get("spilled_bytes"),
+            })
+            .collect())
+    }
+
+    /// Writes what is left and ends the writer.
+    pub async fn close(&self) {
+        drop(self.sender.lock().take());
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer {
+            let _ = writer.await;
+        }
+    }
+}
+
+async fn write(store: Store, mut receiver: mpsc::UnboundedReceiver<Message>, days: u64) {
+    let mut n_written = 0_u64;
+    while let Some(message) = receiver.recv().await {
+        match message {
+            Message::Flush(done) => {
+                let _ = done.send(());
+            }
+            Message::Ended(query) => {
+                if let Err(error) = insert(&store, &query).await {
+                    tracing::warn!(query_id = query.query_id, error = %error, "could not keep query history");
+                }
+                if n_written.is_multiple_of(500) {
+                    if let Err(error) = forget_old(&store, days).await {
+                        tracing::warn!(error = %error, "could not trim query history");
+                    }
+                }
+                n_written += 1;
+            }
+        }
+    }
+}
+
+async fn insert(store: &Store, query: &PastQuery) -> Result<()> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO query_history (query_id, user_name, protocol, session_id, sql, state, sqlstate, \
+         error, started_us, queued_ms, elapsed_ms, n_rows, source_rows, source_bytes, sources, memory_peak_bytes, \
+         spilled_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(query.query_id)
+    .bind(&query.user_name)
+    .bind(&query.protocol)
+    .bind(query.session_id)
+    .bind(&query.sql)
+    .bind(&query.state)
+    .bind(&query.sqlstate)
+    .bind(&query.error)
+    .bind(query.started_us)
+    .bind(query.queued_ms)
+    .bind(query.elapsed_ms)
+    .bind(query.n_rows)
+    .bind(query.source_rows)
+    .bind(query.source_bytes)
+    .bind(&query.sources)
+    .bind(query.memory_peak_bytes)
+    .bind(query.spilled_bytes)
+    .execute(store.pool())
+    .await
+    .map(|_| ())
+    .map_err(failed)
+}
+
+async fn forget_old(store: &Store, days: u64) -> Result<()> {
+    let day_us = 86_400_000_000_i64;
+    let kept_us = i64::try_from(days).unwrap_or(i64::MAX / day_us).saturating_mul(day_us);
+    let oldest = micros(SystemTime::now()).saturating_sub(kept_us);
+    for (sql, bound) in [
+        ("DELETE FROM query_history WHERE started_us < ?", oldest),
+        (
+            "DELETE FROM query_history WHERE query_id <= (SELECT max(query_id) FROM query_history) - ?",
+            limits::QUERY_HISTORY_ROWS_MAX as i64,
+        ),
+    ] {
+        sqlx::query(sql).bind(bound).execute(store.pool()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Returns microseconds since 1970.
+pub fn micros(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
+}

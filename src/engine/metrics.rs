@@ -1,0 +1,87 @@
+//! Metrics in Prometheus' text format.
+
+use maru_core::{Error, Result};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+use super::Engine;
+
+/// The process's counters. Gauges of what is now are read off the engine when asked for.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Ended statements by state.
+    pub queries: IntCounterVec,
+    pub query_seconds: Histogram,
+    pub rows: IntCounter,
+    /// Bytes from sources by catalog.
+    pub source_bytes: IntCounterVec,
+    pub spilled_bytes: IntCounter,
+    running: IntGauge,
+    queued: IntGauge,
+    sessions: IntGauge,
+    memory: IntGauge,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Self> {
+        let build = || -> prometheus::Result<Self> {
+            let registry = Registry::new();
+            let metrics = Self {
+                queries: IntCounterVec::new(
+                    Opts::new("maru_queries_total", "Statements that have ended, by state"),
+                    &["state"],
+                )?,
+                query_seconds: Histogram::with_opts(
+                    HistogramOpts::new(
+                        "maru_query_seconds",
+                        "Time from start to end of statements",
+                    )
+                    .buckets(vec![0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0]),
+                )?,
+                rows: IntCounter::new("maru_rows_total", "Rows given to clients")?,
+                source_bytes: IntCounterVec::new(
+                    Opts::new("maru_source_bytes_total", "Bytes read from sources, by catalog"),
+                    &["catalog"],
+                )?,
+                spilled_bytes: IntCounter::new(
+                    "maru_spilled_bytes_total",
+                    "Bytes spilled to disk",
+                )?,
+                running: IntGauge::new("maru_queries_running", "Statements that run or wait now")?,
+                queued: IntGauge::new("maru_queries_queued", "Statements that wait for a place")?,
+                sessions: IntGauge::new("maru_sessions", "Open sessions")?,
+                memory: IntGauge::new("maru_memory_bytes", "Bytes that statements hold now")?,
+                registry,
+            };
+            for collector in [&metrics.queries, &metrics.source_bytes] {
+                metrics.registry.register(Box::new(collector.clone()))?;
+            }
+            for counter in [&metrics.rows, &metrics.spilled_bytes] {
+                metrics.registry.register(Box::new(counter.clone()))?;
+            }
+            let gauges = [&metrics.running, &metrics.queued, &metrics.sessions, &metrics.memory];
+            for gauge in gauges {
+                metrics.registry.register(Box::new(gauge.clone()))?;
+            }
+            metrics.registry.register(Box::new(metrics.query_seconds.clone()))?;
+            Ok(metrics)
+        };
+        build().map_err(|error| Error::internal("could not register metrics").with_cause(error))
+    }
+
+    pub(super) fn text(&self, engine: &Engine) -> String {
+        let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.running.set(signed(engine.inner.queries.running().len()));
+        self.queued.set(signed(engine.inner.admission.n_waiting()));
+        self.sessions.set(signed(engine.sessions().len()));
+        self.memory.set(signed(engine.inner.governor.used_bytes()));
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(error = %error, "could not encode metrics");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}

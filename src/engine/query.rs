@@ -1,0 +1,167 @@
+//! Running statements: their ids, states, figures, and how they are cancelled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use datafusion::physical_plan::ExecutionPlan;
+use maru_core::limits;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::memory::QueryPool;
+use crate::access::Protocol;
+
+/// Where a statement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Queued,
+    Planning,
+    Running,
+    Finished,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Planning => "planning",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// One statement from its start until its rows are read or dropped.
+#[derive(Debug)]
+pub struct Query {
+    pub id: u64,
+    pub session_id: i32,
+    pub user: String,
+    pub protocol: Protocol,
+    pub sql: String,
+    pub started: SystemTime,
+    pub clock: Instant,
+    pub pool: Arc<QueryPool>,
+    /// Cancelled by the user; the statement ends with 57014 at its next step.
+    pub token: CancellationToken,
+    pub n_rows: AtomicU64,
+    queued: Mutex<Duration>,
+    state: Mutex<State>,
+    plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+}
+
+impl Query {
+    pub fn state(&self) -> State {
+        *self.state.lock()
+    }
+
+    pub fn set_state(&self, state: State) {
+        if state == State::Planning {
+            *self.queued.lock() = self.clock.elapsed();
+        }
+        *self.state.lock() = state;
+    }
+
+    pub fn queued(&self) -> Duration {
+        *self.queued.lock()
+    }
+
+    pub fn set_plan(&self, plan: Arc<dyn ExecutionPlan>) {
+        *self.plan.lock() = Some(plan);
+    }
+
+    pub fn plan(&self) -> Option<Arc<dyn ExecutionPlan>> {
+        self.plan.lock().clone()
+    }
+}
+
+/// What starts a statement.
+#[derive(Debug)]
+pub struct QueryStart<'a> {
+    pub session_id: i32,
+    pub user: &'a str,
+    pub protocol: Protocol,
+    pub sql: &'a str,
+    pub pool: Arc<QueryPool>,
+}
+
+/// All statements that have not ended.
+#[derive(Debug)]
+pub struct Queries {
+    next: AtomicU64,
+    running: RwLock<BTreeMap<u64, Arc<Query>>>,
+    ended: Notify,
+}
+
+impl Queries {
+    pub fn new(next_id: u64) -> Self {
+        Self {
+            next: AtomicU64::new(next_id),
+            running: RwLock::new(BTreeMap::new()),
+            ended: Notify::new(),
+        }
+    }
+
+    pub fn start(&self, start: QueryStart<'_>) -> Arc<Query> {
+        let query = Arc::new(Query {
+            id: self.next.fetch_add(1, Ordering::Relaxed),
+            session_id: start.session_id,
+            user: start.user.to_owned(),
+            protocol: start.protocol,
+            sql: start.sql.chars().take(limits::QUERY_TEXT_CHARS_MAX).collect(),
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            pool: start.pool,
+            token: CancellationToken::new(),
+            n_rows: AtomicU64::new(0),
+            queued: Mutex::new(Duration::ZERO),
+            state: Mutex::new(State::Queued),
+            plan: Mutex::new(None),
+        });
+        self.running.write().insert(query.id, Arc::clone(&query));
+        query
+    }
+
+    /// Takes a statement that has ended off the list.
+    pub fn end(&self, id: u64) {
+        self.running.write().remove(&id);
+        self.ended.notify_waiters();
+    }
+
+    pub fn running(&self) -> Vec<Arc<Query>> {
+        self.running.read().values().cloned().collect()
+    }
+
+    pub fn get(&self, id: u64) -> Option<Arc<Query>> {
+        self.running.read().get(&id).cloned()
+    }
+
+    /// Cancels every statement of one session.
+    pub fn cancel_session(&self, session_id: i32) {
+        for query in self.running.read().values().filter(|q| q.session_id == session_id) {
+            query.token.cancel();
+        }
+    }
+
+    pub fn cancel_all(&self) {
+        self.running.read().values().for_each(|query| query.token.cancel());
+    }
+
+    /// Waits until nothing runs.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.running.read().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! From a physical plan to a stream of rows that can be cancelled, timed out, counted, and that survives a panic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use maru_connect::RemoteScanExec;
+use maru_core::{Error, ErrorKind, Result};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::task::JoinHandle;
+
+use super::Engine;
+use super::history::{PastQuery, micros};
+use super::query::{Query, State};
+use crate::output::Rows;
+
+/// Batches that wait for the client at most.
+const BATCHES_AHEAD: usize = 2;
+
+/// Ends a statement exactly once, however it ends: read to the end, failed, or dropped.
+pub(crate) struct Ending {
+    engine: Engine,
+    query: Arc<Query>,
+    ended: bool,
+}
+
+impl Ending {
+    pub(crate) fn new(engine: Engine, query: Arc<Query>) -> Self {
+        Self { engine, query, ended: false }
+    }
+
+    pub(crate) fn succeed(mut self) {
+        self.end(State::Finished, None);
+    }
+
+    pub(crate) fn fail(mut self, error: &Error) {
+        self.end_with(error);
+    }
+
+    fn end_with(&mut self, error: &Error) {
+        let state = match error.kind() {
+            ErrorKind::Cancelled => State::Cancelled,
+            _ => State::Failed,
+        };
+        self.end(state, Some(error));
+    }
+
+    fn end(&mut self, state: State, error: Option<&Error>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let query = &self.query;
+        query.set_state(state);
+        let figures = query.plan().map(|plan| figures(&self.engine, &plan)).unwrap_or_default();
+        let past = past_query(query, state, error, &figures);
+        let metrics = &self.engine.inner.metrics;
+        metrics.queries.with_label_values(&[state.name()]).inc();
+        metrics.query_seconds.observe(query.clock.elapsed().as_secs_f64());
+        metrics.rows.inc_by(query.n_rows.load(Ordering::Relaxed));
+        metrics.spilled_bytes.inc_by(figures.spilled_bytes);
+        for (catalog, (_, bytes)) in &figures.sources {
+            metrics.source_bytes.with_label_values(&[catalog.as_str()]).inc_by(*bytes);
+        }
+        tracing::debug!(
+            query_id = query.id,
+            state = state.name(),
+            elapsed_ms = past.elapsed_ms,
+            n_rows = past.n_rows,
+            "ended query"
+        );
+        self.engine.inner.history.record(past);
+        self.engine.inner.queries.end(query.id);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let error = Error::cancelled();
+        self.end(State::Cancelled, Some(&error));
+    }
+}
+
+/// Starts a physical plan. The permit is held until the rows are read or dropped.
+pub(crate) fn start(
+    ending: Ending,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    schema: SchemaRef,
+    tag: &'static str,
+    timeout: Duration,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Rows> {
+    let query = Arc::clone(&ending.query);
+    query.set_plan(Arc::clone(&plan));
+    query.set_state(State::Running);
+    let stream = match execute_stream(plan, context) {
+        Ok(stream) => stream,
+        Err(error) => {
+            let error = Error::from(error);
+            ending.fail(&error);
+            return Err(error);
+        }
+    };
+    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+    let driver = tokio::spawn(drive(Arc::clone(&query), stream, sender, timeout));
+    let reader = Reader {
+        receiver,
+        driver: AbortOnDrop(driver),
+        ending: Some(ending),
+        schema: Arc::clone(&schema),
+        _permit: permit,
+    };
+    let rows = futures::stream::unfold(reader, |mut reader| async move {
+        let item = reader.next().await?;
+        Some((item, reader))
+    });
+    Ok(Rows { query_id: query.id, tag, schema, stream: Box::pin(rows) })
+}
+
+/// Reads the plan's stream into the channel until it ends, is cancelled, or its time is over.
+async fn drive(
+    query: Arc<Query>,
+    mut stream: datafusion::execution::SendableRecordBatchStream,
+    sender: mpsc::Sender<Result<RecordBatch>>,
+    timeout: Duration,
+) {
+    let deadline = deadline(query.clock.into(), timeout);
+    let work = async {
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(Error::from);
+            let failed = batch.is_err();
+            if sender.send(batch).await.is_err() || failed {
+                break;
+            }
+        }
+    };
+    let interrupted = tokio::select! {
+        biased;
+        () = query.token.cancelled() => Error::cancelled(),
+        () = deadline => timed_out(timeout),
+        () = work => return,
+    };
+    // Frees sources and memory before the client has to read the news.
+    drop(stream);
+    let _ = sender.send(Err(interrupted)).await;
+}
+
+/// Waits until `timeout` after `start`; forever if it is zero.
+pub(crate) async fn deadline(start: tokio::time::Instant, timeout: Duration) {
+    if timeout.is_zero() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep_until(start + timeout).await;
+}
+
+pub(crate) fn timed_out(timeout: Duration) -> Error {
+    Error::new(ErrorKind::TimedOut, "canceling statement due to statement timeout")
+        .with_detail(format!("statement_timeout is {} ms.", timeout.as_millis()))
+        .with_hint("SET statement_timeout to a longer time, or to 0 for none.")
+}
+
+struct Reader {
+    receiver: mpsc::Receiver<Result<RecordBatch>>,
+    driver: AbortOnDrop,
+    ending: Option<Ending>,
+    schema: SchemaRef,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let ending = self.ending.as_ref()?;
+        let query = Arc::clone(&ending.query);
+        let item = match self.receiver.recv().await {
+            Some(item) => item.and_then(|batch| conform(batch, &self.schema)),
+            None => match (&mut self.driver.0).await {
+                Ok(()) => {
+                    if let Some(ending) = self.ending.take() {
+                        ending.succeed();
+                    }
+                    return None;
+                }
+                Err(error) => Err(Error::internal("the statement broke off").with_cause(error)),
+            },
+        };
+        match &item {
+            Ok(batch) => {
+                query.n_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+            }
+            Err(error) => {
+                if let Some(ending) = self.ending.take() {
+                    ending.fail(error);
+                }
+                self.driver.0.abort();
+            }
+        }
+        Some(item)
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Gives a batch the promised schema; physical plans differ from it in nullability and metadata only.
+fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = batch.columns().to_vec();
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| {
+        Error::internal("a batch has other columns than were promised").with_cause(error)
+    })
+}
+
+/// What a plan read and spilled.
+#[derive(Debug, Default)]
+pub(crate) struct Figures {
+    /// Rows and bytes by catalog.
+    pub(crate) sources: BTreeMap<String, (u64, u64)>,
+    pub(crate) spilled_bytes: u64,
+}
+
+pub(crate) fn figures(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Figures {
+    let mut found = Figures::default();
+    collect(engine, plan, &mut found);
+    found
+}
+
+fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, found: &mut Figures) {
+    if let Some(metrics) = plan.metrics() {
+        found.spilled_bytes += metrics.spilled_bytes().unwrap_or_default() as u64;
+        let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |value| value.as_usize()) as u64;
+        let rows = metrics.output_rows().unwrap_or_default() as u64;
+        let source = if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
+            Some((scan.catalog().to_owned(), sum("bytes_received")))
+        } else {
+            file_catalog(engine, plan).map(|catalog| (catalog, sum("bytes_scanned")))
+        };
+        if let Some((catalog, bytes)) = source {
+            let entry = found.sources.entry(catalog).or_default();
+            entry.0 += rows;
+            entry.1 += bytes;
+        }
+    }
+    for child in plan.children() {
+        collect(engine, child, found);
+    }
+}
+
+/// Tells by the private store URL (`c3+s3://bucket/`) which catalog a file scan reads.
+fn file_catalog(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    let scan = plan.downcast_ref::<DataSourceExec>()?;
+    let config = scan.data_source().downcast_ref::<FileScanConfig>()?;
+    let url = config.object_store_url.as_str();
+    let instance = url.split('+').next()?;
+    let all = engine.inner.catalogs.all();
+    all.iter().find(|attached| attached.instance == instance).map(|attached| attached.name.clone())
+}
+
+fn past_query(query: &Query, state: State, error: Option<&Error>, figures: &Figures) -> PastQuery {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let sources = figures
+        .sources
+        .iter()
+        .map(|(catalog, (rows, bytes))| {
+            serde_json::json!({ "catalog": catalog, "rows": rows, "bytes": bytes })
+        })
+        .collect::<Vec<_>>();
+    PastQuery {
+        query_id: signed(query.id),
+        user_name: query.user.clone(),
+        protocol: query.protocol.name().to_owned(),
+        session_id: i64::from(query.session_id),
+        sql: query.sql.clone(),
+        state: state.name().to_owned(),
+        sqlstate: error.map(|error| error.sqlstate().to_owned()),
+        error: error.map(ToString::to_string),
+        started_us: micros(query.started),
+        queued_ms: millis(query.queued()),
+        elapsed_ms: millis(query.clock.elapsed()),
+        n_rows: signed(query.n_rows.load(Ordering::Relaxed)),
+        source_rows: signed(figures.sources.values().map(|(rows, _)| rows).sum()),
+        source_bytes: signed(figures.sources.values().map(|(_, bytes)| bytes).sum()),
+        sources: serde_json::Value::Array(sources).to_string(),
+        memory_peak_bytes: signed(query.pool.peak_bytes() as u64),
+        spilled_bytes: signed(figures.spilled_bytes),
+    }
+}

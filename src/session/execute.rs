@@ -1,0 +1,149 @@
+//! Runs a prepared statement: admission, physical plan, rows.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use futures::FutureExt;
+use maru_connect::QueryContext;
+use maru_core::{Error, ErrorKind, Result};
+
+use super::plan::panicked;
+use super::{Kind, Prepared, Session};
+use crate::engine::memory::QueryPool;
+use crate::engine::query::{Query, QueryStart, State};
+use crate::engine::run::{Ending, deadline, start, timed_out};
+use crate::output::{Output, Rows};
+use crate::statement;
+
+impl Session {
+    /// Runs a prepared statement. Waits in the queue if too many run already.
+    ///
+    /// # Cancel
+    /// By [`Session::cancel`], by dropping the future, by dropping the output's stream.
+    pub async fn execute(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<Output> {
+        self.engine.refuse_when_closing()?;
+        let inner = &self.engine.inner;
+        let limit = self.settings.read().query_memory_limit();
+        let query = inner.queries.start(QueryStart {
+            session_id: self.id,
+            user: self.user(),
+            protocol: self.login.protocol,
+            sql: &statement::redact(&prepared.text.text),
+            pool: QueryPool::new(Arc::clone(&inner.governor), limit),
+        });
+        let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
+        let timeout = self.statement_timeout();
+        let token = query.token.clone();
+        let clock = query.clock;
+        let work = AssertUnwindSafe(self.execute_query(prepared, parameters, query, ending))
+            .catch_unwind();
+        // Dropping the work drops `ending` with it, which records the statement as cancelled.
+        let result = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(Error::cancelled()),
+            () = deadline(clock.into(), timeout) => Err(timed_out(timeout)),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(&panic))),
+        };
+        result.map_err(|error| error.locate(&prepared.text.text, prepared.text.offset))
+    }
+
+    async fn execute_query(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+        query: Arc<Query>,
+        ending: Ending,
+    ) -> Result<Output> {
+        let result = match &prepared.kind {
+            Kind::Command(command) => {
+                query.set_state(State::Running);
+                statement::execute(self, command).await
+            }
+            Kind::Query { plan, tag, monitors } => {
+                let planned = self.plan_physical(plan, parameters, &query, *monitors).await;
+                match planned {
+                    Ok((physical, context, permit)) => {
+                        let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
+                        let timeout = self.statement_timeout();
+                        let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
+                        return Ok(Output::rows(self.located(rows, prepared)));
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        match &result {
+            Ok(_) => ending.succeed(),
+            Err(error) => ending.fail(error),
+        }
+        result
+    }
+
+    /// Lets errors of the running statement point into the text.
+    fn located(&self, rows: Rows, prepared: &Prepared) -> Rows {
+        use futures::StreamExt;
+        let text = prepared.text.clone();
+        let stream = rows
+            .stream
+            .map(move |batch| batch.map_err(|error| error.locate(&text.text, text.offset)));
+        Rows { stream: Box::pin(stream), ..rows }
+    }
+
+    async fn plan_physical(
+        self: &Arc<Self>,
+        plan: &LogicalPlan,
+        parameters: Vec<ScalarValue>,
+        query: &Arc<Query>,
+        monitors: bool,
+    ) -> Result<(
+        Arc<dyn datafusion::physical_plan::ExecutionPlan>,
+        Arc<TaskContext>,
+        Option<tokio::sync::OwnedSemaphorePermit>,
+    )> {
+        let inner = &self.engine.inner;
+        let permit = if monitors { None } else { Some(inner.admission.enter().await?) };
+        query.set_state(State::Planning);
+        let plan = bind(plan.clone(), parameters)?;
+        let mut state = self.statement_state();
+        state.config_mut().set_extension(Arc::new(QueryContext { query_id: query.id }));
+        let state = with_pool(state, query);
+        let physical = state.create_physical_plan(&plan).await?;
+        Ok((physical, state.task_ctx(), permit))
+    }
+}
+
+/// Gives the statement its own memory pool; caches, stores and disk stay shared.
+fn with_pool(state: SessionState, query: &Arc<Query>) -> SessionState {
+    let shared = state.runtime_env();
+    let runtime = RuntimeEnv {
+        memory_pool: Arc::clone(&query.pool) as _,
+        disk_manager: Arc::clone(&shared.disk_manager),
+        cache_manager: Arc::clone(&shared.cache_manager),
+        object_store_registry: Arc::clone(&shared.object_store_registry),
+    };
+    datafusion::execution::SessionStateBuilder::new_from_existing(state)
+        .with_runtime_env(Arc::new(runtime))
+        .build()
+}
+
+fn bind(plan: LogicalPlan, parameters: Vec<ScalarValue>) -> Result<LogicalPlan> {
+    let wanted = plan.get_parameter_names()?.len();
+    if parameters.len() < wanted {
+        return Err(Error::new(
+            ErrorKind::ProtocolViolation,
+            format!("statement needs {wanted} parameters, {} are given", parameters.len()),
+        ));
+    }
+    if wanted == 0 {
+        return Ok(plan);
+    }
+    Ok(plan.with_param_values(ParamValues::from(parameters))?)
+}

@@ -1,0 +1,145 @@
+//! Functions that answer from the session: who, where, which settings.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+use maru_core::{Error, ErrorKind};
+
+use super::Session;
+
+/// The functions: names, and what they tell of a session and their text argument.
+const FUNCTIONS: &[(&[&str], Answer)] = &[
+    (&["current_catalog", "current_database"], Answer::Text(|s| s.catalog())),
+    (&["current_schema"], Answer::Text(|s| s.search_path().first().cloned().unwrap_or_default())),
+    (
+        &["current_user", "session_user", "current_role", "user"],
+        Answer::Text(|s| s.user().to_owned()),
+    ),
+    (
+        &["version"],
+        Answer::Text(|_| {
+            format!("PostgreSQL {} (Maru {})", crate::POSTGRES_VERSION, env!("CARGO_PKG_VERSION"))
+        }),
+    ),
+    (&["pg_backend_pid"], Answer::Integer(|s| s.id())),
+    (&["current_setting"], Answer::Setting),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Text(fn(&Session) -> String),
+    Integer(fn(&Session) -> i32),
+    /// `current_setting(name)`
+    Setting,
+}
+
+/// Registers the functions of a session with its state.
+pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
+    for (names, answer) in FUNCTIONS {
+        let signature = match answer {
+            Answer::Setting => Signature::one_of(
+                vec![
+                    TypeSignature::Exact(vec![DataType::Utf8]),
+                    TypeSignature::Exact(vec![DataType::Utf8, DataType::Boolean]),
+                ],
+                Volatility::Stable,
+            ),
+            Answer::Text(_) | Answer::Integer(_) => Signature::nullary(Volatility::Stable),
+        };
+        let function = SessionFunction {
+            name: names[0],
+            aliases: names[1..].iter().map(|name| (*name).to_owned()).collect(),
+            answer: *answer,
+            signature,
+            session: Weak::clone(session),
+        };
+        // Replaces the general one of the same name; registering cannot fail for scalar functions.
+        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
+            tracing::error!(error = %error, "could not register function");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SessionFunction {
+    name: &'static str,
+    aliases: Vec<String>,
+    answer: Answer,
+    signature: Signature,
+    session: Weak<Session>,
+}
+
+impl PartialEq for SessionFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Eq for SessionFunction {}
+
+impl Hash for SessionFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.session.as_ptr().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SessionFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(match self.answer {
+            Answer::Integer(_) => DataType::Int32,
+            Answer::Text(_) | Answer::Setting => DataType::Utf8,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let session = self
+            .session
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let value = match self.answer {
+            Answer::Text(text) => ScalarValue::Utf8(Some(text(&session))),
+            Answer::Integer(number) => ScalarValue::Int32(Some(number(&session))),
+            Answer::Setting => match args.args.first() {
+                Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => {
+                    let found = session.setting(&name.to_lowercase());
+                    let missing_ok = matches!(
+                        args.args.get(1),
+                        Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+                    );
+                    if found.is_none() && !missing_ok {
+                        return Err(super::settings::unknown(name).into());
+                    }
+                    ScalarValue::Utf8(found)
+                }
+                Some(ColumnarValue::Scalar(_)) => ScalarValue::Utf8(None),
+                _ => {
+                    return Err(
+                        Error::unsupported("current_setting takes one name, not a column").into()
+                    );
+                }
+            },
+        };
+        Ok(ColumnarValue::Scalar(value))
+    }
+}

@@ -1,0 +1,133 @@
+//! Integer arithmetic that fails instead of wrapping around.
+//!
+//! DataFusion computes `+`, `-` and `*` on integers modulo 2^n; PostgreSQL raises 22003, and so does Maru: a wrong row is
+//! never an answer. After types are settled, this rule puts a checked function in the place of each such operator.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use maru_core::{Error, ErrorKind};
+
+/// The rule.
+#[derive(Debug)]
+pub(super) struct CheckedIntegers;
+
+impl AnalyzerRule for CheckedIntegers {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
+        plan.transform_up_with_subqueries(|plan| {
+            // Names of columns are what a client sees, so they must stay as they were.
+            let mut schema = DFSchema::empty();
+            for input in plan.inputs() {
+                schema.merge(input.schema());
+            }
+            if plan.inputs().is_empty() {
+                schema.merge(plan.schema());
+            }
+            let preserver = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = preserver.save(&expr);
+                let rewritten = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
+                Ok(rewritten.update_data(|expr| name.restore(expr)))
+            })
+        })
+        .data()
+    }
+
+    fn name(&self) -> &str {
+        "checked_integers"
+    }
+}
+
+fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else {
+        return Transformed::no(expr);
+    };
+    let function = match op {
+        Operator::Plus => &*ADD,
+        Operator::Minus => &*SUBTRACT,
+        Operator::Multiply => &*MULTIPLY,
+        _ => return Transformed::no(expr),
+    };
+    match (left.get_type(schema), right.get_type(schema)) {
+        (Ok(a), Ok(b)) if a == b && a.is_integer() => {}
+        _ => return Transformed::no(expr),
+    }
+    let args = vec![(**left).clone(), (**right).clone()];
+    let call = ScalarFunction::new_udf(Arc::clone(function), args);
+    Transformed::yes(Expr::ScalarFunction(call))
+}
+
+static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Add));
+static SUBTRACT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Subtract));
+static MULTIPLY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Multiply));
+
+fn checked(operation: Operation) -> Arc<ScalarUDF> {
+    Arc::new(ScalarUDF::from(CheckedOperation {
+        operation,
+        signature: Signature::any(2, Volatility::Immutable),
+    }))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Operation {
+    Add,
+    Subtract,
+    Multiply,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct CheckedOperation {
+    operation: Operation,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for CheckedOperation {
+    fn name(&self) -> &str {
+        match self.operation {
+            Operation::Add => "integer_add",
+            Operation::Subtract => "integer_subtract",
+            Operation::Multiply => "integer_multiply",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        Ok(types.first().cloned().unwrap_or(DataType::Int64))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let (kernel, sign): (fn(&dyn arrow::array::Datum, &dyn arrow::array::Datum) -> _, _) =
+            match self.operation {
+                Operation::Add => (numeric::add, "+"),
+                Operation::Subtract => (numeric::sub, "-"),
+                Operation::Multiply => (numeric::mul, "*"),
+            };
+        let data_type = args.return_field.data_type().clone();
+        datafusion::physical_expr_common::datum::apply(&args.args[0], &args.args[1], |a, b| {
+            kernel(a, b)
+        })
+        .map_err(|_| {
+            Error::new(
+                ErrorKind::OutOfRange,
+                format!("{} out of range", crate::system::types::sql_name(&data_type)),
+            )
+            .with_detail(format!("The result of {sign} does not fit."))
+            .with_hint("CAST one side to numeric first.")
+            .into()
+        })
+    }
+}

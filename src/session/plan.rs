@@ -1,0 +1,316 @@
+//! From text to a plan: parse, check names, plan, and point at what is wrong.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use futures::FutureExt;
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::Statement;
+
+use super::{Kind, Prepared, Session, StatementText, TransactionStatus};
+use crate::catalog::definition::Definition;
+use crate::catalog::resolve::require_table;
+use crate::engine::memory::QueryPool;
+use crate::engine::query::QueryStart;
+use crate::engine::run::{Ending, deadline, timed_out};
+use crate::{statement, system};
+
+/// Views on views deeper than this are taken for a circle.
+const VIEW_DEPTH_MAX: usize = 32;
+
+tokio::task_local! {
+    static VIEW_DEPTH: usize;
+}
+
+/// Rewrites what psql and BI tools ask of `pg_catalog` into what the planner can read.
+static COMPATIBILITY: LazyLock<PostgresCompatibilityParser> =
+    LazyLock::new(PostgresCompatibilityParser::new);
+
+impl Session {
+    /// Parses and plans one statement. `parameters` are types the client declared (`None`: not declared).
+    ///
+    /// # Errors
+    /// Everything that is wrong with a statement before it runs, with its position in the whole text.
+    pub async fn prepare(
+        self: &Arc<Self>,
+        statement: &StatementText,
+        parameters: &[Option<DataType>],
+    ) -> Result<Prepared> {
+        self.engine.refuse_when_closing()?;
+        let token = self.new_token();
+        let timeout = self.statement_timeout();
+        let start = tokio::time::Instant::now();
+        let work = AssertUnwindSafe(self.prepare_statement(statement, parameters)).catch_unwind();
+        let result = tokio::select! {
+            biased;
+            () = token.cancelled() => Err(Error::cancelled()),
+            () = deadline(start, timeout) => Err(timed_out(timeout)),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(&panic))),
+        };
+        result.map_err(|error| {
+            let error = locate(error, &statement.text).locate(&statement.text, statement.offset);
+            self.record_refusal(statement, &error);
+            error
+        })
+    }
+
+    async fn prepare_statement(
+        self: &Arc<Self>,
+        text: &StatementText,
+        declared: &[Option<DataType>],
+    ) -> Result<Prepared> {
+        let statement = self.parse(&text.text)?;
+        if self.transaction_status() == TransactionStatus::Failed
+            && !matches!(statement, Statement::Transaction(_))
+        {
+            return Err(Error::new(
+                ErrorKind::TransactionAborted,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        let statement = match statement {
+            Statement::Describe(name) => self.describe(&name).await?,
+            Statement::ShowVariable(name) => {
+                let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
+                maru_sql::parse(&format!(
+                    "SELECT {} AS {}",
+                    maru_core::quote_literal(&value),
+                    maru_core::quote_ident(&name)
+                ))?
+            }
+            other => other,
+        };
+        match statement {
+            Statement::Query { statement, tag } => {
+                let state = self.statement_state();
+                let monitors = self.check_names(&state, &statement).await?;
+                let plan = state.statement_to_plan(*statement).await?;
+                refuse_writes(&plan)?;
+                let schema = client_schema(plan.schema().as_arrow());
+                let parameters = parameter_types(&plan, declared)?;
+                Ok(Prepared {
+                    schema: Some(schema),
+                    parameters,
+                    text: text.clone(),
+                    kind: Kind::Query { plan: Arc::new(plan), tag, monitors },
+                })
+            }
+            command => Ok(Prepared {
+                schema: None,
+                parameters: Vec::new(),
+                text: text.clone(),
+                kind: Kind::Command(Arc::new(command)),
+            }),
+        }
+    }
+
+    /// Parses; statements on PostgreSQL's catalog go through the compatibility rules.
+    fn parse(&self, sql: &str) -> Result<Statement> {
+        let parsed = maru_sql::parse(sql);
+        let lower = sql.to_lowercase();
+        let about_postgres =
+            ["pg_", "regclass", "regtype", "regproc", "current_user", "session_user"]
+                .iter()
+                .any(|word| lower.contains(word));
+        if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
+            return parsed;
+        }
+        match COMPATIBILITY.parse(sql) {
+            Ok(mut statements) if statements.len() == 1 => {
+                let statement = Box::new(DfStatement::Statement(Box::new(statements.remove(0))));
+                match *statement {
+                    DfStatement::Statement(ref inner)
+                        if matches!(**inner, maru_sql::ast::Statement::Query(_)) =>
+                    {
+                        Ok(Statement::Query { statement, tag: "SELECT" })
+                    }
+                    _ => parsed,
+                }
+            }
+            _ => parsed,
+        }
+    }
+
+    /// Checks every table name; returns whether the statement reads only what the engine knows about itself, so that
+    /// an operator can look at a full queue.
+    async fn check_names(
+        self: &Arc<Self>,
+        state: &SessionState,
+        statement: &DfStatement,
+    ) -> Result<bool> {
+        let references = state.resolve_table_references(statement)?;
+        let mut monitors = !references.is_empty();
+        for reference in references {
+            monitors &= reference.schema().is_some_and(|s| system::VIRTUAL_SCHEMAS.contains(&s));
+            require_table(self, &reference).await?;
+        }
+        Ok(monitors)
+    }
+
+    async fn describe(self: &Arc<Self>, name: &maru_sql::Name) -> Result<Statement> {
+        let place = statement::locate_relation(self, name).await?;
+        maru_sql::parse(&format!(
+            "SELECT name, type, nullable, comment FROM system.columns WHERE catalog = {} \
+             AND schema = {} AND \"table\" = {} ORDER BY position",
+            maru_core::quote_literal(&place.catalog),
+            maru_core::quote_literal(&place.schema),
+            maru_core::quote_literal(&place.name)
+        ))
+    }
+
+    /// Plans the query of a view; its bare names are looked up in `place` (catalog, search path), or else where the
+    /// session is.
+    pub(crate) async fn plan_view(
+        self: &Arc<Self>,
+        sql: &str,
+        place: Option<(&str, &str)>,
+    ) -> Result<LogicalPlan> {
+        let depth = VIEW_DEPTH.try_with(|depth| *depth).unwrap_or(0);
+        if depth >= VIEW_DEPTH_MAX {
+            return Err(Error::new(ErrorKind::LimitExceeded, "views are nested too deeply")
+                .with_detail(format!("The limit is {VIEW_DEPTH_MAX} levels (view_depth_max)."))
+                .with_hint("A view probably reads itself through another one."));
+        }
+        let mut state = self.statement_state();
+        if let Some((catalog, schema)) = place {
+            let options = state.config_mut().options_mut();
+            options.catalog.default_catalog = catalog.to_owned();
+            options.catalog.default_schema = schema.to_owned();
+        }
+        let Statement::Query { statement, .. } = maru_sql::parse(sql)? else {
+            return Err(Error::internal("a view is not a query"));
+        };
+        let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
+        Ok(plan)
+    }
+
+    pub(crate) async fn plan_stored_view(
+        self: &Arc<Self>,
+        definition: &str,
+    ) -> Result<LogicalPlan> {
+        let Definition::View(view) = Definition::decode(definition)? else {
+            return Err(Error::internal("a view is not a view"));
+        };
+        self.plan_view(&view.sql, Some((&view.catalog, &view.search_path))).await
+    }
+
+    /// Keeps a statement that was refused before it ran in the history.
+    fn record_refusal(&self, statement: &StatementText, error: &Error) {
+        let inner = &self.engine.inner;
+        let query = inner.queries.start(QueryStart {
+            session_id: self.id,
+            user: self.user(),
+            protocol: self.login.protocol,
+            sql: &crate::statement::redact(&statement.text),
+            pool: QueryPool::new(Arc::clone(&inner.governor), 0),
+        });
+        Ending::new(self.engine.clone(), query).fail(error);
+    }
+}
+
+/// Every column may hold NULL as far as a client is told, since a physical plan may know less than the logical one.
+fn client_schema(schema: &Schema) -> SchemaRef {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| Field::new(field.name(), field.data_type().clone(), true))
+        .collect::<Vec<_>>();
+    Arc::new(Schema::new(fields))
+}
+
+fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
+    let what = match plan {
+        LogicalPlan::Dml(_) => "writing to tables",
+        LogicalPlan::Ddl(_) => "this statement",
+        LogicalPlan::Copy(_) => "COPY",
+        LogicalPlan::Explain(explain) => return refuse_writes(&explain.plan),
+        LogicalPlan::Analyze(analyze) => return refuse_writes(&analyze.input),
+        _ => return Ok(()),
+    };
+    Err(Error::unsupported(format!("{what} is not supported yet")))
+}
+
+/// Returns the types of `$1` … in order; what the statement does not tell is taken from what the client declared.
+fn parameter_types(
+    plan: &LogicalPlan,
+    declared: &[Option<DataType>],
+) -> Result<Vec<Option<DataType>>> {
+    let found = plan.get_parameter_types()?;
+    let number = |id: &str| id.trim_start_matches('$').parse::<usize>().ok().filter(|n| *n > 0);
+    let n_parameters = found.keys().filter_map(|id| number(id)).max().unwrap_or(0);
+    let mut types = vec![None; n_parameters.max(declared.len())];
+    for (slot, declared) in types.iter_mut().zip(declared) {
+        slot.clone_from(declared);
+    }
+    for (id, data_type) in found {
+        let Some(number) = number(&id) else {
+            return Err(Error::new(
+                ErrorKind::UndefinedParameter,
+                format!("parameter {id} is not a number"),
+            )
+            .with_hint("Write parameters as $1, $2, …"));
+        };
+        if data_type.is_some() {
+            types[number - 1] = data_type;
+        }
+    }
+    Ok(types)
+}
+
+pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    tracing::error!(panic = %text, "planning panicked");
+    Error::internal("the planner broke off").with_detail(format!("It said: {text}."))
+}
+
+/// Finds the place of errors that only carry a name: the first word of the text, outside of quotes, that is it.
+fn locate(error: Error, sql: &str) -> Error {
+    let by_name = matches!(
+        error.kind(),
+        ErrorKind::UndefinedTable
+            | ErrorKind::UndefinedSchema
+            | ErrorKind::UndefinedCatalog
+            | ErrorKind::UndefinedFunction
+            | ErrorKind::UndefinedColumn
+            | ErrorKind::AmbiguousColumn
+    );
+    if !by_name || error.position().is_some() || error.has_line_column() {
+        return error;
+    }
+    let name = error.primary().split('"').nth(1).unwrap_or_default().to_owned();
+    match word_position(sql, &name) {
+        Some((line, column)) => error.with_line_column(line, column),
+        None => error,
+    }
+}
+
+fn word_position(sql: &str, name: &str) -> Option<(usize, usize)> {
+    use maru_sql::tokenizer::{Token, Tokenizer};
+    let tokens = Tokenizer::new(&maru_sql::dialect::PostgreSqlDialect {}, sql)
+        .tokenize_with_location()
+        .ok()?;
+    let words = name.split('.').map(|word| word.trim_matches('"')).collect::<Vec<_>>();
+    let visible = tokens
+        .iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)))
+        .collect::<Vec<_>>();
+    let is = |index: usize, wanted: &str| {
+        matches!(
+            visible.get(index).map(|token| &token.token),
+            Some(Token::Word(word)) if word.value.eq_ignore_ascii_case(wanted)
+        )
+    };
+    let start = (0..visible.len())
+        .find(|start| words.iter().enumerate().all(|(i, word)| is(start + 2 * i, word)))?;
+    let place = visible[start].span.start;
+    Some((place.line as usize, place.column as usize))
+}

@@ -1,0 +1,267 @@
+//! The settings of a session: one list, from which `SET`, `SHOW`, `system.settings` and the reference are made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use datafusion::prelude::SessionConfig;
+use maru_core::{Error, ErrorKind, Result, did_you_mean, limits};
+
+use crate::access::Login;
+use crate::config::Config;
+
+/// One setting.
+#[derive(Debug)]
+pub struct SettingSpec {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// One sentence.
+    pub doc: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Boolean,
+    /// A whole number from one to this.
+    Integer(i64),
+    /// Milliseconds, or a number with a unit: `30s`, `5min`.
+    Duration,
+    /// Bytes, or a number with a unit: `512MB`.
+    Bytes,
+    Text,
+    /// Kept and shown, without effect: clients send it at start.
+    Accepted,
+    /// Can be shown and not set.
+    Fixed,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "boolean",
+            Self::Integer(_) => "integer",
+            Self::Duration => "duration",
+            Self::Bytes => "bytes",
+            Self::Text => "text",
+            Self::Accepted => "text, without effect",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+macro_rules! settings {
+    ($($name:literal, $kind:expr, $doc:literal;)*) => {
+        /// Every setting, in alphabetical order.
+        pub const SETTINGS: &[SettingSpec] =
+            &[$(SettingSpec { name: $name, kind: $kind, doc: $doc },)*];
+    };
+}
+
+settings! {
+    "application_name", Kind::Text, "Name of the client program, shown in system.sessions.";
+    "batch_size", Kind::Integer(1 << 20), "Rows that travel together inside of the engine.";
+    "bytea_output", Kind::Accepted, "Binary values are shown in hexadecimal.";
+    "catalog", Kind::Text, "Catalog that names of one or two parts are looked up in.";
+    "client_encoding", Kind::Accepted, "Text is always UTF-8.";
+    "client_min_messages", Kind::Accepted, "Notices are always sent.";
+    "datestyle", Kind::Accepted, "Dates are always written as ISO 8601 has them.";
+    "default_transaction_isolation", Kind::Accepted, "Every statement commits by itself.";
+    "extra_float_digits", Kind::Accepted, "Floats are always written exactly.";
+    "idle_in_transaction_session_timeout", Kind::Accepted, "Transaction blocks hold nothing.";
+    "integer_datetimes", Kind::Fixed, "Times are whole microseconds on the wire.";
+    "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
+    "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
+    "max_identifier_length", Kind::Fixed, "Bytes of a name.";
+    "pushdown", Kind::Boolean, "Whether sources evaluate filters and limits; off gives the same rows.";
+    "query_memory_limit", Kind::Bytes, "Bytes that one statement may hold in memory before it spills or fails.";
+    "search_path", Kind::Text, "Schemas that bare names are looked up in, in order.";
+    "server_encoding", Kind::Fixed, "Text is always UTF-8.";
+    "server_version", Kind::Fixed, "Version of PostgreSQL whose dialect and protocol are spoken.";
+    "server_version_num", Kind::Fixed, "The same as a number.";
+    "standard_conforming_strings", Kind::Accepted, "Backslashes in plain quotes are ordinary characters.";
+    "statement_timeout", Kind::Duration, "Time after which a statement is cancelled; 0 means none.";
+    "target_partitions", Kind::Integer(1024), "Threads that work on one statement.";
+    "timezone", Kind::Text, "Time zone that timestamps with time zone are shown in, such as Asia/Seoul.";
+    "transaction_isolation", Kind::Fixed, "Every statement reads what is there when it starts.";
+    "transaction_read_only", Kind::Fixed, "Whether writing is refused.";
+}
+
+/// The values of one session.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    values: BTreeMap<&'static str, String>,
+}
+
+impl Settings {
+    pub fn new(config: &Config, login: &Login) -> Self {
+        let version = crate::POSTGRES_VERSION;
+        let values = BTreeMap::from([
+            ("application_name", login.application_name.clone().unwrap_or_default()),
+            ("batch_size", limits::BATCH_ROWS.to_string()),
+            ("bytea_output", "hex".to_owned()),
+            ("client_encoding", "UTF8".to_owned()),
+            ("client_min_messages", "notice".to_owned()),
+            ("datestyle", "ISO, MDY".to_owned()),
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("extra_float_digits", "1".to_owned()),
+            ("idle_in_transaction_session_timeout", "0".to_owned()),
+            ("integer_datetimes", "on".to_owned()),
+            ("intervalstyle", "postgres".to_owned()),
+            ("lock_timeout", "0".to_owned()),
+            ("max_identifier_length", "63".to_owned()),
+            ("pushdown", "on".to_owned()),
+            ("query_memory_limit", config.query_memory_limit_bytes.to_string()),
+            ("search_path", "public".to_owned()),
+            ("server_encoding", "UTF8".to_owned()),
+            ("server_version", version.to_owned()),
+            ("server_version_num", "160000".to_owned()),
+            ("standard_conforming_strings", "on".to_owned()),
+            ("statement_timeout", config.statement_timeout.as_millis().to_string()),
+            ("target_partitions", config.target_partitions.to_string()),
+            ("timezone", "UTC".to_owned()),
+            ("transaction_isolation", "read committed".to_owned()),
+            ("transaction_read_only", "on".to_owned()),
+        ]);
+        Self { values }
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.values.get(name.to_lowercase().as_str()).cloned()
+    }
+
+    /// # Errors
+    /// 42704 for an unknown name, 22023 for a value that does not fit, 42501 for what cannot be set.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let spec = spec(name)?;
+        let value = check(spec, value)?;
+        self.values.insert(spec.name, value);
+        Ok(())
+    }
+
+    pub fn reset(&mut self, name: &str, defaults: &Self) -> Result<()> {
+        let spec = spec(name)?;
+        if let Some(value) = defaults.values.get(spec.name) {
+            self.values.insert(spec.name, value.clone());
+        }
+        Ok(())
+    }
+
+    pub fn search_path(&self) -> Vec<String> {
+        self.text("search_path")
+            .split(',')
+            .map(|name| name.trim().trim_matches('"').to_owned())
+            .filter(|name| !name.is_empty() && name != "$user")
+            .collect()
+    }
+
+    pub fn pushdown(&self) -> bool {
+        self.text("pushdown") == "on"
+    }
+
+    pub fn statement_timeout(&self) -> Duration {
+        Duration::from_millis(self.number("statement_timeout"))
+    }
+
+    pub fn query_memory_limit(&self) -> usize {
+        usize::try_from(self.number("query_memory_limit")).unwrap_or(usize::MAX)
+    }
+
+    /// Puts what DataFusion needs to know into its configuration.
+    pub fn apply(&self, config: &mut SessionConfig) {
+        let options = config.options_mut();
+        if let Ok(rows) = self.text("batch_size").parse() {
+            options.execution.batch_size = rows;
+        }
+        options.execution.target_partitions = self.number("target_partitions") as usize;
+        options.execution.time_zone = Some(self.text("timezone").to_owned());
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.values.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or_default()
+    }
+}
+
+fn spec(name: &str) -> Result<&'static SettingSpec> {
+    SETTINGS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name)).ok_or_else(|| unknown(name))
+}
+
+/// Returns the error for a setting that does not exist.
+pub(crate) fn unknown(name: &str) -> Error {
+    let error = Error::new(
+        ErrorKind::UndefinedObject,
+        format!("unrecognized configuration parameter \"{name}\""),
+    );
+    match did_you_mean(name, SETTINGS.iter().map(|spec| spec.name)) {
+        Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+        None => error.with_hint("SHOW SETTINGS lists them all."),
+    }
+}
+
+fn check(spec: &SettingSpec, value: &str) -> Result<String> {
+    let bad = |hint: &str| {
+        Error::new(
+            ErrorKind::InvalidParameter,
+            format!("invalid value for parameter \"{}\": \"{value}\"", spec.name),
+        )
+        .with_hint(hint)
+    };
+    match spec.kind {
+        Kind::Text if spec.name == "timezone" => value
+            .parse::<arrow::array::timezone::Tz>()
+            .map(|_| value.to_owned())
+            .map_err(|_| bad("Give a name such as Asia/Seoul or an offset such as +09:00.")),
+        Kind::Text => Ok(value.to_owned()),
+        Kind::Accepted if spec.name == "client_encoding" => {
+            let plain = value.to_lowercase().replace(['-', '_'], "");
+            if ["utf8", "unicode", "sqlascii"].contains(&plain.as_str()) {
+                Ok("UTF8".to_owned())
+            } else {
+                Err(bad("Text is always UTF8."))
+            }
+        }
+        Kind::Accepted => Ok(value.to_owned()),
+        Kind::Fixed => Err(Error::new(
+            ErrorKind::NotAllowed,
+            format!("parameter \"{}\" cannot be changed", spec.name),
+        )),
+        Kind::Boolean => match value.to_lowercase().as_str() {
+            "on" | "true" | "yes" | "1" | "t" => Ok("on".to_owned()),
+            "off" | "false" | "no" | "0" | "f" => Ok("off".to_owned()),
+            _ => Err(bad("Give on or off.")),
+        },
+        Kind::Integer(max) => match value.parse::<i64>() {
+            Ok(number) if (1..=max).contains(&number) => Ok(number.to_string()),
+            _ => Err(bad(&format!("Give a whole number from 1 to {max}."))),
+        },
+        Kind::Duration => scaled(
+            value,
+            &[("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)],
+        )
+        .map(|ms| ms.to_string())
+        .ok_or_else(|| bad("Give milliseconds, or a number with a unit: ms, s, min, h, d.")),
+        Kind::Bytes => scaled(
+            value,
+            &[("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)],
+        )
+        .filter(|bytes| *bytes > 0)
+        .map(|bytes| bytes.to_string())
+        .ok_or_else(|| bad("Give bytes, or a number with a unit: kB, MB, GB, TB.")),
+    }
+}
+
+/// Reads a whole number with a unit; without one the first unit is meant.
+fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number = text[..digits].parse::<u64>().ok()?;
+    let unit = text[digits..].trim().to_lowercase();
+    let (_, factor) = match unit.as_str() {
+        "" => units.first()?,
+        unit => units.iter().find(|(name, _)| *name == unit)?,
+    };
+    number.checked_mul(*factor)
+}

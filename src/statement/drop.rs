@@ -1,0 +1,137 @@
+//! `DROP CATALOG | SECRET | SCHEMA | TABLE | VIEW`.
+
+use std::sync::Arc;
+
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::{DropObject, Name, ObjectKind};
+
+use super::secret::catalogs_with;
+use super::{builtin_relation, require_builtin, too_many_parts};
+use crate::catalog::BUILTIN;
+use crate::output::Output;
+use crate::session::Session;
+use crate::store::RelationKind;
+
+pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result<Output> {
+    let word = drop.kind.word();
+    let mut output = Output::command(format!("DROP {}", word.to_uppercase()));
+    for name in &drop.names {
+        let done = match drop.kind {
+            ObjectKind::Catalog => drop_catalog(session, name).await,
+            ObjectKind::Secret => drop_secret(session, name).await,
+            ObjectKind::Schema => drop_schema(session, name, drop.cascade).await,
+            ObjectKind::Table => drop_relation(session, name, RelationKind::ExternalTable).await,
+            ObjectKind::View => drop_relation(session, name, RelationKind::View).await,
+        };
+        match done {
+            Ok(()) => {}
+            Err(error) if drop.if_exists && is_missing(&error) => {
+                output = output.with_notice(format!("{word} \"{name}\" does not exist, skipping"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(output)
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::UndefinedCatalog
+            | ErrorKind::UndefinedObject
+            | ErrorKind::UndefinedSchema
+            | ErrorKind::UndefinedTable
+    )
+}
+
+fn single(name: &Name) -> Result<&str> {
+    match name.0.as_slice() {
+        [one] => Ok(one),
+        _ => Err(too_many_parts(name)),
+    }
+}
+
+async fn drop_catalog(session: &Arc<Session>, name: &Name) -> Result<()> {
+    let name = single(name)?;
+    session.catalogs().require(name)?;
+    if name == BUILTIN {
+        return Err(Error::new(ErrorKind::NotAllowed, format!("catalog \"{name}\" is built in"))
+            .with_hint("It cannot be created, changed or dropped."));
+    }
+    session.catalogs().remove(name).await
+}
+
+async fn drop_secret(session: &Arc<Session>, name: &Name) -> Result<()> {
+    let name = single(name)?;
+    let store = &session.engine().inner.store;
+    if store.secret(name).await?.is_none() {
+        return Err(Error::new(
+            ErrorKind::UndefinedObject,
+            format!("secret \"{name}\" does not exist"),
+        )
+        .with_hint("SHOW SECRETS lists them."));
+    }
+    let users = catalogs_with(session, name).await?;
+    if !users.is_empty() {
+        return Err(Error::new(
+            ErrorKind::DependentObjects,
+            format!("cannot drop secret \"{name}\" because catalogs use it"),
+        )
+        .with_detail(format!("Catalogs: {}.", users.join(", ")))
+        .with_hint("Drop those catalogs first, or give them another secret."));
+    }
+    store.delete_secret(name).await
+}
+
+async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Result<()> {
+    let (catalog, schema) = match name.0.as_slice() {
+        [schema] => (session.catalog(), schema),
+        [catalog, schema] => (catalog.clone(), schema),
+        _ => return Err(too_many_parts(name)),
+    };
+    require_builtin(&catalog)?;
+    let store = &session.engine().inner.store;
+    if !store.schemas().await?.iter().any(|(known, _)| known == schema) {
+        return Err(Error::new(
+            ErrorKind::UndefinedSchema,
+            format!("schema \"{schema}\" does not exist"),
+        ));
+    }
+    let relations = store.relations().await?.into_iter();
+    let inside = relations.filter(|r| r.schema == *schema).map(|r| r.name).collect::<Vec<_>>();
+    if !inside.is_empty() && !cascade {
+        return Err(Error::new(
+            ErrorKind::DependentObjects,
+            format!("cannot drop schema \"{schema}\" because other objects depend on it"),
+        )
+        .with_detail(format!("It holds: {}.", inside.join(", ")))
+        .with_hint("Use DROP SCHEMA … CASCADE to drop them too."));
+    }
+    store.delete_schema(schema).await
+}
+
+async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) -> Result<()> {
+    let (schema, relation) = builtin_relation(session, name)?;
+    let store = &session.engine().inner.store;
+    let relations = store.relations().await?;
+    let found = relations.iter().find(|found| found.schema == schema && found.name == relation);
+    match found {
+        None => Err(Error::new(
+            ErrorKind::UndefinedTable,
+            format!("{} \"{name}\" does not exist", word(kind)),
+        )),
+        Some(found) if found.kind != kind => Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("\"{name}\" is not a {}", word(kind)),
+        )
+        .with_hint(format!("Use DROP {} to remove it.", word(found.kind).to_uppercase()))),
+        Some(_) => store.delete_relation(&schema, &relation).await,
+    }
+}
+
+fn word(kind: RelationKind) -> &'static str {
+    match kind {
+        RelationKind::ExternalTable => "table",
+        RelationKind::View => "view",
+    }
+}

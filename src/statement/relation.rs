@@ -1,0 +1,239 @@
+//! `CREATE SCHEMA`, `CREATE EXTERNAL TABLE`, `CREATE VIEW`: objects of the built-in catalog.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use maru_connect::SourceTable;
+use maru_core::{Error, ErrorKind, Result, quote_ident};
+use maru_sql::ast;
+use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
+
+use super::{builtin_relation, require_builtin, too_many_parts};
+use crate::catalog::builtin::{location_url, open_external_table};
+use crate::catalog::definition::{
+    Definition, EncodedSchema, ExternalTableDefinition, ViewDefinition,
+};
+use crate::output::Output;
+use crate::session::Session;
+use crate::store::{RelationKind, StoredRelation};
+use crate::system::VIRTUAL_SCHEMAS;
+
+pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema) -> Result<Output> {
+    let (catalog, name) = match create.name.0.as_slice() {
+        [name] => (session.catalog(), name),
+        [catalog, name] => (catalog.clone(), name),
+        _ => return Err(too_many_parts(&create.name)),
+    };
+    require_builtin(&catalog)?;
+    let store = &session.engine().inner.store;
+    let exists = VIRTUAL_SCHEMAS.contains(&name.as_str())
+        || store.schemas().await?.iter().any(|(schema, _)| schema == name);
+    if exists {
+        if create.if_not_exists {
+            return Ok(Output::command("CREATE SCHEMA")
+                .with_notice(format!("schema \"{name}\" already exists, skipping")));
+        }
+        return Err(Error::new(
+            ErrorKind::DuplicateSchema,
+            format!("schema \"{name}\" already exists"),
+        ));
+    }
+    store.put_schema(name, None).await?;
+    Ok(Output::command("CREATE SCHEMA"))
+}
+
+pub(super) async fn create_external_table(
+    session: &Arc<Session>,
+    create: &CreateExternalTable,
+) -> Result<Output> {
+    let tag = "CREATE EXTERNAL TABLE";
+    let (schema, name) = builtin_relation(session, &create.name)?;
+    if let Some(output) =
+        existing(session, &schema, &name, create.if_not_exists, create.or_replace, tag).await?
+    {
+        return Ok(output);
+    }
+    let mut columns = Vec::new();
+    for column in &create.columns {
+        columns.push(declared_field(session, column).await?);
+    }
+    let mut partition_columns = Vec::new();
+    for (name, data_type) in &create.partitioned_by {
+        let data_type = data_type.as_ref().map_or("text".to_owned(), ToString::to_string);
+        partition_columns.push(typed_field(session, name, &data_type, true).await?);
+    }
+    let url = location_url(&create.location)?;
+    let mut definition = ExternalTableDefinition {
+        format: create.format.to_lowercase(),
+        location: url.to_string(),
+        options: create.options.0.iter().cloned().collect(),
+        columns: EncodedSchema::new(&Schema::new(columns))?,
+        partition_columns: EncodedSchema::new(&Schema::new(partition_columns))?,
+    };
+    // What was inferred is kept, so that a table does not change its columns with its files.
+    let opened = open_external_table(session.catalogs(), &definition, false)
+        .await
+        .map_err(|error| error.with_context("location", create.location.clone()))?;
+    let SourceTable::Files(files) = opened else {
+        return Err(Error::internal("a location was opened as something else than files"));
+    };
+    definition.columns = EncodedSchema::new(&files.file_schema)?;
+    definition.partition_columns =
+        EncodedSchema::new(&Schema::new(files.partition_columns.clone()))?;
+    let relation = StoredRelation {
+        schema,
+        name,
+        kind: RelationKind::ExternalTable,
+        definition: Definition::ExternalTable(definition).encode()?,
+        comment: None,
+    };
+    session.engine().inner.store.put_relation(&relation).await?;
+    Ok(Output::command(tag))
+}
+
+pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> Result<Output> {
+    let tag = "CREATE VIEW";
+    let (schema, name) = builtin_relation(session, &create.name)?;
+    if let Some(output) =
+        existing(session, &schema, &name, create.if_not_exists, create.or_replace, tag).await?
+    {
+        return Ok(output);
+    }
+    let query = create.query.to_string();
+    // Names are checked the way a query's are, which gives the same errors and hints.
+    let text = crate::session::StatementText::one(query.clone());
+    let prepared = Box::pin(session.prepare(&text, &[])).await?;
+    let Some(result) = prepared.schema else {
+        return Err(Error::new(ErrorKind::Syntax, "a view needs a query"));
+    };
+    if !prepared.parameters.is_empty() {
+        return Err(Error::new(
+            ErrorKind::UndefinedParameter,
+            "a view cannot have parameters such as $1",
+        ));
+    }
+    let mut names = result.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    if create.columns.len() > names.len() {
+        return Err(Error::new(
+            ErrorKind::Syntax,
+            format!(
+                "CREATE VIEW names {} columns, its query has {}",
+                create.columns.len(),
+                names.len()
+            ),
+        ));
+    }
+    for (name, given) in names.iter_mut().zip(&create.columns) {
+        name.clone_from(given);
+    }
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::new(
+            ErrorKind::DuplicateObject,
+            format!("column \"{}\" specified more than once", twice[0]),
+        )
+        .with_hint("Give the columns of a view different names with AS."));
+    }
+    let sql = if create.columns.is_empty() {
+        query
+    } else {
+        let list = names.iter().map(|name| quote_ident(name)).collect::<Vec<_>>().join(", ");
+        format!("SELECT * FROM ({query}) AS v ({list})")
+    };
+    let fields = result
+        .fields()
+        .iter()
+        .zip(&names)
+        .map(|(field, name)| Field::new(name, field.data_type().clone(), true))
+        .collect::<Vec<_>>();
+    let definition = ViewDefinition {
+        sql,
+        catalog: session.catalog(),
+        search_path: super::default_schema(session),
+        schema: EncodedSchema::new(&Schema::new(fields))?,
+    };
+    let relation = StoredRelation {
+        schema,
+        name,
+        kind: RelationKind::View,
+        definition: Definition::View(definition).encode()?,
+        comment: None,
+    };
+    session.engine().inner.store.put_relation(&relation).await?;
+    Ok(Output::command(tag))
+}
+
+/// Checks that the schema is there and the name is free; gives the output of a statement that has nothing to do.
+async fn existing(
+    session: &Arc<Session>,
+    schema: &str,
+    name: &str,
+    if_not_exists: bool,
+    or_replace: bool,
+    tag: &'static str,
+) -> Result<Option<Output>> {
+    let store = &session.engine().inner.store;
+    if VIRTUAL_SCHEMAS.contains(&schema) {
+        return Err(Error::new(
+            ErrorKind::NotAllowed,
+            format!("schema \"{schema}\" belongs to the engine"),
+        ));
+    }
+    if !store.schemas().await?.iter().any(|(known, _)| known == schema) {
+        return Err(Error::new(
+            ErrorKind::UndefinedSchema,
+            format!("schema \"{schema}\" does not exist"),
+        )
+        .with_hint(format!("Make it first: CREATE SCHEMA {}.", quote_ident(schema))));
+    }
+    let relations = store.relations().await?;
+    let found = relations.iter().find(|found| found.schema == schema && found.name == name);
+    let Some(found) = found else { return Ok(None) };
+    if if_not_exists {
+        return Ok(Some(
+            Output::command(tag).with_notice(format!("\"{name}\" already exists, skipping")),
+        ));
+    }
+    let made = if tag == "CREATE VIEW" { RelationKind::View } else { RelationKind::ExternalTable };
+    if or_replace && found.kind == made {
+        return Ok(None);
+    }
+    Err(Error::new(
+        ErrorKind::DuplicateTable,
+        format!("{} \"{schema}.{name}\" already exists", found.kind.name()),
+    )
+    .with_hint("Use OR REPLACE, IF NOT EXISTS, or another name."))
+}
+
+async fn declared_field(session: &Arc<Session>, column: &ast::ColumnDef) -> Result<Field> {
+    let mut nullable = true;
+    for option in &column.options {
+        match &option.option {
+            ast::ColumnOption::NotNull => nullable = false,
+            ast::ColumnOption::Null => {}
+            other => {
+                return Err(Error::unsupported(format!(
+                    "columns of external tables have no {other}"
+                )));
+            }
+        }
+    }
+    let name = match column.name.quote_style {
+        Some(_) => column.name.value.clone(),
+        None => column.name.value.to_lowercase(),
+    };
+    typed_field(session, &name, &column.data_type.to_string(), nullable).await
+}
+
+/// Asks the planner what a type's name means.
+async fn typed_field(
+    session: &Arc<Session>,
+    name: &str,
+    data_type: &str,
+    nullable: bool,
+) -> Result<Field> {
+    let plan = session.plan_view(&format!("SELECT CAST(NULL AS {data_type})"), None).await?;
+    let data_type = plan.schema().field(0).data_type().clone();
+    Ok(Field::new(name, data_type, nullable))
+}

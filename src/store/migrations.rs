@@ -1,0 +1,52 @@
+//! The versions of the metadata database. A version, once released, is never edited: changes are new versions.
+
+use maru_core::{Error, ErrorKind, Result};
+use sqlx::Row;
+use sqlx::sqlite::SqlitePool;
+
+use super::failed;
+
+/// SQL of version 1, 2, … Each runs once, in one transaction with its number.
+const VERSIONS: &[&[&str]] = &[&[
+    "CREATE TABLE engine_value (key TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
+    "CREATE TABLE catalog (name TEXT PRIMARY KEY, connector TEXT NOT NULL, sealed BLOB NOT NULL, comment TEXT) STRICT",
+    "CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, comment TEXT) STRICT",
+    "CREATE TABLE schema (name TEXT PRIMARY KEY, comment TEXT) STRICT",
+    "INSERT INTO schema (name) VALUES ('public')",
+    "CREATE TABLE relation (schema TEXT NOT NULL REFERENCES schema (name), name TEXT NOT NULL, kind TEXT NOT NULL, \
+     definition TEXT NOT NULL, comment TEXT, PRIMARY KEY (schema, name)) STRICT",
+    "CREATE TABLE remark (catalog TEXT NOT NULL, schema TEXT NOT NULL, object TEXT NOT NULL, col TEXT NOT NULL, \
+     text TEXT NOT NULL, PRIMARY KEY (catalog, schema, object, col)) STRICT",
+    "CREATE TABLE query_history (query_id INTEGER PRIMARY KEY, user_name TEXT NOT NULL, protocol TEXT NOT NULL, \
+     session_id INTEGER NOT NULL, sql TEXT NOT NULL, state TEXT NOT NULL, sqlstate TEXT, error TEXT, \
+     started_us INTEGER NOT NULL, queued_ms INTEGER NOT NULL, elapsed_ms INTEGER NOT NULL, n_rows INTEGER NOT NULL, \
+     source_rows INTEGER NOT NULL, source_bytes INTEGER NOT NULL, sources TEXT NOT NULL, \
+     memory_peak_bytes INTEGER NOT NULL, spilled_bytes INTEGER NOT NULL) STRICT",
+    "CREATE INDEX query_history_started ON query_history (started_us)",
+]];
+
+pub(super) async fn run(pool: &SqlitePool) -> Result<()> {
+    let version = sqlx::query("PRAGMA user_version").fetch_one(pool).await.map_err(failed)?;
+    let version = usize::try_from(version.get::<i64, _>(0)).unwrap_or(usize::MAX);
+    if version > VERSIONS.len() {
+        return Err(Error::new(
+            ErrorKind::ConfigInvalid,
+            "the data directory was written by a newer Maru",
+        )
+        .with_detail(format!(
+            "Its metadata has version {version}, this program knows up to {}.",
+            VERSIONS.len()
+        ))
+        .with_hint("Start the newer program, or name another --data-dir."));
+    }
+    for (index, statements) in VERSIONS.iter().enumerate().skip(version) {
+        let mut transaction = pool.begin().await.map_err(failed)?;
+        for sql in *statements {
+            sqlx::query(*sql).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", index + 1));
+        sqlx::query(mark).execute(&mut *transaction).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,289 @@
+//! `system.catalogs`, `schemas`, `tables`, `columns`, `secrets`.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use maru_connect::{TableEntry, TableKind};
+use maru_core::{Result, limits};
+
+use super::ColumnKind::{Boolean, Integer, Text};
+use super::{
+    Hints, INFORMATION_SCHEMA, Row, SYSTEM, TableSpec, boolean, information_schema, integer, text,
+    text_or_null, types,
+};
+use crate::catalog::{Attached, BUILTIN};
+use crate::session::Session;
+
+/// Tables opened at the same time while columns are listed.
+const OPENED_AT_ONCE: usize = 8;
+
+pub(super) static CATALOGS: TableSpec = TableSpec {
+    name: "catalogs",
+    doc: "Attached catalogs; options that are secret are stars.",
+    columns: &[
+        ("name", Text),
+        ("connector", Text),
+        ("state", Text),
+        ("options", Text),
+        ("comment", Text),
+    ],
+    rows: |session, _| async { Ok(catalogs(session)) }.boxed(),
+};
+
+pub(super) static SCHEMAS: TableSpec = TableSpec {
+    name: "schemas",
+    doc: "Schemas of all catalogs.",
+    columns: &[("catalog", Text), ("name", Text), ("comment", Text)],
+    rows: schemas,
+};
+
+pub(super) static TABLES: TableSpec = TableSpec {
+    name: "tables",
+    doc: "Tables and views of all catalogs, as the sources list them now.",
+    columns: &[
+        ("catalog", Text),
+        ("schema", Text),
+        ("name", Text),
+        ("kind", Text),
+        ("comment", Text),
+    ],
+    rows: tables,
+};
+
+pub(super) static COLUMNS: TableSpec = TableSpec {
+    name: "columns",
+    doc: "Columns of tables and views; give catalog and schema to keep other sources from being asked.",
+    columns: &[
+        ("catalog", Text),
+        ("schema", Text),
+        ("table", Text),
+        ("name", Text),
+        ("position", Integer),
+        ("type", Text),
+        ("nullable", Boolean),
+        ("comment", Text),
+    ],
+    rows: columns,
+};
+
+pub(super) static SECRETS: TableSpec = TableSpec {
+    name: "secrets",
+    doc: "Secrets by name, with the names of their options and never a value.",
+    columns: &[("name", Text), ("options", Text), ("comment", Text)],
+    rows: |session, _| {
+        async {
+            let secrets = session.engine().inner.store.secrets().await?;
+            Ok(secrets
+                .into_iter()
+                .map(|secret| {
+                    let names = secret.options.keys().cloned().collect::<Vec<_>>().join(", ");
+                    vec![text(secret.name), text(names), text_or_null(secret.comment)]
+                })
+                .collect())
+        }
+        .boxed()
+    },
+};
+
+fn catalogs(session: &Arc<Session>) -> Vec<Row> {
+    let all = session.catalogs().all();
+    all.iter()
+        .map(|attached| {
+            let options = attached
+                .options
+                .iter()
+                .map(|(name, value)| format!("{name} = {}", maru_core::quote_literal(value)))
+                .collect::<Vec<_>>();
+            vec![
+                text(attached.name.as_str()),
+                text(attached.connector),
+                text(attached.state()),
+                text(options.join(", ")),
+                text_or_null(attached.comment.read().clone()),
+            ]
+        })
+        .collect()
+}
+
+/// A catalog that fails is left out of lists over all catalogs, and is an error where it was asked for by name.
+fn tolerate<T: Default>(attached: &Attached, hints: &Hints, result: Result<T>) -> Result<T> {
+    match result {
+        Err(error) if hints.catalog.is_none() => {
+            tracing::debug!(catalog = %attached.name, error = %error, "left out of a listing");
+            Ok(T::default())
+        }
+        other => other,
+    }
+}
+
+async fn schema_names(attached: &Attached, hints: &Hints) -> Result<Vec<String>> {
+    let mut names = tolerate(attached, hints, attached.schemas().await)?;
+    names.push(INFORMATION_SCHEMA.to_owned());
+    if attached.name == BUILTIN {
+        names.push(SYSTEM.to_owned());
+    }
+    names.retain(|name| hints.allows_schema(name));
+    Ok(names)
+}
+
+async fn entries(attached: &Attached, schema: &str, hints: &Hints) -> Result<Vec<TableEntry>> {
+    let virtual_entry = |name: &str, comment: Option<&str>| TableEntry {
+        name: name.to_owned(),
+        kind: TableKind::View,
+        comment: comment.map(str::to_owned),
+    };
+    match schema {
+        SYSTEM => Ok(super::TABLES
+            .iter()
+            .map(|table| TableEntry {
+                kind: TableKind::Table,
+                ..virtual_entry(table.name(), Some(table.doc))
+            })
+            .collect()),
+        INFORMATION_SCHEMA => {
+            Ok(information_schema::names().map(|name| virtual_entry(name, None)).collect())
+        }
+        _ => tolerate(attached, hints, attached.tables(schema).await),
+    }
+}
+
+fn wanted_catalogs(session: &Arc<Session>, hints: &Hints) -> Vec<Arc<Attached>> {
+    let mut all = session.catalogs().all();
+    all.retain(|attached| hints.allows_catalog(&attached.name));
+    all
+}
+
+/// Remarks made by COMMENT ON: `(catalog, schema, object, column, text)`.
+struct Remarks(Vec<[String; 5]>);
+
+impl Remarks {
+    async fn read(session: &Arc<Session>) -> Result<Self> {
+        Ok(Self(session.engine().inner.store.comments().await?))
+    }
+
+    fn find(&self, place: [&str; 4]) -> Option<String> {
+        self.0.iter().find(|remark| remark[..4].iter().eq(place.iter())).map(|r| r[4].clone())
+    }
+}
+
+fn schemas<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Result<Vec<Row>>> {
+    async move {
+        let remarks = Remarks::read(session).await?;
+        let stored = session.engine().inner.store.schemas().await?;
+        let mut rows = Vec::new();
+        for attached in wanted_catalogs(session, hints) {
+            for name in schema_names(&attached, hints).await? {
+                let comment = remarks.find([&attached.name, &name, "", ""]).or_else(|| {
+                    let own = attached.name == BUILTIN;
+                    let found = stored.iter().find(|(schema, _)| own && *schema == name);
+                    found.and_then(|(_, comment)| comment.clone())
+                });
+                rows.push(vec![text(attached.name.as_str()), text(name), text_or_null(comment)]);
+            }
+        }
+        Ok(rows)
+    }
+    .boxed()
+}
+
+fn tables<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Result<Vec<Row>>> {
+    async move {
+        let remarks = Remarks::read(session).await?;
+        let mut rows = Vec::new();
+        for attached in wanted_catalogs(session, hints) {
+            for schema in schema_names(&attached, hints).await? {
+                for entry in entries(&attached, &schema, hints).await? {
+                    let comment = remarks.find([&attached.name, &schema, &entry.name, ""]);
+                    rows.push(vec![
+                        text(attached.name.as_str()),
+                        text(schema.as_str()),
+                        text(entry.name),
+                        text(match entry.kind {
+                            TableKind::Table => "table",
+                            TableKind::View => "view",
+                        }),
+                        text_or_null(comment.or(entry.comment)),
+                    ]);
+                }
+            }
+        }
+        Ok(rows)
+    }
+    .boxed()
+}
+
+fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Result<Vec<Row>>> {
+    async move {
+        let remarks = Remarks::read(session).await?;
+        let mut places = Vec::new();
+        for attached in wanted_catalogs(session, hints) {
+            for schema in schema_names(&attached, hints).await? {
+                let names = entries(&attached, &schema, hints).await?.into_iter();
+                let names = names
+                    .map(|entry| entry.name)
+                    .filter(|name| hints.table.as_deref().is_none_or(|wanted| wanted == name))
+                    .take(limits::METADATA_TABLES_MAX);
+                places.extend(names.map(|name| (Arc::clone(&attached), schema.clone(), name)));
+            }
+        }
+        let opened = futures::stream::iter(places)
+            .map(|(attached, schema, name)| async move {
+                let columns = table_columns(session, &attached, &schema, &name).await;
+                let columns = match hints.table {
+                    Some(_) => columns?,
+                    None => tolerate(&attached, &Hints::default(), columns)?,
+                };
+                Ok::<_, maru_core::Error>((attached, schema, name, columns))
+            })
+            .buffered(OPENED_AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut rows = Vec::new();
+        for (attached, schema, table, columns) in opened {
+            for (position, (name, data_type, nullable)) in columns.into_iter().enumerate() {
+                let comment = remarks.find([&attached.name, &schema, &table, &name]);
+                rows.push(vec![
+                    text(attached.name.as_str()),
+                    text(schema.as_str()),
+                    text(table.as_str()),
+                    text(name),
+                    integer(i64::try_from(position).unwrap_or_default() + 1),
+                    text(data_type),
+                    boolean(nullable),
+                    text_or_null(comment),
+                ]);
+            }
+        }
+        Ok(rows)
+    }
+    .boxed()
+}
+
+/// Returns name, type and nullability of a table's columns.
+async fn table_columns(
+    session: &Arc<Session>,
+    attached: &Attached,
+    schema: &str,
+    name: &str,
+) -> Result<Vec<(String, String, bool)>> {
+    let schema = match schema {
+        SYSTEM => super::TABLES.iter().find(|table| table.name() == name).map(|t| t.schema()),
+        INFORMATION_SCHEMA => match information_schema::query(&attached.name, name) {
+            Some(sql) => {
+                let plan = Box::pin(session.plan_view(&sql, None)).await?;
+                Some(Arc::new(plan.schema().as_arrow().clone()))
+            }
+            None => None,
+        },
+        _ => attached.table(schema, name).await?.map(|table| table.schema()),
+    };
+    let Some(schema) = schema else { return Ok(Vec::new()) };
+    Ok(schema
+        .fields()
+        .iter()
+        .map(|field| {
+            (field.name().clone(), types::sql_name(field.data_type()), field.is_nullable())
+        })
+        .collect())
+}

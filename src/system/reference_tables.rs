@@ -1,0 +1,171 @@
+//! `system.connectors`, `connector_options`, `functions`, `settings`, `statements`: what there is, from the lists that
+//! the program itself works by.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Documentation, Signature, TypeSignature};
+use futures::FutureExt;
+use maru_core::OptionKind;
+use maru_sql::STATEMENTS as STATEMENT_LIST;
+
+use super::ColumnKind::{Boolean, Text};
+use super::{Row, TableSpec, boolean, text, text_or_null};
+use crate::registry;
+use crate::session::{SETTINGS as SETTING_LIST, Session};
+
+pub(super) static CONNECTORS: TableSpec = TableSpec {
+    name: "connectors",
+    doc: "Kinds of source that CREATE CATALOG takes.",
+    columns: &[("name", Text), ("description", Text), ("pushdown", Text), ("example", Text)],
+    rows: |_, _| async { Ok(connectors()) }.boxed(),
+};
+
+pub(super) static CONNECTOR_OPTIONS: TableSpec = TableSpec {
+    name: "connector_options",
+    doc: "Options of each connector.",
+    columns: &[
+        ("connector", Text),
+        ("name", Text),
+        ("type", Text),
+        ("required", Boolean),
+        ("default_value", Text),
+        ("description", Text),
+    ],
+    rows: |_, _| async { Ok(connector_options()) }.boxed(),
+};
+
+pub(super) static FUNCTIONS: TableSpec = TableSpec {
+    name: "functions",
+    doc: "Functions that a statement may call.",
+    columns: &[("name", Text), ("kind", Text), ("signature", Text), ("description", Text)],
+    rows: |session, _| async { Ok(functions(session)) }.boxed(),
+};
+
+pub(super) static SETTINGS: TableSpec = TableSpec {
+    name: "settings",
+    doc: "Settings of this session.",
+    columns: &[("name", Text), ("value", Text), ("type", Text), ("description", Text)],
+    rows: |session, _| {
+        async {
+            Ok(SETTING_LIST
+                .iter()
+                .map(|setting| {
+                    vec![
+                        text(setting.name),
+                        text_or_null(session.setting(setting.name)),
+                        text(setting.kind.name()),
+                        text(setting.doc),
+                    ]
+                })
+                .collect())
+        }
+        .boxed()
+    },
+};
+
+pub(super) static STATEMENTS: TableSpec = TableSpec {
+    name: "statements",
+    doc: "Statements besides SELECT, with their syntax.",
+    columns: &[("name", Text), ("syntax", Text), ("description", Text), ("example", Text)],
+    rows: |_, _| {
+        async {
+            Ok(STATEMENT_LIST
+                .iter()
+                .map(|spec| {
+                    vec![text(spec.name), text(spec.syntax), text(spec.doc), text(spec.example)]
+                })
+                .collect())
+        }
+        .boxed()
+    },
+};
+
+fn connectors() -> Vec<Row> {
+    registry::connectors()
+        .map(|connector| {
+            let spec = connector.spec();
+            let can = spec.capabilities;
+            let words = [
+                ("projection", can.projection),
+                ("filter", can.filter),
+                ("limit", can.limit),
+                ("files", can.files),
+            ];
+            let words = words.iter().filter(|(_, can)| *can).map(|(word, _)| *word);
+            vec![
+                text(spec.name),
+                text(spec.doc),
+                text(words.collect::<Vec<_>>().join(", ")),
+                text(spec.example),
+            ]
+        })
+        .collect()
+}
+
+fn connector_options() -> Vec<Row> {
+    registry::connectors()
+        .flat_map(|connector| {
+            let spec = connector.spec();
+            spec.options.iter().map(|option| {
+                let kind = match option.kind {
+                    OptionKind::Text => "text".to_owned(),
+                    OptionKind::Secret => "secret".to_owned(),
+                    OptionKind::Integer => "integer".to_owned(),
+                    OptionKind::Boolean => "boolean".to_owned(),
+                    OptionKind::Duration => "duration".to_owned(),
+                    OptionKind::OneOf(words) => words.join(" | "),
+                };
+                vec![
+                    text(spec.name),
+                    text(option.name),
+                    text(kind),
+                    boolean(option.required),
+                    text_or_null(option.default),
+                    text(option.doc),
+                ]
+            })
+        })
+        .collect()
+}
+
+fn functions(session: &Arc<Session>) -> Vec<Row> {
+    let state = session.statement_state();
+    let mut rows = Vec::new();
+    let mut add = |name: &str, kind: &str, doc: Option<&Documentation>, signature: &Signature| {
+        let shown = match doc {
+            Some(doc) => doc.syntax_example.clone(),
+            None => format!("{name}({})", arguments(signature)),
+        };
+        let doc = doc.map(|doc| doc.description.clone());
+        rows.push(vec![text(name), text(kind), text(shown), text_or_null(doc)]);
+    };
+    for (name, function) in state.scalar_functions() {
+        add(name, "scalar", function.documentation(), function.signature());
+    }
+    for (name, function) in state.aggregate_functions() {
+        add(name, "aggregate", function.documentation(), function.signature());
+    }
+    for (name, function) in state.window_functions() {
+        add(name, "window", function.documentation(), function.signature());
+    }
+    for name in state.table_functions().keys() {
+        rows.push(vec![
+            text(name.as_str()),
+            text("table"),
+            text(format!("{name}(…)")),
+            text_or_null(None::<String>),
+        ]);
+    }
+    rows
+}
+
+fn arguments(signature: &Signature) -> String {
+    match &signature.type_signature {
+        TypeSignature::Nullary => String::new(),
+        TypeSignature::Exact(types) => {
+            types.iter().map(super::types::sql_name).collect::<Vec<_>>().join(", ")
+        }
+        TypeSignature::Any(n) => vec!["any"; *n].join(", "),
+        _ => "…".to_owned(),
+    }
+}
