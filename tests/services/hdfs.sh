@@ -20,7 +20,7 @@ hdfs_configure() {
   hadoop_xml dfs.replication 1 dfs.namenode.fs-limits.min-block-size 1048576 \
     dfs.namenode.name.dir "file://$STATE/hdfs/data/name" dfs.datanode.data.dir "file://$STATE/hdfs/data/blocks" \
     dfs.namenode.rpc-address "127.0.0.1:$HDFS_PORT" dfs.namenode.http-address "127.0.0.1:$HDFS_WEB_PORT" \
-    dfs.namenode.secondary.http-address 127.0.0.1:0 dfs.datanode.address 127.0.0.1:0 \
+    dfs.namenode.safemode.extension 0 dfs.namenode.secondary.http-address 127.0.0.1:0 dfs.datanode.address 127.0.0.1:0 \
     dfs.datanode.ipc.address 127.0.0.1:0 dfs.datanode.http.address 127.0.0.1:0 dfs.datanode.hostname 127.0.0.1 \
     dfs.namenode.datanode.registration.ip-hostname-check false >"$HDFS_CONF/hdfs-site.xml"
   log4j_quiet >"$HDFS_CONF/log4j.properties"
