@@ -1,6 +1,13 @@
 //! Tables that are files: what a connector says about them. How they are read stands in `file_table/scan.rs`.
 
+mod column_names;
+mod file_error;
+mod infer;
+mod metadata_cache;
+mod named_source;
+mod parquet;
 pub(crate) mod scan;
+mod text;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,6 +20,8 @@ use maru_core::Result;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::Predicate;
+
+pub use infer::infer_schema;
 
 /// A table over files of one format in one store.
 #[derive(Debug)]

@@ -29,7 +29,7 @@ mod table_provider;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
 };
-pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable};
+pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use query_context::QueryContext;
 pub use scan_exec::RemoteScanExec;

@@ -124,9 +124,18 @@ impl TableProvider for FederatedTable {
                 self.scan_remote(table, state, projection, filters, limit),
             )),
             SourceTable::Files(table) => {
-                let request =
-                    scan::FileScanRequest::lower(table, state, projection, filters, limit);
-                Box::pin(scan::plan(Arc::clone(table), request, state))
+                let limit = limit.filter(|_| self.pushdown);
+                match scan::FileScanRequest::lower(
+                    table,
+                    state,
+                    projection,
+                    filters,
+                    limit,
+                    self.pushdown,
+                ) {
+                    Ok(request) => scan::plan(Arc::clone(table), request, state),
+                    Err(error) => Box::pin(std::future::ready(Err(error))),
+                }
             }
             SourceTable::View { .. } => Box::pin(std::future::ready(Err(Error::internal(
                 "a view was scanned instead of planned",
@@ -148,7 +157,8 @@ impl TableProvider for FederatedTable {
                     }
                     _ => TableProviderFilterPushDown::Unsupported,
                 },
-                SourceTable::Files(table) => scan::pushdown(table, filter),
+                SourceTable::Files(table) if self.pushdown => scan::pushdown(table, filter),
+                SourceTable::Files(_) => TableProviderFilterPushDown::Unsupported,
                 SourceTable::View { .. } => TableProviderFilterPushDown::Unsupported,
             })
             .collect())

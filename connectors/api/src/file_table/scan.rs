@@ -1,40 +1,332 @@
 //! From a file table to a plan over its files.
+//!
+//! What comes in is lowered at once ([`FileScanRequest::lower`]); then the files are listed, those whose partition
+//! values cannot match are left out, statistics are gathered from Parquet footers, and the rest is a `DataSourceExec`
+//! over groups of files.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion_datasource::file::FileSource;
+use datafusion_datasource::file_groups::FileGroup;
+use datafusion_datasource::file_scan_config::{FileScanConfig, FileScanConfigBuilder};
+use datafusion_datasource::source::DataSourceExec;
+use datafusion_datasource::{PartitionedFile, TableSchema, compute_all_files_statistics};
 use futures::future::BoxFuture;
-use maru_core::Error;
+use futures::{StreamExt, stream};
+use maru_core::{Error, Result};
 
-use crate::FileTable;
+use super::column_names::CaselessAdapterFactory;
+use super::named_source::NamedSource;
+use super::{parquet, text};
+use crate::{FileEntry, FileFormatSpec, FileTable, Predicate};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
 #[derive(Debug)]
-pub(crate) struct FileScanRequest;
+pub(crate) struct FileScanRequest {
+    projection: Option<Vec<usize>>,
+    /// What the lister may use to leave directories out.
+    predicates: Vec<Predicate>,
+    /// All filters on partition columns, evaluated on the values of every listed file.
+    partition_filters: Vec<Arc<dyn PhysicalExpr>>,
+    limit: Option<usize>,
+    /// Whether rows are dropped after the scan, so that a limit may not shorten the list of files.
+    filtered_later: bool,
+    pushdown: bool,
+}
 
 impl FileScanRequest {
+    /// # Errors
+    /// What DataFusion reports for an expression that has no physical form.
     pub(crate) fn lower(
-        _table: &FileTable,
-        _state: &dyn Session,
-        _projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Self {
-        Self
+        table: &FileTable,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        pushdown: bool,
+    ) -> DfResult<Self> {
+        let schema = Schema::new(table.partition_columns.clone());
+        let df_schema = DFSchema::try_from(schema.clone())?;
+        let mut request = Self {
+            projection: projection.cloned(),
+            predicates: Vec::new(),
+            partition_filters: Vec::new(),
+            limit,
+            filtered_later: false,
+            pushdown,
+        };
+        for filter in filters {
+            if !on_partitions(table, filter) {
+                request.filtered_later = true;
+                continue;
+            }
+            let unqualified = unqualify(filter.clone())?;
+            request.partition_filters.push(state.create_physical_expr(unqualified, &df_schema)?);
+            request.predicates.extend(Predicate::lower(filter, &schema));
+        }
+        Ok(request)
     }
 }
 
-pub(crate) fn pushdown(_table: &FileTable, _filter: &Expr) -> TableProviderFilterPushDown {
-    TableProviderFilterPushDown::Unsupported
+/// Returns how much of `filter` the scan takes over: all of one on partition columns, pruning of one on Parquet
+/// columns, nothing of the rest.
+pub(crate) fn pushdown(table: &FileTable, filter: &Expr) -> TableProviderFilterPushDown {
+    if on_partitions(table, filter) {
+        TableProviderFilterPushDown::Exact
+    } else if matches!(table.format, FileFormatSpec::Parquet) {
+        TableProviderFilterPushDown::Inexact
+    } else {
+        TableProviderFilterPushDown::Unsupported
+    }
 }
 
+/// Returns whether `filter` reads partition columns only and gives the same answer each time.
+fn on_partitions(table: &FileTable, filter: &Expr) -> bool {
+    let columns: HashSet<&Column> = filter.column_refs();
+    !columns.is_empty()
+        && columns
+            .iter()
+            .all(|column| table.partition_columns.iter().any(|field| field.name() == column.name()))
+        && !filter.is_volatile()
+        && !holds_subquery(filter)
+}
+
+fn holds_subquery(filter: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    filter
+        .exists(|expr| {
+            Ok(matches!(
+                expr,
+                Expr::Exists(_)
+                    | Expr::InSubquery(_)
+                    | Expr::ScalarSubquery(_)
+                    | Expr::OuterReferenceColumn(..)
+                    | Expr::Placeholder(_)
+            ))
+        })
+        .unwrap_or(true)
+}
+
+fn unqualify(filter: Expr) -> DfResult<Expr> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let plain = filter.transform(|expr| {
+        Ok(match expr {
+            Expr::Column(column) if column.relation.is_some() => {
+                Transformed::yes(Expr::Column(Column::new_unqualified(column.name)))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(plain.data)
+}
+
+/// Plans the scan. Dropping the future stops the listing and the reading of footers.
 pub(crate) fn plan<'a>(
-    _table: Arc<FileTable>,
-    _request: FileScanRequest,
-    _state: &'a dyn Session,
+    table: Arc<FileTable>,
+    request: FileScanRequest,
+    state: &'a dyn Session,
 ) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
-    Box::pin(async { Err(Error::unsupported("file tables cannot be read yet").into()) })
+    Box::pin(async move {
+        state
+            .runtime_env()
+            .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
+        let listed = table.files.list(&request.predicates).await?;
+        let n_listed = listed.len();
+        let entries = prune(&table, &request, listed)?;
+        let label = label(&table, &request, entries.len(), n_listed);
+        let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
+        build(&table, &request, state, files, inexact, label)
+    })
+}
+
+/// Drops files whose partition values do not satisfy the filters; unknown counts as no.
+fn prune(
+    table: &FileTable,
+    request: &FileScanRequest,
+    entries: Vec<FileEntry>,
+) -> Result<Vec<FileEntry>> {
+    if request.partition_filters.is_empty() || entries.is_empty() {
+        return Ok(entries);
+    }
+    let schema = Arc::new(Schema::new(table.partition_columns.clone()));
+    let columns = (0..schema.fields().len())
+        .map(|index| {
+            let values = entries.iter().map(|entry| entry.partition_values[index].clone());
+            ScalarValue::iter_to_array(values)
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(entries.len()));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?;
+    let mut keep = vec![true; entries.len()];
+    for filter in &request.partition_filters {
+        let answer = filter.evaluate(&batch)?.into_array(entries.len())?;
+        let answer = answer
+            .as_boolean_opt()
+            .ok_or_else(|| Error::internal(format!("filter {filter} is not a condition")))?;
+        for (row, keep) in keep.iter_mut().enumerate() {
+            *keep &= answer.is_valid(row) && answer.value(row);
+        }
+    }
+    Ok(entries.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect())
+}
+
+/// What `EXPLAIN` shows of the scan besides the list of files.
+fn label(table: &FileTable, request: &FileScanRequest, n_kept: usize, n_listed: usize) -> Arc<str> {
+    let mut label = format!("catalog={}", table.catalog);
+    if !request.partition_filters.is_empty() {
+        let filters = request.partition_filters.iter().map(ToString::to_string).collect::<Vec<_>>();
+        label.push_str(&format!(", partition_filters=[{}]", filters.join(", ")));
+        if n_kept < n_listed {
+            label.push_str(&format!(", files_pruned={}", n_listed - n_kept));
+        }
+    }
+    Arc::from(label)
+}
+
+/// Adds what Parquet footers tell to each file, in the order of the list. Stops early once the exact row counts reach
+/// a limit that nothing filters afterwards; the flag says whether files were left out for that.
+async fn with_statistics(
+    table: &Arc<FileTable>,
+    request: &FileScanRequest,
+    state: &dyn Session,
+    entries: Vec<FileEntry>,
+) -> Result<(Vec<PartitionedFile>, bool)> {
+    let collect =
+        state.config().collect_statistics() && matches!(table.format, FileFormatSpec::Parquet);
+    if !collect {
+        let files = entries.into_iter().map(|entry| partitioned(entry, None)).collect();
+        return Ok((files, false));
+    }
+    let limit = request.limit.filter(|_| !request.filtered_later);
+    let reader = parquet::FooterReader::new(table, state);
+    let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
+    let n_entries = entries.len();
+    let mut files = Vec::with_capacity(n_entries);
+    let mut n_rows = 0_usize;
+    let mut footers = stream::iter(entries)
+        .map(|entry| {
+            let reader = &reader;
+            async move {
+                let footer = reader.read(&entry.meta).await?;
+                Ok::<_, Error>((entry, footer))
+            }
+        })
+        .boxed()
+        .buffered(concurrency);
+    while let Some(footer) = footers.next().await {
+        let (entry, footer) = footer?;
+        n_rows = match footer.statistics.num_rows {
+            Precision::Exact(rows) => n_rows.saturating_add(rows),
+            _ => n_rows,
+        };
+        files.push(partitioned(entry, Some(footer)));
+        if limit.is_some_and(|limit| n_rows >= limit) {
+            break;
+        }
+    }
+    let cut = files.len() < n_entries;
+    Ok((files, cut))
+}
+
+fn partitioned(entry: FileEntry, footer: Option<parquet::Footer>) -> PartitionedFile {
+    let nulls = entry.partition_values.iter().map(ScalarValue::is_null).collect::<Vec<_>>();
+    let mut file =
+        PartitionedFile::new_from_meta(entry.meta).with_partition_values(entry.partition_values);
+    if let Some(footer) = footer {
+        file = file.with_statistics(footer.statistics).with_ordering(footer.ordering);
+        // DataFusion takes partition values as never NULL; `IS NULL` would be pruned away.
+        if nulls.contains(&true)
+            && let Some(shared) = &file.statistics
+        {
+            let mut statistics = Statistics::clone(shared);
+            let first = statistics.column_statistics.len() - nulls.len();
+            for (index, _) in nulls.iter().enumerate().filter(|(_, null)| **null) {
+                let column = &mut statistics.column_statistics[first + index];
+                column.null_count = statistics.num_rows;
+                column.min_value = Precision::Absent;
+                column.max_value = Precision::Absent;
+                column.distinct_count = Precision::Absent;
+            }
+            file.statistics = Some(Arc::new(statistics));
+        }
+    }
+    file
+}
+
+fn build(
+    table: &Arc<FileTable>,
+    request: &FileScanRequest,
+    state: &dyn Session,
+    files: Vec<PartitionedFile>,
+    inexact: bool,
+    label: Arc<str>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let schema: SchemaRef = table.table_schema();
+    if files.is_empty() {
+        let projected = match &request.projection {
+            Some(projection) => Arc::new(schema.project(projection)?),
+            None => schema,
+        };
+        return Ok(Arc::new(EmptyExec::new(projected)));
+    }
+    let n_groups = state.config().target_partitions().max(1);
+    let groups = FileGroup::new(files).split_files(n_groups);
+    let collect = state.config().collect_statistics();
+    let (groups, statistics) =
+        compute_all_files_statistics(groups, Arc::clone(&schema), collect, inexact)?;
+    let ordering = parquet::common_ordering(&groups);
+    let groups = order_groups(state, &schema, groups, ordering.as_ref(), n_groups);
+    let table_schema = TableSchema::builder(Arc::clone(&table.file_schema))
+        .with_table_partition_cols(table.partition_columns.clone())
+        .build();
+    let source: Arc<dyn FileSource> = match &table.format {
+        FileFormatSpec::Parquet => Arc::new(NamedSource {
+            inner: parquet::source(table, state, table_schema),
+            label,
+            pushdown: request.pushdown,
+        }),
+        FileFormatSpec::Csv { .. } | FileFormatSpec::Json => {
+            text::source(table, table_schema, label)?
+        }
+    };
+    let config = FileScanConfigBuilder::new(table.store_url.clone(), source)
+        .with_file_groups(groups)
+        .with_statistics(statistics)
+        .with_projection_indices(request.projection.clone())?
+        .with_limit(request.limit)
+        .with_output_ordering(ordering.into_iter().collect())
+        .with_expr_adapter(Some(Arc::new(CaselessAdapterFactory)))
+        .build();
+    Ok(DataSourceExec::from_data_source(config))
+}
+
+/// Regroups files so that a common order of their rows survives within each group, where the session asks for it.
+fn order_groups(
+    state: &dyn Session,
+    schema: &SchemaRef,
+    groups: Vec<FileGroup>,
+    ordering: Option<&datafusion::physical_expr::LexOrdering>,
+    n_groups: usize,
+) -> Vec<FileGroup> {
+    let Some(ordering) = ordering else { return groups };
+    if !state.config_options().execution.split_file_groups_by_statistics {
+        return groups;
+    }
+    match FileScanConfig::split_groups_by_statistics_with_target_partitions(
+        schema, &groups, ordering, n_groups,
+    ) {
+        Ok(ordered) if ordered.len() <= n_groups => ordered,
+        _ => groups,
+    }
 }

@@ -1,0 +1,92 @@
+//! Columns of Parquet files found by name without regard to case, since Hive knows only lower case.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result as DfResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr_adapter::{
+    DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
+};
+
+/// Returns which name of the file each column of the table has: the very name, else the only one that differs in
+/// case alone, else none.
+pub(super) fn names_in_file<'a>(table: &Schema, file: &'a [&'a str]) -> Vec<Option<&'a str>> {
+    let find = |wanted: &str| {
+        if let Some(same) = file.iter().find(|name| **name == wanted) {
+            return Some(*same);
+        }
+        let lower = wanted.to_lowercase();
+        let mut alike = file.iter().filter(|name| name.to_lowercase() == lower);
+        match (alike.next(), alike.next()) {
+            (Some(only), None) => Some(*only),
+            _ => None,
+        }
+    };
+    table.fields().iter().map(|field| find(field.name())).collect()
+}
+
+/// Returns the table's schema with the names that the file uses.
+pub(super) fn in_names_of_file(table: &SchemaRef, file: &[&str]) -> SchemaRef {
+    let names = names_in_file(table, file);
+    let same =
+        |(field, name): (&Arc<Field>, &Option<&str>)| name.is_none_or(|name| name == field.name());
+    if table.fields().iter().zip(&names).all(same) {
+        return Arc::clone(table);
+    }
+    let fields = table.fields().iter().zip(names).map(|(field, name)| match name {
+        Some(name) => Field::clone(field).with_name(name),
+        None => Field::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// DataFusion's own adaption of expressions to a file, after names have been brought together.
+#[derive(Debug)]
+pub(super) struct CaselessAdapterFactory;
+
+impl PhysicalExprAdapterFactory for CaselessAdapterFactory {
+    fn create(&self, table: SchemaRef, file: SchemaRef) -> DfResult<Arc<dyn PhysicalExprAdapter>> {
+        let in_file = file.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
+        let names = names_in_file(&table, &in_file);
+        let renamed = file.fields().iter().map(|field| {
+            let column = names.iter().position(|name| *name == Some(field.name().as_str()));
+            match column {
+                Some(column) if table.field(column).name() != field.name() => {
+                    Field::clone(field).with_name(table.field(column).name())
+                }
+                _ => Field::clone(field),
+            }
+        });
+        let renamed =
+            Schema::new_with_metadata(renamed.collect::<Vec<_>>(), file.metadata().clone());
+        let same = renamed.fields() == file.fields();
+        let inner = DefaultPhysicalExprAdapterFactory.create(table, Arc::new(renamed))?;
+        if same { Ok(inner) } else { Ok(Arc::new(CaselessAdapter { inner, file })) }
+    }
+}
+
+#[derive(Debug)]
+struct CaselessAdapter {
+    inner: Arc<dyn PhysicalExprAdapter>,
+    file: SchemaRef,
+}
+
+impl PhysicalExprAdapter for CaselessAdapter {
+    fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
+        let expr = self.inner.rewrite(expr)?;
+        let named = expr.transform(|expr| {
+            let Some(column) = expr.downcast_ref::<Column>() else {
+                return Ok(Transformed::no(expr));
+            };
+            let Some(field) = self.file.fields().get(column.index()) else {
+                return Ok(Transformed::no(expr));
+            };
+            let named: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), column.index()));
+            Ok(Transformed::yes(named))
+        })?;
+        Ok(named.data)
+    }
+}

@@ -1,0 +1,48 @@
+//! Errors that say which file they are about.
+
+use datafusion::error::DataFusionError;
+use maru_core::{Error, ErrorKind};
+use object_store::path::Path;
+
+/// Adds the file to an error of reading it. A file that is gone and a corrupt one are told as such; an error that
+/// names the file already stays as it is.
+pub(super) fn in_file(path: &Path, error: impl Into<Error>) -> Error {
+    let error = error.into();
+    let text = error.message();
+    // Parquet's reader flattens the store's error into text.
+    if error.kind() == ErrorKind::DataCorrupted && text.contains("not found: ") {
+        return Error::new(ErrorKind::FileNotFound, format!("file \"{path}\" does not exist"))
+            .with_hint(
+                "Another program may have removed it while the statement ran. Run the statement again.",
+            );
+    }
+    match error.kind() {
+        ErrorKind::DataCorrupted if !text.contains("file \"") => {
+            let what = text
+                .strip_prefix("invalid Parquet file: ")
+                .map_or(text.as_str(), |what| what.trim_start_matches("Parquet error: "));
+            let what = match what.split_once(&format!("for file {path}: ")) {
+                Some((_, rest)) => rest.trim_start_matches("Parquet error: "),
+                None => what,
+            };
+            Error::new(
+                ErrorKind::DataCorrupted,
+                format!("file \"{path}\" is not valid Parquet: {what}"),
+            )
+            .with_hint("The file may be cut off or of another format. Write it again or remove it.")
+        }
+        ErrorKind::Cancelled
+        | ErrorKind::TimedOut
+        | ErrorKind::OutOfMemory
+        | ErrorKind::FileNotFound
+        | ErrorKind::BadFileFormat
+        | ErrorKind::DataCorrupted => error,
+        _ if text.contains(path.as_ref()) => error,
+        _ => error.with_context("file", path.to_string()),
+    }
+}
+
+/// [`in_file`] for DataFusion's error type.
+pub(super) fn df_in_file(path: &Path, error: DataFusionError) -> DataFusionError {
+    in_file(path, error).into()
+}

@@ -1,0 +1,213 @@
+//! A file source whose errors name the file.
+//!
+//! DataFusion's Parquet reader says what is wrong, but not in which of a thousand files. This wraps it at the level of
+//! morsels, where the file is still known, and hands everything else through.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::Result as DfResult;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
+use datafusion_datasource::PartitionedFile;
+use datafusion_datasource::TableSchema;
+use datafusion_datasource::file::FileSource;
+use datafusion_datasource::file_scan_config::FileScanConfig;
+use datafusion_datasource::file_stream::FileOpener;
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
+use super::file_error::df_in_file;
+
+/// Wraps a source; `label` is added to its line in `EXPLAIN`.
+#[derive(Clone)]
+pub(super) struct NamedSource {
+    pub(super) inner: Arc<dyn FileSource>,
+    pub(super) label: Arc<str>,
+    /// Whether filters may move into the source.
+    pub(super) pushdown: bool,
+}
+
+impl NamedSource {
+    fn wrap(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+        Arc::new(Self { inner, ..self.clone() })
+    }
+}
+
+impl FileSource for NamedSource {
+    fn create_file_opener(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> DfResult<Arc<dyn FileOpener>> {
+        self.inner.create_file_opener(store, config, partition)
+    }
+
+    fn create_morselizer(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> DfResult<Box<dyn Morselizer>> {
+        let inner = self.inner.create_morselizer(store, config, partition)?;
+        Ok(Box::new(NamedMorselizer(inner)))
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.inner.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        self.wrap(self.inner.with_batch_size(batch_size))
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.inner.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.inner.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.inner.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.inner.file_type()
+    }
+
+    fn fmt_extra(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !matches!(kind, DisplayFormatType::TreeRender) {
+            write!(f, ", {}", self.label)?;
+        }
+        self.inner.fmt_extra(kind, f)
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        self.inner.supports_repartitioning()
+    }
+
+    fn try_pushdown_filters(
+        &self,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> DfResult<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        if !self.pushdown {
+            let none = vec![PushedDown::No; filters.len()];
+            return Ok(FilterPushdownPropagation::with_parent_pushdown_result(none));
+        }
+        let mut pushed = self.inner.try_pushdown_filters(filters, config)?;
+        pushed.updated_node = pushed.updated_node.map(|inner| self.wrap(inner));
+        Ok(pushed)
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+        properties: &EquivalenceProperties,
+    ) -> DfResult<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        Ok(match self.inner.try_pushdown_sort(order, properties)? {
+            SortOrderPushdownResult::Exact { inner } => {
+                SortOrderPushdownResult::Exact { inner: self.wrap(inner) }
+            }
+            SortOrderPushdownResult::Inexact { inner } => {
+                SortOrderPushdownResult::Inexact { inner: self.wrap(inner) }
+            }
+            SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
+        })
+    }
+
+    fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
+        self.inner.reorder_files(files)
+    }
+
+    fn try_pushdown_projection(
+        &self,
+        projection: &ProjectionExprs,
+    ) -> DfResult<Option<Arc<dyn FileSource>>> {
+        Ok(self.inner.try_pushdown_projection(projection)?.map(|inner| self.wrap(inner)))
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        self.inner.apply_expressions(f)
+    }
+}
+
+#[derive(Debug)]
+struct NamedMorselizer(Box<dyn Morselizer>);
+
+impl Morselizer for NamedMorselizer {
+    fn plan_file(&self, file: PartitionedFile) -> DfResult<Box<dyn MorselPlanner>> {
+        let path = file.object_meta.location.clone();
+        match self.0.plan_file(file) {
+            Ok(inner) => Ok(Box::new(NamedPlanner { inner, path })),
+            Err(error) => Err(df_in_file(&path, error)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NamedPlanner {
+    inner: Box<dyn MorselPlanner>,
+    path: Path,
+}
+
+impl MorselPlanner for NamedPlanner {
+    fn plan(self: Box<Self>) -> DfResult<Option<MorselPlan>> {
+        let Self { inner, path } = *self;
+        let Some(mut plan) = inner.plan().map_err(|error| df_in_file(&path, error))? else {
+            return Ok(None);
+        };
+        let planner = |inner: Box<dyn MorselPlanner>, path: &Path| -> Box<dyn MorselPlanner> {
+            Box::new(NamedPlanner { inner, path: path.clone() })
+        };
+        let morsels = plan
+            .take_morsels()
+            .into_iter()
+            .map(|inner| Box::new(NamedMorsel { inner, path: path.clone() }) as Box<dyn Morsel>)
+            .collect();
+        let planners =
+            plan.take_ready_planners().into_iter().map(|inner| planner(inner, &path)).collect();
+        let pending = plan.take_pending_planner();
+        let mut named = MorselPlan::new().with_morsels(morsels).with_planners(planners);
+        if let Some(pending) = pending {
+            named.set_pending_planner(async move {
+                match pending.await {
+                    Ok(inner) => Ok(planner(inner, &path)),
+                    Err(error) => Err(df_in_file(&path, error)),
+                }
+            });
+        }
+        Ok(Some(named))
+    }
+}
+
+#[derive(Debug)]
+struct NamedMorsel {
+    inner: Box<dyn Morsel>,
+    path: Path,
+}
+
+impl Morsel for NamedMorsel {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, DfResult<RecordBatch>> {
+        let Self { inner, path } = *self;
+        inner
+            .into_stream()
+            .map(move |batch| batch.map_err(|error| df_in_file(&path, error)))
+            .boxed()
+    }
+}

@@ -1,0 +1,134 @@
+//! Parquet: footers for statistics, and the source that prunes row groups and pages.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::Session;
+use datafusion::common::{Statistics, TableReference};
+use datafusion::execution::cache::cache_manager::{
+    CachedFileMetadata, FileMetadataCache, FileStatisticsCache,
+};
+use datafusion::execution::cache::{SchemaFingerprint, TableScopedPath};
+use datafusion::physical_expr::LexOrdering;
+use datafusion_datasource::TableSchema;
+use datafusion_datasource::file::FileSource;
+use datafusion_datasource::file_groups::FileGroup;
+use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
+use datafusion_datasource_parquet::metadata::{DFParquetMetadata, ordering_from_parquet_metadata};
+use datafusion_datasource_parquet::source::ParquetSource;
+use maru_core::Result;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::column_names::in_names_of_file;
+use super::file_error::in_file;
+use super::metadata_cache::StoreMetadataCache;
+use crate::FileTable;
+
+/// What a footer tells about a file.
+pub(super) struct Footer {
+    /// Of the file columns of the table.
+    pub(super) statistics: Arc<Statistics>,
+    /// The order the writer declared.
+    pub(super) ordering: Option<LexOrdering>,
+}
+
+/// Reads footers through the caches of the session's runtime.
+pub(super) struct FooterReader {
+    store: Arc<dyn ObjectStore>,
+    schema: SchemaRef,
+    fingerprint: Arc<SchemaFingerprint>,
+    /// Keeps apart files of the same path in different stores.
+    scope: TableReference,
+    statistics: Option<Arc<FileStatisticsCache>>,
+    footers: Arc<FileMetadataCache>,
+    size_hint: Option<usize>,
+}
+
+impl FooterReader {
+    pub(super) fn new(table: &FileTable, state: &dyn Session) -> Self {
+        let caches = &state.runtime_env().cache_manager;
+        Self {
+            store: Arc::clone(&table.store),
+            schema: Arc::clone(&table.file_schema),
+            fingerprint: Arc::new(SchemaFingerprint::from_schema(&table.file_schema)),
+            scope: TableReference::bare(table.store_url.as_str()),
+            statistics: caches.get_file_statistic_cache(),
+            footers: StoreMetadataCache::scope(caches.get_file_metadata_cache(), &table.store_url),
+            size_hint: state.config_options().execution.parquet.metadata_size_hint,
+        }
+    }
+
+    /// # Errors
+    /// XX001 if the file is not valid Parquet, 58P01 if it is gone; both name it.
+    pub(super) async fn read(&self, meta: &ObjectMeta) -> Result<Footer> {
+        let key = TableScopedPath { table: Some(self.scope.clone()), path: meta.location.clone() };
+        if let Some(cache) = &self.statistics
+            && let Some(known) = cache.get(&key)
+            && known.is_valid_for(meta, &self.fingerprint)
+        {
+            let statistics = Arc::clone(&known.statistics);
+            return Ok(Footer { statistics, ordering: known.ordering.clone() });
+        }
+        let metadata = DFParquetMetadata::new(self.store.as_ref(), meta)
+            .with_metadata_size_hint(self.size_hint)
+            .with_file_metadata_cache(Some(Arc::clone(&self.footers)))
+            .fetch_metadata()
+            .await
+            .map_err(|error| in_file(&meta.location, error))?;
+        let in_this = |error| in_file(&meta.location, error);
+        // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
+        let root = metadata.file_metadata().schema_descr().root_schema();
+        let names = root.get_fields().iter().map(|field| field.name()).collect::<Vec<_>>();
+        let schema = in_names_of_file(&self.schema, &names);
+        let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &schema)
+            .map_err(in_this)?;
+        let statistics = Arc::new(statistics);
+        let ordering = ordering_from_parquet_metadata(&metadata, &self.schema).map_err(in_this)?;
+        if let Some(cache) = &self.statistics {
+            let entry = CachedFileMetadata::new(
+                meta.clone(),
+                Arc::clone(&self.fingerprint),
+                Arc::clone(&statistics),
+                ordering.clone(),
+            );
+            cache.put(&key, entry);
+        }
+        Ok(Footer { statistics, ordering })
+    }
+}
+
+/// Returns the source that reads the table's files with the session's Parquet options.
+pub(super) fn source(
+    table: &FileTable,
+    state: &dyn Session,
+    schema: TableSchema,
+) -> Arc<dyn FileSource> {
+    let mut options = state.default_table_options().parquet;
+    // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
+    options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
+    let size_hint = options.global.metadata_size_hint;
+    let footers = StoreMetadataCache::scope(
+        state.runtime_env().cache_manager.get_file_metadata_cache(),
+        &table.store_url,
+    );
+    let readers = CachedParquetFileReaderFactory::new(Arc::clone(&table.store), footers);
+    let mut source = ParquetSource::new(schema)
+        .with_table_parquet_options(options)
+        .with_parquet_file_reader_factory(Arc::new(readers));
+    if let Some(size_hint) = size_hint {
+        source = source.with_metadata_size_hint(size_hint);
+    }
+    Arc::new(source)
+}
+
+/// Returns the order that the rows of all files have in common, if there is one.
+pub(super) fn common_ordering(groups: &[FileGroup]) -> Option<LexOrdering> {
+    let mut orderings = groups.iter().flat_map(FileGroup::iter).map(|file| file.ordering.as_ref());
+    let first = orderings.next()??;
+    let mut length = first.as_ref().len();
+    for ordering in orderings {
+        let shared = first.as_ref().iter().zip(ordering?.as_ref()).take_while(|(a, b)| a == b);
+        length = length.min(shared.count());
+    }
+    LexOrdering::new(first.as_ref()[..length].to_vec())
+}

@@ -1,0 +1,148 @@
+//! The bytes of a file, unpacked, in pieces.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+use bytes::Bytes;
+use datafusion::physical_plan::metrics::Count;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use maru_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
+use object_store::{GetOptions, GetResultPayload, ObjectStore};
+use tokio::io::AsyncRead;
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::file_table::file_error::in_file;
+
+/// Bytes read from a local file or unpacked at once.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// How a file is packed, told by the end of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file_table) enum Compression {
+    None,
+    Gzip,
+    Bzip2,
+    Zstd,
+    Xz,
+}
+
+impl Compression {
+    pub(in crate::file_table) fn of(path: &Path) -> Self {
+        let name = path.filename().unwrap_or_default().to_ascii_lowercase();
+        match name.rsplit_once('.') {
+            Some((_, "gz")) => Self::Gzip,
+            Some((_, "bz2")) => Self::Bzip2,
+            Some((_, "zst")) => Self::Zstd,
+            Some((_, "xz")) => Self::Xz,
+            _ => Self::None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Gzip => "gzip",
+            Self::Bzip2 => "bzip2",
+            Self::Zstd => "zstd",
+            Self::Xz => "xz",
+        }
+    }
+}
+
+/// Opens a file and returns its unpacked bytes. `scanned` counts them as they are stored. Dropping the stream stops
+/// the read.
+///
+/// # Errors
+/// 58P01 if the file is gone, 22P04 if packed bytes are cut off or are not of the kind that the name says.
+pub(in crate::file_table) async fn read(
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    scanned: Count,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    let got = store
+        .get_opts(&path, GetOptions::default())
+        .await
+        .map_err(|error| in_file(&path, error))?;
+    let raw: BoxStream<'static, io::Result<Bytes>> = match got.payload {
+        GetResultPayload::File(file, _) => pieces_of(file).boxed(),
+        GetResultPayload::Stream(stream) => stream.map_err(io::Error::other).boxed(),
+    };
+    let raw = raw.inspect_ok(move |piece| scanned.add(piece.len())).boxed();
+    let compression = Compression::of(&path);
+    let unpacked: BoxStream<'static, io::Result<Bytes>> = match compression {
+        Compression::None => raw,
+        Compression::Gzip => {
+            let mut decoder = GzipDecoder::new(StreamReader::new(raw));
+            decoder.multiple_members(true);
+            unpack(decoder)
+        }
+        Compression::Bzip2 => {
+            let mut decoder = BzDecoder::new(StreamReader::new(raw));
+            decoder.multiple_members(true);
+            unpack(decoder)
+        }
+        Compression::Zstd => {
+            let mut decoder = ZstdDecoder::new(StreamReader::new(raw));
+            decoder.multiple_members(true);
+            unpack(decoder)
+        }
+        Compression::Xz => {
+            let mut decoder = XzDecoder::new(StreamReader::new(raw));
+            decoder.multiple_members(true);
+            unpack(decoder)
+        }
+    };
+    Ok(unpacked.map_err(move |error| read_error(&path, compression, error)).boxed())
+}
+
+fn unpack(decoder: impl AsyncRead + Send + 'static) -> BoxStream<'static, io::Result<Bytes>> {
+    ReaderStream::with_capacity(Box::pin(decoder), PIECE_BYTES).boxed()
+}
+
+/// Reads a local file off the async threads.
+fn pieces_of(file: File) -> impl futures::Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold(file, |file| async move {
+        let task = tokio::task::spawn_blocking(move || -> io::Result<Option<(Bytes, File)>> {
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            (&file).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
+            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+        });
+        task.await.map_err(io::Error::other)?
+    })
+}
+
+fn read_error(path: &Path, compression: Compression, error: io::Error) -> Error {
+    // What the store reported travels inside the io::Error; what is left comes from the unpacker.
+    if let Some(inner) = error.get_ref()
+        && let Some(store) = inner.downcast_ref::<object_store::Error>()
+    {
+        let text = store.to_string();
+        return match store {
+            object_store::Error::NotFound { path: gone, source: _ } => {
+                Error::new(ErrorKind::FileNotFound, format!("file \"{gone}\" does not exist"))
+            }
+            _ => Error::new(
+                ErrorKind::RemoteUnavailable,
+                format!("could not read file \"{path}\": {}", text.lines().next().unwrap_or("")),
+            ),
+        };
+    }
+    let name = compression.name();
+    match (compression, error.kind()) {
+        (Compression::None, _) => in_file(path, arrow::error::ArrowError::from(error)),
+        (_, io::ErrorKind::UnexpectedEof) => Error::new(
+            ErrorKind::BadFileFormat,
+            format!("file \"{path}\" ends in the middle of its {name} data"),
+        )
+        .with_hint("The file was cut off while it was written or copied. Copy it again."),
+        _ => Error::new(
+            ErrorKind::BadFileFormat,
+            format!("file \"{path}\" is not valid {name}: {error}"),
+        )
+        .with_hint("The end of the name says how the file is packed."),
+    }
+}
