@@ -1,33 +1,29 @@
-//! stub
-use arrow::datatypes::SchemaRef;
-use futures::future::BoxFuture;
-use maru_connect::*;
-use maru_core::{Error, Options, Result};
-use std::collections::BTreeMap;
-pub static CONNECTORS: &[&dyn Connector] = &[];
-#[derive(Debug)]
-pub struct Stores;
-impl StoreOpener for Stores {
-    fn open_store<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a url::Url,
-        _: &'a Options,
-    ) -> BoxFuture<'a, Result<OpenedStore>> {
-        Box::pin(async { Err(Error::unsupported("x")) })
-    }
-}
-#[derive(Debug)]
-pub struct LocationTable {
-    pub format: String,
-    pub options: BTreeMap<String, String>,
-    pub columns: Option<SchemaRef>,
-    pub partition_columns: Option<SchemaRef>,
-}
-pub async fn open_location_table(
-    _c: &str,
-    _s: OpenedStore,
-    _l: LocationTable,
-) -> Result<SourceTable> {
-    Err(Error::unsupported("x"))
-}
+//! Connectors `file`, `s3` and `hdfs`: catalogs whose tables are files of Parquet, CSV or JSON lines.
+//!
+//! A catalog is a tree of directories ([`layout`] says how names come from it), a table is a file or a directory with
+//! files, possibly below `key=value` directories ([`location`] opens one). The bytes come from a store ([`stores`]),
+//! and the engine reads them (`connectors/api/src/file_table`). Hive uses [`Stores`], `CREATE EXTERNAL TABLE` uses
+//! [`open_location_table`].
+
+mod connectors;
+mod formats;
+mod gate;
+mod layout;
+mod lister;
+mod location;
+mod options;
+mod partitions;
+mod source;
+mod stores;
+
+use maru_connect::Connector;
+
+pub use connectors::{FILE, HDFS, S3};
+pub use location::{LOCATION_OPTIONS, LocationTable, open_location_table};
+pub use stores::Stores;
+
+/// What this room offers to the registry.
+pub static CONNECTORS: &[&dyn Connector] = &[&FILE, &S3, &HDFS];
+
+#[cfg(test)]
+mod tests;

@@ -151,11 +151,10 @@ impl CsvDecoder {
     fn take_record(&mut self, buffer: &[u8]) -> Result<()> {
         let n_fields = self.records.n_fields();
         if n_fields != self.n_fields && !self.dialect.lenient {
-            let many =
-                |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+            let fields = if n_fields == 1 { "field" } else { "fields" };
             let error = self.bad_line(
                 self.line,
-                &format!("{} where {} are expected", many(n_fields, "field"), self.n_fields),
+                &format!("{n_fields} {fields} where {} are expected", self.n_fields),
             );
             return Err(error.with_hint(if n_fields > self.n_fields {
                 "A field that holds the delimiter must stand in quotes. Check the options delimiter and quote."

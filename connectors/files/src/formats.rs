@@ -1,0 +1,164 @@
+//! Formats, told by the end of a file's name or by the user's word and options.
+
+use maru_connect::FileFormatSpec;
+use maru_core::{Error, ErrorKind, Options, Result};
+use object_store::path::Path;
+
+/// A format as users name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Format {
+    Parquet,
+    Csv,
+    Json,
+}
+
+/// Ends of names, lower case, with what they say. Those of text may be followed by one of [`PACKED`].
+const EXTENSIONS: &[(&str, Format, Option<u8>)] = &[
+    ("parquet", Format::Parquet, None),
+    ("parq", Format::Parquet, None),
+    ("pq", Format::Parquet, None),
+    ("csv", Format::Csv, None),
+    ("tsv", Format::Csv, Some(b'\t')),
+    ("json", Format::Json, None),
+    ("jsonl", Format::Json, None),
+    ("ndjson", Format::Json, None),
+];
+
+/// Ends of packed files that are unpacked while they are read.
+const PACKED: &[&str] = &["gz", "bz2", "zst", "xz"];
+
+/// What the name of a file says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Named<'a> {
+    /// The name without the ends that were understood.
+    pub(crate) stem: &'a str,
+    pub(crate) format: Format,
+    /// The delimiter that the end stands for.
+    pub(crate) delimiter: Option<u8>,
+}
+
+impl Format {
+    /// Reads a file's name; `None` if its end says nothing.
+    pub(crate) fn of_name(name: &str) -> Option<Named<'_>> {
+        let (rest, end) = name.rsplit_once('.')?;
+        let packed = PACKED.iter().any(|packed| packed.eq_ignore_ascii_case(end));
+        let (stem, end) = if packed { rest.rsplit_once('.')? } else { (rest, end) };
+        let (_, format, delimiter) =
+            EXTENSIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(end))?;
+        if packed && *format == Self::Parquet || stem.is_empty() {
+            return None;
+        }
+        Some(Named { stem, format: *format, delimiter: *delimiter })
+    }
+
+    /// Reads the word after `STORED AS`.
+    ///
+    /// # Errors
+    /// 0A000 for a word that is none of the three.
+    pub(crate) fn of_word(word: &str) -> Result<Self> {
+        match word.to_ascii_lowercase().as_str() {
+            "parquet" => Ok(Self::Parquet),
+            "csv" | "tsv" => Ok(Self::Csv),
+            "json" | "jsonl" | "ndjson" => Ok(Self::Json),
+            _ => Err(Error::unsupported(format!("files of format \"{word}\" cannot be read"))
+                .with_hint("Use PARQUET, CSV or JSON.")),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Csv => "CSV",
+            Self::Json => "JSON",
+        }
+    }
+
+    /// Returns the layout of files that look like `example`.
+    ///
+    /// # Errors
+    /// HV024 for an option that is not one ASCII character.
+    pub(crate) fn spec(self, options: &Options, example: &Path) -> Result<FileFormatSpec> {
+        match self {
+            Self::Parquet => Ok(FileFormatSpec::Parquet),
+            Self::Json => Ok(FileFormatSpec::Json),
+            Self::Csv => {
+                let by_name = example.filename().and_then(Self::of_name);
+                let tab = by_name.and_then(|named| named.delimiter);
+                Ok(FileFormatSpec::Csv {
+                    has_header: options.boolean("header").unwrap_or(true),
+                    delimiter: one_byte(options, "delimiter")?.or(tab).unwrap_or(b','),
+                    quote: match options.text("quote") {
+                        None => Some(b'"'),
+                        Some(_) => one_byte(options, "quote")?,
+                    },
+                    escape: one_byte(options, "escape")?,
+                    null: Some(options.text("null").unwrap_or_default().to_owned()),
+                    lenient: false,
+                })
+            }
+        }
+    }
+}
+
+/// Reads an option that is one character; `\t` is a tab and `\x01` or `\001` any byte. Empty is none.
+fn one_byte(options: &Options, name: &str) -> Result<Option<u8>> {
+    let Some(text) = options.text(name) else { return Ok(None) };
+    let escaped = match text {
+        "" => return Ok(None),
+        "\\t" => Some(b'\t'),
+        _ => text.strip_prefix("\\x").and_then(|hex| u8::from_str_radix(hex, 16).ok()).or_else(
+            || {
+                let octal = text.strip_prefix('\\').filter(|octal| octal.len() == 3)?;
+                u8::from_str_radix(octal, 8).ok()
+            },
+        ),
+    };
+    let byte = escaped.or(match text.as_bytes() {
+        [byte] => Some(*byte),
+        _ => None,
+    });
+    match byte {
+        Some(byte) if byte.is_ascii() && byte != b'\n' && byte != b'\r' => Ok(Some(byte)),
+        _ => Err(Error::new(
+            ErrorKind::InvalidOption,
+            format!("invalid value \"{text}\" for option \"{name}\""),
+        )
+        .with_hint("Give one ASCII character, such as ; or \\t or \\x01.")),
+    }
+}
+
+/// Returns whether a file or directory of this name is passed over: `_SUCCESS`, `.hidden`, half-written `.tmp`.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.starts_with('_') && !name.contains('=') || name.starts_with('.') || name.ends_with(".tmp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_ends_of_names() {
+        let of = |name| Format::of_name(name).map(|named| (named.stem, named.format));
+        assert_eq!(of("a.parquet"), Some(("a", Format::Parquet)));
+        assert_eq!(of("a.b.CSV.gz"), Some(("a.b", Format::Csv)));
+        assert_eq!(of("a.jsonl.zst"), Some(("a", Format::Json)));
+        assert_eq!(of("a.parquet.gz"), None);
+        assert_eq!(of("README.md"), None);
+        assert_eq!(of(".csv"), None);
+    }
+
+    #[test]
+    fn reads_characters() {
+        let read = |text: &str| {
+            let options =
+                Options::check("table", crate::LOCATION_OPTIONS, [("delimiter", text)]).unwrap();
+            one_byte(&options, "delimiter")
+        };
+        assert_eq!(read(";").unwrap(), Some(b';'));
+        assert_eq!(read("\\t").unwrap(), Some(b'\t'));
+        assert_eq!(read("\\x01").unwrap(), Some(1));
+        assert_eq!(read("\\001").unwrap(), Some(1));
+        assert_eq!(read("가").unwrap_err().sqlstate(), "HV024");
+        assert_eq!(read("||").unwrap_err().sqlstate(), "HV024");
+    }
+}

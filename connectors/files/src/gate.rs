@@ -1,0 +1,153 @@
+//! A store that can be closed, and whose errors are fit to be read.
+//!
+//! The engine keeps stores in its runtime and running plans hold them: `close` takes the client away from all of them
+//! at once, so that `DROP CATALOG` frees its connections.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result,
+};
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+
+/// Rewrites the errors of one kind of store.
+pub(crate) type Rewrite = fn(Error) -> Error;
+
+#[derive(Debug)]
+pub(crate) struct Gate {
+    inner: RwLock<Option<Arc<dyn ObjectStore>>>,
+    closed: CancellationToken,
+    rewrite: Rewrite,
+}
+
+impl Gate {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, rewrite: Rewrite) -> Arc<Self> {
+        let closed = CancellationToken::new();
+        Arc::new(Self { inner: RwLock::new(Some(inner)), closed, rewrite })
+    }
+
+    /// Lets the client go; what is still being read ends with an error.
+    pub(crate) fn close(&self) {
+        self.closed.cancel();
+        drop(self.inner.write().take());
+    }
+
+    fn open(&self) -> Result<Arc<dyn ObjectStore>> {
+        self.inner.read().clone().ok_or_else(closed)
+    }
+
+    fn rewritten<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(self.rewrite)
+    }
+
+    /// Ends a stream with an error once the gate is closed.
+    fn guard<T: Send + 'static>(
+        &self,
+        stream: BoxStream<'static, Result<T>>,
+    ) -> BoxStream<'static, Result<T>> {
+        let (token, rewrite) = (self.closed.clone(), self.rewrite);
+        let state = Some((stream, token));
+        stream::unfold(state, move |state| async move {
+            let (mut stream, token) = state?;
+            tokio::select! {
+                biased;
+                () = token.cancelled() => Some((Err(closed()), None)),
+                item = stream.next() => Some((item?.map_err(rewrite), Some((stream, token)))),
+            }
+        })
+        .boxed()
+    }
+
+    fn failed<T: Send + 'static>(error: Error) -> BoxStream<'static, Result<T>> {
+        stream::once(async move { Err(error) }).boxed()
+    }
+}
+
+fn closed() -> Error {
+    Error::Generic { store: "catalog", source: "the catalog was closed".into() }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.inner.read() {
+            Some(inner) => inner.fmt(f),
+            None => f.write_str("closed"),
+        }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Gate {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.rewritten(self.open()?.put_opts(location, payload, options).await)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.rewritten(self.open()?.put_multipart_opts(location, options).await)
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let mut got = self.rewritten(self.open()?.get_opts(location, options).await)?;
+        if let GetResultPayload::Stream(stream) = got.payload {
+            got.payload = GetResultPayload::Stream(self.guard(stream));
+        }
+        Ok(got)
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let read = self.open()?;
+        tokio::select! {
+            biased;
+            () = self.closed.cancelled() => Err(closed()),
+            bytes = read.get_ranges(location, ranges) => self.rewritten(bytes),
+        }
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        match self.open() {
+            Ok(inner) => self.guard(inner.delete_stream(locations)),
+            Err(error) => Self::failed(error),
+        }
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.open() {
+            Ok(inner) => self.guard(inner.list(prefix)),
+            Err(error) => Self::failed(error),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.rewritten(self.open()?.list_with_delimiter(prefix).await)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.rewritten(self.open()?.copy_opts(from, to, options).await)
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.rewritten(self.open()?.rename_opts(from, to, options).await)
+    }
+}

@@ -1,0 +1,153 @@
+//! How schemas and tables are named by a tree of directories.
+//!
+//! With `layout = 'schemas'`, the default:
+//! - a directory at the root is a schema, unless it directly holds a `key=value` directory: then it is a partitioned
+//!   table of schema `public`;
+//! - a file at the root whose name says its format is a table of `public`;
+//! - in a schema each directory is a table, and each file whose name says its format.
+//!
+//! With `layout = 'tables'` every directory and file at the root is a table of `public`.
+//!
+//! A file's table is named without the ends that say format and packing (`a.csv.gz` is `a`). If two entries would have
+//! one name, files keep their whole names. Hidden entries (`_…`, `.…`, `….tmp`) do not exist.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use maru_core::Result;
+use object_store::path::Path;
+use object_store::{ListResult, ObjectStore};
+
+use crate::formats::{Format, is_hidden};
+use crate::partitions;
+
+/// The schema of tables that lie at the root.
+pub(crate) const PUBLIC: &str = "public";
+
+/// Directories at the root that are looked into at once.
+const CONCURRENT_LISTINGS: usize = 16;
+
+/// A tree of directories as schemas and tables.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) root: Path,
+    /// Whether directories at the root are tables.
+    pub(crate) flat: bool,
+}
+
+/// A table by name and place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) path: Path,
+}
+
+impl Layout {
+    /// Lists schemas in order of their names; `public` only if it has tables.
+    pub(crate) async fn schemas(&self) -> Result<Vec<String>> {
+        let (mut schemas, public) = self.root().await?;
+        if !public.is_empty() && !schemas.iter().any(|schema| schema == PUBLIC) {
+            schemas.push(PUBLIC.to_owned());
+        }
+        schemas.sort_unstable();
+        Ok(schemas)
+    }
+
+    /// Lists the tables of a schema in order of their names; none if there is no such schema.
+    pub(crate) async fn tables(&self, schema: &str) -> Result<Vec<Place>> {
+        let mut places = Vec::new();
+        if schema == PUBLIC {
+            places = self.root().await?.1;
+        }
+        let usable = !schema.is_empty()
+            && !is_hidden(schema)
+            && !schema.contains('/')
+            && partitions::split(schema).is_none();
+        if usable && !self.flat {
+            let directory = self.root.clone().join(schema);
+            let listed = self.store.list_with_delimiter(Some(&directory)).await?;
+            if !is_partitioned(&listed) {
+                places.extend(entries(&listed));
+            }
+        }
+        Ok(named_apart(places))
+    }
+
+    /// Returns the schemas at the root and the tables of `public`.
+    async fn root(&self) -> Result<(Vec<String>, Vec<Place>)> {
+        let root = Some(&self.root).filter(|root| !root.as_ref().is_empty());
+        let listed = self.store.list_with_delimiter(root).await?;
+        if self.flat {
+            return Ok((Vec::new(), named_apart(entries(&listed).collect())));
+        }
+        let mut places = files(&listed).collect::<Vec<_>>();
+        let directories = directories(&listed).collect::<Vec<_>>();
+        let looked = stream::iter(directories)
+            .map(|place| async move {
+                let inside = self.store.list_with_delimiter(Some(&place.path)).await?;
+                Ok::<_, maru_core::Error>((is_partitioned(&inside), place))
+            })
+            .boxed()
+            .buffered(CONCURRENT_LISTINGS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let mut schemas = Vec::new();
+        for (partitioned, place) in looked {
+            if partitioned {
+                places.push(place);
+            } else {
+                schemas.push(place.name);
+            }
+        }
+        Ok((schemas, named_apart(places)))
+    }
+}
+
+fn is_partitioned(listed: &ListResult) -> bool {
+    listed
+        .common_prefixes
+        .iter()
+        .any(|path| path.filename().is_some_and(|name| partitions::split(name).is_some()))
+}
+
+fn entries(listed: &ListResult) -> impl Iterator<Item = Place> {
+    directories(listed).chain(files(listed))
+}
+
+fn directories(listed: &ListResult) -> impl Iterator<Item = Place> {
+    listed.common_prefixes.iter().filter_map(|path| {
+        let name = path.filename()?;
+        let table = !is_hidden(name) && partitions::split(name).is_none();
+        table.then(|| Place { name: name.to_owned(), path: path.clone() })
+    })
+}
+
+fn files(listed: &ListResult) -> impl Iterator<Item = Place> {
+    listed.objects.iter().filter_map(|meta| {
+        let name = meta.location.filename()?;
+        if is_hidden(name) || meta.size == 0 {
+            return None;
+        }
+        let named = Format::of_name(name)?;
+        Some(Place { name: named.stem.to_owned(), path: meta.location.clone() })
+    })
+}
+
+/// Gives files their whole names where a short one would stand for more than one entry.
+fn named_apart(mut places: Vec<Place>) -> Vec<Place> {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for place in &places {
+        *counts.entry(place.name.clone()).or_default() += 1;
+    }
+    for place in &mut places {
+        if counts.get(&place.name).is_some_and(|count| *count > 1)
+            && let Some(whole) = place.path.filename()
+        {
+            place.name = whole.to_owned();
+        }
+    }
+    places.sort_by(|a, b| a.name.cmp(&b.name));
+    places
+}

@@ -1,0 +1,195 @@
+//! The files of a directory table.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::ScalarValue;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
+use maru_connect::{FileEntry, FileLister, Predicate, evaluate};
+use maru_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use crate::formats::{Format, is_hidden};
+use crate::partitions;
+
+/// Directories listed at once.
+const CONCURRENT_LISTINGS: usize = 16;
+
+/// Lists a directory, level by level along the partition columns so that directories which cannot match are not
+/// opened, and whole below that.
+#[derive(Debug)]
+pub(crate) struct DirectoryFiles {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) root: Path,
+    pub(crate) partition_columns: Vec<Arc<Field>>,
+    /// Only files whose name says this format; `None` takes every file.
+    pub(crate) only: Option<Format>,
+}
+
+/// A directory on the way down, with the values of the columns passed so far.
+#[derive(Debug, Clone)]
+struct Step {
+    directory: Path,
+    values: Vec<ScalarValue>,
+}
+
+impl FileLister for DirectoryFiles {
+    fn list<'a>(&'a self, filters: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
+        Box::pin(async move {
+            let prunable = filters.iter().any(|filter| !filter.columns().is_empty());
+            let mut entries = if prunable {
+                self.list_matching(filters).await?
+            } else {
+                self.list_below(Step { directory: self.root.clone(), values: Vec::new() }).await?
+            };
+            entries.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
+            Ok(entries)
+        })
+    }
+}
+
+impl DirectoryFiles {
+    async fn list_matching(&self, filters: &[Predicate]) -> Result<Vec<FileEntry>> {
+        let mut steps = vec![Step { directory: self.root.clone(), values: Vec::new() }];
+        for depth in 1..=self.partition_columns.len() {
+            let schema = Arc::new(Schema::new(self.partition_columns[..depth].to_vec()));
+            // Filters that can be decided now and could not be one level up.
+            let decidable = filters
+                .iter()
+                .filter(|filter| filter.columns().iter().max() == Some(&(depth - 1)))
+                .collect::<Vec<_>>();
+            let found = stream::iter(steps)
+                .map(|step| self.directories(step))
+                .buffer_unordered(CONCURRENT_LISTINGS)
+                .try_concat()
+                .await?;
+            steps = Vec::with_capacity(found.len());
+            for step in found {
+                let mut keep = true;
+                for filter in &decidable {
+                    keep = keep && evaluate::holds(filter, &schema, &step.values)?;
+                }
+                if keep {
+                    steps.push(step);
+                }
+            }
+        }
+        stream::iter(steps)
+            .map(|step| self.list_below(step))
+            .buffer_unordered(CONCURRENT_LISTINGS)
+            .try_concat()
+            .await
+    }
+
+    /// Returns the partition directories directly below one.
+    async fn directories(&self, step: Step) -> Result<Vec<Step>> {
+        let listed = self.store.list_with_delimiter(Some(&step.directory)).await?;
+        for meta in &listed.objects {
+            if self.wants(meta) {
+                return Err(self.stray(&meta.location));
+            }
+        }
+        let mut steps = Vec::with_capacity(listed.common_prefixes.len());
+        for directory in listed.common_prefixes {
+            let name = directory.filename().unwrap_or_default();
+            if is_hidden(name) {
+                continue;
+            }
+            let value = self.value(step.values.len(), name, &directory)?;
+            let mut values = step.values.clone();
+            values.push(value);
+            steps.push(Step { directory, values });
+        }
+        Ok(steps)
+    }
+
+    /// Returns all files below a directory, reading the values of the columns that are left from their paths.
+    async fn list_below(&self, step: Step) -> Result<Vec<FileEntry>> {
+        let mut listed = self.store.list(Some(&step.directory));
+        let mut entries = Vec::new();
+        while let Some(meta) = listed.try_next().await? {
+            if !self.wants(&meta) || self.hidden_below(&step.directory, &meta.location) {
+                continue;
+            }
+            let partition_values = self.values(&step, &meta.location)?;
+            entries.push(FileEntry { meta, partition_values });
+        }
+        Ok(entries)
+    }
+
+    fn wants(&self, meta: &ObjectMeta) -> bool {
+        let name = meta.location.filename().unwrap_or_default();
+        meta.size > 0
+            && !is_hidden(name)
+            && self
+                .only
+                .is_none_or(|only| Format::of_name(name).is_some_and(|named| named.format == only))
+    }
+
+    fn hidden_below(&self, directory: &Path, file: &Path) -> bool {
+        let Some(parts) = file.prefix_match(directory) else { return true };
+        parts.into_iter().any(|part| is_hidden(part.as_ref()))
+    }
+
+    fn values(&self, step: &Step, file: &Path) -> Result<Vec<ScalarValue>> {
+        let mut values = step.values.clone();
+        if values.len() == self.partition_columns.len() {
+            return Ok(values);
+        }
+        let parts = file.prefix_match(&step.directory).into_iter().flatten().collect::<Vec<_>>();
+        let n_directories = parts.len().saturating_sub(1);
+        for part in parts.iter().take(n_directories) {
+            if values.len() == self.partition_columns.len() {
+                break;
+            }
+            values.push(self.value(values.len(), part.as_ref(), file)?);
+        }
+        if values.len() < self.partition_columns.len() {
+            return Err(self.stray(file));
+        }
+        Ok(values)
+    }
+
+    fn value(&self, column: usize, name: &str, path: &Path) -> Result<ScalarValue> {
+        let field = &self.partition_columns[column];
+        match partitions::split(name) {
+            Some((key, value)) if key.eq_ignore_ascii_case(field.name()) => {
+                partitions::value(value.as_deref(), field.data_type(), path.as_ref())
+            }
+            _ => Err(self.stray(path)),
+        }
+    }
+
+    fn stray(&self, path: &Path) -> Error {
+        let expected = self
+            .partition_columns
+            .iter()
+            .map(|field| format!("{}=…", field.name()))
+            .collect::<Vec<_>>()
+            .join("/");
+        Error::new(
+            ErrorKind::BadFileFormat,
+            format!("\"{path}\" does not lie in partition directories {expected}"),
+        )
+        .with_hint("Files of a partitioned table lie in directories of the same keys in the same order. Move it.")
+    }
+}
+
+/// A table of exactly one file.
+#[derive(Debug)]
+pub(crate) struct OneFile {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: Path,
+}
+
+impl FileLister for OneFile {
+    fn list<'a>(&'a self, _: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
+        Box::pin(async move {
+            use object_store::ObjectStoreExt;
+            let meta = self.store.head(&self.path).await?;
+            Ok(vec![FileEntry { meta, partition_values: Vec::new() }])
+        })
+    }
+}
