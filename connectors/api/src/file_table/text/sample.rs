@@ -162,7 +162,8 @@ impl CsvSample {
         };
         if names.len() != n_fields && !self.dialect.is_lenient() {
             let n_names = names.len();
-            return Err(self.bad_line(&format!("{n_fields} fields where {n_names} are expected")));
+            let fields = if n_fields == 1 { "field" } else { "fields" };
+            return Err(self.bad_line(&format!("{n_fields} {fields} where {n_names} are expected")));
         }
         for (guess, field) in self.guesses.iter_mut().zip(fields) {
             if !self.dialect.is_null(&field) && !field.text.is_empty() {
