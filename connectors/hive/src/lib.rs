@@ -46,7 +46,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         OptionSpec::new(
             "user",
             OptionKind::Text,
-            "Who asks the metastore; without it HADOOP_USER_NAME, else the user Maru runs as.",
+            "Who asks the metastore and HDFS; by default HADOOP_USER_NAME, else the user Maru runs as.",
         ),
         OptionSpec::new(
             "timeout",
@@ -54,18 +54,44 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "How long the metastore may take to answer one call.",
         )
         .default("60s"),
+        // Below: for whoever opens the stores, by the names that the connectors for S3 and HDFS give them.
         OptionSpec::new(
             "endpoint",
             OptionKind::Text,
-            "For tables on S3: the server, e.g. http://host:9000.",
+            "For tables on S3: the URL of the server, e.g. http://minio:9000; by default Amazon's of the region.",
         ),
-        OptionSpec::new("region", OptionKind::Text, "For tables on S3: the region."),
-        OptionSpec::new("access_key_id", OptionKind::Text, "For tables on S3: the key's name."),
-        OptionSpec::new("secret_access_key", OptionKind::Secret, "For tables on S3: the key."),
+        OptionSpec::new("region", OptionKind::Text, "For tables on S3: the region.")
+            .default("us-east-1"),
+        OptionSpec::new("access_key_id", OptionKind::Text, "For tables on S3: the access key."),
+        OptionSpec::new(
+            "secret_access_key",
+            OptionKind::Secret,
+            "For tables on S3: the secret of the access key.",
+        ),
         OptionSpec::new(
             "session_token",
             OptionKind::Secret,
-            "For tables on S3: the token that goes with a temporary key.",
+            "For tables on S3: the token that goes with temporary keys.",
+        ),
+        OptionSpec::new(
+            "path_style",
+            OptionKind::Boolean,
+            "For tables on S3: whether the bucket stands in the path of the URL; by default true with an endpoint.",
+        ),
+        OptionSpec::new(
+            "ca_file",
+            OptionKind::Text,
+            "For tables on S3: a PEM file with the certificates to trust besides the system's.",
+        ),
+        OptionSpec::new(
+            "config_dir",
+            OptionKind::Text,
+            "For tables on HDFS: the directory with core-site.xml and hdfs-site.xml, e.g. /etc/hadoop/conf.",
+        ),
+        OptionSpec::new(
+            "namenodes",
+            OptionKind::Text,
+            "For tables on HDFS: the NameNodes of the nameservice, e.g. nn1:8020,nn2:8020, without a config_dir.",
         ),
     ],
     capabilities: Capabilities { projection: true, filter: true, limit: true, files: true },
@@ -86,3 +112,6 @@ impl Connector for HiveConnector {
         ready(source.map(|source| Arc::new(source) as Arc<dyn Source>)).boxed()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ use object_store::path::Path;
 use crate::metastore::Metastore;
 use crate::{format, location, partition};
 
-/// Partitions that one call to the metastore asks for.
-const PARTITIONS_PER_CALL: usize = 500;
+/// Partitions that one call to the metastore asks for. In tests few, so that they see several calls.
+const PARTITIONS_PER_CALL: usize = if cfg!(test) { 50 } else { 500 };
 /// Calls to the metastore at once.
 const CALLS: usize = 4;
 /// Directories listed at once.

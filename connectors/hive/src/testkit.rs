@@ -115,6 +115,7 @@ pub struct TableDef {
     keys: Pairs,
     parameters: Pairs,
     view: Option<String>,
+    managed: bool,
 }
 
 impl TableDef {
@@ -129,6 +130,7 @@ impl TableDef {
             keys: Vec::new(),
             parameters: owned(&[("EXTERNAL", "TRUE")]),
             view: None,
+            managed: false,
         }
     }
 
@@ -147,6 +149,13 @@ impl TableDef {
         self
     }
 
+    /// Makes it a table that Hive manages.
+    pub fn managed(mut self) -> Self {
+        self.parameters.retain(|(key, _)| key != "EXTERNAL");
+        self.managed = true;
+        self
+    }
+
     /// Makes it a view.
     pub fn view(mut self, query: &str) -> Self {
         self.view = Some(query.to_owned());
@@ -155,7 +164,11 @@ impl TableDef {
 
     /// Returns what the metastore would hand out for it.
     pub fn into_table(self) -> Table {
-        let kind = if self.view.is_some() { "VIRTUAL_VIEW" } else { "EXTERNAL_TABLE" };
+        let kind = match (&self.view, self.managed) {
+            (Some(_), _) => "VIRTUAL_VIEW",
+            (None, true) => "MANAGED_TABLE",
+            (None, false) => "EXTERNAL_TABLE",
+        };
         let query = self.view.as_deref().map(FastStr::new);
         Table {
             table_name: Some(FastStr::new(&self.name)),
@@ -217,6 +230,10 @@ impl Seeder {
     }
 
     pub async fn drop_database(&self, name: &str) -> Result<()> {
+        // Metastore 3.1 fails with a null pointer on one that is not there.
+        if !self.metastore.databases().await?.iter().any(|database| database == name) {
+            return Ok(());
+        }
         let name = FastStr::new(name);
         let call = self.metastore.call("drop_database", |client| {
             let name = name.clone();
