@@ -167,7 +167,10 @@ mod tests {
         ];
         let not_us =
             Predicate::Compare { column: 1, op: CompareOp::NotEq, value: region(Some("us")) };
-        assert_eq!(keep(&rows, &keys(), &[not_us.clone()]).unwrap(), vec![true, false, false]);
+        assert_eq!(
+            keep(&rows, &keys(), std::slice::from_ref(&not_us)).unwrap(),
+            vec![true, false, false]
+        );
         let late = Predicate::Compare { column: 0, op: CompareOp::Gt, value: day(1) };
         assert_eq!(keep(&rows, &keys(), &[not_us, late]).unwrap(), vec![false; 3]);
         assert_eq!(keep(&rows, &keys(), &[]).unwrap(), vec![true; 3]);

@@ -4,6 +4,7 @@
 //! that it is left out; with `MARU_TEST_SERVICES=required` it fails.
 
 mod listing;
+mod rows;
 mod services;
 mod warehouse;
 
@@ -95,7 +96,10 @@ async fn lists_databases_tables_and_views() {
 async fn keeps_every_promise_of_a_connector() {
     for hms in each_metastore() {
         let Some(warehouse) = Warehouse::build(&hms, "hold").await else { return };
-        for table in ["sales", "plain", "text", "csv"] {
+        // Each table once: how rows are read does not depend on the metastore's version.
+        let tables: &[&str] =
+            if hms.name == "hms3" { &["sales"] } else { &["plain", "text", "csv"] };
+        for table in tables {
             let context = services::context(&hms.url);
             let source = HIVE.open(context).await.unwrap();
             let subject = conformance::Subject::new(&HIVE, source, &warehouse.database, table)
