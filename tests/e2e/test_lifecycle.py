@@ -104,7 +104,7 @@ def test_the_shell_talks_to_the_server_that_owns_the_directory(start):
     with server.connect() as connection:
         connection.execute("CREATE SCHEMA shared")
         connection.execute("CREATE VIEW shared.v AS SELECT 7 AS n")
-    environment = {**os.environ, "MARU_PASSWORD": PASSWORD}
+    environment = {**os.environ, "PGPASSWORD": PASSWORD}
     done = subprocess.run(
         [os.environ["MARU_BIN"], "sql", "--data-dir", server.data_dir, "--format", "csv", "-c", "SELECT n FROM shared.v"],
         capture_output=True, text=True, timeout=60, check=False, env=environment, stdin=subprocess.DEVNULL)

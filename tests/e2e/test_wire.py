@@ -179,7 +179,7 @@ def test_many_connections_at_once(server):
 
 def test_the_engine_knows_its_queries(connection):
     assert connection.execute("SELECT 'find me' AS marker").fetchone() == ("find me",)
-    rows = connection.execute("SELECT * FROM system.queries WHERE text LIKE '%find me%'")
+    rows = connection.execute("SELECT * FROM system.queries WHERE sql LIKE '%find me%'")
     columns = [c.name for c in rows.description]
     assert rows.fetchall()
-    assert {"user", "text", "state"} <= {c.strip("_").replace("user_name", "user") for c in columns}
+    assert {"user_name", "sql", "state", "n_rows", "memory_peak_bytes", "error"} <= set(columns)
