@@ -11,6 +11,7 @@ pub mod engine;
 pub mod output;
 pub mod owner;
 pub mod registry;
+pub mod server;
 pub mod session;
 pub mod statement;
 pub mod store;

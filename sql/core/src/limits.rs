@@ -50,3 +50,15 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Nesting of expressions and subqueries that the parser accepts.
 pub const NESTING_MAX: usize = 100;
+
+/// Seconds in which a client has to log in.
+pub const LOGIN_TIMEOUT_S: u64 = 30;
+
+/// Seconds after which a Flight SQL session that nobody used is closed, with its prepared statements.
+pub const FLIGHT_SESSION_IDLE_S: u64 = 3600;
+
+/// Flight SQL sessions at once.
+pub const FLIGHT_SESSIONS_MAX: usize = 500;
+
+/// Prepared statements and tickets of one Flight SQL session; the oldest ticket goes first.
+pub const FLIGHT_STATEMENTS_MAX: usize = 1000;

@@ -1,0 +1,333 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use futures::SinkExt;
+use maru_core::{Error, ErrorKind};
+use pgwire::api::Type;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{
+    Bind, BindComplete, Close, CloseComplete, Describe, Execute, Parse, ParseComplete,
+    PortalSuspended,
+};
+use pgwire::messages::response::EmptyQueryResponse;
+
+use super::connection::{Connection, check_copy, check_size};
+use super::errors::{Step, WireError};
+use super::params::{Target, decode};
+use super::rows::{Running, watched};
+use super::types::{Wire, parameter_type, row_description};
+use crate::output::Body;
+use crate::session::{Prepared, Session};
+
+/// What a client has prepared under a name.
+#[derive(Debug)]
+pub(super) struct Statement {
+    plan: Plan,
+    parameters: Vec<Target>,
+}
+
+#[derive(Debug)]
+enum Plan {
+    Empty,
+    /// `DEALLOCATE`, `DISCARD ALL`: done by the connection where it knows the name.
+    Forget(Box<Prepared>),
+    /// The same, where the engine cannot plan it.
+    ForgetOnly(String),
+    Engine(Box<Prepared>),
+}
+
+impl Statement {
+    fn prepared(&self) -> Option<&Prepared> {
+        match &self.plan {
+            Plan::Empty | Plan::ForgetOnly(_) => None,
+            Plan::Forget(prepared) | Plan::Engine(prepared) => Some(prepared),
+        }
+    }
+
+    fn schema(&self) -> Option<&SchemaRef> {
+        self.prepared()?.schema.as_ref()
+    }
+}
+
+/// A statement with its parameters, and how far it has run.
+#[derive(Debug)]
+pub(super) struct Portal {
+    statement: Arc<Statement>,
+    parameters: Vec<ScalarValue>,
+    formats: Vec<i16>,
+    state: PortalState,
+}
+
+#[derive(Debug)]
+enum PortalState {
+    Bound,
+    Running(Box<Running>),
+    Done,
+}
+
+const STATEMENT: u8 = b'S';
+
+fn violation(message: impl Into<String>) -> WireError {
+    WireError::new("08P01", message)
+}
+
+fn no_statement(name: &str) -> WireError {
+    WireError::new("26000", format!("prepared statement \"{name}\" does not exist"))
+}
+
+fn no_portal(name: &str) -> WireError {
+    WireError::new("34000", format!("portal \"{name}\" does not exist"))
+}
+
+/// One format code for each of `count` values: none sent means text, one sent is for all.
+fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<i16>, WireError> {
+    if let Some(code) = codes.iter().find(|code| !(0..=1).contains(*code)) {
+        return Err(WireError::new("22023", format!("unsupported format code: {code}")));
+    }
+    match codes {
+        [] => Ok(vec![0; count]),
+        [code] => Ok(vec![*code; count]),
+        codes if codes.len() == count => Ok(codes.to_vec()),
+        codes => {
+            Err(violation(format!("bind message has {} {what} formats but there are {count}", codes.len())))
+        }
+    }
+}
+
+impl Connection {
+    pub(super) async fn parse(&mut self, message: Parse) -> Step {
+        let name = message.name.unwrap_or_default();
+        if !name.is_empty() && self.statements.contains_key(&name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(WireError::new("42P05", message).into());
+        }
+        self.statements.remove(&name);
+        check_size(&message.query)?;
+        let statement = self.plan(&message.query, &message.type_oids).await?;
+        self.statements.insert(name, Arc::new(statement));
+        let complete = PgWireBackendMessage::ParseComplete(ParseComplete::new());
+        Ok(self.socket.feed(complete).await?)
+    }
+
+    async fn plan(&mut self, text: &str, oids: &[u32]) -> Step<Statement> {
+        let mut texts = Session::split(text)?.into_iter();
+        let Some(text) = texts.next() else {
+            return Ok(Statement { plan: Plan::Empty, parameters: Vec::new() });
+        };
+        if let Some(second) = texts.next() {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(Error::new(ErrorKind::Syntax, message)
+                .with_position(second.offset + 1)
+                .with_hint("Send one statement at a time, or all of them as a simple query.")
+                .into());
+        }
+        check_copy(&text)?;
+        let declared = oids.iter().map(|oid| declared(*oid)).collect::<Result<Vec<_>, _>>()?;
+        let types: Vec<_> =
+            declared.iter().map(|pg| pg.as_ref().and_then(parameter_type)).collect();
+        let session = self.session.clone();
+        let planned = watched(&mut self.socket, session.prepare(&text, &types)).await?;
+        let first_word = text.text.split_whitespace().next().unwrap_or("");
+        let forgets = ["DEALLOCATE", "DISCARD"].iter().any(|w| first_word.eq_ignore_ascii_case(w));
+        let prepared = match planned {
+            Ok(prepared) => Box::new(prepared),
+            Err(_) if first_word.eq_ignore_ascii_case("DEALLOCATE") => {
+                let plan = Plan::ForgetOnly(text.text);
+                return Ok(Statement { plan, parameters: Vec::new() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let count = prepared.parameters.len().max(declared.len());
+        let parameters = (0..count).map(|i| {
+            let arrow = prepared.parameters.get(i).cloned().flatten();
+            let pg = declared.get(i).cloned().flatten().unwrap_or_else(|| {
+                let wire = arrow.as_ref().map(Wire::of_type);
+                // Types that cannot be parameters are sent as text and brought to their type by a cast.
+                wire.map(|wire| wire.pg)
+                    .filter(|pg| parameter_type(pg).is_some())
+                    .unwrap_or(Type::TEXT)
+            });
+            Target { pg, arrow }
+        });
+        let parameters = parameters.collect();
+        let plan = if forgets { Plan::Forget(prepared) } else { Plan::Engine(prepared) };
+        Ok(Statement { plan, parameters })
+    }
+
+    pub(super) async fn bind(&mut self, message: Bind) -> Step {
+        let name = message.statement_name.unwrap_or_default();
+        let statement = self.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?;
+        let (sent, wanted) = (message.parameters.len(), statement.parameters.len());
+        if sent != wanted {
+            return Err(violation(format!(
+                "bind message supplies {sent} parameters, but prepared statement \"{name}\" requires {wanted}"
+            ))
+            .into());
+        }
+        let codes = formats(&message.parameter_format_codes, wanted, "parameter")?;
+        let zone = self.zone();
+        let parameters = statement
+            .parameters
+            .iter()
+            .zip(&message.parameters)
+            .zip(codes)
+            .enumerate()
+            .map(|(i, ((target, bytes), code))| {
+                decode(i + 1, target, code == 1, bytes.as_deref(), &zone)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let columns = statement.schema().map_or(0, |schema| schema.fields().len());
+        // Some drivers ask for binary results of commands that have none.
+        let formats = match columns {
+            0 => Vec::new(),
+            columns => formats(&message.result_column_format_codes, columns, "result")?,
+        };
+        let portal = Portal { statement, parameters, formats, state: PortalState::Bound };
+        let name = message.portal_name.unwrap_or_default();
+        if !name.is_empty() && self.portals.contains_key(&name) {
+            let message = format!("portal \"{name}\" already exists");
+            return Err(WireError::new("42P03", message).into());
+        }
+        self.portals.insert(name, portal);
+        let complete = PgWireBackendMessage::BindComplete(BindComplete::new());
+        Ok(self.socket.feed(complete).await?)
+    }
+
+    pub(super) async fn describe(&mut self, message: Describe) -> Step {
+        let name = message.name.unwrap_or_default();
+        let description = if message.target_type == STATEMENT {
+            let statement = self.statements.get(&name).ok_or_else(|| no_statement(&name))?;
+            let types = statement.parameters.iter().map(|target| target.pg.oid()).collect();
+            let description = statement.schema().map(|schema| row_description(schema, &[]));
+            let parameters = ParameterDescription::new(types);
+            let message = PgWireBackendMessage::ParameterDescription(parameters);
+            self.socket.feed(message).await?;
+            description
+        } else {
+            let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
+            portal.statement.schema().map(|schema| row_description(schema, &portal.formats))
+        };
+        let message = match description {
+            Some(description) => PgWireBackendMessage::RowDescription(description),
+            None => PgWireBackendMessage::NoData(NoData::new()),
+        };
+        Ok(self.socket.feed(message).await?)
+    }
+
+    pub(super) async fn execute(&mut self, message: Execute) -> Step {
+        let name = message.name.unwrap_or_default();
+        // Out of the map while it runs: an error ends it.
+        let mut portal = self.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
+        let limit = usize::try_from(message.max_rows).unwrap_or(0);
+        self.advance(&mut portal, limit).await?;
+        self.portals.insert(name, portal);
+        Ok(())
+    }
+
+    async fn advance(&mut self, portal: &mut Portal, limit: usize) -> Step {
+        if matches!(portal.state, PortalState::Bound) {
+            portal.state = PortalState::Done;
+            let prepared = match &portal.statement.plan {
+                Plan::Empty => {
+                    portal.state = PortalState::Bound;
+                    let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
+                    return Ok(self.socket.feed(empty).await?);
+                }
+                Plan::ForgetOnly(text) => {
+                    let text = text.clone();
+                    let tag = self.forget(&text).ok_or_else(|| {
+                        let name = text.split_whitespace().next_back().unwrap_or("");
+                        no_statement(name.trim_matches('"'))
+                    })?;
+                    return self.complete(tag).await;
+                }
+                Plan::Forget(prepared) => {
+                    let text = prepared.text.text.clone();
+                    if let Some(tag) = self.forget(&text) {
+                        return self.complete(tag).await;
+                    }
+                    prepared
+                }
+                Plan::Engine(prepared) => prepared,
+            };
+            let session = self.session.clone();
+            let parameters = portal.parameters.clone();
+            let run = session.execute(prepared, parameters);
+            let output = watched(&mut self.socket, run).await??;
+            self.notices(&output.notices).await?;
+            match output.body {
+                Body::Command { tag } => return self.complete(&tag).await,
+                Body::Rows(rows) => {
+                    let described = portal.statement.schema().unwrap_or(&rows.schema).clone();
+                    let running = Running::new(rows, &described, &portal.formats, self.zone());
+                    portal.state = PortalState::Running(Box::new(running));
+                }
+            }
+        }
+        match &mut portal.state {
+            PortalState::Running(running) => {
+                let message = match running.send(&mut self.socket, limit).await? {
+                    Some(tag) => {
+                        portal.state = PortalState::Done;
+                        PgWireBackendMessage::CommandComplete(tag)
+                    }
+                    None => PgWireBackendMessage::PortalSuspended(PortalSuspended::new()),
+                };
+                Ok(self.socket.feed(message).await?)
+            }
+            // What has run to its end gives no more rows.
+            _ => self.complete("SELECT 0").await,
+        }
+    }
+
+    pub(super) async fn close(&mut self, message: Close) -> Step {
+        let name = message.name.unwrap_or_default();
+        if message.target_type == STATEMENT {
+            self.statements.remove(&name);
+        } else {
+            self.portals.remove(&name);
+        }
+        let complete = PgWireBackendMessage::CloseComplete(CloseComplete::new());
+        Ok(self.socket.feed(complete).await?)
+    }
+}
+
+/// Returns the type of a declared parameter; `None` where the client leaves it to the statement.
+fn declared(oid: u32) -> Result<Option<Type>, WireError> {
+    if oid == 0 || oid == Type::UNKNOWN.oid() {
+        return Ok(None);
+    }
+    match Type::from_oid(oid) {
+        Some(pg) if parameter_type(&pg).is_some() => Ok(Some(pg)),
+        Some(pg) => Err(Error::unsupported(format!("cannot take a parameter of type {}", pg.name()))
+            .with_hint("Send the value as text and CAST it in the statement.")
+            .into()),
+        None => Err(WireError::new("42704", format!("type with OID {oid} does not exist"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_spread_over_all_values() {
+        assert_eq!(formats(&[], 2, "result").unwrap(), [0, 0]);
+        assert_eq!(formats(&[1], 3, "result").unwrap(), [1, 1, 1]);
+        assert_eq!(formats(&[0, 1], 2, "result").unwrap(), [0, 1]);
+        assert_eq!(formats(&[0, 1], 3, "result").unwrap_err().sqlstate, "08P01");
+        assert_eq!(formats(&[7], 1, "result").unwrap_err().sqlstate, "22023");
+    }
+
+    #[test]
+    fn declared_types_are_checked_at_parse() {
+        assert_eq!(declared(0).unwrap(), None);
+        assert_eq!(declared(20).unwrap(), Some(Type::INT8));
+        assert_eq!(declared(Type::POINT.oid()).unwrap_err().sqlstate, "0A000");
+        assert_eq!(declared(3_999_999).unwrap_err().sqlstate, "42704");
+    }
+}

@@ -1,0 +1,361 @@
+//! Values as PostgreSQL writes them: the text forms, and the binary form of `numeric`.
+
+use std::fmt::Write as _;
+
+use arrow::array::timezone::Tz;
+use bytes::{BufMut, BytesMut};
+use chrono::{NaiveDateTime, Offset, TimeZone};
+
+/// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
+pub(super) const EPOCH_DAYS: i64 = 10_957;
+/// Microseconds of the same distance.
+pub(super) const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
+pub(super) const DAY_MICROS: i64 = 86_400_000_000;
+
+/// Text goes straight into the message; writing to memory cannot fail.
+struct Out<'a>(&'a mut BytesMut);
+
+impl std::fmt::Write for Out<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.put_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+macro_rules! put {
+    ($out:expr, $($part:tt)*) => {{
+        let _ = write!(Out($out), $($part)*);
+    }};
+}
+
+/// Proleptic Gregorian date of a day counted from 1970-01-01, for every `i64` day there is.
+fn civil(days: i64) -> (i64, u32, u32) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    (yoe + era * 400 + i64::from(month <= 2), month as u32, day as u32)
+}
+
+/// Writes `YYYY-MM-DD`; years before 1 as `… BC` by the caller.
+fn put_date(days: i64, out: &mut BytesMut) -> bool {
+    let (year, month, day) = civil(days);
+    let (shown, before_christ) = if year <= 0 { (1 - year, true) } else { (year, false) };
+    put!(out, "{shown:04}-{month:02}-{day:02}");
+    before_christ
+}
+
+pub(super) fn date(days: i64, out: &mut BytesMut) {
+    if put_date(days, out) {
+        out.put_slice(b" BC");
+    }
+}
+
+/// Microseconds of a day as `HH:MM:SS[.ffffff]`.
+pub(super) fn time(micros: i64, out: &mut BytesMut) {
+    let seconds = micros / 1_000_000;
+    put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    fraction(micros % 1_000_000, out);
+}
+
+fn fraction(micros: i64, out: &mut BytesMut) {
+    if micros != 0 {
+        let digits = format!("{micros:06}");
+        put!(out, ".{}", digits.trim_end_matches('0'));
+    }
+}
+
+/// Microseconds from 1970 without a zone.
+pub(super) fn timestamp(micros: i64, out: &mut BytesMut) {
+    let before_christ = put_date(micros.div_euclid(DAY_MICROS), out);
+    out.put_u8(b' ');
+    time(micros.rem_euclid(DAY_MICROS), out);
+    if before_christ {
+        out.put_slice(b" BC");
+    }
+}
+
+/// An instant in microseconds from 1970 UTC, shown in `zone` with its offset.
+pub(super) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
+    let offset = zone.offset_seconds(micros);
+    let local = micros.saturating_add(i64::from(offset) * 1_000_000);
+    let before_christ = put_date(local.div_euclid(DAY_MICROS), out);
+    out.put_u8(b' ');
+    time(local.rem_euclid(DAY_MICROS), out);
+    let (sign, offset) = if offset < 0 { ('-', -offset) } else { ('+', offset) };
+    put!(out, "{sign}{:02}", offset / 3600);
+    if offset % 3600 != 0 {
+        put!(out, ":{:02}", offset / 60 % 60);
+        if offset % 60 != 0 {
+            put!(out, ":{:02}", offset % 60);
+        }
+    }
+    if before_christ {
+        out.put_slice(b" BC");
+    }
+}
+
+/// The time zone of a session; none is UTC.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Zone(Option<Tz>);
+
+impl Zone {
+    /// Reads a time zone setting: a name (`Asia/Seoul`) or an offset (`+09:00`). What is neither counts as UTC; the
+    /// setting itself takes no such value.
+    pub(super) fn parse(text: &str) -> Self {
+        Self(text.parse().ok().filter(|_| text != "UTC"))
+    }
+
+    fn offset_seconds(&self, micros: i64) -> i32 {
+        let instant = chrono::DateTime::from_timestamp_micros(micros);
+        self.0.zip(instant).map_or(0, |(zone, instant)| {
+            zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
+        })
+    }
+
+    /// Returns the instant that a clock in this zone shows as `local`; the earlier one where there are two.
+    pub(super) fn instant(&self, local: NaiveDateTime) -> Option<i64> {
+        let utc = match &self.0 {
+            Some(zone) => zone.from_local_datetime(&local).earliest()?.naive_utc(),
+            None => local,
+        };
+        Some(utc.and_utc().timestamp_micros())
+    }
+}
+
+/// An interval in PostgreSQL's own style: `1 year 2 mons -3 days 04:05:06.7`.
+pub(super) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
+    let start = out.len();
+    let mut negative_before = false;
+    let mut unit = |count: i64, one: &str, many: &str, out: &mut BytesMut| {
+        if count != 0 {
+            let space = if out.len() > start { " " } else { "" };
+            // A positive part after a negative one carries its sign, as PostgreSQL does.
+            let plus = if negative_before && count > 0 { "+" } else { "" };
+            put!(out, "{space}{plus}{count} {}", if count == 1 { one } else { many });
+            negative_before = count < 0;
+        }
+    };
+    unit(i64::from(months / 12), "year", "years", out);
+    unit(i64::from(months % 12), "mon", "mons", out);
+    unit(i64::from(days), "day", "days", out);
+    if micros != 0 || out.len() == start {
+        if out.len() > start {
+            out.put_u8(b' ');
+        }
+        if micros < 0 {
+            out.put_u8(b'-');
+        } else if negative_before {
+            out.put_u8(b'+');
+        }
+        let micros = micros.unsigned_abs();
+        let seconds = micros / 1_000_000;
+        put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        fraction((micros % 1_000_000) as i64, out);
+    }
+}
+
+/// The shortest text that reads back as the same number, in PostgreSQL's shape. `digits` is where the exponent form
+/// begins: 15 for `float8`, 6 for `float4`.
+pub(super) fn float(
+    value: f64,
+    scientific: impl std::fmt::LowerExp,
+    digits: i32,
+    out: &mut BytesMut,
+) {
+    if value.is_nan() {
+        return out.put_slice(b"NaN");
+    }
+    if value.is_infinite() {
+        return out.put_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
+    }
+    let text = format!("{scientific:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if exponent < -4 || exponent >= digits {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        put!(out, "{mantissa}e{sign}{:02}", exponent.abs());
+        return;
+    }
+    let (sign, mantissa) =
+        mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
+    let figures: String = mantissa.chars().filter(|c| *c != '.').collect();
+    out.put_slice(sign.as_bytes());
+    if exponent < 0 {
+        put!(out, "0.{:0>width$}", figures, width = figures.len() + (-exponent - 1) as usize);
+    } else {
+        let whole = exponent as usize + 1;
+        if figures.len() <= whole {
+            put!(out, "{figures:0<whole$}");
+        } else {
+            put!(out, "{}.{}", &figures[..whole], &figures[whole..]);
+        }
+    }
+}
+
+pub(super) fn bytea(bytes: &[u8], out: &mut BytesMut) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(2 + bytes.len() * 2);
+    out.put_slice(b"\\x");
+    for byte in bytes {
+        out.put_u8(HEX[usize::from(byte >> 4)]);
+        out.put_u8(HEX[usize::from(byte & 15)]);
+    }
+}
+
+pub(super) fn uuid(bytes: &[u8], out: &mut BytesMut) {
+    match uuid::Uuid::from_slice(bytes) {
+        Ok(uuid) => put!(out, "{uuid}"),
+        Err(_) => bytea(bytes, out),
+    }
+}
+
+const NUMERIC_NEGATIVE: u16 = 0x4000;
+
+/// Writes a plain decimal number (`-12.340`) in the binary form of `numeric`: groups of four decimal digits.
+pub(super) fn numeric_binary(text: &str, out: &mut BytesMut) {
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let whole = whole.trim_start_matches('0');
+    let scale = part.len();
+    // Pad both sides of the point to whole groups.
+    let lead = (4 - whole.len() % 4) % 4;
+    let mut figures = "0".repeat(lead);
+    figures.push_str(whole);
+    let mut weight = (figures.len() / 4) as i16 - 1;
+    figures.push_str(part);
+    figures.push_str(&"0".repeat((4 - part.len() % 4) % 4));
+    let mut groups: Vec<u16> = figures
+        .as_bytes()
+        .chunks(4)
+        .map(|group| group.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+        .collect();
+    while groups.last() == Some(&0) {
+        groups.pop();
+    }
+    let leading = groups.iter().take_while(|group| **group == 0).count();
+    groups.drain(..leading);
+    weight -= leading as i16;
+    if groups.is_empty() {
+        weight = 0;
+    }
+    let sign = if negative && !groups.is_empty() { NUMERIC_NEGATIVE } else { 0 };
+    out.put_u16(groups.len() as u16);
+    out.put_i16(weight);
+    out.put_u16(sign);
+    out.put_u16(scale as u16);
+    groups.iter().for_each(|group| out.put_u16(*group));
+}
+
+/// Reads the binary form of `numeric` as a plain decimal number; `None` if it is malformed, NaN or infinite.
+pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
+    let word = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let (count, weight, sign, scale) = (word(0)?, word(2)? as i16, word(4)?, word(6)?);
+    if bytes.len() != 8 + usize::from(count) * 2 || (sign != 0 && sign != NUMERIC_NEGATIVE) {
+        return None;
+    }
+    let group = |index: i32| -> Option<u16> {
+        match usize::try_from(index) {
+            Ok(index) if index < usize::from(count) => {
+                word(8 + index * 2).filter(|group| *group < 10_000)
+            }
+            _ => Some(0),
+        }
+    };
+    let mut text = String::new();
+    if sign == NUMERIC_NEGATIVE {
+        text.push('-');
+    }
+    if weight < 0 {
+        text.push('0');
+    }
+    for index in 0..=i32::from(weight) {
+        let value = group(index)?;
+        let _ = if index == 0 { write!(text, "{value}") } else { write!(text, "{value:04}") };
+    }
+    if scale > 0 {
+        text.push('.');
+        let mut part = String::new();
+        let mut index = i32::from(weight) + 1;
+        while part.len() < usize::from(scale) {
+            let _ = write!(part, "{:04}", group(index)?);
+            index += 1;
+        }
+        text.push_str(&part[..usize::from(scale)]);
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn dates_and_times_as_postgresql_writes_them() {
+        assert_eq!(shown(|o| date(0, o)), "1970-01-01");
+        assert_eq!(shown(|o| date(-1, o)), "1969-12-31");
+        assert_eq!(shown(|o| date(20_780, o)), "2026-11-23");
+        assert_eq!(shown(|o| date(-719_529, o)), "0001-12-31 BC");
+        assert_eq!(shown(|o| date(i64::from(i32::MAX), o)), "5881580-07-11");
+        assert_eq!(shown(|o| time(25_689_500_000, o)), "07:08:09.5");
+        assert_eq!(shown(|o| timestamp(-1, o)), "1969-12-31 23:59:59.999999");
+        let seoul = Zone::parse("Asia/Seoul");
+        assert_eq!(shown(|o| timestamptz(0, &seoul, o)), "1970-01-01 09:00:00+09");
+        let kolkata = Zone::parse("+05:30");
+        assert_eq!(shown(|o| timestamptz(0, &kolkata, o)), "1970-01-01 05:30:00+05:30");
+        assert_eq!(
+            shown(|o| timestamptz(0, &Zone::parse("-03"), o)),
+            "1969-12-31 21:00:00-03"
+        );
+    }
+
+    #[test]
+    fn intervals_carry_their_signs() {
+        assert_eq!(shown(|o| interval(0, 0, 0, o)), "00:00:00");
+        assert_eq!(shown(|o| interval(14, 3, 14_706_700_000, o)), "1 year 2 mons 3 days 04:05:06.7");
+        assert_eq!(shown(|o| interval(-1, 1, 0, o)), "-1 mons +1 day");
+        assert_eq!(shown(|o| interval(0, -1, 1_000_000, o)), "-1 days +00:00:01");
+    }
+
+    #[test]
+    fn floats_change_to_exponents_where_postgresql_does() {
+        let double = |value: f64| shown(|o| float(value, value, 15, o));
+        assert_eq!(double(0.0), "0");
+        assert_eq!(double(-0.0), "-0");
+        assert_eq!(double(0.1), "0.1");
+        assert_eq!(double(-2.5), "-2.5");
+        assert_eq!(double(123_456.0), "123456");
+        assert_eq!(double(1e14), "100000000000000");
+        assert_eq!(double(1e15), "1e+15");
+        assert_eq!(double(1.5e-7), "1.5e-07");
+        assert_eq!(double(0.0001), "0.0001");
+        assert_eq!(double(f64::NAN), "NaN");
+        assert_eq!(double(f64::NEG_INFINITY), "-Infinity");
+        let single = 1.1_f32;
+        assert_eq!(shown(|o| float(f64::from(single), single, 6, o)), "1.1");
+    }
+
+    #[test]
+    fn numeric_goes_there_and_back() {
+        for text in [
+            "0", "1", "-1", "0.01", "-0.0100", "12345678.90", "10000", "99990000", "0.00010001",
+            "-99999999999999999999999999999999999999", "0.000", "1.2300000",
+        ] {
+            let mut out = BytesMut::new();
+            numeric_binary(text, &mut out);
+            assert_eq!(numeric_text(&out).as_deref(), Some(text));
+        }
+        assert_eq!(numeric_text(&[0, 1, 0, 0, 0xC0, 0, 0, 0]), None);
+        assert_eq!(numeric_text(&[0; 3]), None);
+    }
+}
