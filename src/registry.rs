@@ -5,7 +5,10 @@ use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 /// Every connector, in the order of the reference.
 pub fn connectors() -> impl Iterator<Item = &'static dyn Connector> {
-    [maru_files::CONNECTORS, maru_memory::CONNECTORS].into_iter().flatten().copied()
+    [maru_files::CONNECTORS, maru_hive::CONNECTORS, maru_memory::CONNECTORS]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Returns the connector of that name.

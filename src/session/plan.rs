@@ -53,7 +53,8 @@ impl Session {
             result = work => result.unwrap_or_else(|panic| Err(panicked(&panic))),
         };
         result.map_err(|error| {
-            let error = locate(error, &statement.text).locate(&statement.text, statement.offset);
+            let error = locate(self.suggest_function(error), &statement.text)
+                .locate(&statement.text, statement.offset);
             self.record_refusal(statement, &error);
             error
         })
@@ -106,6 +107,27 @@ impl Session {
                 text: text.clone(),
                 kind: Kind::Command(Arc::new(command)),
             }),
+        }
+    }
+
+    /// Adds the nearest function to an error that misses one.
+    fn suggest_function(&self, error: Error) -> Error {
+        let missing = error.kind() == ErrorKind::UndefinedFunction
+            && error.primary().ends_with("does not exist");
+        if !missing {
+            return error;
+        }
+        let name = error.primary().split('"').nth(1).unwrap_or_default().to_owned();
+        let names = self
+            .state
+            .scalar_functions()
+            .keys()
+            .chain(self.state.aggregate_functions().keys())
+            .chain(self.state.window_functions().keys())
+            .chain(self.state.table_functions().keys());
+        match maru_core::did_you_mean(&name, names.map(String::as_str)) {
+            Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+            None => error.with_hint("Run SHOW FUNCTIONS to list them all."),
         }
     }
 

@@ -141,7 +141,7 @@ async fn one_big_statement_fails_alone() {
         .await
         .unwrap();
     let error = maru
-        .error("SELECT count(*) FROM (SELECT array_agg(n) FROM m.sample.numbers GROUP BY n % 3)")
+        .error("SELECT sum(cardinality(a)) FROM (SELECT array_agg(n) AS a FROM m.sample.numbers GROUP BY n % 3)")
         .await;
     assert_eq!(error.sqlstate(), "53200", "{error:?}");
     assert!(error.detail().unwrap_or_default().contains("query_memory_limit"), "{error:?}");

@@ -268,13 +268,11 @@ fn from_plan_text(text: &str) -> Error {
         (ErrorKind::UndefinedTable, format!("table \"{}\" does not exist", quoted(&line)))
     } else if line.starts_with("Invalid function '") {
         let name = quoted(&line);
-        let near = line.split("Did you mean '").nth(1).and_then(|rest| rest.split('\'').next());
-        let error =
-            Error::new(ErrorKind::UndefinedFunction, format!("function \"{name}\" does not exist"));
-        return match near.filter(|near| did_you_mean(&name, [*near]).is_some()) {
-            Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
-            None => error.with_hint("Run SHOW FUNCTIONS to list them all."),
-        };
+        // DataFusion names the nearest by edit distance, however far; the engine knows the list and says it better.
+        return Error::new(
+            ErrorKind::UndefinedFunction,
+            format!("function \"{name}\" does not exist"),
+        );
     } else if line.starts_with("table function") && line.contains("not found") {
         let error = Error::new(
             ErrorKind::UndefinedFunction,
