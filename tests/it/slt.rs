@@ -1,0 +1,77 @@
+//! sqllogictest over every door. `MARU_SLT=errors` runs the files whose path holds that word; with
+//! `MARU_SLT_UPDATE=1` the embedded engine rewrites them first: read what changed.
+
+mod doors;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use doors::{Door, Embedded, Flight, Place, Postgres};
+use sqllogictest::{AsyncDB, Runner};
+
+/// Runs every file on a door of its own data directory; says all failures, not the first.
+async fn run_all<D: Door + AsyncDB>() {
+    let mut failures = Vec::new();
+    let mut n_files = 0;
+    for file in files() {
+        let place = Arc::new(Place::open().await);
+        let mut runner = Runner::new(|| {
+            let place = Arc::clone(&place);
+            async move { Ok(D::connect(&place).await) }
+        });
+        runner.add_label(D::NAME);
+        runner.with_column_validator(sqllogictest::strict_column_validator);
+        runner.set_var("DIR".to_owned(), place.dir().display().to_string());
+        if D::NAME == "embedded" && std::env::var_os("MARU_SLT_UPDATE").is_some() {
+            let (validator, normalizer) =
+                (sqllogictest::default_validator, sqllogictest::default_normalizer);
+            let columns = sqllogictest::default_column_validator;
+            runner.update_test_file(&file, " ", validator, normalizer, columns).await.unwrap();
+        }
+        if let Err(error) = runner.run_file_async(&file).await {
+            failures.push(format!("{} on {}: {}", file.display(), D::NAME, error.display(false)));
+        }
+        runner.shutdown_async().await;
+        n_files += 1;
+        place.close().await;
+    }
+    println!("{n_files} files on {}", D::NAME);
+    assert!(failures.is_empty(), "\n{}", failures.join("\n\n"));
+    assert!(n_files > 0, "no file matches");
+}
+
+fn files() -> Vec<PathBuf> {
+    let wanted = std::env::var("MARU_SLT").unwrap_or_default();
+    let mut found = Vec::new();
+    collect(Path::new("tests/slt"), &mut found);
+    found.retain(|path| path.display().to_string().contains(&wanted));
+    found.sort();
+    found
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "slt") {
+            found.push(path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embedded() {
+    run_all::<Embedded>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres() {
+    run_all::<Postgres>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flight() {
+    run_all::<Flight>().await;
+}
