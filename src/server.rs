@@ -54,8 +54,11 @@ impl Servers {
         let pg = bind("pg_listen", &config.pg_listen).await?;
         let flight = bind("flight_listen", &config.flight_listen).await?;
         let http = bind("http_listen", &config.http_listen).await?;
-        let endpoints =
-            Endpoints { pg: pg.1.to_string(), flight: flight.1.to_string(), http: http.1.to_string() };
+        let endpoints = Endpoints {
+            pg: pg.1.to_string(),
+            flight: flight.1.to_string(),
+            http: http.1.to_string(),
+        };
         let life = Life::default();
         life.tasks.spawn(pg::serve(engine.clone(), pg.0, config.pg_connections_max, life.clone()));
         life.tasks.spawn(flight::serve(engine.clone(), flight.0, life.clone()));

@@ -8,6 +8,7 @@ mod functions;
 mod integer;
 mod plan;
 mod settings;
+mod sum;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -317,6 +318,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     )
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
+    sum::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(integer::CheckedIntegers));
     Ok(state)
 }

@@ -147,7 +147,7 @@ async fn find_in(
     if let Some(definition) = view {
         table =
             table.with_view_plan(Box::pin(session.plan_stored_view(&definition)).await.map_err(
-                |error| error.with_context("view", format!("{}.{schema}.{name}", attached.name)),
+                |error| error.or_context("view", format!("{}.{schema}.{name}", attached.name)),
             )?);
     }
     Ok(Some(Arc::new(table)))

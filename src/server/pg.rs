@@ -41,7 +41,12 @@ struct Door {
 }
 
 /// Accepts clients until the process stops.
-pub(super) async fn serve(engine: Engine, listener: TcpListener, connections_max: usize, life: Life) {
+pub(super) async fn serve(
+    engine: Engine,
+    listener: TcpListener,
+    connections_max: usize,
+    life: Life,
+) {
     let door = Arc::new(Door {
         engine,
         connections: Arc::new(Semaphore::new(connections_max)),

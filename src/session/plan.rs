@@ -168,6 +168,11 @@ impl Session {
         let references = state.resolve_table_references(statement)?;
         let mut monitors = !references.is_empty();
         for reference in references {
+            let is_function = reference.schema().is_none()
+                && state.table_functions().contains_key(reference.table());
+            if is_function {
+                continue;
+            }
             monitors &= reference.schema().is_some_and(|s| system::VIRTUAL_SCHEMAS.contains(&s));
             require_table(self, &reference).await?;
         }

@@ -123,6 +123,14 @@ impl Error {
         self
     }
 
+    /// Adds a fact unless one of that key is there already: the innermost place is the one that tells.
+    pub fn or_context(self, key: &'static str, value: impl Into<String>) -> Self {
+        if self.0.context.iter().any(|(known, _)| *known == key) {
+            return self;
+        }
+        self.with_context(key, value)
+    }
+
     /// Adds the error underneath. Its text is shown, so it must not hold a secret.
     pub fn with_cause(
         mut self,

@@ -95,8 +95,8 @@ fn prepare(wire: &Wire, array: &ArrayRef) -> Result<ArrayRef> {
 fn as_text(array: &ArrayRef) -> Result<ArrayRef> {
     let options = FormatOptions::default().with_display_error(true);
     let formatter = ArrayFormatter::try_new(array, &options).map_err(Error::from)?;
-    let texts = (0..array.len())
-        .map(|row| (!array.is_null(row)).then(|| formatter.value(row).to_string()));
+    let texts =
+        (0..array.len()).map(|row| (!array.is_null(row)).then(|| formatter.value(row).to_string()));
     Ok(std::sync::Arc::new(StringArray::from_iter(texts)))
 }
 

@@ -92,9 +92,10 @@ fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<i16>, WireErro
         [] => Ok(vec![0; count]),
         [code] => Ok(vec![*code; count]),
         codes if codes.len() == count => Ok(codes.to_vec()),
-        codes => {
-            Err(violation(format!("bind message has {} {what} formats but there are {count}", codes.len())))
-        }
+        codes => Err(violation(format!(
+            "bind message has {} {what} formats but there are {count}",
+            codes.len()
+        ))),
     }
 }
 
@@ -303,9 +304,11 @@ fn declared(oid: u32) -> Result<Option<Type>, WireError> {
     }
     match Type::from_oid(oid) {
         Some(pg) if parameter_type(&pg).is_some() => Ok(Some(pg)),
-        Some(pg) => Err(Error::unsupported(format!("cannot take a parameter of type {}", pg.name()))
-            .with_hint("Send the value as text and CAST it in the statement.")
-            .into()),
+        Some(pg) => {
+            Err(Error::unsupported(format!("cannot take a parameter of type {}", pg.name()))
+                .with_hint("Send the value as text and CAST it in the statement.")
+                .into())
+        }
         None => Err(WireError::new("42704", format!("type with OID {oid} does not exist"))),
     }
 }

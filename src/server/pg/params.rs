@@ -127,13 +127,11 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
             parsed(word, &to).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?
         }
         Type::TIMESTAMPTZ => {
-            let micros = instant(word, zone)
-                .ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?;
+            let micros =
+                instant(word, zone).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?;
             ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
         }
-        _ if parameter_type(pg) == Some(DataType::Utf8) => {
-            ScalarValue::Utf8(Some(text.to_owned()))
-        }
+        _ if parameter_type(pg) == Some(DataType::Utf8) => ScalarValue::Utf8(Some(text.to_owned())),
         _ => return Err(unsupported(pg)),
     })
 }

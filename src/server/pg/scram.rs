@@ -59,11 +59,7 @@ async fn expected(engine: &Engine, fake: &FakeUsers, user: &str) -> Step<Expecte
     let salted_password = STANDARD
         .decode(verifier.salted_password.reveal())
         .map_err(|_| fatal(Error::internal("a stored password cannot be read")))?;
-    Ok(Expected {
-        salt: verifier.salt,
-        iterations: verifier.iterations as usize,
-        salted_password,
-    })
+    Ok(Expected { salt: verifier.salt, iterations: verifier.iterations as usize, salted_password })
 }
 
 fn fatal(error: Error) -> Failure {

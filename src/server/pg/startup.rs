@@ -78,15 +78,15 @@ async fn admit(
     let parameter = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
     let user = parameter("user")
         .ok_or_else(|| WireError::new("28000", "no user name in the start-up message"))?;
-    if parameter("replication").is_some_and(|value| !["false", "off", "no", "0"].contains(&value.as_str())) {
+    if parameter("replication")
+        .is_some_and(|value| !["false", "off", "no", "0"].contains(&value.as_str()))
+    {
         return Err(Error::unsupported("cannot serve replication connections").into());
     }
     let permit = door.connections.clone().try_acquire_owned().map_err(|_| {
-        Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already")
-            .with_detail(format!(
-                "The limit pg_connections_max is {}.",
-                door.engine.config().pg_connections_max
-            ))
+        Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already").with_detail(
+            format!("The limit pg_connections_max is {}.", door.engine.config().pg_connections_max),
+        )
     })?;
     scram::authenticate(socket, &door.engine, &door.fake, user).await?;
 
@@ -195,7 +195,10 @@ fn command_line(options: &str) -> Result<Vec<(String, String)>, WireError> {
         };
         let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
-            WireError::new("42601", format!("invalid command-line argument for server process: {word}"))
+            WireError::new(
+                "42601",
+                format!("invalid command-line argument for server process: {word}"),
+            )
         })?;
         settings.push((name.to_owned(), value.to_owned()));
     }
@@ -208,7 +211,8 @@ mod tests {
 
     #[test]
     fn options_are_read_as_libpq_writes_them() {
-        let pairs = command_line("-c statement_timeout=5s  -csearch_path=a\\ b --time-zone=UTC").unwrap();
+        let pairs =
+            command_line("-c statement_timeout=5s  -csearch_path=a\\ b --time-zone=UTC").unwrap();
         let pairs: Vec<_> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         let expected = [("statement_timeout", "5s"), ("search_path", "a b"), ("time_zone", "UTC")];
         assert_eq!(pairs, expected);

@@ -313,16 +313,16 @@ mod tests {
         assert_eq!(shown(|o| timestamptz(0, &seoul, o)), "1970-01-01 09:00:00+09");
         let kolkata = Zone::parse("+05:30");
         assert_eq!(shown(|o| timestamptz(0, &kolkata, o)), "1970-01-01 05:30:00+05:30");
-        assert_eq!(
-            shown(|o| timestamptz(0, &Zone::parse("-03"), o)),
-            "1969-12-31 21:00:00-03"
-        );
+        assert_eq!(shown(|o| timestamptz(0, &Zone::parse("-03"), o)), "1969-12-31 21:00:00-03");
     }
 
     #[test]
     fn intervals_carry_their_signs() {
         assert_eq!(shown(|o| interval(0, 0, 0, o)), "00:00:00");
-        assert_eq!(shown(|o| interval(14, 3, 14_706_700_000, o)), "1 year 2 mons 3 days 04:05:06.7");
+        assert_eq!(
+            shown(|o| interval(14, 3, 14_706_700_000, o)),
+            "1 year 2 mons 3 days 04:05:06.7"
+        );
         assert_eq!(shown(|o| interval(-1, 1, 0, o)), "-1 mons +1 day");
         assert_eq!(shown(|o| interval(0, -1, 1_000_000, o)), "-1 days +00:00:01");
     }
@@ -348,8 +348,18 @@ mod tests {
     #[test]
     fn numeric_goes_there_and_back() {
         for text in [
-            "0", "1", "-1", "0.01", "-0.0100", "12345678.90", "10000", "99990000", "0.00010001",
-            "-99999999999999999999999999999999999999", "0.000", "1.2300000",
+            "0",
+            "1",
+            "-1",
+            "0.01",
+            "-0.0100",
+            "12345678.90",
+            "10000",
+            "99990000",
+            "0.00010001",
+            "-99999999999999999999999999999999999999",
+            "0.000",
+            "1.2300000",
         ] {
             let mut out = BytesMut::new();
             numeric_binary(text, &mut out);

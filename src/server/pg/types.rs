@@ -240,17 +240,11 @@ mod tests {
             (DataType::Utf8View, Type::TEXT),
             (DataType::FixedSizeBinary(3), Type::BYTEA),
             (DataType::Duration(TimeUnit::Second), Type::INTERVAL),
-            (
-                DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)),
-                Type::TEXT,
-            ),
+            (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), Type::TEXT),
             (list(DataType::Int64), Type::INT8_ARRAY),
             (list(DataType::Utf8View), Type::TEXT_ARRAY),
             (list(list(DataType::Int64)), Type::TEXT),
-            (
-                DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into()),
-                Type::TEXT,
-            ),
+            (DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into()), Type::TEXT),
         ];
         for (arrow, pg) in cases {
             assert_eq!(Wire::of_type(&arrow).pg, pg, "{arrow}");

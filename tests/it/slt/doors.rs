@@ -12,7 +12,7 @@ use maru::engine::Engine;
 use maru::output::{Body, Output};
 use maru::server::Servers;
 use maru::session::Session;
-use maru_core::{Error, ErrorKind, Secret};
+use maru_core::{Error, Secret};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType};
 use tokio_postgres::types::{Kind, Type};
 use tokio_postgres::{NoTls, SimpleQueryMessage};

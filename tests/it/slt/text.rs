@@ -22,7 +22,7 @@ pub(super) fn shown(value: Option<&str>) -> String {
 }
 
 fn cell(column: &dyn Array, row: usize) -> String {
-    if column.is_null(row) {
+    if column.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
         return shown(None);
     }
     let options = FormatOptions::new()

@@ -70,6 +70,9 @@ fn from_datafusion(error: &DataFusionError) -> Error {
         DataFusionError::ObjectStore(inner) => from_object_store(inner),
         DataFusionError::IoError(inner) => from_io(inner),
         DataFusionError::SQL(inner, _) => from_parser(inner),
+        DataFusionError::NotImplemented(text) if text.contains("Unsupported CAST") => {
+            Error::new(ErrorKind::CannotCast, lower_first(&first_line(text)))
+        }
         DataFusionError::NotImplemented(text) => Error::unsupported(first_line(text)),
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::Plan(text) => from_plan_text(text),
@@ -290,9 +293,14 @@ fn from_plan_text(text: &str) -> Error {
         let error = Error::new(ErrorKind::UndefinedFunction, lower_first(&line));
         let rest = detail.skip(1).collect::<Vec<_>>().join(" ");
         return if rest.is_empty() { error } else { error.with_detail(rest) };
-    } else if line.contains("GROUP BY")
-        || line.contains("aggregate") && line.contains("could not be resolved")
-    {
+    } else if let Some(column) = ungrouped_column(&line) {
+        return Error::new(
+            ErrorKind::Grouping,
+            format!(
+                "column \"{column}\" must appear in the GROUP BY clause or be used in an aggregate function"
+            ),
+        );
+    } else if line.contains("GROUP BY") || line.to_lowercase().contains("aggregate function") {
         (ErrorKind::Grouping, lower_first(&line))
     } else if line.contains("Cannot infer common argument type")
         || line.contains("Cannot coerce")
@@ -309,6 +317,12 @@ fn from_plan_text(text: &str) -> Error {
         (ErrorKind::InvalidStatement, lower_first(&line))
     };
     Error::new(kind, message)
+}
+
+/// Reads the column out of DataFusion's remark on a column that is neither grouped nor aggregated.
+fn ungrouped_column(line: &str) -> Option<&str> {
+    let (head, _) = line.split_once("\" must appear in the GROUP BY clause")?;
+    head.rsplit_once('"').map(|(_, column)| column)
 }
 
 fn from_execution_text(text: &str) -> Error {
@@ -337,8 +351,9 @@ fn from_cast_text(text: &str) -> Error {
         line.split_once("string '").and_then(|(_, rest)| rest.rsplit_once("' to value of "))
     {
         let target = rest.split(' ').next().unwrap_or_default();
+        let is_time = ["Date", "Time"].iter().any(|prefix| target.starts_with(prefix));
         return Error::new(
-            ErrorKind::InvalidText,
+            if is_time { ErrorKind::InvalidDatetime } else { ErrorKind::InvalidText },
             format!("invalid input syntax for type {}: \"{value}\"", sql_type_name(target)),
         )
         .with_hint("Use TRY_CAST to get NULL where a value does not fit.");
@@ -393,12 +408,18 @@ fn split_location(text: &str) -> (&str, Option<(usize, usize)>) {
     }
 }
 
+/// Returns the first line, without DataFusion's prefixes and without the Rust value that some texts end in.
 fn first_line(text: &str) -> String {
     let text = text
         .trim_start_matches("Error during planning: ")
         .trim_start_matches("Execution error: ")
         .trim_start_matches("This feature is not implemented: ");
-    text.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    let line = match line.split_once(" { ") {
+        Some((head, _)) => head.rsplit_once(' ').map_or(head, |(head, _)| head),
+        None => line,
+    };
+    line.trim_end_matches('.').to_owned()
 }
 
 fn lower_first(text: &str) -> String {

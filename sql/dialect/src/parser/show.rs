@@ -75,7 +75,7 @@ impl Words<'_> {
         let catalog = if self.take(&["from"]) || self.take(&["in"]) {
             quote_literal(&self.ident()?)
         } else {
-            "current_catalog()".to_owned()
+            "current_database()".to_owned()
         };
         let like = self.like()?.map(|text| format!(" AND name LIKE {}", quote_literal(&text)));
         parse_query(
@@ -94,7 +94,9 @@ impl Words<'_> {
                 // One word is a schema of the current catalog, or else a catalog as a whole.
                 [one] => {
                     let one = quote_literal(one);
-                    format!("((catalog = current_catalog() AND schema = {one}) OR catalog = {one})")
+                    format!(
+                        "((catalog = current_database() AND schema = {one}) OR catalog = {one})"
+                    )
                 }
                 [catalog, schema] => format!(
                     "catalog = {} AND schema = {}",
@@ -104,7 +106,7 @@ impl Words<'_> {
                 _ => return Err(self.unexpected("catalog.schema")),
             }
         } else {
-            "catalog = current_catalog()".to_owned()
+            "catalog = current_database()".to_owned()
         };
         let like = self.like()?.map(|text| format!(" AND name LIKE {}", quote_literal(&text)));
         parse_query(

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::*;
 use arrow::array::*;
 use arrow::buffer::NullBuffer;
-use super::*;
 
 #[allow(non_camel_case_types)]
 type f16 = <Float16Type as ArrowPrimitiveType>::Native;
@@ -12,8 +12,7 @@ type f16 = <Float16Type as ArrowPrimitiveType>::Native;
 /// The values of one column as messages, `None` for NULL.
 fn sent(array: ArrayRef, binary: bool) -> Vec<Option<Vec<u8>>> {
     let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
-    let mut encoder =
-        RowEncoder::new(&schema, &[i16::from(binary)], Zone::parse("Asia/Seoul"));
+    let mut encoder = RowEncoder::new(&schema, &[i16::from(binary)], Zone::parse("Asia/Seoul"));
     let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
     let columns = encoder.prepare(&batch).unwrap();
     (0..batch.num_rows())
@@ -106,10 +105,7 @@ fn binary_values_are_postgresqls() {
     assert_eq!(binary(Int64Array::from(vec![None])), [None]);
     let decimal = Decimal128Array::from(vec![1_234_567]).with_precision_and_scale(10, 2).unwrap();
     // 12345.67: two groups before the point, one after, scale 2.
-    assert_eq!(
-        binary(decimal),
-        bytes(&[0, 3, 0, 1, 0, 0, 0, 2, 0, 1, 0x09, 0x29, 0x1A, 0x2C])
-    );
+    assert_eq!(binary(decimal), bytes(&[0, 3, 0, 1, 0, 0, 0, 2, 0, 1, 0x09, 0x29, 0x1A, 0x2C]));
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(7), None])]);
     let words: Vec<u8> =
         [1, 1, 23, 2, 1, 4, 7, -1].into_iter().flat_map(i32::to_be_bytes).collect();

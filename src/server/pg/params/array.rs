@@ -50,11 +50,7 @@ fn one_dimension() -> WireError {
 }
 
 /// Reads `{1,2,NULL,"a b"}`.
-pub(super) fn from_text(
-    element: &Type,
-    text: &str,
-    zone: &Zone,
-) -> Result<ScalarValue, WireError> {
+pub(super) fn from_text(element: &Type, text: &str, zone: &Zone) -> Result<ScalarValue, WireError> {
     let malformed = || WireError::new("22P02", format!("malformed array literal: \"{text}\""));
     let body = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
     let mut rest = body.ok_or_else(malformed)?.chars().peekable();

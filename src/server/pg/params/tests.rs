@@ -19,12 +19,21 @@ fn binary(pg: Type, value: &[u8]) -> Result<ScalarValue, WireError> {
 fn text_values() {
     assert_eq!(text(Type::BOOL, "t").unwrap(), ScalarValue::Boolean(Some(true)));
     assert_eq!(text(Type::INT4, " -7 ").unwrap(), ScalarValue::Int32(Some(-7)));
-    assert_eq!(text(Type::FLOAT8, "-Infinity").unwrap(), ScalarValue::Float64(Some(f64::NEG_INFINITY)));
-    assert_eq!(text(Type::NUMERIC, "-12.340").unwrap(), ScalarValue::Decimal128(Some(-12_340), 5, 3));
+    assert_eq!(
+        text(Type::FLOAT8, "-Infinity").unwrap(),
+        ScalarValue::Float64(Some(f64::NEG_INFINITY))
+    );
+    assert_eq!(
+        text(Type::NUMERIC, "-12.340").unwrap(),
+        ScalarValue::Decimal128(Some(-12_340), 5, 3)
+    );
     assert_eq!(text(Type::NUMERIC, "1e3").unwrap(), ScalarValue::Decimal128(Some(1000), 4, 0));
     assert_eq!(text(Type::NUMERIC, "0.01").unwrap(), ScalarValue::Decimal128(Some(1), 2, 2));
     assert_eq!(text(Type::BYTEA, "\\x00fF").unwrap(), ScalarValue::Binary(Some(vec![0, 255])));
-    assert_eq!(text(Type::BYTEA, "a\\\\\\001").unwrap(), ScalarValue::Binary(Some(vec![b'a', b'\\', 1])));
+    assert_eq!(
+        text(Type::BYTEA, "a\\\\\\001").unwrap(),
+        ScalarValue::Binary(Some(vec![b'a', b'\\', 1]))
+    );
     assert_eq!(text(Type::DATE, "2026-11-23").unwrap(), ScalarValue::Date32(Some(20_780)));
     assert_eq!(text(Type::UUID, "x").unwrap(), ScalarValue::Utf8(Some("x".to_owned())));
     assert_eq!(
@@ -43,7 +52,10 @@ fn text_values() {
 #[test]
 fn binary_values() {
     assert_eq!(binary(Type::INT2, &[0xff, 0xfe]).unwrap(), ScalarValue::Int16(Some(-2)));
-    assert_eq!(binary(Type::DATE, &0_i32.to_be_bytes()).unwrap(), ScalarValue::Date32(Some(10_957)));
+    assert_eq!(
+        binary(Type::DATE, &0_i32.to_be_bytes()).unwrap(),
+        ScalarValue::Date32(Some(10_957))
+    );
     assert_eq!(
         binary(Type::TIMESTAMP, &0_i64.to_be_bytes()).unwrap(),
         ScalarValue::TimestampMicrosecond(Some(946_684_800_000_000), None)
@@ -77,11 +89,23 @@ fn wrong_values_are_told_apart() {
 #[test]
 fn values_take_the_type_of_the_statement() {
     let target = Target { pg: Type::INT8, arrow: Some(DataType::Int16) };
-    assert_eq!(decode(1, &target, false, Some(b"5"), &Zone::parse("UTC")).unwrap(), ScalarValue::Int16(Some(5)));
-    assert_eq!(decode(1, &target, false, Some(b"70000"), &Zone::parse("UTC")).unwrap_err().sqlstate, "22003");
-    assert_eq!(decode(1, &target, false, None, &Zone::parse("UTC")).unwrap(), ScalarValue::Int16(None));
+    assert_eq!(
+        decode(1, &target, false, Some(b"5"), &Zone::parse("UTC")).unwrap(),
+        ScalarValue::Int16(Some(5))
+    );
+    assert_eq!(
+        decode(1, &target, false, Some(b"70000"), &Zone::parse("UTC")).unwrap_err().sqlstate,
+        "22003"
+    );
+    assert_eq!(
+        decode(1, &target, false, None, &Zone::parse("UTC")).unwrap(),
+        ScalarValue::Int16(None)
+    );
     let unknown = Target { pg: Type::TEXT, arrow: None };
-    assert_eq!(decode(1, &unknown, true, None, &Zone::parse("UTC")).unwrap(), ScalarValue::Utf8(None));
+    assert_eq!(
+        decode(1, &unknown, true, None, &Zone::parse("UTC")).unwrap(),
+        ScalarValue::Utf8(None)
+    );
     // A number keeps its digits, whatever scale was guessed for it.
     let guess = Target { pg: Type::NUMERIC, arrow: Some(DataType::Decimal128(12, 2)) };
     assert_eq!(
