@@ -103,9 +103,9 @@ async fn arithmetic_fails_rather_than_lies() {
         let _ = maru.run("CREATE OR REPLACE CATALOG m USING memory WITH (rows = 1000)").await;
         assert_eq!(maru.error(sql).await.sqlstate(), sqlstate, "{sql}");
     }
-    let sum = "SELECT sum(x), sum(x) OVER () FROM (VALUES (9223372036854775807), (1)) AS v (x) GROUP BY x";
+    let sql = "SELECT sum(x), sum(sum(x)) OVER () FROM (VALUES (9223372036854775807), (1)) AS v (x) GROUP BY x";
     assert!(maru.rows(sql).await.is_ok());
-    let sum = "SELECT sum(x) FROM (VALUES (9223372036854775807), (1)) AS v (x)";
+    let sql = "SELECT sum(x) FROM (VALUES (9223372036854775807), (1)) AS v (x)";
     assert_eq!(maru.rows(sql).await.unwrap(), "9223372036854775808");
 }
 
