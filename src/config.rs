@@ -1,9 +1,22 @@
 //! The configuration of one Maru process.
+//!
+//! [`Config`] is what the rest of Maru reads. The one list in `config/settings.rs` says how each of its fields is called
+//! on the command line, in the environment and in `maru.toml`; `config/load.rs` puts the layers over one another.
+
+mod document;
+mod load;
+mod settings;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use maru_core::{Secret, limits};
+
+pub use document::markdown;
+pub use load::{Layers, Loaded, Origin, load};
+pub use settings::{SETTINGS, Scope, Setting, setting};
+pub use values::LogFormat;
 
 /// Every setting of the process, resolved. Where each value came from is told by `maru serve --print-config`.
 #[derive(Debug, Clone)]
@@ -28,6 +41,11 @@ pub struct Config {
     pub target_partitions: usize,
     pub pg_connections_max: usize,
     pub query_history_days: u64,
+    /// How long a stopping server waits for running statements before it cancels them.
+    pub shutdown_grace: Duration,
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub log: String,
+    pub log_format: LogFormat,
 }
 
 impl Default for Config {
@@ -48,6 +66,12 @@ impl Default for Config {
             target_partitions: cores,
             pg_connections_max: limits::PG_CONNECTIONS_MAX,
             query_history_days: limits::QUERY_HISTORY_DAYS,
+            shutdown_grace: Duration::from_secs(30),
+            log: "info".to_owned(),
+            log_format: LogFormat::Text,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
