@@ -6,13 +6,16 @@
 
 pub mod access;
 pub mod catalog;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod engine;
 pub mod output;
 pub mod owner;
 pub mod registry;
 pub mod server;
 pub mod session;
+pub mod shell;
 pub mod statement;
 pub mod store;
 pub mod system;
