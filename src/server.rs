@@ -118,3 +118,6 @@ async fn bind(setting: &str, address: &str) -> Result<(TcpListener, SocketAddr)>
         .or_error(ErrorKind::Io, || format!("could not read the address of {setting}"))?;
     Ok((listener, bound))
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,7 +202,7 @@ fn bytea(text: &str) -> Option<Vec<u8>> {
         match bytes.next()? {
             b'\\' => out.push(b'\\'),
             first @ b'0'..=b'3' => {
-                let mut octal = |byte: u8| matches!(byte, b'0'..=b'7').then(|| byte - b'0');
+                let octal = |byte: u8| matches!(byte, b'0'..=b'7').then(|| byte - b'0');
                 let value = (first - b'0') * 64 + octal(bytes.next()?)? * 8;
                 out.push(value + octal(bytes.next()?)?);
             }
