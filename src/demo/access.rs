@@ -75,7 +75,6 @@ pub(super) fn parts(sizes: Sizes) -> Vec<Part> {
             let schema = schema();
             Part {
                 path: PathBuf::from(format!("bucket/access/part-{number:02}.parquet")),
-                rows: part_rows,
                 batches: Box::new(chunks(part_rows).map(move |(start, count)| {
                     batch(&schema, &mut random, first + start, count, rows)
                 })),

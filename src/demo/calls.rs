@@ -49,7 +49,6 @@ pub(super) fn log_parts(sizes: Sizes) -> Vec<Part> {
             let schema = Arc::clone(&schema);
             Part {
                 path: PathBuf::from(format!("dhp/demo/log/{}/part-0.parquet", day(number))),
-                rows,
                 batches: Box::new(chunks(rows).map(move |(_, count)| {
                     log_batch(&schema, &mut random, number, count, sizes.customers)
                 })),
@@ -106,7 +105,6 @@ pub(super) fn call_parts(sizes: Sizes) -> Vec<Part> {
             let schema = Arc::clone(&schema);
             Part {
                 path: PathBuf::from(format!("dhp/demo/call/{}/part-0.parquet", day(number))),
-                rows,
                 batches: Box::new(chunks(rows).map(move |(start, count)| {
                     call_batch(&schema, &mut random, number, first + start, count, sizes.customers)
                 })),

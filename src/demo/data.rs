@@ -60,8 +60,6 @@ impl Sizes {
 pub(super) struct Part {
     /// From the demo directory.
     pub(super) path: PathBuf,
-    pub(super) rows: u64,
-    /// Makes the batch of `rows` rows that starts at row `start`.
     pub(super) batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
 }
 

@@ -1,0 +1,285 @@
+//! What a session has prepared, and results on their way to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use datafusion::common::ScalarValue;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use maru_core::{Error, ErrorKind, Result, limits};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::schema::{convert, outgoing, outgoing_type};
+use super::sessions::FlightSession;
+use super::status::status;
+use crate::output::{Body, Output};
+use crate::session::{Prepared, Session, StatementText};
+
+/// A statement the server holds for its client, known by a handle.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub handle: Bytes,
+    pub prepared: Prepared,
+    /// What the client is told and sent; without columns for a command.
+    pub schema: SchemaRef,
+    /// Rows of parameters bound last.
+    parameters: Mutex<Vec<Vec<ScalarValue>>>,
+    /// Ends what runs under this handle.
+    cancel: Mutex<CancellationToken>,
+}
+
+/// The statements of one session.
+#[derive(Debug, Default)]
+pub(super) struct Statements {
+    held: Mutex<BTreeMap<u64, Arc<Held>>>,
+    next: AtomicU64,
+}
+
+impl Statements {
+    /// Keeps a statement. The oldest goes if there are too many: clients that never close theirs do not fill memory.
+    fn keep(&self, prepared: Prepared) -> Arc<Held> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let schema =
+            prepared.schema.as_ref().map_or_else(|| Arc::new(Schema::empty()), |s| outgoing(s));
+        let statement = Arc::new(Held {
+            handle: Bytes::from(format!("statement {id}")),
+            prepared,
+            schema,
+            parameters: Mutex::new(Vec::new()),
+            cancel: Mutex::new(CancellationToken::new()),
+        });
+        let mut held = self.held.lock();
+        held.insert(id, statement.clone());
+        if held.len() > limits::FLIGHT_STATEMENTS_MAX {
+            held.pop_first();
+        }
+        statement
+    }
+
+    fn id(handle: &[u8]) -> Option<u64> {
+        std::str::from_utf8(handle).ok()?.strip_prefix("statement ")?.parse().ok()
+    }
+
+    /// # Errors
+    /// 42704 for a handle that was closed, has expired, or is of another session.
+    pub(super) fn get(&self, handle: &[u8]) -> Result<Arc<Held>> {
+        Self::id(handle).and_then(|id| self.held.lock().get(&id).cloned()).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedObject, "the prepared statement does not exist")
+                .with_hint("It was closed or has expired. Prepare it again.")
+        })
+    }
+
+    pub(super) fn close(&self, handle: &[u8]) {
+        if let Some(id) = Self::id(handle) {
+            self.held.lock().remove(&id);
+        }
+    }
+}
+
+impl Held {
+    /// The schema of the parameters, `$1` first; text where the statement does not tell a type.
+    pub(super) fn parameter_schema(&self) -> Schema {
+        let fields = self.prepared.parameters.iter().enumerate().map(|(i, data_type)| {
+            let data_type = data_type.as_ref().map_or(DataType::Utf8, outgoing_type);
+            Field::new(format!("${}", i + 1), data_type, true)
+        });
+        Schema::new(fields.collect::<Vec<_>>())
+    }
+
+    /// Sets the parameters of the next run: each row of the batches is one run.
+    ///
+    /// # Errors
+    /// 08P01 for a wrong number of columns; 22P02, 22003 or 42846 for values that do not fit.
+    pub(super) fn bind(&self, batches: &[RecordBatch]) -> Result<()> {
+        let types = &self.prepared.parameters;
+        let mut rows = Vec::new();
+        for batch in batches {
+            if batch.num_columns() != types.len() {
+                return Err(Error::new(
+                    ErrorKind::ProtocolViolation,
+                    format!(
+                        "{} parameters were bound but the statement has {}",
+                        batch.num_columns(),
+                        types.len()
+                    ),
+                ));
+            }
+            for row in 0..batch.num_rows() {
+                let values = batch.columns().iter().zip(types).map(|(column, data_type)| {
+                    let value = ScalarValue::try_from_array(column, row)?;
+                    match data_type {
+                        Some(to) if *to != value.data_type() => value.cast_to(to),
+                        _ => Ok(value),
+                    }
+                });
+                rows.push(values.collect::<Result<Vec<_>, _>>().map_err(Error::from)?);
+            }
+        }
+        *self.parameters.lock() = rows;
+        Ok(())
+    }
+
+    fn runs(&self) -> Vec<Vec<ScalarValue>> {
+        let rows = self.parameters.lock().clone();
+        if rows.is_empty() && self.prepared.parameters.is_empty() { vec![Vec::new()] } else { rows }
+    }
+
+    /// Ends what runs under this handle. Returns whether it was still to be used.
+    pub(super) fn cancel(&self) {
+        self.cancel.lock().cancel();
+    }
+
+    /// Cancelling ends one run, not the statement.
+    fn token(&self) -> CancellationToken {
+        let mut token = self.cancel.lock();
+        if token.is_cancelled() {
+            *token = CancellationToken::new();
+        }
+        token.clone()
+    }
+}
+
+/// Parses and plans one statement and keeps it.
+pub(super) async fn prepare(session: &FlightSession, sql: &str) -> Result<Arc<Held>> {
+    let mut texts = Session::split(sql)?.into_iter();
+    let text =
+        texts.next().ok_or_else(|| Error::new(ErrorKind::Syntax, "the statement is empty"))?;
+    if let Some(second) = texts.next() {
+        return Err(Error::new(ErrorKind::Syntax, "more than one statement in one text")
+            .with_position(second.offset + 1)
+            .with_hint("Flight SQL runs one statement at a time."));
+    }
+    let prepared = session.session.prepare(&text, &[]).await?;
+    Ok(session.statements.keep(prepared))
+}
+
+/// Runs a command to its end and returns the number of rows it changed, -1 if it does not tell.
+pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Result<i64> {
+    let _reading = session.reading();
+    let mut changed = None;
+    for parameters in held.runs() {
+        let output = run(session, held, parameters).await?;
+        match output.body {
+            Body::Command { tag } => {
+                let count = tag.rsplit(' ').next().and_then(|word| word.parse::<i64>().ok());
+                changed = count.map(|count| changed.unwrap_or(0) + count).or(changed);
+            }
+            // A query run as an update: its rows are read and dropped.
+            Body::Rows(mut rows) => {
+                while let Some(batch) = rows.stream.next().await {
+                    batch?;
+                }
+            }
+        }
+    }
+    Ok(changed.unwrap_or(-1))
+}
+
+async fn run(session: &FlightSession, held: &Held, parameters: Vec<ScalarValue>) -> Result<Output> {
+    let token = held.token();
+    tokio::select! {
+        biased;
+        output = session.session.execute(&held.prepared, parameters) => output,
+        () = token.cancelled() => Err(Error::cancelled()),
+    }
+}
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// Runs a query, once for each bound row of parameters, and returns its rows as they come. Dropping the stream
+/// cancels it.
+pub(super) async fn run_query(
+    session: Arc<FlightSession>,
+    held: Arc<Held>,
+    abort: CancellationToken,
+) -> Result<Batches> {
+    let reading = session.reading();
+    let token = held.token();
+    let mut runs = held.runs().into_iter();
+    let Some(parameters) = runs.next() else {
+        if !held.prepared.parameters.is_empty() && held.parameters.lock().is_empty() {
+            return Err(Error::new(ErrorKind::ProtocolViolation, "no parameters were bound"));
+        }
+        return Ok(futures::stream::empty().boxed());
+    };
+    // The first run starts here, so that what is wrong with it is the answer to the call.
+    let first = batches(run(&session, &held, parameters).await?);
+    let schema = held.schema.clone();
+    let rest = futures::stream::iter(runs)
+        .then(move |parameters| {
+            let (session, held) = (session.clone(), held.clone());
+            async move { Ok::<_, Error>(batches(run(&session, &held, parameters).await?)) }
+        })
+        .try_flatten();
+    let stream = first.chain(rest).map(move |batch| {
+        let _held = &reading;
+        convert(&batch?, &schema)
+    });
+    Ok(until_cancelled(stream.boxed(), token, abort).boxed())
+}
+
+fn batches(output: Output) -> Batches {
+    match output.body {
+        Body::Rows(rows) => rows.stream,
+        Body::Command { .. } => futures::stream::empty().boxed(),
+    }
+}
+
+/// Ends a stream with an error when its client cancels it or the process stops.
+fn until_cancelled(
+    stream: Batches,
+    token: CancellationToken,
+    abort: CancellationToken,
+) -> impl futures::Stream<Item = Result<RecordBatch>> {
+    futures::stream::unfold(Some(stream), move |stream| {
+        let (token, abort) = (token.clone(), abort.clone());
+        async move {
+            let mut stream = stream?;
+            tokio::select! {
+                biased;
+                () = token.cancelled() => Some((Err(Error::cancelled()), None)),
+                () = abort.cancelled() => {
+                    let message = "terminating connection due to administrator command";
+                    Some((Err(Error::new(ErrorKind::ShuttingDown, message)), None))
+                }
+                batch = stream.next() => match batch? {
+                    Ok(batch) => Some((Ok(batch), Some(stream))),
+                    Err(error) => Some((Err(error), None)),
+                },
+            }
+        }
+    })
+}
+
+/// Turns batches into Flight messages of a size that clients take.
+pub(super) fn encode(
+    schema: SchemaRef,
+    batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static,
+) -> BoxStream<'static, Result<FlightData, Status>> {
+    let batches = batches.map_err(|error| FlightError::from(status(error)));
+    FlightDataEncoderBuilder::new()
+        .with_schema(schema)
+        .build(batches)
+        .map_err(|error| match error {
+            FlightError::Tonic(status) => *status,
+            error => status(Error::internal(error.to_string())),
+        })
+        .boxed()
+}
+
+/// Runs a statement of Maru's own and reads its rows.
+pub(super) async fn rows(session: &FlightSession, sql: String) -> Result<Vec<RecordBatch>> {
+    match session.session.run(&StatementText::one(sql)).await?.body {
+        Body::Rows(rows) => rows.collect().await,
+        Body::Command { .. } => Ok(Vec::new()),
+    }
+}
