@@ -32,8 +32,8 @@ pub struct FileTable {
     /// The private address of the store, see [`OpenedStore`](crate::OpenedStore).
     pub store_url: ObjectStoreUrl,
     pub format: FileFormatSpec,
-    /// The columns inside the files. Parquet and JSON are read by name: the very name, else the only one that differs
-    /// in case alone (Hive knows no case); a column that a file lacks is NULL.
+    /// The columns inside the files. Parquet is read by name: the very name, else the only one that differs in case
+    /// alone (Hive knows no case). JSON is read by the very name. A column that a file lacks is NULL.
     pub file_schema: SchemaRef,
     /// Columns whose values come from the path or the metastore, the same for all rows of a file.
     pub partition_columns: Vec<Arc<Field>>,

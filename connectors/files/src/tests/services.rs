@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -42,6 +43,14 @@ async fn fill(store: &Arc<dyn ObjectStore>, root: &str) {
     put("s/j.jsonl", b"{\"id\": 1}\n{\"id\": 2}\n".to_vec()).await;
 }
 
+/// Removes what [`fill`] wrote, through a client of its own since that of the catalog is closed.
+async fn wipe(source: &Arc<dyn Source>, url: &str) {
+    let opened = source.store_for(&Url::parse(url).unwrap()).unwrap();
+    let paths = opened.store.list(Some(&opened.path)).map_ok(|meta| meta.location).boxed();
+    opened.store.delete_stream(paths).try_collect::<Vec<_>>().await.unwrap();
+    source.close().await;
+}
+
 async fn hold(source: &Arc<dyn Source>) {
     source.check().await.unwrap();
     assert_eq!(source.schemas().await.unwrap(), ["s"]);
@@ -74,7 +83,7 @@ async fn s3_holds_what_is_promised() {
     let Some(endpoint) = service("MARU_TEST_S3") else { return };
     let key = std::env::var("MARU_TEST_S3_ACCESS_KEY").unwrap();
     let secret = std::env::var("MARU_TEST_S3_SECRET_KEY").unwrap();
-    let bucket = std::env::var("MARU_TEST_S3_BUCKET").unwrap_or_else(|_| "maru-test".to_owned());
+    let bucket = std::env::var("MARU_TEST_S3_BUCKET").unwrap_or_else(|_| "weblogs".to_owned());
     let prefix = unique("files");
     let base =
         [("endpoint", endpoint.as_str()), ("access_key_id", &key), ("secret_access_key", &secret)];
@@ -91,6 +100,8 @@ async fn s3_holds_what_is_promised() {
     let store = source.store_for(&url).unwrap().store;
     fill(&store, &prefix).await;
     hold(&source).await;
+    let again = attach(with(&[("bucket", &bucket), ("prefix", &prefix)])).await.unwrap();
+    wipe(&again, &format!("s3://{bucket}/{prefix}")).await;
 
     let wrong = [
         (with(&[("bucket", "no-such-bucket-here")]), "HV024"),
@@ -121,6 +132,7 @@ async fn hdfs_holds_what_is_promised() {
     let store = source.store_for(&Url::parse(&url).unwrap()).unwrap().store;
     fill(&store, &root).await;
     hold(&source).await;
+    wipe(&open(&HDFS, &[("url", &url)]).await.unwrap(), &url).await;
 
     let source = open(&HDFS, &[("url", "hdfs://127.0.0.1:1/x")]).await.unwrap();
     let error = source.check().await.unwrap_err();

@@ -121,6 +121,10 @@ impl CsvDecoder {
         let names = names.iter().map(String::as_str).collect::<Vec<_>>();
         let found = crate::file_table::column_names::names_in_file(&self.table, &names);
         let n_found = found.iter().flatten().count();
+        // Hive skips the header and knows columns by their place.
+        if self.dialect.lenient {
+            return Ok(());
+        }
         self.n_fields = names.len();
         if n_found == names.len() {
             self.places = self
@@ -131,8 +135,7 @@ impl CsvDecoder {
             return Ok(());
         }
         let n_columns = self.table.fields().len();
-        if n_found == 0 && names.len() == n_columns || self.dialect.lenient {
-            self.n_fields = n_columns;
+        if n_found == 0 && names.len() == n_columns {
             return Ok(());
         }
         let strange =
@@ -254,10 +257,6 @@ impl Decoder for CsvDecoder {
             let rest = &buffer[at..];
             match self.records.cut(rest, last) {
                 Cut::Blank { n_bytes } => {
-                    // A table of one text column has lines with nothing in them.
-                    if self.dialect.lenient && !self.header_pending {
-                        self.take_record(rest)?;
-                    }
                     at += n_bytes;
                     self.line += 1;
                 }

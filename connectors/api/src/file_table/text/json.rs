@@ -15,6 +15,9 @@ use super::Decoder;
 /// Bytes that one line may have.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes decoded at once, so that stores which send small pieces do not make small batches.
+const BLOCK_BYTES: usize = if cfg!(test) { 1 } else { 256 * 1024 };
+
 pub(super) struct JsonDecoder {
     schema: SchemaRef,
     decoder: ArrowDecoder,
@@ -40,6 +43,7 @@ impl JsonDecoder {
 
     /// Decodes whole lines.
     fn decode(&mut self, lines: &[u8], full: &mut Vec<RecordBatch>) -> Result<()> {
+        let n_full = full.len();
         let mut at = 0;
         while at < lines.len() {
             let n_read = match self.decoder.decode(&lines[at..]) {
@@ -61,6 +65,12 @@ impl JsonDecoder {
         match self.decoder.flush() {
             Ok(batch) => full.extend(batch),
             Err(error) => return Err(self.bad_line(lines, Error::from(error))),
+        }
+        // An object over several lines would be cut where a block ends, so it is refused everywhere.
+        let n_rows = full[n_full..].iter().map(RecordBatch::num_rows).sum::<usize>();
+        let n_lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        if n_rows != n_lines.count() {
+            return Err(self.bad_line(lines, Error::internal("JSON lines and rows differ")));
         }
         self.line += memchr_iter(b'\n', lines).count() as u64;
         Ok(())
@@ -103,6 +113,10 @@ impl JsonDecoder {
 impl Decoder for JsonDecoder {
     fn push(&mut self, bytes: &[u8], last: bool) -> Result<Vec<RecordBatch>> {
         let mut full = Vec::new();
+        if !last && self.buffer.len() + bytes.len() < BLOCK_BYTES {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(full);
+        }
         let end = if last { Some(bytes.len()) } else { memrchr(b'\n', bytes).map(|at| at + 1) };
         let Some(end) = end else {
             self.buffer.extend_from_slice(bytes);

@@ -33,7 +33,7 @@ struct Span {
 pub(in crate::file_table) enum Cut {
     /// A record of this many bytes, with this many newlines inside it, its end counted.
     Record { n_bytes: usize, n_lines: u64 },
-    /// A line with nothing in it.
+    /// A line with nothing in it, which is no record.
     Blank { n_bytes: usize },
     /// The record goes on in bytes that are not here yet.
     Incomplete,
@@ -47,6 +47,8 @@ pub(in crate::file_table) struct Records {
     delimiter: u8,
     quote: Option<u8>,
     escape: Option<u8>,
+    /// Hive takes an empty line for a row whose first field is empty.
+    keep_blank: bool,
     spans: Vec<Span>,
     scratch: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl Records {
             delimiter: dialect.delimiter,
             quote: dialect.quote,
             escape: dialect.escape,
+            keep_blank: dialect.lenient,
             spans: Vec::new(),
             scratch: Vec::new(),
         }
@@ -85,7 +88,9 @@ impl Records {
     pub(in crate::file_table) fn cut(&mut self, buffer: &[u8], last: bool) -> Cut {
         self.spans.clear();
         self.scratch.clear();
-        if let Some(n_bytes) = blank_line(buffer, last) {
+        if !self.keep_blank
+            && let Some(n_bytes) = blank_line(buffer, last)
+        {
             return Cut::Blank { n_bytes };
         }
         match self.quote {

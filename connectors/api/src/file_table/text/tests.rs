@@ -1,1 +1,175 @@
+//! Rows out of bytes, whatever pieces the bytes come in.
 
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::*;
+
+fn csv() -> FileFormatSpec {
+    FileFormatSpec::Csv {
+        has_header: false,
+        delimiter: b',',
+        quote: Some(b'"'),
+        escape: None,
+        null: Some(String::new()),
+        lenient: false,
+    }
+}
+
+fn hive() -> FileFormatSpec {
+    FileFormatSpec::Csv {
+        has_header: false,
+        delimiter: 1,
+        quote: None,
+        escape: Some(b'\\'),
+        null: Some("\\N".to_owned()),
+        lenient: true,
+    }
+}
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let fields = columns.iter().map(|(name, t)| Field::new(*name, t.clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Decodes `text` in pieces of `piece` bytes; rows as `a|b`, NULL as `∅`.
+fn decode(
+    format: &FileFormatSpec,
+    schema: &SchemaRef,
+    text: &[u8],
+    piece: usize,
+) -> Result<Vec<String>> {
+    let all = (0..schema.fields().len()).collect::<Vec<_>>();
+    let path = Path::from("f");
+    let schema = Arc::clone(schema);
+    let mut decoder: Box<dyn Decoder> = match Dialect::of(format) {
+        Some(dialect) => Box::new(CsvDecoder::new(dialect, schema, &all, 3, path)?),
+        None => Box::new(JsonDecoder::new(&schema, &all, 3, path)?),
+    };
+    let mut batches = Vec::new();
+    for piece in text.chunks(piece) {
+        batches.extend(decoder.push(piece, false)?);
+    }
+    batches.extend(decoder.push(&[], true)?);
+    let options = FormatOptions::default().with_null("∅");
+    let mut rows = Vec::new();
+    for batch in batches {
+        assert!(batch.num_rows() <= 3);
+        let columns = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).unwrap())
+            .collect::<Vec<_>>();
+        for row in 0..batch.num_rows() {
+            let cells = columns.iter().map(|column| column.value(row).to_string());
+            rows.push(cells.collect::<Vec<_>>().join("|"));
+        }
+    }
+    Ok(rows)
+}
+
+/// Decodes in pieces of every size, which must make no difference.
+fn decode_all(format: &FileFormatSpec, schema: &SchemaRef, text: &str) -> Result<Vec<String>> {
+    let whole = decode(format, schema, text.as_bytes(), text.len().max(1));
+    for piece in 1..text.len() {
+        let other = decode(format, schema, text.as_bytes(), piece);
+        assert_eq!(
+            whole.as_ref().map_err(Error::report),
+            other.as_ref().map_err(Error::report),
+            "pieces of {piece} bytes"
+        );
+    }
+    whole
+}
+
+#[test]
+fn csv_as_rfc_4180_has_it() {
+    let schema = schema(&[("a", DataType::Utf8), ("b", DataType::Utf8)]);
+    let text = "1,x\r\n\"a,\"\"q\"\"\r\nb\",\"\"\n\n,plain \"quote\"\n한글,\"끝\"z";
+    assert_eq!(
+        decode_all(&csv(), &schema, text).unwrap(),
+        ["1|x", "a,\"q\"\r\nb|", "∅|plain \"quote\"", "한글|끝z"]
+    );
+    assert_eq!(decode_all(&csv(), &schema, "").unwrap(), Vec::<String>::new());
+    assert_eq!(decode_all(&csv(), &schema, "a,").unwrap(), ["a|∅"]);
+}
+
+#[test]
+fn csv_errors_tell_the_line() {
+    let schema = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
+    let table = [
+        ("1,x\n2,\"y\n\ny\"\n3\n", "file \"f\" line 5: 1 field where 2 are expected"),
+        ("1,x\n\n2,y,z\n", "file \"f\" line 3: 3 fields where 2 are expected"),
+        ("1,x\n2,\"y\n3,z\n", "file \"f\" line 2: the quoted field that begins here has no end"),
+    ];
+    for (text, wanted) in table {
+        let error = decode_all(&csv(), &schema, text).unwrap_err();
+        assert_eq!((error.sqlstate(), error.message().as_str()), ("22P04", wanted));
+    }
+    let error = decode_all(&csv(), &schema, "1,\"x\ny\"\n4,q\nzwei,z\n").unwrap_err();
+    assert!(error.message().starts_with("file \"f\" line 4: column \"a\": "), "{error}");
+    let error = decode(&csv(), &schema, b"1,ok\n2,\xff\xfe\n", 100).unwrap_err();
+    assert_eq!(error.message(), "file \"f\" line 2: column \"b\" is not valid UTF-8");
+}
+
+#[test]
+fn hive_text_as_hive_has_it() {
+    let schema = schema(&[("a", DataType::Utf8), ("n", DataType::Int32), ("c", DataType::Utf8)]);
+    let text = "x\u{1}1\u{1}y\n\\N\u{1}\\N\u{1}\\\\N\nshort\nlong\u{1}2\u{1}z\u{1}more\u{1}still\n\na\\\u{1}b\u{1}no number\u{1}l\\nf \"q\"\n";
+    assert_eq!(
+        decode_all(&hive(), &schema, text).unwrap(),
+        ["x|1|y", "∅|∅|\\N", "short|∅|∅", "long|2|z", "|∅|∅", "a\u{1}b|∅|l\nf \"q\""]
+    );
+}
+
+#[test]
+fn hive_knows_columns_by_place_even_under_a_header() {
+    let FileFormatSpec::Csv { delimiter, quote, escape, null, lenient, .. } = hive() else {
+        unreachable!()
+    };
+    let format = FileFormatSpec::Csv { has_header: true, delimiter, quote, escape, null, lenient };
+    let schema = schema(&[("a", DataType::Utf8), ("b", DataType::Utf8)]);
+    assert_eq!(decode_all(&format, &schema, "b\u{1}a\n1\u{1}2\n").unwrap(), ["1|2"]);
+}
+
+#[test]
+fn no_column_still_counts_rows() {
+    let schema = schema(&[("a", DataType::Utf8), ("b", DataType::Utf8)]);
+    let dialect = Dialect::of(&csv()).unwrap();
+    let mut decoder = CsvDecoder::new(dialect, schema, &[], 100, Path::from("f")).unwrap();
+    let batches = decoder.push(b"1,2\n3,4\n", true).unwrap();
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+}
+
+#[test]
+fn json_lines_in_any_pieces() {
+    let schema = schema(&[("a", DataType::Int64), ("b", DataType::Utf8)]);
+    let text = "{\"a\": 1, \"b\": \"x\\ny\"}\n\n{\"b\": null, \"c\": [1]}\r\n{\"a\": 3}\n{\"a\": 4}\n{\"a\": 5}";
+    let rows = decode_all(&FileFormatSpec::Json, &schema, text).unwrap();
+    assert_eq!(rows, ["1|x\ny", "∅|∅", "3|∅", "4|∅", "5|∅"]);
+    for (text, line) in [
+        ("{\"a\": 1}\n{\"a\": \"x\"}\n{\"a\": 2}\n", 2),
+        ("{\"a\": 1}\n{\"a\": 2}\n\n{\"a\":\n3}\n", 4),
+        ("{\"a\": 1}\nnonsense\n", 2),
+        ("{\"a\": 1}\n{\"a\": 1", 2),
+    ] {
+        let error = decode_all(&FileFormatSpec::Json, &schema, text).unwrap_err();
+        assert_eq!(error.sqlstate(), "22P04");
+        let wanted = format!("file \"f\" line {line}: ");
+        assert!(error.message().starts_with(&wanted), "{text}: {error}");
+    }
+}
+
+#[test]
+fn json_nested_values_keep_their_types() {
+    let tags = DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+    let schema = schema(&[("tags", tags)]);
+    let dialect = Dialect::of(&FileFormatSpec::Json);
+    assert!(dialect.is_none());
+    let mut decoder = JsonDecoder::new(&schema, &[0], 100, Path::from("f")).unwrap();
+    let batches = decoder.push(b"{\"tags\": [\"p\", null]}\n{}\n", true).unwrap();
+    let list = batches[0].column(0).as_list::<i32>();
+    assert_eq!(list.value(0).as_string::<i32>().value(0), "p");
+    assert!(list.value(0).is_null(1) && list.is_null(1));
+}
