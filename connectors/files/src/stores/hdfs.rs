@@ -33,7 +33,7 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<Hdfs> {
         let service = url.host_str().unwrap_or_default();
         let mut names = Vec::new();
         for (index, address) in namenodes.split(',').map(str::trim).enumerate() {
-            if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+            if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                 return Err(Error::new(
                     ErrorKind::InvalidOption,
                     format!("invalid value \"{namenodes}\" for option \"{}\"", NAMENODES.name),

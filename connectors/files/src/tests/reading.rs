@@ -244,3 +244,18 @@ async fn closing_frees_the_store() {
     context.register_table("t", Arc::new(FederatedTable::new("lake", table))).unwrap();
     assert!(context.sql("select * from t").await.unwrap().collect().await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn holds_what_every_connector_promises() {
+    for end in ["parquet", "csv"] {
+        let lake = Lake::new().await;
+        if end == "parquet" {
+            write_parquet(&lake.path("s/t.parquet"), ["n", "name"], 0..500);
+        } else {
+            lake.write("s/t.csv", "n,name\n1,a\n2,A\n3,a \n4,\n,b\n");
+        }
+        let subject =
+            maru_connect::conformance::Subject::new(&FILE, Arc::clone(&lake.source), "s", "t");
+        maru_connect::conformance::hold(subject).await.unwrap();
+    }
+}
