@@ -32,7 +32,7 @@ def test_sigterm_lets_a_running_statement_end(start):
         with server.connect() as connection:
             answers.append(connection.execute("SELECT count(*) FROM generate_series(1, 30000000) AS g(x) WHERE x % 3 = 0").fetchone())
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     time.sleep(0.3)
     assert server.stop() == 0
@@ -51,7 +51,7 @@ def test_a_statement_that_never_ends_does_not_hold_the_stop_up(start):
         except psycopg.Error as error:
             caught.append(error.sqlstate)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     time.sleep(0.5)
     began = time.monotonic()
