@@ -37,6 +37,9 @@ use memory::Governor;
 use metrics::Metrics;
 use query::Queries;
 
+/// Time that sources have to close their connections at shutdown.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The engine of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -184,7 +187,8 @@ impl Engine {
             // Cancelled statements end at their next batch; a second is many of those.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.inner.queries.idle()).await;
         }
-        self.inner.catalogs.close().await;
+        // A source waits for its readers, and one that is stuck in an operator may never end: the process does anyway.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.catalogs.close()).await;
         self.inner.history.close().await;
         self.inner.store.close().await;
         self.inner.owner.give_free();

@@ -5,7 +5,7 @@ use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 /// Every connector, in the order of the reference.
 pub fn connectors() -> impl Iterator<Item = &'static dyn Connector> {
-    [maru_files::CONNECTORS, maru_hive::CONNECTORS, maru_memory::CONNECTORS]
+    [maru_files::CONNECTORS, maru_hive::CONNECTORS, maru_rdbms::CONNECTORS, maru_memory::CONNECTORS]
         .into_iter()
         .flatten()
         .copied()

@@ -116,6 +116,7 @@ pub(crate) fn start(
         driver: AbortOnDrop(driver),
         ending: Some(ending),
         schema: Arc::clone(&schema),
+        timeout,
         _permit: permit,
     };
     let rows = futures::stream::unfold(reader, |mut reader| async move {
@@ -172,6 +173,7 @@ struct Reader {
     driver: AbortOnDrop,
     ending: Option<Ending>,
     schema: SchemaRef,
+    timeout: Duration,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -179,7 +181,15 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let ending = self.ending.as_ref()?;
         let query = Arc::clone(&ending.query);
-        let item = match self.receiver.recv().await {
+        // An operator that works for long without a pause (a nested loop join) cannot see that it was cancelled; the
+        // client need not wait for it.
+        let received = tokio::select! {
+            biased;
+            received = self.receiver.recv() => received,
+            () = query.token.cancelled() => Some(Err(Error::cancelled())),
+            () = deadline(query.clock.into(), self.timeout) => Some(Err(timed_out(self.timeout))),
+        };
+        let item = match received {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),
             None => match (&mut self.driver.0).await {
                 Ok(()) => {

@@ -50,7 +50,7 @@ impl Session {
             biased;
             () = token.cancelled() => Err(Error::cancelled()),
             () = deadline(clock.into(), timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|panic| Err(panicked(&panic))),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
         result.map_err(|error| error.locate(&prepared.text.text, prepared.text.offset))
     }

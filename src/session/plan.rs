@@ -50,7 +50,7 @@ impl Session {
             biased;
             () = token.cancelled() => Err(Error::cancelled()),
             () = deadline(start, timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|panic| Err(panicked(&panic))),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
         result.map_err(|error| {
             let error = locate(self.suggest_function(error), &statement.text)

@@ -1,1 +1,27 @@
-//! maru-rdbms
+//! Catalogs that are relational databases: `postgres`, `mysql` (MySQL and MariaDB) and `sqlite`, on sqlx.
+//!
+//! The three connectors share how options are read (`network`), how failures are told (`failure`), how a filter becomes SQL
+//! (`render`), and how rows are streamed so that dropping the stream stops the database (`stream`). What differs stands
+//! in one folder each: connecting, listing, the type table, decoding values, comparing values.
+//!
+//! Two rules hold everywhere. A value that Arrow's type cannot hold is an error that names the column, never a NULL
+//! and never rounded. A filter is sent only if the database answers it for every value as the engine would; text is
+//! where databases differ, so text is compared byte by byte or not at all.
+
+mod failure;
+mod network;
+mod pool;
+mod postgres;
+mod render;
+mod sqlite;
+mod stream;
+mod values;
+
+use maru_connect::Connector;
+
+/// The connectors of this crate, for the registry.
+pub static CONNECTORS: &[&dyn Connector] =
+    &[&postgres::PostgresConnector, &sqlite::SqliteConnector];
+
+#[cfg(test)]
+mod testing;

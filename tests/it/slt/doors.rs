@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -321,7 +322,7 @@ fn flight_failure(error: &(dyn std::error::Error + 'static)) -> Failure {
     let mut cause = Some(error);
     let mut text = error.to_string();
     while let Some(error) = cause {
-        if let Some(status) = error.downcast_ref::<tonic::Status>() {
+        if let Some(FlightError::Tonic(status)) = error.downcast_ref::<FlightError>() {
             text = status.message().to_owned();
             break;
         }

@@ -1,0 +1,103 @@
+//! What a failed connection or query means, told in Maru's kinds.
+
+use std::time::Duration;
+
+use maru_core::{Error, ErrorKind};
+
+/// The database at the other end, for messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    /// `PostgreSQL`, `MySQL`, `SQLite`.
+    pub product: &'static str,
+    /// `host:port/database`, or the file.
+    pub address: String,
+    /// Turns the database's own code into a kind; `None` for [`ErrorKind::RemoteFailed`].
+    pub classify: fn(&str) -> Option<ErrorKind>,
+}
+
+impl Peer {
+    /// Returns what a failed attempt to connect means.
+    pub fn connect_error(&self, error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::Io(cause) => self.unreachable().with_cause(cause),
+            sqlx::Error::Protocol(cause) => self
+                .unreachable()
+                .with_cause(cause)
+                .with_hint(format!("Check that a {} server listens there.", self.product)),
+            sqlx::Error::Tls(cause) => Error::new(
+                ErrorKind::RemoteUnavailable,
+                format!("no TLS connection to {}", self.name()),
+            )
+            .with_cause(cause)
+            .with_hint("Check the options \"tls\" and \"ca_file\"."),
+            sqlx::Error::Configuration(cause) => {
+                Error::new(ErrorKind::InvalidOption, format!("cannot connect to {}", self.name()))
+                    .with_cause(cause)
+            }
+            error => self.query_error(error),
+        }
+    }
+
+    /// Returns what a failure on an open connection means.
+    pub fn query_error(&self, error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::Database(error) => {
+                let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+                let kind = (self.classify)(&code).unwrap_or(ErrorKind::RemoteFailed);
+                Error::new(kind, format!("{}: {}", self.name(), one_line(error.message())))
+                    .with_context("code", code)
+            }
+            sqlx::Error::Io(cause) => Error::new(
+                ErrorKind::RemoteUnavailable,
+                format!("lost the connection to {}", self.name()),
+            )
+            .with_cause(cause),
+            sqlx::Error::InvalidArgument(message) => {
+                Error::new(ErrorKind::InvalidStatement, message)
+            }
+            sqlx::Error::PoolClosed => self.closed(),
+            sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => Error::new(
+                ErrorKind::RemoteUnavailable,
+                format!("lost the connection to {}", self.name()),
+            )
+            .with_cause(error),
+            error => Error::new(ErrorKind::RemoteFailed, format!("{} failed", self.name()))
+                .with_cause(error),
+        }
+    }
+
+    pub fn unreachable(&self) -> Error {
+        Error::new(ErrorKind::RemoteUnavailable, format!("cannot reach {}", self.name()))
+    }
+
+    pub fn timed_out(&self, after: Duration) -> Error {
+        self.unreachable()
+            .with_detail(format!("No connection within {after:?}."))
+            .with_hint("Check the address, or raise the option \"connect_timeout\".")
+    }
+
+    pub fn all_busy(&self, max_connections: u32) -> Error {
+        Error::new(
+            ErrorKind::TooManyConnections,
+            format!("all {max_connections} connections to {} are busy", self.name()),
+        )
+        .with_hint("Try again, or raise the option \"max_connections\".")
+    }
+
+    /// The catalog was dropped or the engine stops while a query was reading.
+    pub fn closed(&self) -> Error {
+        Error::new(
+            ErrorKind::RemoteUnavailable,
+            format!("the catalog of {} was closed", self.name()),
+        )
+    }
+
+    pub fn name(&self) -> String {
+        format!("{} at {}", self.product, self.address)
+    }
+}
+
+/// Joins the lines of a message into one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}

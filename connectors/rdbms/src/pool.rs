@@ -1,0 +1,156 @@
+//! A bounded pool of connections whose failures say what is wrong.
+//!
+//! sqlx's pool alone retries a refused connection until its time is up and then only says "timed out", the same as when
+//! all connections are busy. Here a place is waited for first, and a new connection is tried by plain TCP.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use maru_core::Result;
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::{Connection, Database, Pool};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::failure::Peer;
+use crate::network::Address;
+
+/// How long a query waits for one of its catalog's connections. Long, since other queries may read for a while; not
+/// for ever, since streams that wait for each other would.
+const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(120);
+
+/// Connections of one catalog.
+#[derive(Debug)]
+pub(crate) struct Connections<DB: Database> {
+    pool: Pool<DB>,
+    places: Arc<Semaphore>,
+    pub peer: Peer,
+    /// Where to knock; `None` for a file.
+    socket: Option<(String, u16)>,
+    connect_timeout: Duration,
+    max_connections: u32,
+}
+
+/// A connection and its place in the pool.
+pub(crate) struct Lease<DB: Database> {
+    pub connection: PoolConnection<DB>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<DB: Database> Lease<DB> {
+    /// Closes the connection without farewell, for one that is in the middle of something.
+    pub async fn discard(self) {
+        let _ = self.connection.detach().close_hard().await;
+    }
+}
+
+impl<DB: Database> Connections<DB> {
+    /// Makes the pool of a database on the network; nothing is opened yet.
+    pub fn remote(
+        address: &Address,
+        peer: Peer,
+        options: <DB::Connection as Connection>::Options,
+        pool: PoolOptions<DB>,
+    ) -> Self {
+        let socket = Some((address.host.clone(), address.port));
+        let timeout = address.connect_timeout;
+        Self::new(address.max_connections, timeout, peer, socket, options, pool)
+    }
+
+    /// Makes the pool of a database in a file.
+    pub fn local(
+        max_connections: u32,
+        connect_timeout: Duration,
+        peer: Peer,
+        options: <DB::Connection as Connection>::Options,
+        pool: PoolOptions<DB>,
+    ) -> Self {
+        Self::new(max_connections, connect_timeout, peer, None, options, pool)
+    }
+
+    fn new(
+        max_connections: u32,
+        connect_timeout: Duration,
+        peer: Peer,
+        socket: Option<(String, u16)>,
+        options: <DB::Connection as Connection>::Options,
+        pool: PoolOptions<DB>,
+    ) -> Self {
+        let pool = pool
+            .max_connections(max_connections)
+            .acquire_timeout(connect_timeout)
+            .idle_timeout(Duration::from_secs(300))
+            .connect_lazy_with(options);
+        let places = Arc::new(Semaphore::new(max_connections as usize));
+        Self { pool, places, peer, socket, connect_timeout, max_connections }
+    }
+
+    /// Returns a connection that answers.
+    ///
+    /// # Errors
+    /// HV00N if there is no server or the catalog is closed, HV00L if it refuses the login, HV024 if it lacks the
+    /// database, 53300 if no connection becomes free in time.
+    pub async fn lease(&self) -> Result<Lease<DB>> {
+        let waited = timeout(WAIT_FOR_CONNECTION, Arc::clone(&self.places).acquire_owned()).await;
+        let place = match waited {
+            Ok(Ok(place)) => place,
+            Ok(Err(_)) => return Err(self.peer.closed()),
+            Err(_) => return Err(self.peer.all_busy(self.max_connections)),
+        };
+        if self.pool.num_idle() == 0 {
+            self.knock().await?;
+        }
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(Lease { connection, _place: place }),
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.knock().await?;
+                Err(self.peer.timed_out(self.connect_timeout))
+            }
+            Err(sqlx::Error::PoolClosed) => Err(self.peer.closed()),
+            Err(error) => Err(self.peer.connect_error(error)),
+        }
+    }
+
+    /// Connects afresh, past the pool: to check the options, or to cancel what a pooled connection does.
+    pub async fn connect(&self) -> Result<DB::Connection> {
+        self.knock().await?;
+        let options = self.pool.connect_options();
+        match timeout(self.connect_timeout, DB::Connection::connect_with(&options)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.peer.connect_error(error)),
+            Err(_) => Err(self.peer.timed_out(self.connect_timeout)),
+        }
+    }
+
+    /// Learns at once whether anybody listens.
+    async fn knock(&self) -> Result<()> {
+        let Some((host, port)) = &self.socket else { return Ok(()) };
+        match timeout(self.connect_timeout, TcpStream::connect((host.as_str(), *port))).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(cause)) => Err(self.peer.unreachable().with_cause(cause)),
+            Err(_) => Err(self.peer.timed_out(self.connect_timeout)),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn options(&self) -> Arc<<DB::Connection as Connection>::Options> {
+        self.pool.connect_options()
+    }
+
+    #[cfg(test)]
+    pub fn set_options(&self, options: <DB::Connection as Connection>::Options) {
+        self.pool.set_connect_options(options);
+    }
+
+    /// Is ready once [`Connections::close`] was called.
+    pub async fn closed(&self) {
+        self.pool.close_event().await;
+    }
+
+    /// Closes all connections; waits for those that are lent out, whose readers notice.
+    pub async fn close(&self) {
+        self.places.close();
+        self.pool.close().await;
+    }
+}

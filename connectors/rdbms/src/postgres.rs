@@ -1,0 +1,213 @@
+//! `postgres`: catalogs that are PostgreSQL databases.
+//!
+//! Listing and describing (`catalog`) asks pg_catalog. Rows travel as `COPY (SELECT …) TO STDOUT (FORMAT BINARY)`
+//! (`read`), which is the fastest way out of PostgreSQL and streams with back-pressure; `decode` turns the bytes into
+//! Arrow, `types` says which type becomes which, `conditions` which filters are sent.
+
+mod catalog;
+mod conditions;
+mod decode;
+mod read;
+mod table;
+mod types;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use maru_connect::{
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
+};
+use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgConnection, Postgres, Row};
+
+use crate::failure::Peer;
+use crate::network::{self, Address, Tls};
+use crate::pool::Connections;
+use table::PostgresTable;
+
+const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "postgres",
+    doc: "A PostgreSQL database, version 11 or later; read only.",
+    options: &[
+        OptionSpec::new(
+            "url",
+            OptionKind::Text,
+            "The database's address, e.g. 'postgres://db.example:5432/shop'.",
+        )
+        .required(),
+        network::USER,
+        network::PASSWORD,
+        network::TLS,
+        network::CA_FILE,
+        network::MAX_CONNECTIONS,
+        network::CONNECT_TIMEOUT,
+        OptionSpec::new(
+            "numeric_scale",
+            OptionKind::Integer,
+            "Decimal places kept of numeric columns declared without precision; a value with more is an error.",
+        )
+        .default("10"),
+    ],
+    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    example: "CREATE CATALOG crm USING postgres WITH (url = 'postgres://db.example:5432/crm', \
+              user = 'reader', password = '…')",
+};
+
+/// Opens PostgreSQL databases.
+#[derive(Debug)]
+pub(crate) struct PostgresConnector;
+
+impl Connector for PostgresConnector {
+    fn spec(&self) -> &'static ConnectorSpec {
+        const { &SPEC }
+    }
+
+    fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>> {
+        Box::pin(async move { Ok(Arc::new(PostgresSource::new(&context)?) as Arc<dyn Source>) })
+    }
+}
+
+/// One database.
+#[derive(Debug)]
+struct PostgresSource {
+    connections: Arc<Connections<Postgres>>,
+    /// Decimal places of unconstrained `numeric`.
+    numeric_scale: i8,
+}
+
+impl PostgresSource {
+    fn new(context: &OpenContext) -> Result<Self> {
+        let mut address = Address::read(&context.options, &["postgres", "postgresql"], 5432)?;
+        let user = address.user.clone().unwrap_or_else(|| "postgres".to_owned());
+        if address.database.is_empty() {
+            // As every PostgreSQL client does.
+            address.database.clone_from(&user);
+        }
+        let numeric_scale = context
+            .options
+            .integer("numeric_scale")
+            .and_then(|scale| i8::try_from(scale).ok())
+            .filter(|scale| (0..=38).contains(scale))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::InvalidOption, "option \"numeric_scale\" is out of range")
+                    .with_hint("Give a number from 0 to 38.")
+            })?;
+        let peer =
+            Peer { product: "PostgreSQL", address: address.shown(), classify: classify_sqlstate };
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(&address.host)
+            .port(address.port)
+            .username(&user)
+            // Always given, so that the environment of the process cannot lend its own.
+            .password(address.password.as_ref().map_or("", |password| password.reveal()))
+            .database(&address.database)
+            .application_name("maru")
+            .statement_cache_capacity(0)
+            .ssl_mode(match address.tls {
+                Tls::Disable => PgSslMode::Disable,
+                Tls::Prefer => PgSslMode::Prefer,
+                Tls::Require => PgSslMode::Require,
+                Tls::VerifyCa => PgSslMode::VerifyCa,
+                Tls::VerifyFull => PgSslMode::VerifyFull,
+            });
+        if let Some(file) = &address.ca_file {
+            options = options.ssl_root_cert(file);
+        }
+        let connections = Connections::remote(&address, peer, options, PgPoolOptions::new());
+        Ok(Self { connections: Arc::new(connections), numeric_scale })
+    }
+
+    /// Runs a query on the catalog tables with a pooled connection.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T> {
+        let mut lease = self.connections.lease().await?;
+        question(&mut lease.connection)
+            .await
+            .map_err(|error| self.connections.peer.query_error(error))
+    }
+}
+
+impl Source for PostgresSource {
+    fn check(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(async move {
+            let mut connection = self.connections.connect().await?;
+            let peer = &self.connections.peer;
+            let version = sqlx::query("SELECT current_setting('server_version')")
+                .persistent(false)
+                .fetch_one(&mut connection)
+                .await
+                .and_then(|row| row.try_get::<String, _>(0))
+                .map_err(|error| peer.query_error(error))?;
+            let _ = connection.close().await;
+            let version = version.split_whitespace().next().unwrap_or_default();
+            Ok(format!("PostgreSQL {version} at {}", peer.address))
+        })
+    }
+
+    fn schemas(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(self.ask(async |connection| catalog::schemas(connection).await))
+    }
+
+    fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
+        Box::pin(self.ask(async move |connection| catalog::tables(connection, schema).await))
+    }
+
+    fn table<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        Box::pin(async move {
+            let scale = self.numeric_scale;
+            let relation = self
+                .ask(async move |connection| {
+                    catalog::relation(connection, schema, name, scale).await
+                })
+                .await?;
+            Ok(relation.map(|relation| {
+                let table = PostgresTable::new(Arc::clone(&self.connections), relation);
+                SourceTable::Remote(Arc::new(table))
+            }))
+        })
+    }
+
+    fn native_query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<SourceTable>> {
+        Box::pin(async move {
+            let query = query.trim().trim_end_matches(';').to_owned();
+            let scale = self.numeric_scale;
+            // A connection of its own: it keeps the prepared statement until it closes.
+            let mut connection = self.connections.connect().await?;
+            let described = catalog::query(&mut connection, &query, scale).await;
+            let _ = connection.close().await;
+            let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
+            let table = PostgresTable::new(Arc::clone(&self.connections), relation);
+            Ok(SourceTable::Remote(Arc::new(table)))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.connections.close())
+    }
+}
+
+/// Returns the kind of a SQLSTATE that the server sent.
+fn classify_sqlstate(code: &str) -> Option<ErrorKind> {
+    Some(match code {
+        "28P01" | "28000" => ErrorKind::RemoteAuthentication,
+        // The database that the options name.
+        "3D000" => ErrorKind::InvalidOption,
+        "53300" => ErrorKind::TooManyConnections,
+        "57P01" | "57P02" | "57P03" => ErrorKind::RemoteUnavailable,
+        "42501" => ErrorKind::NotAllowed,
+        "42P01" => ErrorKind::RemoteTableNotFound,
+        "25006" => ErrorKind::ReadOnly,
+        _ if code.starts_with("08") => ErrorKind::RemoteUnavailable,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

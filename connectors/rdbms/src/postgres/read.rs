@@ -1,0 +1,185 @@
+//! Reading rows: one read-only transaction, one COPY, and a way to stop it.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use futures::TryStreamExt;
+use maru_connect::ScanRequest;
+use maru_core::{Error, ErrorKind, Result};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
+
+use super::catalog::Relation;
+use super::decode::Decoder;
+use super::types::Kind;
+use crate::pool::Connections;
+use crate::stream::Sink;
+
+/// Reads `request` into `sink`.
+///
+/// # Cancel
+/// When the reader of `sink` goes away or the catalog is closed, the backend is told to cancel and the connection is
+/// closed: both, since a backend that waits for a lock or sorts would not notice a closed socket for long.
+pub(crate) async fn read(
+    connections: Arc<Connections<Postgres>>,
+    relation: Arc<Relation>,
+    request: ScanRequest,
+    sink: Sink,
+) -> Result<()> {
+    let lease = tokio::select! {
+        biased;
+        () = sink.abandoned() => return Ok(()),
+        () = connections.closed() => return Err(connections.peer.closed()),
+        lease = connections.lease() => lease?,
+    };
+    let mut lease = lease;
+    let mut backend = None;
+    let result = {
+        let rows = pin!(rows(
+            &mut lease.connection,
+            &mut backend,
+            &connections,
+            &relation,
+            &request,
+            &sink
+        ));
+        tokio::select! {
+            biased;
+            () = sink.abandoned() => Ok(false),
+            () = connections.closed() => Err(connections.peer.closed()),
+            result = rows => result.map(|()| true),
+        }
+    };
+    if matches!(result, Ok(true)) {
+        return Ok(());
+    }
+    if let Some(backend) = backend {
+        cancel(&connections, backend).await;
+    }
+    lease.discard().await;
+    result.map(|_| ())
+}
+
+async fn rows(
+    connection: &mut PgConnection,
+    backend: &mut Option<i32>,
+    connections: &Connections<Postgres>,
+    relation: &Relation,
+    request: &ScanRequest,
+    sink: &Sink,
+) -> Result<()> {
+    let peer = &connections.peer;
+    let failed = |error| peer.query_error(error);
+    let select = relation.select(request)?;
+    *backend = Some(begin(connection, relation, request).await.map_err(failed)??);
+    let schema = request.projected(&relation.schema)?;
+    if request.projection.is_empty() {
+        let count: i64 = sqlx::raw_sql(AssertSqlSafe(select))
+            .fetch_one(&mut *connection)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(failed)?;
+        connection.execute("COMMIT").await.map_err(failed)?;
+        let mut left = usize::try_from(count)
+            .map_err(|_| Error::internal("PostgreSQL counted less than nothing"))?;
+        while left > 0 {
+            let rows = left.min(request.batch_rows.max(1));
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let schema = Arc::clone(&schema);
+            sink.send(RecordBatch::try_new_with_options(schema, vec![], &options)?).await;
+            left -= rows;
+        }
+        return Ok(());
+    }
+    let kinds: Vec<Kind> = request
+        .projection
+        .iter()
+        .filter_map(|index| Some(relation.columns.get(*index)?.mapping.kind.clone()))
+        .collect();
+    let mut decoder =
+        Decoder::new(schema, relation.shown.clone(), kinds.into_iter(), request.batch_rows);
+    let copy = format!("COPY ({select}) TO STDOUT (FORMAT BINARY)");
+    {
+        let mut chunks = connection.copy_out_raw(&copy).await.map_err(failed)?;
+        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+            for batch in decoder.take(&chunk)? {
+                sink.send(batch).await;
+            }
+        }
+    }
+    if let Some(batch) = decoder.finish()? {
+        sink.send(batch).await;
+    }
+    connection.execute("COMMIT").await.map_err(failed)?;
+    Ok(())
+}
+
+/// Begins a read-only transaction, locks the table against changes of its columns, and returns the backend's pid.
+///
+/// One round trip. The binary form of a value does not say its type, so a column that was altered since the table was
+/// described would be read as something else; inside the transaction it cannot be altered any more.
+///
+/// # Errors
+/// HV000 if a column that is read is not what it was.
+async fn begin(
+    connection: &mut PgConnection,
+    relation: &Relation,
+    request: &ScanRequest,
+) -> sqlx::Result<Result<i32>> {
+    let mut used = request.projection.clone();
+    request.filters.iter().for_each(|filter| used.extend(filter.columns()));
+    used.sort_unstable();
+    used.dedup();
+    let used = used.iter().filter_map(|index| relation.columns.get(*index)).collect::<Vec<_>>();
+    let same = match relation.oid {
+        Some(oid) if !used.is_empty() => {
+            let expected = used
+                .iter()
+                .map(|column| {
+                    format!("({}, {}, {})", column.number, column.type_oid, column.typmod)
+                })
+                .collect::<Vec<_>>()
+                .join(", ");
+            format!(
+                "(SELECT count(*) = {} FROM pg_attribute a \
+                 JOIN (VALUES {expected}) AS w (n, t, m) \
+                 ON a.attnum = w.n AND a.atttypid::int8 = w.t AND a.atttypmod = w.m \
+                 WHERE a.attrelid = {oid}::oid AND NOT a.attisdropped)",
+                used.len()
+            )
+        }
+        _ => "TRUE".to_owned(),
+    };
+    let lock = match relation.oid {
+        Some(_) => format!("SELECT 1 FROM {} LIMIT 0; ", relation.from),
+        None => String::new(),
+    };
+    let sql = format!("BEGIN READ ONLY; {lock}SELECT pg_backend_pid(), {same}");
+    let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await?;
+    let backend: i32 = row.try_get(0)?;
+    if row.try_get(1)? {
+        return Ok(Ok(backend));
+    }
+    Ok(Err(Error::new(
+        ErrorKind::RemoteFailed,
+        format!("columns of {} were changed in the database just now", relation.shown),
+    )
+    .with_hint("Run the statement again.")))
+}
+
+/// Asks the server to cancel what a backend does, over a connection of its own. Best effort: the socket is closed anyway.
+async fn cancel(connections: &Connections<Postgres>, backend: i32) {
+    let asked = async {
+        let mut connection = connections.connect().await?;
+        let cancelled = sqlx::query("SELECT pg_cancel_backend($1)")
+            .bind(backend)
+            .persistent(false)
+            .execute(&mut connection)
+            .await;
+        let _ = connection.close().await;
+        cancelled.map_err(|error| connections.peer.query_error(error))
+    };
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "could not cancel a remote query");
+    }
+}

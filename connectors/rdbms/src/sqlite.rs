@@ -1,0 +1,344 @@
+//! `USING sqlite`: one database file, read only.
+//!
+//! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
+//! it is an error that names the column.
+
+mod read;
+mod types;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use maru_connect::{
+    BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, OpenContext, Predicate,
+    RemoteTable, ScanRequest, Source, SourceTable, TableEntry, TableKind,
+};
+use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use tokio::sync::watch;
+
+use crate::failure::Peer;
+use crate::render::{Conditions, integer_of, text_of};
+use crate::stream::produced;
+use types::{Mapping, mapping};
+
+/// The one schema of a database file.
+const SCHEMA: &str = "main";
+
+/// `USING sqlite`.
+#[derive(Debug)]
+pub(crate) struct SqliteConnector;
+
+static SPEC: ConnectorSpec = ConnectorSpec {
+    name: "sqlite",
+    doc: "A SQLite database file.",
+    options: &[OptionSpec::new(
+        "path",
+        OptionKind::Text,
+        "The file, which must exist; it is opened read-only.",
+    )
+    .required()],
+    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    example: "CREATE CATALOG crm USING sqlite WITH (path = '/data/crm.db')",
+};
+
+impl Connector for SqliteConnector {
+    fn spec(&self) -> &'static ConnectorSpec {
+        &SPEC
+    }
+
+    fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>> {
+        async move {
+            let path = PathBuf::from(context.options.require_text("path")?);
+            let (closed, _) = watch::channel(false);
+            let file = File { path, closed: Arc::new(closed) };
+            Ok(Arc::new(SqliteSource { file }) as Arc<dyn Source>)
+        }
+        .boxed()
+    }
+}
+
+/// The file, and whether its catalog was closed.
+#[derive(Debug, Clone)]
+struct File {
+    path: PathBuf,
+    closed: Arc<watch::Sender<bool>>,
+}
+
+impl File {
+    fn peer(&self) -> Peer {
+        Peer { product: "SQLite", address: self.path.display().to_string(), classify: |_| None }
+    }
+
+    /// Opens a connection of its own: opening a file is cheap, and a reader that goes away leaves nothing behind.
+    async fn connect(&self) -> Result<SqliteConnection> {
+        if *self.closed.borrow() {
+            return Err(self.peer().closed());
+        }
+        let shown = self.path.display();
+        if !self.path.is_file() {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                format!("file \"{shown}\" does not exist"),
+            )
+            .with_hint("Give the path of a SQLite database file on the machine that runs Maru."));
+        }
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .read_only(true)
+            .connect()
+            .await
+            .map_err(|error| self.peer().connect_error(error))
+    }
+
+    async fn rows(&self, sql: String) -> Result<Vec<sqlx::sqlite::SqliteRow>> {
+        let mut connection = self.connect().await?;
+        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
+        let rows = rows.map_err(|error| {
+            let error = self.peer().query_error(error);
+            if error.message().contains("not a database") {
+                return error.with_kind(ErrorKind::InvalidOption);
+            }
+            error
+        })?;
+        connection.close().await.map_err(|error| self.peer().query_error(error))?;
+        Ok(rows)
+    }
+}
+
+#[derive(Debug)]
+struct SqliteSource {
+    file: File,
+}
+
+impl Source for SqliteSource {
+    fn check(&self) -> BoxFuture<'_, Result<String>> {
+        async {
+            // Reading the schema proves that it is a database; the version alone would not touch the file.
+            self.file.rows("SELECT count(*) FROM sqlite_master".to_owned()).await?;
+            let rows = self.file.rows("SELECT sqlite_version()".to_owned()).await?;
+            let version = rows.first().map(|row| row.get::<String, _>(0)).unwrap_or_default();
+            Ok(format!("SQLite {version}, file {}", self.file.path.display()))
+        }
+        .boxed()
+    }
+
+    fn schemas(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        std::future::ready(Ok(vec![SCHEMA.to_owned()])).boxed()
+    }
+
+    fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
+        async move {
+            if schema != SCHEMA {
+                return Ok(Vec::new());
+            }
+            let sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') \
+                       AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+            let rows = self.file.rows(sql.to_owned()).await?;
+            Ok(rows
+                .iter()
+                .map(|row| TableEntry {
+                    name: row.get("name"),
+                    kind: match row.get::<&str, _>("type") {
+                        "view" => TableKind::View,
+                        _ => TableKind::Table,
+                    },
+                    comment: None,
+                })
+                .collect())
+        }
+        .boxed()
+    }
+
+    fn table<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        async move {
+            if !self.tables(schema).await?.iter().any(|entry| entry.name == name) {
+                return Ok(None);
+            }
+            let sql = format!(
+                "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
+                quote_literal(name)
+            );
+            let rows = self.file.rows(sql).await?;
+            let mut columns = Vec::new();
+            let mut fields = Vec::new();
+            for row in &rows {
+                let column = row.get::<String, _>(0);
+                let mapping = mapping(&row.get::<String, _>(1));
+                let nullable = row.get::<i64, _>(2) == 0;
+                fields.push(Field::new(&column, mapping.data_type(), nullable));
+                columns.push(Column { quoted: quoted(&column), name: column, mapping });
+            }
+            let table = SqliteTable {
+                file: self.file.clone(),
+                name: name.to_owned(),
+                columns: Arc::new(columns),
+                schema: Arc::new(Schema::new(fields)),
+            };
+            Ok(Some(SourceTable::Remote(Arc::new(table))))
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.file.closed.send_replace(true);
+            // Readers hold a receiver each until their connection is closed.
+            while self.file.closed.receiver_count() > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A column as SQLite and as the engine know it.
+#[derive(Debug)]
+struct Column {
+    name: String,
+    quoted: String,
+    mapping: Mapping,
+}
+
+#[derive(Debug)]
+struct SqliteTable {
+    file: File,
+    name: String,
+    columns: Arc<Vec<Column>>,
+    schema: SchemaRef,
+}
+
+impl SqliteTable {
+    fn select(&self, request: &ScanRequest) -> Result<String> {
+        let internal = || Error::internal("a scan asks for what the table cannot give");
+        let columns = request
+            .projection
+            .iter()
+            .map(|index| {
+                let column = self.columns.get(*index).ok_or_else(internal)?;
+                Ok(column.mapping.selected(&column.quoted))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let list = if columns.is_empty() { "1".to_owned() } else { columns.join(", ") };
+        let mut sql = format!("SELECT {list} FROM {}", quoted(&self.name));
+        let conditions = request
+            .filters
+            .iter()
+            .map(|filter| self.condition(filter).ok_or_else(internal))
+            .collect::<Result<Vec<_>>>()?;
+        if !conditions.is_empty() {
+            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        }
+        if let Some(limit) = request.limit {
+            sql.push_str(&format!(" LIMIT {limit}"));
+        }
+        Ok(sql)
+    }
+}
+
+impl RemoteTable for SqliteTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn supports(&self, predicate: &Predicate) -> bool {
+        self.condition(predicate).is_some()
+    }
+
+    fn describe(&self, request: &ScanRequest) -> String {
+        self.select(request).unwrap_or_else(|error| error.message())
+    }
+
+    fn read(&self, request: ScanRequest) -> BatchStream {
+        let task = self.select(&request).and_then(|sql| {
+            Ok(read::Read {
+                sql,
+                schema: request.projected(&self.schema)?,
+                columns: Arc::clone(&self.columns),
+                projection: request.projection,
+                batch_rows: request.batch_rows.max(1),
+                table: self.name.clone(),
+                file: self.file.clone(),
+            })
+        });
+        produced(move |sink| async move { task?.run(sink).await })
+    }
+}
+
+/// Whole numbers compare alike everywhere. Text is compared byte by byte, whatever collation the column has. Values
+/// that the engine reads out of text (dates, times, decimals) and floats stay in the engine.
+impl Conditions for SqliteTable {
+    fn compare(
+        &self,
+        column: usize,
+        op: CompareOp,
+        value: &datafusion::common::ScalarValue,
+    ) -> Option<String> {
+        let column = self.columns.get(column)?;
+        Some(format!("{} {} {}", column.quoted, op.sql(), literal(column, value)?))
+    }
+
+    fn within(
+        &self,
+        column: usize,
+        values: &[datafusion::common::ScalarValue],
+        negated: bool,
+    ) -> Option<String> {
+        let column = self.columns.get(column)?;
+        // IN takes the collation of its left side, so that is where it is said.
+        let side = match column.mapping {
+            Mapping::Text => format!("{} COLLATE BINARY", column.quoted),
+            _ => column.quoted.clone(),
+        };
+        let list = values
+            .iter()
+            .map(|value| plain_literal(column, value))
+            .collect::<Option<Vec<_>>>()?
+            .join(", ");
+        Some(format!("{side} {}IN ({list})", if negated { "NOT " } else { "" }))
+    }
+
+    fn like(&self, _: usize, _: &str, _: bool) -> Option<String> {
+        None
+    }
+
+    fn is_null(&self, column: usize, negated: bool) -> Option<String> {
+        let column = self.columns.get(column)?;
+        Some(format!("{} IS {}NULL", column.quoted, if negated { "NOT " } else { "" }))
+    }
+}
+
+fn literal(column: &Column, value: &datafusion::common::ScalarValue) -> Option<String> {
+    let text = plain_literal(column, value)?;
+    Some(match column.mapping {
+        Mapping::Text => format!("{text} COLLATE BINARY"),
+        _ => text,
+    })
+}
+
+fn plain_literal(column: &Column, value: &datafusion::common::ScalarValue) -> Option<String> {
+    match column.mapping {
+        Mapping::Integer => integer_of(value).map(|number| number.to_string()),
+        Mapping::Text => {
+            let text = text_of(value)?;
+            // A NUL ends SQLite's statement text.
+            (!text.contains('\0')).then(|| quote_literal(text))
+        }
+        _ => None,
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests;

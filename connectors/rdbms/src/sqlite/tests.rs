@@ -1,0 +1,157 @@
+//! SQLite: types, misfits, filters on and off, and that nothing stays open.
+
+use std::collections::BTreeSet;
+
+use arrow::util::display::array_value_to_string;
+use datafusion::prelude::SessionContext;
+use maru_connect::FederatedTable;
+use maru_core::Options;
+
+use super::*;
+
+const TABLE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, low TEXT COLLATE NOCASE, ok BOOLEAN, \
+    price DECIMAL(10,2), ratio REAL, born DATE, at TIMESTAMP, raw BLOB, any)";
+
+async fn database(statements: &[&str]) -> (tempfile::TempDir, SqliteSource) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    for sql in statements {
+        sqlx::query(AssertSqlSafe(sql.to_string())).execute(&mut connection).await.unwrap();
+    }
+    connection.close().await.unwrap();
+    let (closed, _) = watch::channel(false);
+    (dir, SqliteSource { file: File { path, closed: Arc::new(closed) } })
+}
+
+async fn rows(source: &SqliteSource, sql: &str, pushdown: bool) -> Result<BTreeSet<String>> {
+    let table = source.table("main", "t").await?.unwrap();
+    let context = SessionContext::new();
+    let table = FederatedTable::new("lite", table).with_pushdown(pushdown);
+    context.register_table("t", Arc::new(table))?;
+    let batches = context.sql(sql).await?.collect().await?;
+    let mut lines = BTreeSet::new();
+    for batch in &batches {
+        for row in 0..batch.num_rows() {
+            let cells = batch.columns().iter().map(|c| array_value_to_string(c, row).unwrap());
+            lines.insert(cells.collect::<Vec<_>>().join("|"));
+        }
+    }
+    Ok(lines)
+}
+
+#[tokio::test]
+async fn reads_declared_types_and_null() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t VALUES (1, '가', 'A', 1, 12.5, 2, '2026-11-22', '2026-11-22 09:30:00.5', x'01ff', 7)",
+        "INSERT INTO t (id) VALUES (9223372036854775807)",
+    ])
+    .await;
+    assert!(source.check().await.unwrap().starts_with("SQLite 3"));
+    let found = rows(&source, "SELECT * FROM t", true).await.unwrap();
+    let wanted = [
+        "1|가|A|true|12.50|2.0|2026-11-22|2026-11-22T09:30:00.500|01ff|7".to_owned(),
+        "9223372036854775807|||||||||".to_owned(),
+    ];
+    assert_eq!(found, BTreeSet::from(wanted));
+    assert_eq!(
+        rows(&source, "SELECT count(*) FROM t", true).await.unwrap(),
+        ["2".to_owned()].into()
+    );
+    assert!(source.table("main", "nope").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn values_that_are_not_of_their_type_are_errors() {
+    for (insert, sqlstate) in [
+        ("INSERT INTO t (id, ok) VALUES (1, 2)", "22P02"),
+        ("INSERT INTO t (id, price) VALUES (1, 'dear')", "22P02"),
+        ("INSERT INTO t (id, price) VALUES (1, 1.005)", "22003"),
+        ("INSERT INTO t (id, born) VALUES (1, 'soon')", "22007"),
+        ("INSERT INTO t (id, name) VALUES (1, x'ff')", "22P02"),
+    ] {
+        let (_dir, source) = database(&[TABLE, insert]).await;
+        let error = rows(&source, "SELECT * FROM t", true).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{insert}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn filters_give_the_same_rows_on_and_off() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t (id, name, low) VALUES (1, 'a', 'A'), (2, 'A', 'a'), (3, NULL, NULL), (4, '', ' '), \
+         (5, 'a ', 'it''s'), (6, '가나', '가')",
+    ])
+    .await;
+    for filter in [
+        "id = 2",
+        "id <> 2",
+        "id > 2 AND id <= 5",
+        "NOT (id = 2)",
+        "id IN (1, 3, 99)",
+        "id NOT IN (1, 3)",
+        "name = 'a'",
+        "name <> 'a'",
+        "name > 'A'",
+        "name >= 'a' OR id = 3",
+        "low = 'a'",
+        "low = 'A'",
+        "low IN ('a', 'it''s')",
+        "low NOT IN ('a')",
+        "low < 'a'",
+        "name IS NULL",
+        "name IS NOT NULL",
+        "name IN ('가나', '')",
+        "name LIKE 'a%'",
+        "low LIKE 'a'",
+        "name = 'a' AND low = 'A'",
+        "name = ''",
+    ] {
+        let sql = format!("SELECT id FROM t WHERE {filter}");
+        let on = rows(&source, &sql, true).await.unwrap();
+        let off = rows(&source, &sql, false).await.unwrap();
+        assert_eq!(on, off, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_with_the_file() {
+    let (dir, source) = database(&[TABLE]).await;
+    std::fs::write(
+        &source.file.path,
+        "this is no database, however long it may be, and it is long enough",
+    )
+    .unwrap();
+    assert_eq!(source.check().await.unwrap_err().sqlstate(), "HV024");
+    std::fs::remove_file(&source.file.path).unwrap();
+    assert_eq!(source.check().await.unwrap_err().sqlstate(), "HV024");
+    drop(dir);
+}
+
+#[tokio::test]
+async fn closing_leaves_no_file_open() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t (id) SELECT value FROM (WITH RECURSIVE c(value) AS \
+        (SELECT 1 UNION ALL SELECT value + 1 FROM c WHERE value < 50000) SELECT value FROM c)",
+    ])
+    .await;
+    let SourceTable::Remote(table) = source.table("main", "t").await.unwrap().unwrap() else {
+        panic!()
+    };
+    let mut stream =
+        table.read(ScanRequest { batch_rows: 10, ..ScanRequest::all(&table.schema()) });
+    futures::StreamExt::next(&mut stream).await.unwrap().unwrap();
+    source.close().await;
+    let open = |path: &std::path::Path| {
+        std::fs::read_dir("/proc/self/fd")
+            .unwrap()
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .any(|target| target == path)
+    };
+    assert!(!open(&source.file.path));
+    assert_eq!(source.check().await.unwrap_err().sqlstate(), "HV00N");
+}

@@ -1,0 +1,155 @@
+//! Help for the tests of all three databases: services, a catalog by options, and the same question asked three ways.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use maru_connect::{
+    Connector, FederatedTable, OpenContext, OpenedStore, ScanRequest, Source, SourceTable,
+    StoreOpener,
+};
+use maru_core::{Error, Options, Result};
+use url::Url;
+
+/// Returns the address of a service, or `None` after saying that the test is left out.
+///
+/// With `MARU_TEST_REQUIRE_SERVICES=1` a missing service fails the test.
+pub(crate) fn service(variable: &str) -> Option<Url> {
+    match std::env::var(variable) {
+        Ok(text) => Some(Url::parse(&text).unwrap()),
+        Err(_) => {
+            let required = std::env::var("MARU_TEST_REQUIRE_SERVICES").is_ok_and(|v| v == "1");
+            assert!(!required, "{variable} is not set, and services are required");
+            eprintln!("left out: {variable} is not set");
+            None
+        }
+    }
+}
+
+/// The options that reach `service`, password apart from the URL, and more.
+pub(crate) fn options_of(service: &Url, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut bare = service.clone();
+    bare.set_password(None).unwrap();
+    let mut options = vec![
+        ("url".to_owned(), bare.to_string()),
+        ("password".to_owned(), service.password().unwrap_or_default().to_owned()),
+    ];
+    for (name, value) in more {
+        options.retain(|(other, _)| other != name);
+        options.push(((*name).to_owned(), (*value).to_owned()));
+    }
+    options
+}
+
+/// Opens a source as `CREATE CATALOG` would.
+pub(crate) async fn open(
+    connector: &dyn Connector,
+    options: &[(String, String)],
+) -> Result<Arc<dyn Source>> {
+    let raw = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let options = Options::check("connector", connector.spec().options, raw)?;
+    connector
+        .open(OpenContext {
+            catalog: "crm".into(),
+            instance: "crm1".into(),
+            options,
+            stores: Arc::new(NoStores),
+        })
+        .await
+}
+
+pub(crate) fn no_stores() -> Arc<dyn StoreOpener> {
+    Arc::new(NoStores)
+}
+
+#[derive(Debug)]
+struct NoStores;
+
+impl StoreOpener for NoStores {
+    fn open_store<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Url,
+        _: &'a Options,
+    ) -> BoxFuture<'a, Result<OpenedStore>> {
+        Box::pin(async { Err(Error::unsupported("no stores here")) })
+    }
+}
+
+/// Opens a table that must be there.
+pub(crate) async fn remote(source: &dyn Source, schema: &str, name: &str) -> SourceTable {
+    source.table(schema, name).await.unwrap().unwrap()
+}
+
+/// Reads a whole request.
+pub(crate) async fn read(table: &SourceTable, request: ScanRequest) -> Result<Vec<RecordBatch>> {
+    let SourceTable::Remote(table) = table else { panic!("not a remote table") };
+    table.read(request).try_collect().await
+}
+
+/// Returns a session with the table as `t`: pushed down, as `u`: not, and as `m`: copied into memory, evaluated locally.
+pub(crate) async fn three_ways(table: &SourceTable) -> SessionContext {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    let pushed = FederatedTable::new("crm", table.clone());
+    let unpushed = FederatedTable::new("crm", table.clone()).with_pushdown(false);
+    context.register_table("t", Arc::new(pushed)).unwrap();
+    context.register_table("u", Arc::new(unpushed)).unwrap();
+    let rows = context.sql("SELECT * FROM u").await.unwrap().collect().await.unwrap();
+    let memory = datafusion::datasource::MemTable::try_new(table.schema(), vec![rows]).unwrap();
+    context.register_table("m", Arc::new(memory)).unwrap();
+    context
+}
+
+/// Runs SQL and prints the rows.
+pub(crate) async fn rows(context: &SessionContext, sql: &str) -> Result<String> {
+    let batches = context.sql(sql).await?.collect().await?;
+    Ok(pretty_format_batches(&batches)?.to_string())
+}
+
+/// Asks for the ids that satisfy each predicate three ways, and returns how many predicates were sent.
+pub(crate) async fn same_three_ways(table: &SourceTable, predicates: &[&str]) -> usize {
+    let context = three_ways(table).await;
+    let mut sent = 0;
+    for predicate in predicates {
+        let ask = |name: &str| format!("SELECT id FROM {name} WHERE {predicate} ORDER BY id");
+        let pushed =
+            rows(&context, &ask("t")).await.unwrap_or_else(|e| panic!("{predicate}: {e:?}"));
+        let unpushed = rows(&context, &ask("u")).await.unwrap();
+        let local = rows(&context, &ask("m")).await.unwrap();
+        let plan = rows(&context, &format!("EXPLAIN {}", ask("t"))).await.unwrap();
+        assert_eq!(pushed, local, "pushed, {predicate}\n{plan}");
+        assert_eq!(unpushed, local, "not pushed, {predicate}");
+        let counted = format!("SELECT count(*) FROM t WHERE {predicate}");
+        let local = format!("SELECT count(*) FROM m WHERE {predicate}");
+        assert_eq!(
+            rows(&context, &counted).await.unwrap(),
+            rows(&context, &local).await.unwrap(),
+            "count, {predicate}"
+        );
+        sent += usize::from(!plan.contains("FilterExec"));
+    }
+    sent
+}
+
+/// Waits until `condition` holds, at most ten seconds.
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
+    for _ in 0..200 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("not within ten seconds: {what}");
+}
+
+/// Open file descriptors that are sockets or the given file.
+pub(crate) fn open_descriptors(of: impl Fn(&str) -> bool) -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|target| of(&target.to_string_lossy()))
+        .count()
+}

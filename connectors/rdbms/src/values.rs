@@ -1,0 +1,153 @@
+//! Values on their way from a database into Arrow: what does not fit, and exact decimals.
+
+use maru_core::{Error, ErrorKind};
+
+/// Bytes of values in one batch at most, roughly: bounds memory for wide rows and keeps text offsets in 32 bits.
+pub(crate) const BATCH_BYTES: usize = 32 * 1024 * 1024;
+
+/// Why a value has no place in its column's Arrow type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Misfit {
+    pub kind: ErrorKind,
+    /// A clause such as `is infinite`.
+    pub reason: String,
+    pub hint: Option<&'static str>,
+}
+
+impl Misfit {
+    pub fn new(kind: ErrorKind, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), hint: None }
+    }
+
+    pub fn out_of_range(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::OutOfRange, reason)
+    }
+
+    pub fn datetime(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidDatetime, reason)
+    }
+
+    /// Bytes that are not what the column's type promises.
+    pub fn malformed(reason: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidText, reason)
+    }
+
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// Names the place.
+    pub fn of(self, table: &str, column: &str) -> Error {
+        let message = format!("a value of column \"{column}\" of {table} {}", self.reason);
+        Error::new(self.kind, message).or_hint(|| self.hint.map(str::to_owned))
+    }
+}
+
+/// Returns `digits · 10^exponent` as a number of `scale` decimal places, exactly.
+pub(crate) fn scaled(
+    digits: i128,
+    exponent: i32,
+    precision: u8,
+    scale: i8,
+) -> Result<i128, Misfit> {
+    let fits = || {
+        let shift = exponent.checked_add(i32::from(scale))?;
+        let power = 10_i128.checked_pow(shift.unsigned_abs());
+        let value = if digits == 0 {
+            0
+        } else if shift >= 0 {
+            digits.checked_mul(power?)?
+        } else {
+            let power = power?;
+            if digits % power != 0 {
+                return None;
+            }
+            digits / power
+        };
+        (value.unsigned_abs() < 10_u128.checked_pow(u32::from(precision))?).then_some(value)
+    };
+    fits().ok_or_else(|| Misfit::out_of_range(format!("does not fit decimal({precision},{scale})")))
+}
+
+/// Reads `-12.340`, also `1.5e-7`, as an exact number of `scale` decimal places.
+pub(crate) fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
+    let malformed = || Misfit::malformed(format!("is not a number: \"{}\"", shortened(text)));
+    let (mantissa, exponent) = match text.find(['e', 'E']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().map_err(|_| malformed())?),
+        None => (text, 0),
+    };
+    let (negative, unsigned) = match mantissa.as_bytes().first() {
+        Some(b'-') => (true, &mantissa[1..]),
+        Some(b'+') => (false, &mantissa[1..]),
+        _ => (false, mantissa),
+    };
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if whole.is_empty() && fraction.is_empty() && !unsigned.contains('0') {
+        return Err(malformed());
+    }
+    let mut digits = 0_i128;
+    for byte in whole.bytes().chain(fraction.bytes()) {
+        if !byte.is_ascii_digit() {
+            return Err(malformed());
+        }
+        digits = digits
+            .checked_mul(10)
+            .and_then(|digits| digits.checked_add(i128::from(byte - b'0')))
+            .ok_or_else(|| {
+                Misfit::out_of_range(format!("does not fit decimal({precision},{scale})"))
+            })?;
+    }
+    let places = i32::try_from(fraction.len()).map_err(|_| malformed())?;
+    scaled(
+        if negative { -digits } else { digits },
+        exponent.saturating_sub(places),
+        precision,
+        scale,
+    )
+}
+
+/// Returns the beginning of a value for a message.
+pub(crate) fn shortened(text: &str) -> String {
+    const CHARS_SHOWN: usize = 40;
+    let mut shown = text.chars().take(CHARS_SHOWN).collect::<String>().escape_debug().to_string();
+    if text.chars().nth(CHARS_SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_fit_exactly_or_not_at_all() {
+        assert_eq!(parse_decimal("-12.340", 5, 2), Ok(-1234));
+        assert_eq!(parse_decimal("1.5e-3", 5, 4), Ok(15));
+        assert_eq!(parse_decimal("0", 5, 2), Ok(0));
+        assert_eq!(parse_decimal(".5", 5, 2), Ok(50));
+        assert_eq!(parse_decimal("5.", 5, 2), Ok(500));
+        assert_eq!(parse_decimal("0.001", 5, 2).unwrap_err().kind, ErrorKind::OutOfRange);
+        assert_eq!(parse_decimal("1000", 5, 2).unwrap_err().kind, ErrorKind::OutOfRange);
+        assert_eq!(parse_decimal(&"9".repeat(38), 38, 0), Ok(10_i128.pow(38) - 1));
+        assert!(parse_decimal(&"9".repeat(39), 38, 0).is_err());
+        for text in ["", "-", ".", "abc", "1,5", "NaN", "1e", "--1"] {
+            assert_eq!(
+                parse_decimal(text, 5, 2).unwrap_err().kind,
+                ErrorKind::InvalidText,
+                "{text}"
+            );
+        }
+        assert_eq!(scaled(0, 1000, 5, 2), Ok(0));
+        assert_eq!(scaled(1, -1000, 5, 2).unwrap_err().kind, ErrorKind::OutOfRange);
+    }
+
+    #[test]
+    fn messages_name_column_and_table() {
+        let error = Misfit::datetime("is infinite").of("public.t", "d");
+        assert_eq!(error.primary(), "a value of column \"d\" of public.t is infinite");
+        assert_eq!(error.sqlstate(), "22007");
+    }
+}
