@@ -68,7 +68,8 @@ impl JsonDecoder {
         }
         // An object over several lines would be cut where a block ends, so it is refused everywhere.
         let n_rows = full[n_full..].iter().map(RecordBatch::num_rows).sum::<usize>();
-        let n_lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+        let n_lines =
+            lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         if n_rows != n_lines.count() {
             return Err(self.bad_line(lines, Error::internal("JSON lines and rows differ")));
         }
