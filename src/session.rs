@@ -3,6 +3,7 @@
 //! `plan.rs` turns text into a plan, `execute.rs` runs it, `settings.rs` is the list of settings, `functions.rs` the
 //! functions that answer from the session.
 
+mod cooperative;
 mod execute;
 mod functions;
 mod integer;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -320,7 +321,9 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     let mut state = context.state();
     sum::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(integer::CheckedIntegers));
-    Ok(state)
+    Ok(SessionStateBuilder::new_from_existing(state)
+        .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
+        .build())
 }
 
 #[cfg(test)]

@@ -181,15 +181,14 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let ending = self.ending.as_ref()?;
         let query = Arc::clone(&ending.query);
-        // An operator that works for long without a pause (a nested loop join) cannot see that it was cancelled; the
-        // client need not wait for it.
-        let received = tokio::select! {
+        // The driver hears of a cancel only between two steps of the plan, which may be long: the client hears at once.
+        let item = tokio::select! {
             biased;
-            received = self.receiver.recv() => received,
+            item = self.receiver.recv() => item,
             () = query.token.cancelled() => Some(Err(Error::cancelled())),
             () = deadline(query.clock.into(), self.timeout) => Some(Err(timed_out(self.timeout))),
         };
-        let item = match received {
+        let item = match item {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),
             None => match (&mut self.driver.0).await {
                 Ok(()) => {

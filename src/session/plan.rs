@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -92,8 +93,8 @@ impl Session {
                 let monitors = self.check_names(&state, &statement).await?;
                 let plan = state.statement_to_plan(*statement).await?;
                 refuse_writes(&plan)?;
-                let schema = client_schema(plan.schema().as_arrow());
                 let parameters = parameter_types(&plan, declared)?;
+                let (schema, parameters) = settle(&plan, parameters)?;
                 Ok(Prepared {
                     schema: Some(schema),
                     parameters,
@@ -287,6 +288,32 @@ fn parameter_types(
         }
     }
     Ok(types)
+}
+
+/// Tells the types of result columns that are parameters and nothing else: what the client declared, or text, as in
+/// PostgreSQL. Returns the columns, and the types of the parameters.
+fn settle(
+    plan: &LogicalPlan,
+    types: Vec<Option<DataType>>,
+) -> Result<(SchemaRef, Vec<Option<DataType>>)> {
+    let schema = plan.schema().as_arrow();
+    let open = schema.fields().iter().any(|field| field.data_type().is_null());
+    if types.is_empty() || !open {
+        return Ok((client_schema(schema), types));
+    }
+    let settled = types
+        .iter()
+        .map(|data_type| data_type.clone().unwrap_or(DataType::Utf8))
+        .collect::<Vec<_>>();
+    let nulls = settled.iter().map(ScalarValue::try_from).collect::<Result<Vec<_>, _>>()?;
+    match plan.clone().replace_params_with_values(&ParamValues::from(nulls)) {
+        Ok(bound) => {
+            let types = settled.into_iter().map(Some).collect();
+            Ok((client_schema(bound.schema().as_arrow()), types))
+        }
+        // Text does not fit where the parameter stands; the values will tell.
+        Err(_) => Ok((client_schema(schema), types)),
+    }
 }
 
 pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {

@@ -124,7 +124,9 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
         Type::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(bad)?)),
         Type::DATE | Type::TIME | Type::TIMESTAMP | Type::INTERVAL => {
             let to = parameter_type(pg).ok_or_else(|| unsupported(pg))?;
-            parsed(word, &to).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?
+            let spelled =
+                if *pg == Type::INTERVAL { clock_in_words(word) } else { word.to_owned() };
+            parsed(&spelled, &to).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?
         }
         Type::TIMESTAMPTZ => {
             let micros =
@@ -210,6 +212,25 @@ fn bytea(text: &str) -> Option<Vec<u8>> {
         }
     }
     Some(out)
+}
+
+/// Spells the clock of an interval (`1 day -0:00:03.5`) in units, which is what the parser reads.
+fn clock_in_words(interval: &str) -> String {
+    let words = interval.split_whitespace().map(|word| {
+        let (sign, clock) = match word.strip_prefix('-') {
+            Some(clock) => ("-", clock),
+            None => ("", word.strip_prefix('+').unwrap_or(word)),
+        };
+        let mut parts = clock.splitn(3, ':');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(hours), Some(minutes), seconds) => {
+                let seconds = seconds.unwrap_or("0");
+                format!("{sign}{hours} hours {sign}{minutes} minutes {sign}{seconds} seconds")
+            }
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn parsed(word: &str, to: &DataType) -> Option<ScalarValue> {

@@ -50,6 +50,22 @@ fn text_values() {
 }
 
 #[test]
+fn intervals_as_drivers_write_them() {
+    let of = |months, days, nanos| {
+        ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, nanos)))
+    };
+    for (word, expected) in [
+        ("1 day 0:00:03", of(0, 1, 3_000_000_000)),
+        ("1 year 2 mons -3 days -04:05:06.5", of(14, -3, -14_706_500_000_000)),
+        ("00:00:00", of(0, 0, 0)),
+        ("2 hours", of(0, 0, 7_200_000_000_000)),
+    ] {
+        assert_eq!(text(Type::INTERVAL, word).unwrap(), expected, "{word}");
+    }
+    assert_eq!(text(Type::INTERVAL, "soon").unwrap_err().sqlstate, "22007");
+}
+
+#[test]
 fn binary_values() {
     assert_eq!(binary(Type::INT2, &[0xff, 0xfe]).unwrap(), ScalarValue::Int16(Some(-2)));
     assert_eq!(
