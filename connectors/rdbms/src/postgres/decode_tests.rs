@@ -1,3 +1,5 @@
+//! Decoding of PostgreSQL's binary values, byte by byte.
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int32Type, Schema};
 

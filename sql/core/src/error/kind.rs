@@ -79,7 +79,6 @@ kinds! {
     UnknownOption = "HV00D", Client, false;
     /// An option value the connector cannot use, or a required one that is missing.
     InvalidOption = "HV024", Client, false;
-    RemoteSchemaNotFound = "HV00Q", Client, false;
     RemoteTableNotFound = "HV00R", Client, false;
     RemoteTypeUnsupported = "HV004", Client, false;
     /// The source cannot be reached, or went away.
@@ -104,7 +103,6 @@ kinds! {
     ConfigInvalid = "F0000", Operator, false;
     /// The data directory belongs to another process.
     LockedDataDir = "55006", Operator, false;
-    NotReady = "57P03", Operator, true;
     ShuttingDown = "57P01", Operator, true;
     Internal = "XX000", Bug, false;
 }
