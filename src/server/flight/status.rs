@@ -23,7 +23,6 @@ fn code(kind: ErrorKind) -> Code {
         | K::UndefinedSchema
         | K::UndefinedCatalog
         | K::UndefinedObject
-        | K::RemoteSchemaNotFound
         | K::RemoteTableNotFound
         | K::FileNotFound => Code::NotFound,
         K::DuplicateTable | K::DuplicateObject | K::DuplicateSchema => Code::AlreadyExists,
@@ -37,9 +36,7 @@ fn code(kind: ErrorKind) -> Code {
         }
         K::OutOfRange => Code::OutOfRange,
         K::DependentObjects | K::TransactionAborted => Code::FailedPrecondition,
-        K::RemoteUnavailable | K::ConnectionFailed | K::NotReady | K::ShuttingDown => {
-            Code::Unavailable
-        }
+        K::RemoteUnavailable | K::ConnectionFailed | K::ShuttingDown => Code::Unavailable,
         K::DataCorrupted | K::BadFileFormat => Code::DataLoss,
         K::Internal => Code::Internal,
         kind if kind.blame() == Blame::Client => Code::InvalidArgument,
