@@ -103,7 +103,7 @@ ORDER BY score DESC
 LIMIT 5;
 
 -- 9. The engine knows what it did.
-SELECT query_id, state, rows, left(query, 60) AS query
+SELECT query_id, state, elapsed_ms, n_rows, source_rows, memory_peak_bytes, left(sql, 40) AS sql
 FROM system.queries
 ORDER BY query_id DESC
 LIMIT 5;

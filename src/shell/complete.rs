@@ -168,14 +168,19 @@ impl Names {
     }
 }
 
+/// The whole text being edited. The editor shows its completer only what stands before the cursor, but the tables whose
+/// columns are wanted stand behind it; the highlighter, which sees everything, keeps this up to date.
+pub(super) type Edited = Arc<Mutex<String>>;
+
 pub(super) struct SqlCompleter {
     names: Option<Arc<Names>>,
+    edited: Edited,
     was_waiting: bool,
 }
 
 impl SqlCompleter {
-    pub(super) fn new(names: Option<Arc<Names>>) -> Self {
-        Self { names, was_waiting: false }
+    pub(super) fn new(names: Option<Arc<Names>>, edited: Edited) -> Self {
+        Self { names, edited, was_waiting: false }
     }
 }
 
@@ -183,6 +188,8 @@ impl Completer for SqlCompleter {
     fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
         let before = line.get(..pos).unwrap_or(line);
         let place = Place::find(before);
+        let edited = self.edited.lock().clone();
+        let whole = if edited.starts_with(before) { edited.as_str() } else { line };
         let mut found: Vec<String> = Vec::new();
         let mut waiting = false;
         if place.qualifiers.is_empty()
@@ -202,7 +209,7 @@ impl Completer for SqlCompleter {
             );
         }
         if let Some(names) = &self.names {
-            for query in queries(&place, line) {
+            for query in queries(&place, whole) {
                 match names.list(query) {
                     Some(list) => found.extend(list.iter().map(|name| quote_ident(name))),
                     None => waiting = true,

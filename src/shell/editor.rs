@@ -11,7 +11,7 @@ use reedline::{
     default_emacs_keybindings,
 };
 
-use super::complete::{KEYWORDS, Names, SqlCompleter};
+use super::complete::{Edited, KEYWORDS, Names, SqlCompleter};
 use super::script;
 use super::{Exit, Shell, Stop};
 
@@ -92,10 +92,11 @@ fn editor(names: Option<Arc<Names>>, history: Option<PathBuf>) -> Reedline {
         ]),
     );
     let menu = Box::new(ColumnarMenu::default().with_name(MENU));
+    let edited = Edited::default();
     let mut editor = Reedline::create()
         .with_validator(Box::new(Statements))
-        .with_highlighter(Box::new(Keywords))
-        .with_completer(Box::new(SqlCompleter::new(names)))
+        .with_highlighter(Box::new(Keywords { edited: Arc::clone(&edited) }))
+        .with_completer(Box::new(SqlCompleter::new(names, edited)))
         .with_menu(ReedlineMenu::EngineCompleter(menu))
         .with_quick_completions(true)
         .with_partial_completions(true)
@@ -126,10 +127,13 @@ impl Validator for Statements {
 }
 
 /// Colours keywords, texts and numbers.
-struct Keywords;
+struct Keywords {
+    edited: Edited,
+}
 
 impl Highlighter for Keywords {
     fn highlight(&self, line: &str, _cursor: usize) -> StyledText {
+        line.clone_into(&mut self.edited.lock());
         let mut styled = StyledText::new();
         let mut rest = line;
         while let Some(first) = rest.chars().next() {

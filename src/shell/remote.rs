@@ -63,7 +63,8 @@ impl Target {
                 maru_core::limits::CONNECT_TIMEOUT_S,
             ));
         }
-        let shown = format!("user \"{user}\" on server {host}:{port}, catalog \"{catalog}\"");
+        let person = user.split('@').next().unwrap_or_default();
+        let shown = format!("user \"{person}\" on server {host}:{port}, catalog \"{catalog}\"");
         Ok(Self { config, shown })
     }
 

@@ -83,3 +83,46 @@ pub fn is_complete(text: &str) -> bool {
     let Ok(with_probe) = Session::split(&format!("{text}\n{PROBE}")) else { return false };
     with_probe.last().is_some_and(|last| last.text.trim() == PROBE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(piece: &Piece) -> Vec<&str> {
+        match piece {
+            Piece::Statements { statements, .. } => {
+                statements.iter().map(|statement| statement.text.trim()).collect()
+            }
+            Piece::Command(line) => vec![line],
+        }
+    }
+
+    #[test]
+    fn statements_and_commands_come_in_order_with_their_lines() {
+        let script =
+            "-- head\n\\x\nSELECT 1;\n\nSELECT ';', $$\n;\n$$; SELECT\n2;\n\\dt a*\nSELECT 3";
+        let pieces = pieces(script);
+        let found: Vec<_> = pieces.iter().map(texts).collect();
+        let expected: Vec<Vec<&str>> = vec![
+            vec!["\\x"],
+            vec!["SELECT 1"],
+            vec!["SELECT ';', $$\n;\n$$", "SELECT\n2"],
+            vec!["\\dt a*"],
+            vec!["SELECT 3"],
+        ];
+        assert_eq!(found, expected);
+        assert!(matches!(&pieces[2], Piece::Statements { first_line: 5, .. }), "{:?}", pieces[2]);
+    }
+
+    #[test]
+    fn a_text_is_complete_after_its_semicolon() {
+        for text in
+            ["SELECT 1;", "SELECT 1; -- done", "", "/* a */ SELECT 1 ;\n", "-- only a remark"]
+        {
+            assert!(is_complete(text), "{text}");
+        }
+        for text in ["SELECT 1", "SELECT ';", "SELECT 1; SELECT 2", "SELECT $$;", "SELECT 1 /* ;"] {
+            assert!(!is_complete(text), "{text}");
+        }
+    }
+}

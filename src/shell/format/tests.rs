@@ -36,19 +36,18 @@ fn sample() -> Vec<Row> {
 
 #[test]
 fn a_table_aligns_wide_characters_numbers_and_lines() {
-    let expected = "\
- city |  n   | ok
-------+------+----
- 서울 |   12 | t
-      | -3.5 |
- a   +|  NaN | f
- b    |      |
-(3 rows)
-
-";
+    let expected = [
+        " city |  n   | ok",
+        "------+------+----",
+        " 서울 |   12 | t",
+        "      | -3.5 |",
+        " a   +|  NaN | f",
+        " b    |      |",
+        "(3 rows)",
+        "",
+    ];
     let printed = print(Format::Table, false, sample());
     let printed: Vec<_> = printed.lines().map(str::trim_end).collect();
-    let expected: Vec<_> = expected.lines().collect();
     assert_eq!(printed, expected);
 }
 
