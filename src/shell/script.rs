@@ -77,11 +77,13 @@ pub fn pieces(text: &str) -> Vec<Piece> {
 /// Returns whether a text ends after a semicolon, outside of quotes and comments.
 ///
 /// The engine's own splitting decides, so that the shell knows nothing of the syntax: a word put behind a complete
-/// text becomes a statement of its own.
+/// text becomes one statement more.
 pub fn is_complete(text: &str) -> bool {
-    const PROBE: &str = "x";
-    let Ok(with_probe) = Session::split(&format!("{text}\n{PROBE}")) else { return false };
-    with_probe.last().is_some_and(|last| last.text.trim() == PROBE)
+    let (Ok(alone), Ok(probed)) = (Session::split(text), Session::split(&format!("{text}\nx")))
+    else {
+        return false;
+    };
+    probed.len() == alone.len() + 1
 }
 
 #[cfg(test)]
