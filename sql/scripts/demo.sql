@@ -73,13 +73,13 @@ CREATE OR REPLACE VIEW mart.daily AS
 SELECT c.city, s.cell, s.dt,
        count(*) AS calls,
        count(DISTINCT s.customer_id) AS callers,
-       sum(s.duration_s) AS seconds,
+       sum(CAST(s.duration_s AS bigint)) AS seconds,
        count(*) FILTER (WHERE s.result = 'dropped') AS dropped
 FROM mart.calls_clean s
 JOIN crm.main.customers c ON c.id = s.customer_id
 GROUP BY c.city, s.cell, s.dt;
 
-SELECT city, sum(calls) AS calls, round(avg(seconds / calls), 1) AS avg_call_s, sum(dropped) AS dropped
+SELECT city, sum(calls) AS calls, round(sum(seconds) / sum(calls), 1) AS avg_call_s, sum(dropped) AS dropped
 FROM mart.daily
 GROUP BY city
 ORDER BY calls DESC
