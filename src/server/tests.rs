@@ -147,7 +147,7 @@ async fn rows_come_while_the_statement_runs() {
 async fn idle(running: &Running) {
     let watcher = running.connect().await;
     let sql = "SELECT count(*) FROM system.queries WHERE state = 'running' \
-               AND text NOT LIKE '%system.queries%'";
+               AND sql NOT LIKE '%system.queries%'";
     for _ in 0..100 {
         let row = watcher.query_one(sql, &[]).await.unwrap();
         if row.get::<_, i64>(0) == 0 {

@@ -4,9 +4,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::FutureExt;
@@ -287,7 +288,31 @@ fn parameter_types(
             types[number - 1] = data_type;
         }
     }
+    for (id, data_type) in cast_parameters(plan)? {
+        if let Some(slot @ None) = number(&id).and_then(|number| types.get_mut(number - 1)) {
+            *slot = Some(data_type);
+        }
+    }
     Ok(types)
+}
+
+/// Returns the parameters that stand right under a cast: `$1::bigint` is a bigint, as in PostgreSQL. The first cast of
+/// a parameter counts.
+fn cast_parameters(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                if let Expr::Cast(cast) = part
+                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
+                {
+                    found.push((placeholder.id.clone(), cast.field.data_type().clone()));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
 }
 
 /// Tells the types of result columns that are parameters and nothing else: what the client declared, or text, as in

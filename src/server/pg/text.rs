@@ -305,7 +305,8 @@ mod tests {
         assert_eq!(shown(|o| date(0, o)), "1970-01-01");
         assert_eq!(shown(|o| date(-1, o)), "1969-12-31");
         assert_eq!(shown(|o| date(20_780, o)), "2026-11-23");
-        assert_eq!(shown(|o| date(-719_529, o)), "0001-12-31 BC");
+        assert_eq!(shown(|o| date(-719_163, o)), "0001-12-31 BC");
+        assert_eq!(shown(|o| date(-719_529, o)), "0002-12-31 BC");
         assert_eq!(shown(|o| date(i64::from(i32::MAX), o)), "5881580-07-11");
         assert_eq!(shown(|o| time(25_689_500_000, o)), "07:08:09.5");
         assert_eq!(shown(|o| timestamp(-1, o)), "1969-12-31 23:59:59.999999");
