@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 use maru_connect::FederatedTable;
-use maru_core::Options;
 
 use super::*;
 
