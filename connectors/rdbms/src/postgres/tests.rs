@@ -1,7 +1,7 @@
 //! Tests against a real server, `MARU_TEST_PG`.
 
 use futures::StreamExt;
-use maru_connect::ScanRequest;
+use maru_connect::{ScanRequest, conformance};
 use sqlx::Executor;
 
 use super::*;
@@ -327,6 +327,18 @@ async fn filters_give_the_same_rows_wherever_they_run() {
     let sent = same_three_ways(&place.table("ugly").await, PREDICATES).await;
     eprintln!("{sent} of {} predicates were sent", PREDICATES.len());
     assert!(sent > PREDICATES.len() * 2 / 3, "only {sent} were sent");
+    place.end().await;
+}
+
+#[tokio::test]
+async fn keeps_what_every_connector_promises() {
+    let Some(place) = place("maru_held", UGLY).await else { return };
+    let secret = place.url.password().unwrap().to_owned();
+    let source = Arc::clone(&place.source);
+    let subject = conformance::Subject::new(&PostgresConnector, source, "maru_held", "ugly")
+        .with_secrets(&[&secret]);
+    let report = conformance::hold(subject).await.unwrap();
+    assert!(report.pushed > 2 * report.kept, "{report:?}");
     place.end().await;
 }
 
