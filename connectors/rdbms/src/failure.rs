@@ -32,8 +32,10 @@ impl Peer {
             .with_cause(cause)
             .with_hint("Check the options \"tls\" and \"ca_file\"."),
             sqlx::Error::Configuration(cause) => {
+                // Certificates that cannot be used, or a login that is not safe without TLS.
                 Error::new(ErrorKind::InvalidOption, format!("cannot connect to {}", self.name()))
                     .with_cause(cause)
+                    .with_hint("Check the options \"tls\" and \"ca_file\".")
             }
             error => self.query_error(error),
         }
