@@ -7,6 +7,7 @@
 mod catalog;
 mod conditions;
 mod decode;
+mod native;
 mod read;
 mod table;
 mod types;

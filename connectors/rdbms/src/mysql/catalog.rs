@@ -11,6 +11,7 @@ use sqlx::{
     AssertSqlSafe, Column as _, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo,
 };
 
+use super::native;
 use super::read::SESSION;
 use super::types::{self, Choices, Kind, Mapping, TypeRow};
 
@@ -187,22 +188,25 @@ pub(crate) async fn relation(
 /// Describes a query without running it.
 ///
 /// # Errors
-/// What the server says of the query; `?` in it.
+/// What the server says of the query; `?` in it; a query that leaves its parentheses.
 pub(crate) async fn query(
     connection: &mut MySqlConnection,
     query: &str,
     choices: Choices,
 ) -> sqlx::Result<Relation> {
+    let invalid = |message: &str| sqlx::Error::InvalidArgument(message.to_owned());
+    native::check(query).map_err(invalid)?;
     sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-    // As a derived table from the first look on: only what can stand there is read, so no INSERT, no INTO OUTFILE and
-    // no second statement, which a prepared one cannot be anyway.
+    // As a derived table from the first look on: only what can stand there is read, so no INSERT and no INTO OUTFILE. A
+    // second statement is refused, because only one can be prepared.
     let from = format!("(\n{query}\n) AS native_query");
     let sql = AssertSqlSafe(format!("SELECT * FROM {from}")).into_sql_str();
     let described = (&mut *connection).prepare(sql).await?;
     if described.parameters().is_some_and(|parameters| parameters.right_or(0) > 0) {
-        return Err(sqlx::Error::InvalidArgument(
-            "the query has a parameter \"?\"; write its value there".to_owned(),
-        ));
+        return Err(invalid("the query has a parameter \"?\"; write its value there"));
+    }
+    if described.columns().is_empty() {
+        return Err(invalid("the query has no columns"));
     }
     let mut columns = Vec::new();
     let mut fields = Vec::new();

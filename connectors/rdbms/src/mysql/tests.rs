@@ -373,11 +373,16 @@ async fn native_queries_are_described_and_cannot_write() {
     assert!(!text.contains("FilterExec") && text.contains("LIMIT 1"), "{text}");
     for (sql, sqlstate) in [
         ("DELETE FROM maru_native.n", "HV000"),
-        ("SELECT 1 AS a) x; DROP TABLE maru_native.n; -- ", "HV000"),
-        ("SELECT 1 AS a) x; DROP TABLE maru_native.n; /*", "HV000"),
-        ("SELECT 1 AS a) x INTO OUTFILE '/tmp/maru_native_out' -- ", "HV000"),
-        ("SELECT 1 AS a) x INTO OUTFILE '/tmp/maru_native_out' /*", "HV000"),
+        ("SELECT 1 AS a) x; DROP TABLE maru_native.n; -- ", "42000"),
+        ("SELECT 1 AS a) x; DROP TABLE maru_native.n; /*", "42000"),
+        ("SELECT 1 AS a) x INTO OUTFILE '/tmp/maru_native_out' -- ", "42000"),
+        ("SELECT 1 AS a) x INTO OUTFILE '/tmp/maru_native_out' /*", "42000"),
         ("SELECT 1 AS a INTO OUTFILE '/tmp/maru_native_out'", "HV000"),
+        (
+            "SELECT 1 AS a) x UNION SELECT * INTO OUTFILE '/tmp/maru_native_out' FROM (SELECT 1 AS a",
+            "42000",
+        ),
+        ("SELECT 1 AS a) x UNION SELECT * INTO @v FROM (SELECT 1 AS a", "42000"),
         ("SELECT 1 AS a, 2 AS a", "42000"),
         ("SELECT ? AS a", "42000"),
         ("SELECT * FROM maru_native.no_such_table", "HV00R"),
