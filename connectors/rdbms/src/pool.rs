@@ -109,7 +109,14 @@ impl<DB: Database> Connections<DB> {
         match timeout(self.connect_timeout, DB::Connection::connect_with(&options)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.peer.connect_error(error)),
-            Err(_) => Err(self.peer.timed_out(self.connect_timeout)),
+            // Somebody may listen who waits to be spoken to first.
+            Err(_) => {
+                let error = self.peer.timed_out(self.connect_timeout);
+                Err(error.with_hint(format!(
+                    "Check that a {} server listens there, or raise the option \"connect_timeout\".",
+                    self.peer.product
+                )))
+            }
         }
     }
 
