@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use maru_core::{Error, ErrorKind};
+use sqlx::mysql::MySqlDatabaseError;
 
 /// The database at the other end, for messages.
 #[derive(Debug, Clone)]
@@ -11,7 +12,7 @@ pub(crate) struct Peer {
     pub product: &'static str,
     /// `host:port/database`, or the file.
     pub address: String,
-    /// Turns the database's own code into a kind; `None` for [`ErrorKind::RemoteFailed`].
+    /// Turns the database's own code (SQLSTATE, or MySQL's error number) into a kind; `None` for [`ErrorKind::RemoteFailed`].
     pub classify: fn(&str) -> Option<ErrorKind>,
 }
 
@@ -31,8 +32,10 @@ impl Peer {
             .with_cause(cause)
             .with_hint("Check the options \"tls\" and \"ca_file\"."),
             sqlx::Error::Configuration(cause) => {
+                // Certificates that cannot be used, or a login that is not safe without TLS.
                 Error::new(ErrorKind::InvalidOption, format!("cannot connect to {}", self.name()))
                     .with_cause(cause)
+                    .with_hint("Check the options \"tls\" and \"ca_file\".")
             }
             error => self.query_error(error),
         }
@@ -42,7 +45,10 @@ impl Peer {
     pub fn query_error(&self, error: sqlx::Error) -> Error {
         match error {
             sqlx::Error::Database(error) => {
-                let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+                let code = match error.try_downcast_ref::<MySqlDatabaseError>() {
+                    Some(error) => error.number().to_string(),
+                    None => error.code().map(|code| code.into_owned()).unwrap_or_default(),
+                };
                 let kind = (self.classify)(&code).unwrap_or(ErrorKind::RemoteFailed);
                 Error::new(kind, format!("{}: {}", self.name(), one_line(error.message())))
                     .with_context("code", code)

@@ -9,6 +9,7 @@
 //! where databases differ, so text is compared byte by byte or not at all.
 
 mod failure;
+mod mysql;
 mod network;
 mod pool;
 mod postgres;
@@ -21,7 +22,7 @@ use maru_connect::Connector;
 
 /// The connectors of this crate, for the registry.
 pub static CONNECTORS: &[&dyn Connector] =
-    &[&postgres::PostgresConnector, &sqlite::SqliteConnector];
+    &[&postgres::PostgresConnector, &mysql::MySqlConnector, &sqlite::SqliteConnector];
 
 #[cfg(test)]
 mod testing;

@@ -1,8 +1,9 @@
 //! A bounded pool of connections whose failures say what is wrong.
 //!
 //! sqlx's pool alone retries a refused connection until its time is up and then only says "timed out", the same as when
-//! all connections are busy. Here a place is waited for first, and a new connection is tried by plain TCP.
+//! all connections are busy. Here a place is waited for first, and a server that is slow to answer is tried by plain TCP.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,14 +21,17 @@ use crate::network::Address;
 /// for ever, since streams that wait for each other would.
 const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(120);
 
+/// How long a new connection may take before somebody looks whether the server is there at all.
+const KNOCK_AFTER: Duration = Duration::from_millis(300);
+
 /// Connections of one catalog.
 #[derive(Debug)]
 pub(crate) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
     pub peer: Peer,
-    /// Where to knock; `None` for a file.
-    socket: Option<(String, u16)>,
+    /// Where to knock.
+    socket: (String, u16),
     connect_timeout: Duration,
     max_connections: u32,
 }
@@ -53,37 +57,19 @@ impl<DB: Database> Connections<DB> {
         options: <DB::Connection as Connection>::Options,
         pool: PoolOptions<DB>,
     ) -> Self {
-        let socket = Some((address.host.clone(), address.port));
-        let timeout = address.connect_timeout;
-        Self::new(address.max_connections, timeout, peer, socket, options, pool)
-    }
-
-    /// Makes the pool of a database in a file.
-    pub fn local(
-        max_connections: u32,
-        connect_timeout: Duration,
-        peer: Peer,
-        options: <DB::Connection as Connection>::Options,
-        pool: PoolOptions<DB>,
-    ) -> Self {
-        Self::new(max_connections, connect_timeout, peer, None, options, pool)
-    }
-
-    fn new(
-        max_connections: u32,
-        connect_timeout: Duration,
-        peer: Peer,
-        socket: Option<(String, u16)>,
-        options: <DB::Connection as Connection>::Options,
-        pool: PoolOptions<DB>,
-    ) -> Self {
         let pool = pool
-            .max_connections(max_connections)
-            .acquire_timeout(connect_timeout)
+            .max_connections(address.max_connections)
+            .acquire_timeout(address.connect_timeout)
             .idle_timeout(Duration::from_secs(300))
             .connect_lazy_with(options);
-        let places = Arc::new(Semaphore::new(max_connections as usize));
-        Self { pool, places, peer, socket, connect_timeout, max_connections }
+        Self {
+            pool,
+            places: Arc::new(Semaphore::new(address.max_connections as usize)),
+            peer,
+            socket: (address.host.clone(), address.port),
+            connect_timeout: address.connect_timeout,
+            max_connections: address.max_connections,
+        }
     }
 
     /// Returns a connection that answers.
@@ -98,10 +84,15 @@ impl<DB: Database> Connections<DB> {
             Ok(Err(_)) => return Err(self.peer.closed()),
             Err(_) => return Err(self.peer.all_busy(self.max_connections)),
         };
-        if self.pool.num_idle() == 0 {
-            self.knock().await?;
-        }
-        match self.pool.acquire().await {
+        let mut acquired = pin!(self.pool.acquire());
+        let acquired = match timeout(KNOCK_AFTER, &mut acquired).await {
+            Ok(acquired) => acquired,
+            Err(_) => {
+                self.knock().await?;
+                acquired.await
+            }
+        };
+        match acquired {
             Ok(connection) => Ok(Lease { connection, _place: place }),
             Err(sqlx::Error::PoolTimedOut) => {
                 self.knock().await?;
@@ -114,18 +105,25 @@ impl<DB: Database> Connections<DB> {
 
     /// Connects afresh, past the pool: to check the options, or to cancel what a pooled connection does.
     pub async fn connect(&self) -> Result<DB::Connection> {
-        self.knock().await?;
         let options = self.pool.connect_options();
         match timeout(self.connect_timeout, DB::Connection::connect_with(&options)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(self.peer.connect_error(error)),
-            Err(_) => Err(self.peer.timed_out(self.connect_timeout)),
+            // Somebody may listen who waits to be spoken to first.
+            Err(_) => {
+                let error = self.peer.timed_out(self.connect_timeout);
+                Err(error.with_hint(format!(
+                    "Check that a {} server listens there, or raise the option \"connect_timeout\".",
+                    self.peer.product
+                )))
+            }
         }
     }
 
-    /// Learns at once whether anybody listens.
+    /// Learns whether anybody listens. Only when a connection is long in coming: MySQL counts whoever knocks and
+    /// leaves, and after a hundred shuts the whole machine out.
     async fn knock(&self) -> Result<()> {
-        let Some((host, port)) = &self.socket else { return Ok(()) };
+        let (host, port) = &self.socket;
         match timeout(self.connect_timeout, TcpStream::connect((host.as_str(), *port))).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(cause)) => Err(self.peer.unreachable().with_cause(cause)),

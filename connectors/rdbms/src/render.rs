@@ -30,8 +30,12 @@ pub(crate) trait Conditions {
             Predicate::Like { column, pattern, negated } => self.like(*column, pattern, *negated),
             Predicate::And(parts) => self.joined(parts, " AND "),
             Predicate::Or(parts) => self.joined(parts, " OR "),
-            Predicate::Not(inner) => Some(format!("NOT ({})", self.condition(inner)?)),
+            Predicate::Not(inner) => self.not(inner),
         }
+    }
+
+    fn not(&self, inner: &Predicate) -> Option<String> {
+        Some(format!("NOT ({})", self.condition(inner)?))
     }
 
     fn joined(&self, parts: &[Predicate], by: &str) -> Option<String> {

@@ -16,12 +16,12 @@ use url::Url;
 
 /// Returns the address of a service, or `None` after saying that the test is left out.
 ///
-/// With `MARU_TEST_REQUIRE_SERVICES=1` a missing service fails the test.
+/// With `MARU_TEST_SERVICES=required` a missing service fails the test.
 pub(crate) fn service(variable: &str) -> Option<Url> {
     match std::env::var(variable) {
         Ok(text) => Some(Url::parse(&text).unwrap()),
         Err(_) => {
-            let required = std::env::var("MARU_TEST_REQUIRE_SERVICES").is_ok_and(|v| v == "1");
+            let required = std::env::var("MARU_TEST_SERVICES").is_ok_and(|word| word == "required");
             assert!(!required, "{variable} is not set, and services are required");
             eprintln!("left out: {variable} is not set");
             None
@@ -103,6 +103,16 @@ pub(crate) async fn three_ways(table: &SourceTable) -> SessionContext {
     context
 }
 
+/// Returns a session with the table as `t`: pushed down, and as `u`: not. For tables whose rows cannot all be read.
+pub(crate) async fn two_ways(table: &SourceTable) -> SessionContext {
+    let context = SessionContext::new();
+    for (name, pushdown) in [("t", true), ("u", false)] {
+        let federated = FederatedTable::new("crm", table.clone()).with_pushdown(pushdown);
+        context.register_table(name, Arc::new(federated)).unwrap();
+    }
+    context
+}
+
 /// Runs SQL and prints the rows.
 pub(crate) async fn rows(context: &SessionContext, sql: &str) -> Result<String> {
     let batches = context.sql(sql).await?.collect().await?;
@@ -143,13 +153,4 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("not within ten seconds: {what}");
-}
-
-/// Open file descriptors that are sockets or the given file.
-pub(crate) fn open_descriptors(of: impl Fn(&str) -> bool) -> usize {
-    std::fs::read_dir("/proc/self/fd")
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .filter(|target| of(&target.to_string_lossy()))
-        .count()
 }

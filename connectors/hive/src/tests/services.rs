@@ -30,8 +30,7 @@ impl Service {
         if let Some(url) = std::env::var(self.0).ok().filter(|url| !url.is_empty()) {
             return Some(url);
         }
-        let required = std::env::var("MARU_TEST_SERVICES").is_ok_and(|word| word == "required")
-            || std::env::var("MARU_TEST_REQUIRE_SERVICES").is_ok_and(|word| word == "1");
+        let required = std::env::var("MARU_TEST_SERVICES").is_ok_and(|word| word == "required");
         assert!(!required, "{} is not set, but services are required", self.0);
         if SAID.lock().unwrap().get_or_insert_default().insert(self.0) {
             eprintln!("left out: what needs {}, which is not set", self.0);

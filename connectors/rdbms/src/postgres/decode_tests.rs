@@ -26,7 +26,7 @@ fn numeric_is_exact_or_an_error() {
     // 38 nines, which take ten groups.
     let groups = [99, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999, 9999];
     assert_eq!(numeric(&numeric_bytes(&groups, 9, 0), 38, 0), Ok(10_i128.pow(38) - 1));
-    assert_eq!(numeric(&numeric_bytes(&groups, -1, 0), 38, 38).is_err(), true);
+    assert!(numeric(&numeric_bytes(&groups, -1, 0), 38, 38).is_err());
     for sign in [0xC000, 0xD000, 0xF000] {
         assert_eq!(
             numeric(&numeric_bytes(&[], 0, sign), 38, 0).unwrap_err().kind,

@@ -1,12 +1,13 @@
 //! Tests against a real server, `MARU_TEST_PG`.
 
 use futures::StreamExt;
-use maru_connect::ScanRequest;
+use maru_connect::{ScanRequest, conformance};
 use sqlx::Executor;
 
 use super::*;
 use crate::testing::{
     eventually, open, options_of, read, remote, rows, same_three_ways, service, three_ways,
+    two_ways,
 };
 
 /// A schema of its own for each test, so that tests run side by side.
@@ -79,7 +80,7 @@ INSERT INTO types (id, iv) VALUES (4, '1 year 2 mons 3 days 04:05:06.789');
 async fn every_type_arrives_whole() {
     let Some(place) = place("maru_types", TYPES).await else { return };
     let table = place.table("types").await;
-    let context = three_ways_of(&table).await;
+    let context = two_ways(&table).await;
     let all = rows(&context, "SELECT * FROM u WHERE id <> 3").await;
     assert!(all.is_ok(), "{all:?}");
     let text = rows(
@@ -164,16 +165,6 @@ async fn every_type_arrives_whole() {
     let first = &nulls.unwrap()[0];
     assert!((1..first.num_columns()).all(|column| first.column(column).is_null(0)));
     place.end().await;
-}
-
-/// Without the copy in memory, for tables whose rows cannot all be read.
-async fn three_ways_of(table: &SourceTable) -> datafusion::prelude::SessionContext {
-    let context = datafusion::prelude::SessionContext::new();
-    for (name, pushdown) in [("t", true), ("u", false)] {
-        let federated = maru_connect::FederatedTable::new("crm", table.clone());
-        context.register_table(name, Arc::new(federated.with_pushdown(pushdown))).unwrap();
-    }
-    context
 }
 
 #[tokio::test]
@@ -340,9 +331,21 @@ async fn filters_give_the_same_rows_wherever_they_run() {
 }
 
 #[tokio::test]
+async fn keeps_what_every_connector_promises() {
+    let Some(place) = place("maru_held", UGLY).await else { return };
+    let secret = place.url.password().unwrap().to_owned();
+    let source = Arc::clone(&place.source);
+    let subject = conformance::Subject::new(&PostgresConnector, source, "maru_held", "ugly")
+        .with_secrets(&[&secret]);
+    let report = conformance::hold(subject).await.unwrap();
+    assert!(report.pushed > 2 * report.kept, "{report:?}");
+    place.end().await;
+}
+
+#[tokio::test]
 async fn sends_columns_filters_and_limit() {
     let Some(place) = place("maru_sent", UGLY).await else { return };
-    let context = three_ways_of(&place.table("ugly").await).await;
+    let context = two_ways(&place.table("ugly").await).await;
     let plan = |sql: &'static str| {
         let context = context.clone();
         async move { rows(&context, &format!("EXPLAIN {sql}")).await.unwrap() }

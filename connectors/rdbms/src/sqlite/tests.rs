@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
-use maru_connect::FederatedTable;
-use maru_core::Options;
+use maru_connect::{FederatedTable, conformance};
 
 use super::*;
 
@@ -115,6 +114,20 @@ async fn filters_give_the_same_rows_on_and_off() {
         let off = rows(&source, &sql, false).await.unwrap();
         assert_eq!(on, off, "{filter}");
     }
+}
+
+#[tokio::test]
+async fn keeps_what_every_connector_promises() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t (id, name, low, ok, price, born) VALUES (1, 'a', 'A', 1, 1.5, '2024-02-29'), \
+         (2, 'A', 'a', 0, -1, '1969-12-31'), (3, NULL, NULL, NULL, NULL, NULL), (4, '', ' ', 1, 0, '0001-01-01'), \
+         (5, 'a ', 'it''s', 0, 2, '9999-12-31'), (-9223372036854775807, '가나', '가', 1, 9.99, '2024-01-01')",
+    ])
+    .await;
+    let subject = conformance::Subject::new(&SqliteConnector, Arc::new(source), "main", "t");
+    let report = conformance::hold(subject).await.unwrap();
+    assert!(report.pushed > 0, "{report:?}");
 }
 
 #[tokio::test]

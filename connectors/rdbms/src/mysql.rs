@@ -1,0 +1,251 @@
+//! `mysql`: catalogs that are MySQL or MariaDB servers; their databases are schemas.
+//!
+//! Listing and describing (`catalog`) asks information_schema. Rows travel in the binary form of prepared statements
+//! (`read`), since there a row can never be taken for the end of the result; `decode` turns values into Arrow, `types`
+//! says which type becomes which, `conditions` which filters are sent.
+
+mod catalog;
+mod conditions;
+mod decode;
+mod native;
+mod read;
+mod table;
+mod types;
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use maru_connect::{
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
+};
+use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{Connection, MySql, Row};
+
+use crate::failure::Peer;
+use crate::network::{self, Address, Tls};
+use crate::pool::Connections;
+use table::MySqlTable;
+use types::Choices;
+
+const SPEC: ConnectorSpec = ConnectorSpec {
+    name: "mysql",
+    doc: "A MySQL (5.7 or later) or MariaDB (10.3 or later) server; read only.",
+    options: &[
+        OptionSpec::new(
+            "url",
+            OptionKind::Text,
+            "The server's address, e.g. 'mysql://db.example:3306'; with a database at its end the catalog has only that.",
+        )
+        .required(),
+        network::USER,
+        network::PASSWORD,
+        network::TLS,
+        network::CA_FILE,
+        network::MAX_CONNECTIONS,
+        network::CONNECT_TIMEOUT,
+        OptionSpec::new(
+            "tinyint1",
+            OptionKind::OneOf(&["boolean", "integer"]),
+            "What a column declared TINYINT(1) or BOOLEAN is; as a boolean, a value other than 0 and 1 is an error.",
+        )
+        .default("boolean"),
+        OptionSpec::new(
+            "numeric_scale",
+            OptionKind::Integer,
+            "Decimal places kept of decimals in native queries, which do not tell theirs; a value with more is an error.",
+        )
+        .default("10"),
+    ],
+    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    example: "CREATE CATALOG crm USING mysql WITH (url = 'mysql://db.example:3306/crm', \
+              user = 'reader', password = '…')",
+};
+
+/// Opens MySQL and MariaDB servers.
+#[derive(Debug)]
+pub(crate) struct MySqlConnector;
+
+impl Connector for MySqlConnector {
+    fn spec(&self) -> &'static ConnectorSpec {
+        const { &SPEC }
+    }
+
+    fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>> {
+        Box::pin(async move { Ok(Arc::new(MySqlSource::new(&context)?) as Arc<dyn Source>) })
+    }
+}
+
+/// One server, or one database of it.
+#[derive(Debug)]
+struct MySqlSource {
+    connections: Arc<Connections<MySql>>,
+    /// The only schema there is, if the options name one.
+    database: Option<String>,
+    choices: Choices,
+}
+
+impl MySqlSource {
+    fn new(context: &OpenContext) -> Result<Self> {
+        let options = &context.options;
+        let address = Address::read(options, &["mysql", "mariadb"], 3306)?;
+        let invalid = |message: &str| Error::new(ErrorKind::InvalidOption, message);
+        let user = address.user.clone().ok_or_else(|| {
+            invalid("option \"user\" is missing")
+                .with_hint("Give it as an option, in a secret or in \"url\".")
+        })?;
+        let numeric_scale = options
+            .integer("numeric_scale")
+            .and_then(|scale| i8::try_from(scale).ok())
+            .filter(|scale| (0..=38).contains(scale))
+            .ok_or_else(|| {
+                invalid("option \"numeric_scale\" is out of range")
+                    .with_hint("Give a number from 0 to 38.")
+            })?;
+        let choices =
+            Choices { numeric_scale, booleans: options.text("tinyint1") != Some("integer") };
+        let peer = Peer { product: "MySQL", address: address.shown(), classify };
+        let mut connect = MySqlConnectOptions::new()
+            .host(&address.host)
+            .port(address.port)
+            .username(&user)
+            .statement_cache_capacity(2 * read::KEPT_STATEMENTS)
+            // The session is set up whole before each read.
+            .pipes_as_concat(false)
+            .no_engine_substitution(false)
+            .ssl_mode(match address.tls {
+                Tls::Disable => MySqlSslMode::Disabled,
+                Tls::Prefer => MySqlSslMode::Preferred,
+                Tls::Require => MySqlSslMode::Required,
+                Tls::VerifyCa => MySqlSslMode::VerifyCa,
+                Tls::VerifyFull => MySqlSslMode::VerifyIdentity,
+            });
+        if let Some(password) = &address.password {
+            connect = connect.password(password.reveal());
+        }
+        if let Some(file) = &address.ca_file {
+            connect = connect.ssl_ca(file);
+        }
+        let database = Some(address.database.clone()).filter(|name| !name.is_empty());
+        if let Some(name) = &database {
+            connect = connect.database(name);
+        }
+        let connections = Connections::remote(&address, peer, connect, MySqlPoolOptions::new());
+        Ok(Self { connections: Arc::new(connections), database, choices })
+    }
+
+    /// Runs a query on information_schema with a pooled connection.
+    async fn ask<T>(
+        &self,
+        question: impl AsyncFnOnce(&mut MySqlConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T> {
+        let mut lease = self.connections.lease().await?;
+        question(&mut lease.connection)
+            .await
+            .map_err(|error| self.connections.peer.query_error(error))
+    }
+
+    /// Returns whether the catalog has this schema, if the server does.
+    fn covers(&self, schema: &str) -> bool {
+        self.database.as_ref().is_none_or(|only| only == schema)
+    }
+
+    fn opened(&self, relation: catalog::Relation) -> SourceTable {
+        SourceTable::Remote(Arc::new(MySqlTable::new(Arc::clone(&self.connections), relation)))
+    }
+}
+
+impl Source for MySqlSource {
+    fn check(&self) -> BoxFuture<'_, Result<String>> {
+        Box::pin(async move {
+            let mut connection = self.connections.connect().await?;
+            let peer = &self.connections.peer;
+            let version = sqlx::query("SELECT VERSION()")
+                .fetch_one(&mut connection)
+                .await
+                .and_then(|row| row.try_get_unchecked::<String, _>(0))
+                .map_err(|error| peer.query_error(error))?;
+            let _ = connection.close().await;
+            Ok(format!("{} at {}", product(&version), peer.address))
+        })
+    }
+
+    fn schemas(&self) -> BoxFuture<'_, Result<Vec<String>>> {
+        let only = self.database.as_deref();
+        Box::pin(self.ask(async move |connection| catalog::schemas(connection, only).await))
+    }
+
+    fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
+        Box::pin(async move {
+            if !self.covers(schema) {
+                return Ok(Vec::new());
+            }
+            self.ask(async |connection| catalog::tables(connection, schema).await).await
+        })
+    }
+
+    fn table<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        Box::pin(async move {
+            if !self.covers(schema) {
+                return Ok(None);
+            }
+            let choices = self.choices;
+            let relation = self
+                .ask(async |connection| catalog::relation(connection, schema, name, choices).await)
+                .await?;
+            Ok(relation.map(|relation| self.opened(relation)))
+        })
+    }
+
+    fn native_query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<SourceTable>> {
+        Box::pin(async move {
+            let query = query.trim().trim_end_matches(';');
+            // A connection of its own: what the query does to its session ends with it.
+            let mut connection = self.connections.connect().await?;
+            let described = catalog::query(&mut connection, query, self.choices).await;
+            let _ = connection.close().await;
+            let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
+            Ok(self.opened(relation))
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.connections.close())
+    }
+}
+
+/// Returns `MariaDB 10.11.6` for `10.11.6-MariaDB-0+deb12u1`, `MySQL 8.0.36` for `8.0.36-0ubuntu0.22.04.1`.
+fn product(version: &str) -> String {
+    // MariaDB up to 10.x pretends to be MySQL 5.5.5 before clients that would not know it.
+    let number = version.strip_prefix("5.5.5-").unwrap_or(version);
+    let number = number.split('-').next().unwrap_or_default();
+    let name = if version.to_lowercase().contains("mariadb") { "MariaDB" } else { "MySQL" };
+    format!("{name} {number}")
+}
+
+/// Returns the kind of an error number that the server sent. SQLSTATE says too little here: 42000 is a wrong
+/// statement, an unknown database and a lack of privileges.
+fn classify(number: &str) -> Option<ErrorKind> {
+    Some(match number {
+        // Wrong password, host not allowed, no login by socket from afar, expired password.
+        "1045" | "1130" | "1698" | "1820" | "1862" => ErrorKind::RemoteAuthentication,
+        // The database that the options name; a server that insists on TLS.
+        "1049" | "3159" => ErrorKind::InvalidOption,
+        "1040" | "1203" | "1226" => ErrorKind::TooManyConnections,
+        "1044" | "1142" | "1143" | "1227" | "1370" => ErrorKind::NotAllowed,
+        // Shutdown, host blocked, broken packets, connection killed.
+        "1053" | "1077" | "1079" | "1129" | "1152" | "1153" | "1158" | "1159" | "1160" | "1161"
+        | "1184" | "1927" | "3169" | "4031" => ErrorKind::RemoteUnavailable,
+        "1146" => ErrorKind::RemoteTableNotFound,
+        "1060" => ErrorKind::InvalidStatement,
+        "1792" => ErrorKind::ReadOnly,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! What information_schema knows: schemas, tables, columns, and the columns of a query.
+//!
+//! Names are compared here as well as there, because information_schema compares them without regard to case.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use maru_connect::{TableEntry, TableKind, TableStatistics};
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
+use sqlx::{
+    AssertSqlSafe, Column as _, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo,
+};
+
+use super::native;
+use super::read::SESSION;
+use super::types::{self, Choices, Kind, Mapping, TypeRow};
+
+/// Schemas of the server's own, shown only if the catalog is made for one.
+const HIDDEN: &[&str] = &["information_schema", "mysql", "performance_schema", "sys"];
+
+/// Something that can stand in FROM, with its columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    /// For messages: `shop.customers`.
+    pub shown: String,
+    /// What stands in FROM.
+    pub from: String,
+    pub columns: Vec<MyColumn>,
+    pub schema: SchemaRef,
+    pub statistics: TableStatistics,
+}
+
+/// One column.
+#[derive(Debug, Clone)]
+pub(crate) struct MyColumn {
+    /// The name in backticks.
+    pub quoted: String,
+    pub nullable: bool,
+    pub mapping: Mapping,
+}
+
+pub(crate) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+/// Reads text whatever character set the server says it has: MySQL 8 calls some of information_schema binary.
+fn text(row: &MySqlRow, index: usize) -> sqlx::Result<String> {
+    row.try_get_unchecked(index)
+}
+
+fn optional_text(row: &MySqlRow, index: usize) -> sqlx::Result<Option<String>> {
+    row.try_get_unchecked(index)
+}
+
+fn number(row: &MySqlRow, index: usize) -> sqlx::Result<Option<u64>> {
+    Ok(optional_text(row, index)?.and_then(|digits| digits.parse().ok()))
+}
+
+pub(crate) async fn schemas(
+    connection: &mut MySqlConnection,
+    only: Option<&str>,
+) -> sqlx::Result<Vec<String>> {
+    let rows = sqlx::query("SELECT schema_name FROM information_schema.schemata ORDER BY 1")
+        .fetch_all(connection)
+        .await?;
+    let mut names = rows.iter().map(|row| text(row, 0)).collect::<sqlx::Result<Vec<_>>>()?;
+    names.retain(|name| match only {
+        Some(only) => name == only,
+        None => !HIDDEN.contains(&name.to_lowercase().as_str()),
+    });
+    Ok(names)
+}
+
+pub(crate) async fn tables(
+    connection: &mut MySqlConnection,
+    schema: &str,
+) -> sqlx::Result<Vec<TableEntry>> {
+    let rows = sqlx::query(
+        "SELECT table_schema, table_name, table_type, table_comment FROM information_schema.tables
+         WHERE table_schema = ?",
+    )
+    .bind(schema)
+    .fetch_all(connection)
+    .await
+    .or_else(nothing_if_no_name)?;
+    let mut tables = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let Some(kind) = kind(&text(row, 2)?).filter(|_| text(row, 0).is_ok_and(|s| s == schema))
+        else {
+            continue;
+        };
+        let comment = optional_text(row, 3)?
+            // Of a view it says so, or what is wrong with it.
+            .filter(|comment| !comment.is_empty() && kind == TableKind::Table);
+        tables.push(TableEntry { name: text(row, 1)?, kind, comment });
+    }
+    tables.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(tables)
+}
+
+/// MariaDB refuses to look for what could not be a name at all, such as one that ends in a blank.
+fn nothing_if_no_name(error: sqlx::Error) -> sqlx::Result<Vec<MySqlRow>> {
+    const WRONG_NAMES: [u16; 2] = [1102, 1103];
+    let number = error
+        .as_database_error()
+        .and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>())
+        .map(MySqlDatabaseError::number);
+    if number.is_some_and(|number| WRONG_NAMES.contains(&number)) {
+        Ok(Vec::new())
+    } else {
+        Err(error)
+    }
+}
+
+/// Returns what an entry is; `None` for a sequence, which holds no rows of a user.
+fn kind(table_type: &str) -> Option<TableKind> {
+    match table_type {
+        "VIEW" | "SYSTEM VIEW" => Some(TableKind::View),
+        "SEQUENCE" => None,
+        _ => Some(TableKind::Table),
+    }
+}
+
+/// Describes a table or view; `None` if there is none.
+pub(crate) async fn relation(
+    connection: &mut MySqlConnection,
+    schema: &str,
+    name: &str,
+    choices: Choices,
+) -> sqlx::Result<Option<Relation>> {
+    let rows = sqlx::query(
+        "SELECT table_schema, table_name, table_type, CAST(table_rows AS CHAR), CAST(data_length AS CHAR)
+         FROM information_schema.tables WHERE table_schema = ? AND table_name = ?",
+    )
+    .bind(schema)
+    .bind(name)
+    .fetch_all(&mut *connection)
+    .await
+    .or_else(nothing_if_no_name)?;
+    let this = |row: &&MySqlRow| {
+        text(row, 0).is_ok_and(|found| found == schema)
+            && text(row, 1).is_ok_and(|found| found == name)
+    };
+    let Some(found) = rows.iter().find(this) else { return Ok(None) };
+    let Some(kind) = kind(&text(found, 2)?) else { return Ok(None) };
+    let rows = sqlx::query(
+        "SELECT table_schema, table_name, column_name, data_type, column_type,
+                CAST(numeric_precision AS CHAR), CAST(numeric_scale AS CHAR), character_set_name, is_nullable
+         FROM information_schema.columns WHERE table_schema = ? AND table_name = ?
+         ORDER BY ordinal_position",
+    )
+    .bind(schema)
+    .bind(name)
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut columns = Vec::with_capacity(rows.len());
+    let mut fields = Vec::with_capacity(rows.len());
+    for row in rows.iter().filter(this) {
+        let column = text(row, 2)?;
+        let declared = TypeRow {
+            data_type: text(row, 3)?,
+            column_type: text(row, 4)?,
+            precision: number(row, 5)?,
+            scale: number(row, 6)?,
+            charset: optional_text(row, 7)?,
+        };
+        // What a view says of NULL is a guess.
+        let nullable = kind == TableKind::View || text(row, 8)? != "NO";
+        let mapping = types::mapping(&declared, choices);
+        fields.push(Field::new(&column, mapping.kind.arrow(), nullable));
+        columns.push(MyColumn { quoted: quoted(&column), nullable, mapping });
+    }
+    let estimate = |value: Option<u64>| {
+        value.and_then(|value| usize::try_from(value).ok()).filter(|value| *value > 0)
+    };
+    Ok(Some(Relation {
+        shown: format!("{schema}.{name}"),
+        from: format!("{}.{}", quoted(schema), quoted(name)),
+        columns,
+        schema: Arc::new(Schema::new(fields)),
+        statistics: TableStatistics {
+            n_rows: estimate(number(found, 3)?),
+            n_bytes: estimate(number(found, 4)?),
+        },
+    }))
+}
+
+/// Describes a query without running it.
+///
+/// # Errors
+/// What the server says of the query; `?` in it; a query that leaves its parentheses.
+pub(crate) async fn query(
+    connection: &mut MySqlConnection,
+    query: &str,
+    choices: Choices,
+) -> sqlx::Result<Relation> {
+    let invalid = |message: &str| sqlx::Error::InvalidArgument(message.to_owned());
+    native::check(query).map_err(invalid)?;
+    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+    // As a derived table from the first look on: only what can stand there is read, so no INSERT and no INTO OUTFILE. A
+    // second statement is refused, because only one can be prepared.
+    let from = format!("(\n{query}\n) AS native_query");
+    let sql = AssertSqlSafe(format!("SELECT * FROM {from}")).into_sql_str();
+    let described = (&mut *connection).prepare(sql).await?;
+    if described.parameters().is_some_and(|parameters| parameters.right_or(0) > 0) {
+        return Err(invalid("the query has a parameter \"?\"; write its value there"));
+    }
+    if described.columns().is_empty() {
+        return Err(invalid("the query has no columns"));
+    }
+    let mut columns = Vec::new();
+    let mut fields = Vec::new();
+    for column in described.columns() {
+        let name = column.name();
+        let type_info = column.type_info();
+        let has_charset = <str as Type<MySql>>::compatible(type_info);
+        let mapping = types::native(type_info.name(), has_charset, choices);
+        fields.push(Field::new(name, mapping.kind.arrow(), true));
+        columns.push(MyColumn { quoted: quoted(name), nullable: true, mapping });
+    }
+    Ok(Relation {
+        shown: "the native query".to_owned(),
+        from,
+        columns,
+        schema: Arc::new(Schema::new(fields)),
+        statistics: TableStatistics::default(),
+    })
+}
+
+impl MyColumn {
+    /// Returns whether values may be stored that are dates only for MySQL: `0000-00-00`, `2024-02-00`.
+    pub fn may_be_no_date(&self) -> bool {
+        matches!(self.mapping.kind, Kind::Date | Kind::Datetime | Kind::Timestamp)
+    }
+}

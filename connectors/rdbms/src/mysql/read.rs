@@ -1,0 +1,149 @@
+//! Reading rows: one read-only transaction, one statement, and a way to stop it.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use futures::TryStreamExt;
+use maru_connect::ScanRequest;
+use maru_core::{Error, Result};
+use sqlx::mysql::MySqlConnection;
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Row};
+
+use super::catalog::Relation;
+use super::decode::Decoder;
+use crate::pool::Connections;
+use crate::stream::Sink;
+
+/// What the session must be, whatever the server's defaults or an earlier query made of it. `sql_mode` decides how
+/// literals are read; the two limits of rows and NULL change results; a reader that pauses must not be cut off after
+/// the usual minute.
+pub(crate) const SESSION: &str = "SET SESSION sql_mode = 'STRICT_TRANS_TABLES', time_zone = '+00:00', \
+     sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, net_write_timeout = 3600";
+
+/// Statements that a connection keeps prepared, and how long they may be. To close one costs 40 ms, as the server does
+/// not answer and TCP waits for more to send; so they are closed many at once.
+pub(crate) const KEPT_STATEMENTS: usize = 32;
+const KEPT_SQL_BYTES: usize = 16 * 1024;
+
+/// Reads `request` into `sink`.
+///
+/// # Cancel
+/// When the reader of `sink` goes away or the catalog is closed, the server is told to kill the query and the connection
+/// is closed: both, since MySQL notices a closed socket only when it writes.
+pub(crate) async fn read(
+    connections: Arc<Connections<MySql>>,
+    relation: Arc<Relation>,
+    request: ScanRequest,
+    sink: Sink,
+) -> Result<()> {
+    let mut lease = tokio::select! {
+        biased;
+        () = sink.abandoned() => return Ok(()),
+        () = connections.closed() => return Err(connections.peer.closed()),
+        lease = connections.lease() => lease?,
+    };
+    let mut thread = None;
+    let result = {
+        let rows = pin!(rows(
+            &mut lease.connection,
+            &mut thread,
+            &connections,
+            &relation,
+            &request,
+            &sink
+        ));
+        tokio::select! {
+            biased;
+            () = sink.abandoned() => Ok(false),
+            () = connections.closed() => Err(connections.peer.closed()),
+            result = rows => result.map(|()| true),
+        }
+    };
+    if matches!(result, Ok(true)) {
+        return Ok(());
+    }
+    if let Some(thread) = thread {
+        kill(&connections, thread).await;
+    }
+    lease.discard().await;
+    result.map(|_| ())
+}
+
+async fn rows(
+    connection: &mut MySqlConnection,
+    thread: &mut Option<u64>,
+    connections: &Connections<MySql>,
+    relation: &Relation,
+    request: &ScanRequest,
+    sink: &Sink,
+) -> Result<()> {
+    let peer = &connections.peer;
+    let failed = |error| peer.query_error(error);
+    let select = relation.select(request)?;
+    let kept = select.len() <= KEPT_SQL_BYTES;
+    let begin = format!("{SESSION}; START TRANSACTION READ ONLY; SELECT CONNECTION_ID()");
+    let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut *connection).await;
+    *thread = Some(begun.and_then(|row| row.try_get_unchecked(0)).map_err(failed)?);
+    let schema = request.projected(&relation.schema)?;
+    if request.projection.is_empty() {
+        let count: i64 = sqlx::query(AssertSqlSafe(select))
+            .persistent(kept)
+            .fetch_one(&mut *connection)
+            .await
+            .and_then(|row| row.try_get_unchecked(0))
+            .map_err(failed)?;
+        end(connection).await.map_err(failed)?;
+        let mut left = usize::try_from(count)
+            .map_err(|_| Error::internal("MySQL counted less than nothing"))?;
+        while left > 0 {
+            let rows = left.min(request.batch_rows.max(1));
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let schema = Arc::clone(&schema);
+            sink.send(RecordBatch::try_new_with_options(schema, vec![], &options)?).await;
+            left -= rows;
+        }
+        return Ok(());
+    }
+    let kinds = request
+        .projection
+        .iter()
+        .filter_map(|index| Some(relation.columns.get(*index)?.mapping.kind));
+    let mut decoder = Decoder::new(schema, relation.shown.clone(), kinds, request.batch_rows);
+    {
+        // Prepared, so that it is one statement for certain; the driver reads on only when it is asked for a row.
+        let mut rows = sqlx::query(AssertSqlSafe(select)).persistent(kept).fetch(&mut *connection);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            if let Some(batch) = decoder.take(&row)? {
+                sink.send(batch).await;
+            }
+        }
+    }
+    if let Some(batch) = decoder.finish()? {
+        sink.send(batch).await;
+    }
+    end(connection).await.map_err(failed)
+}
+
+async fn end(connection: &mut MySqlConnection) -> sqlx::Result<()> {
+    connection.execute("COMMIT").await?;
+    if connection.cached_statements_size() >= KEPT_STATEMENTS {
+        connection.clear_cached_statements().await?;
+    }
+    Ok(())
+}
+
+/// Asks the server to end what a connection does, over a connection of its own. Best effort: the socket is closed anyway.
+async fn kill(connections: &Connections<MySql>, thread: u64) {
+    let asked = async {
+        let mut connection = connections.connect().await?;
+        let killed = sqlx::raw_sql(AssertSqlSafe(format!("KILL QUERY {thread}")))
+            .execute(&mut connection)
+            .await;
+        let _ = connection.close().await;
+        killed.map_err(|error| connections.peer.query_error(error))
+    };
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "could not cancel a remote query");
+    }
+}
