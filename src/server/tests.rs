@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use maru_core::Secret;
+use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -44,12 +45,20 @@ impl Running {
         user: &str,
         password: &str,
     ) -> Result<Client, tokio_postgres::Error> {
+        Ok(self.connect_with_task(user, password).await?.0)
+    }
+
+    /// Returns the task that holds the socket, too: a client that is dropped reads to the end of what it asked for.
+    async fn connect_with_task(
+        &self,
+        user: &str,
+        password: &str,
+    ) -> Result<(Client, AbortHandle), tokio_postgres::Error> {
         let (_, port) = self.servers.endpoints().pg.rsplit_once(':').unwrap();
         let mut config = tokio_postgres::Config::new();
         config.host("127.0.0.1").port(port.parse().unwrap()).user(user).password(password);
         let (client, connection) = config.dbname("maru").connect(NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        Ok((client, tokio::spawn(connection).abort_handle()))
     }
 
     async fn connect(&self) -> Client {
@@ -130,7 +139,7 @@ async fn parameters_and_portals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_come_while_the_statement_runs() {
     let running = start(|_| {}).await;
-    let client = running.connect().await;
+    let (client, socket) = running.connect_with_task("maru", PASSWORD).await.unwrap();
     let sql = "SELECT CAST(value AS bigint) FROM generate_series(1, 1000000000) AS g(value)";
     let none: [&str; 0] = [];
     let rows = tokio::time::timeout(Duration::from_secs(20), async {
@@ -139,7 +148,7 @@ async fn rows_come_while_the_statement_runs() {
     });
     assert_eq!(rows.await.unwrap().len(), 20_000);
     // The client goes without reading the rest; the statement ends with it.
-    drop(client);
+    socket.abort();
     idle(&running).await;
 }
 
@@ -175,10 +184,11 @@ async fn cancel_ends_the_statement_and_not_the_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_vanishes_takes_its_statement_along() {
     let running = start(|_| {}).await;
-    let client = running.connect().await;
+    let (client, socket) = running.connect_with_task("maru", PASSWORD).await.unwrap();
     let query = tokio::spawn(async move { client.query(ENDLESS, &[]).await.map(|_| ()) });
     tokio::time::sleep(Duration::from_millis(500)).await;
-    query.abort();
+    assert!(!query.is_finished());
+    socket.abort();
     idle(&running).await;
 }
 
