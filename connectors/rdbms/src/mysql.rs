@@ -25,6 +25,7 @@ use sqlx::{Connection, MySql, Row};
 use crate::failure::Peer;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
+use crate::values::numeric_scale;
 use table::MySqlTable;
 use types::Choices;
 
@@ -89,21 +90,14 @@ impl MySqlSource {
     fn new(context: &OpenContext) -> Result<Self> {
         let options = &context.options;
         let address = Address::read(options, &["mysql", "mariadb"], 3306)?;
-        let invalid = |message: &str| Error::new(ErrorKind::InvalidOption, message);
         let user = address.user.clone().ok_or_else(|| {
-            invalid("option \"user\" is missing")
+            Error::new(ErrorKind::InvalidOption, "option \"user\" is missing")
                 .with_hint("Give it as an option, in a secret or in \"url\".")
         })?;
-        let numeric_scale = options
-            .integer("numeric_scale")
-            .and_then(|scale| i8::try_from(scale).ok())
-            .filter(|scale| (0..=38).contains(scale))
-            .ok_or_else(|| {
-                invalid("option \"numeric_scale\" is out of range")
-                    .with_hint("Give a number from 0 to 38.")
-            })?;
-        let choices =
-            Choices { numeric_scale, booleans: options.text("tinyint1") != Some("integer") };
+        let choices = Choices {
+            numeric_scale: numeric_scale(options)?,
+            booleans: options.text("tinyint1") != Some("integer"),
+        };
         let peer = Peer { product: "MySQL", address: address.shown(), classify };
         let mut connect = MySqlConnectOptions::new()
             .host(&address.host)

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::failure::Peer;
 use crate::network::Address;
+use crate::stream::Sink;
 
 /// How long a query waits for one of its catalog's connections. Long, since other queries may read for a while; not
 /// for ever, since streams that wait for each other would.
@@ -144,6 +145,23 @@ impl<DB: Database> Connections<DB> {
     /// Is ready once [`Connections::close`] was called.
     pub async fn closed(&self) {
         self.pool.close_event().await;
+    }
+
+    /// Runs `work` unless the reader of `sink` goes away first, which is `None`.
+    ///
+    /// # Errors
+    /// Those of `work`; HV00N if the catalog is closed first.
+    pub async fn unless_over<T>(
+        &self,
+        sink: &Sink,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        tokio::select! {
+            biased;
+            () = sink.abandoned() => Ok(None),
+            () = self.closed() => Err(self.peer.closed()),
+            result = work => result.map(Some),
+        }
     }
 
     /// Closes all connections; waits for those that are lent out, whose readers notice.

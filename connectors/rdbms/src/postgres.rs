@@ -17,13 +17,14 @@ use futures::future::BoxFuture;
 use maru_connect::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
 };
-use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
+use maru_core::{ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
 use crate::failure::Peer;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
+use crate::values::numeric_scale;
 use table::PostgresTable;
 
 const SPEC: ConnectorSpec = ConnectorSpec {
@@ -84,15 +85,7 @@ impl PostgresSource {
             // As every PostgreSQL client does.
             address.database.clone_from(&user);
         }
-        let numeric_scale = context
-            .options
-            .integer("numeric_scale")
-            .and_then(|scale| i8::try_from(scale).ok())
-            .filter(|scale| (0..=38).contains(scale))
-            .ok_or_else(|| {
-                Error::new(ErrorKind::InvalidOption, "option \"numeric_scale\" is out of range")
-                    .with_hint("Give a number from 0 to 38.")
-            })?;
+        let numeric_scale = numeric_scale(&context.options)?;
         let peer =
             Peer { product: "PostgreSQL", address: address.shown(), classify: classify_sqlstate };
         let mut options = PgConnectOptions::new_without_pgpass()

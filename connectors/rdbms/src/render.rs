@@ -1,9 +1,10 @@
-//! Filters as SQL: the parts that all databases share.
+//! Scans as SQL: the parts that all databases share.
 
 use arrow::datatypes::i256;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime};
 use datafusion::common::ScalarValue;
-use maru_connect::{CompareOp, Predicate};
+use maru_connect::{CompareOp, Predicate, ScanRequest};
+use maru_core::{Error, Result};
 
 /// Values in one `IN` that are still sent; statements have a size limit everywhere.
 pub(crate) const IN_VALUES_MAX: usize = 4096;
@@ -34,6 +35,31 @@ pub(crate) trait Conditions {
         }
     }
 
+    /// Writes the SELECT that answers a request. Without columns it counts: one row with the number of rows.
+    ///
+    /// # Errors
+    /// XX000 for a filter that [`Conditions::condition`] would not have taken.
+    fn select(&self, from: &str, columns: &[String], request: &ScanRequest) -> Result<String> {
+        let mut tail = format!(" FROM {from}");
+        let conditions = request
+            .filters
+            .iter()
+            .map(|filter| self.condition(filter))
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Error::internal("a filter was sent that is not supported"))?;
+        if !conditions.is_empty() {
+            tail.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        }
+        if let Some(limit) = request.limit {
+            tail.push_str(&format!(" LIMIT {limit}"));
+        }
+        Ok(match request.limit {
+            _ if !columns.is_empty() => format!("SELECT {}{tail}", columns.join(", ")),
+            Some(_) => format!("SELECT count(*) FROM (SELECT 1{tail}) AS counted"),
+            None => format!("SELECT count(*){tail}"),
+        })
+    }
+
     fn not(&self, inner: &Predicate) -> Option<String> {
         Some(format!("NOT ({})", self.condition(inner)?))
     }
@@ -42,6 +68,23 @@ pub(crate) trait Conditions {
         let parts = parts.iter().map(|part| self.condition(part)).collect::<Option<Vec<_>>>()?;
         (!parts.is_empty()).then(|| format!("({})", parts.join(by)))
     }
+}
+
+/// Writes the columns of a request, each by `write`.
+///
+/// # Errors
+/// XX000 for a column that is not there.
+pub(crate) fn columns<C>(
+    all: &[C],
+    request: &ScanRequest,
+    write: impl Fn(&C) -> String,
+) -> Result<Vec<String>> {
+    request
+        .projection
+        .iter()
+        .map(|index| all.get(*index).map(&write))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::internal("a column was asked that is not there"))
 }
 
 /// Returns the text of any of Arrow's text values.

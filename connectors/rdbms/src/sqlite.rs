@@ -22,7 +22,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::watch;
 
 use crate::failure::Peer;
-use crate::render::{Conditions, integer_of, text_of};
+use crate::render::{Conditions, columns, integer_of, text_of};
 use crate::stream::produced;
 use types::{Mapping, mapping};
 
@@ -218,29 +218,13 @@ struct SqliteTable {
 
 impl SqliteTable {
     fn select(&self, request: &ScanRequest) -> Result<String> {
-        let internal = || Error::internal("a scan asks for what the table cannot give");
-        let columns = request
-            .projection
-            .iter()
-            .map(|index| {
-                let column = self.columns.get(*index).ok_or_else(internal)?;
-                Ok(column.mapping.selected(&column.quoted))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let list = if columns.is_empty() { "1".to_owned() } else { columns.join(", ") };
-        let mut sql = format!("SELECT {list} FROM {}", quoted(&self.name));
-        let conditions = request
-            .filters
-            .iter()
-            .map(|filter| self.condition(filter).ok_or_else(internal))
-            .collect::<Result<Vec<_>>>()?;
-        if !conditions.is_empty() {
-            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
+        let mut columns =
+            columns(&self.columns, request, |column| column.mapping.selected(&column.quoted))?;
+        if columns.is_empty() {
+            // Rows are counted here: nothing travels.
+            columns.push("1".to_owned());
         }
-        if let Some(limit) = request.limit {
-            sql.push_str(&format!(" LIMIT {limit}"));
-        }
-        Ok(sql)
+        Conditions::select(self, &quoted(&self.name), &columns, request)
     }
 }
 

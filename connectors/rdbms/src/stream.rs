@@ -5,8 +5,10 @@
 //! of it, stops the database and closes the connection.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
 use futures::stream;
 use maru_connect::{BatchStream, batch_stream};
 use maru_core::{Error, Result};
@@ -31,6 +33,19 @@ impl Sink {
     /// [`Sink::abandoned`] is ready.
     pub async fn send(&self, batch: RecordBatch) {
         let _ = self.0.send(Message::Batch(batch)).await;
+    }
+
+    /// Hands over `n_rows` rows without columns, in batches of `batch_rows` at most.
+    pub async fn send_empty(&self, n_rows: usize, batch_rows: usize) -> Result<()> {
+        let mut left = n_rows;
+        while left > 0 {
+            let rows = left.min(batch_rows.max(1));
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            let schema = Arc::new(Schema::empty());
+            self.send(RecordBatch::try_new_with_options(schema, vec![], &options)?).await;
+            left -= rows;
+        }
+        Ok(())
     }
 
     /// Is ready once nobody reads any more.
@@ -81,10 +96,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::RecordBatchOptions;
-    use arrow::datatypes::Schema;
     use futures::StreamExt;
 
     use super::*;

@@ -1,9 +1,24 @@
 //! Values on their way from a database into Arrow: what does not fit, and exact decimals.
 
-use maru_core::{Error, ErrorKind};
+use maru_core::{Error, ErrorKind, Options, Result};
 
 /// Bytes of values in one batch at most, roughly: bounds memory for wide rows and keeps text offsets in 32 bits.
 pub(crate) const BATCH_BYTES: usize = 32 * 1024 * 1024;
+
+/// Reads the option `numeric_scale` of the connectors that have it.
+///
+/// # Errors
+/// HV024 for a number that no decimal has places for.
+pub(crate) fn numeric_scale(options: &Options) -> Result<i8> {
+    options
+        .integer("numeric_scale")
+        .and_then(|scale| i8::try_from(scale).ok())
+        .filter(|scale| (0..=38).contains(scale))
+        .ok_or_else(|| {
+            Error::new(ErrorKind::InvalidOption, "option \"numeric_scale\" is out of range")
+                .with_hint("Give a number from 0 to 38.")
+        })
+}
 
 /// Why a value has no place in its column's Arrow type.
 #[derive(Debug, Clone, PartialEq, Eq)]

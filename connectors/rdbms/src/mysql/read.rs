@@ -1,9 +1,7 @@
 //! Reading rows: one read-only transaction, one statement, and a way to stop it.
 
-use std::pin::pin;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
 use futures::TryStreamExt;
 use maru_connect::ScanRequest;
 use maru_core::{Error, Result};
@@ -37,30 +35,13 @@ pub(crate) async fn read(
     request: ScanRequest,
     sink: Sink,
 ) -> Result<()> {
-    let mut lease = tokio::select! {
-        biased;
-        () = sink.abandoned() => return Ok(()),
-        () = connections.closed() => return Err(connections.peer.closed()),
-        lease = connections.lease() => lease?,
+    let Some(mut lease) = connections.unless_over(&sink, connections.lease()).await? else {
+        return Ok(());
     };
     let mut thread = None;
-    let result = {
-        let rows = pin!(rows(
-            &mut lease.connection,
-            &mut thread,
-            &connections,
-            &relation,
-            &request,
-            &sink
-        ));
-        tokio::select! {
-            biased;
-            () = sink.abandoned() => Ok(false),
-            () = connections.closed() => Err(connections.peer.closed()),
-            result = rows => result.map(|()| true),
-        }
-    };
-    if matches!(result, Ok(true)) {
+    let work = rows(&mut lease.connection, &mut thread, &connections, &relation, &request, &sink);
+    let result = connections.unless_over(&sink, work).await;
+    if matches!(result, Ok(Some(()))) {
         return Ok(());
     }
     if let Some(thread) = thread {
@@ -94,16 +75,9 @@ async fn rows(
             .and_then(|row| row.try_get_unchecked(0))
             .map_err(failed)?;
         end(connection).await.map_err(failed)?;
-        let mut left = usize::try_from(count)
+        let count = usize::try_from(count)
             .map_err(|_| Error::internal("MySQL counted less than nothing"))?;
-        while left > 0 {
-            let rows = left.min(request.batch_rows.max(1));
-            let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            let schema = Arc::clone(&schema);
-            sink.send(RecordBatch::try_new_with_options(schema, vec![], &options)?).await;
-            left -= rows;
-        }
-        return Ok(());
+        return sink.send_empty(count, request.batch_rows).await;
     }
     let kinds = request
         .projection

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, TableStatistics};
-use maru_core::{Error, Result};
+use maru_core::Result;
 use sqlx::MySql;
 
 use super::catalog::Relation;
 use super::read;
 use crate::pool::Connections;
-use crate::render::Conditions;
+use crate::render::{Conditions, columns};
 use crate::stream::produced;
 
 #[derive(Debug)]
@@ -53,36 +53,10 @@ impl RemoteTable for MySqlTable {
 }
 
 impl Relation {
-    /// Returns the SELECT that answers a request. Without columns it counts: one row with the number of rows.
+    /// Returns the SELECT that answers a request.
     pub fn select(&self, request: &ScanRequest) -> Result<String> {
-        let mut tail = format!(" FROM {}", self.from);
-        let conditions = request
-            .filters
-            .iter()
-            .map(|filter| self.condition(filter))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Error::internal("a filter was sent that is not supported"))?;
-        if !conditions.is_empty() {
-            tail.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
-        }
-        if let Some(limit) = request.limit {
-            tail.push_str(&format!(" LIMIT {limit}"));
-        }
-        if request.projection.is_empty() {
-            return Ok(match request.limit {
-                Some(_) => format!("SELECT COUNT(*) FROM (SELECT 1{tail}) AS counted"),
-                None => format!("SELECT COUNT(*){tail}"),
-            });
-        }
-        let columns = request
-            .projection
-            .iter()
-            .map(|index| {
-                let column = self.columns.get(*index)?;
-                Some(column.mapping.select(&column.quoted))
-            })
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Error::internal("a column was asked that is not there"))?;
-        Ok(format!("SELECT {}{tail}", columns.join(", ")))
+        let columns =
+            columns(&self.columns, request, |column| column.mapping.select(&column.quoted))?;
+        Conditions::select(self, &self.from, &columns, request)
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, TableStatistics};
+use maru_core::Result;
 use sqlx::Postgres;
 
 use super::catalog::Relation;
 use super::read;
 use crate::pool::Connections;
-use crate::render::Conditions;
+use crate::render::{Conditions, columns};
 use crate::stream::produced;
 
 #[derive(Debug)]
@@ -52,36 +53,11 @@ impl RemoteTable for PostgresTable {
 }
 
 impl Relation {
-    /// Returns the SELECT that answers a request. Without columns it counts: one row with the number of rows.
-    pub fn select(&self, request: &ScanRequest) -> maru_core::Result<String> {
-        let mut tail = format!(" FROM {}", self.from);
-        let conditions = request
-            .filters
-            .iter()
-            .map(|filter| self.condition(filter))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| maru_core::Error::internal("a filter was sent that is not supported"))?;
-        if !conditions.is_empty() {
-            tail.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
-        }
-        if let Some(limit) = request.limit {
-            tail.push_str(&format!(" LIMIT {limit}"));
-        }
-        if request.projection.is_empty() {
-            return Ok(match request.limit {
-                Some(_) => format!("SELECT count(*) FROM (SELECT 1{tail}) AS counted"),
-                None => format!("SELECT count(*){tail}"),
-            });
-        }
-        let columns = request
-            .projection
-            .iter()
-            .map(|index| {
-                let column = self.columns.get(*index)?;
-                Some(format!("{}{}", column.quoted, column.mapping.cast))
-            })
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| maru_core::Error::internal("a column was asked that is not there"))?;
-        Ok(format!("SELECT {}{tail}", columns.join(", ")))
+    /// Returns the SELECT that answers a request.
+    pub fn select(&self, request: &ScanRequest) -> Result<String> {
+        let columns = columns(&self.columns, request, |column| {
+            format!("{}{}", column.quoted, column.mapping.cast)
+        })?;
+        Conditions::select(self, &self.from, &columns, request)
     }
 }
