@@ -105,7 +105,7 @@ def test_files_on_hdfs(connection):
     base = os.environ["MARU_TEST_HDFS"] + "/data"
     connection.execute(f"CREATE EXTERNAL TABLE src_files.calls STORED AS PARQUET LOCATION '{base}/calls/'")
     connection.execute("CREATE EXTERNAL TABLE src_files.csv (id bigint, name text, amount numeric(10,2)) STORED AS CSV "
-                       f"LOCATION '{base}/csv/' OPTIONS ('format.has_header' 'true')")
+                       f"WITH (header = true) LOCATION '{base}/csv/'")
     try:
         assert connection.execute("SELECT count(*) FROM src_files.calls").fetchone() == (1500,)
         rows = connection.execute("SELECT id, name, CAST(amount AS text) FROM src_files.csv ORDER BY id").fetchall()

@@ -99,6 +99,7 @@ pub(crate) async fn check(hdfs: &Hdfs, url: &Url, path: &Path) -> Result<()> {
     let absolute = format!("/{path}");
     let info = tokio::time::timeout(limit, hdfs.client.get_file_info(&absolute)).await;
     let host = url.host_str().unwrap_or_default();
+    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let unreachable = |what: String| {
         Error::new(ErrorKind::RemoteUnavailable, what)
             .with_hint("Check host and port of option url: it is the NameNode's RPC port.")
