@@ -14,9 +14,6 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use maru_core::{Error, ErrorKind, Result};
 
-/// Bytes of stack for each thread that plans and runs statements: deeply nested expressions recurse.
-const STACK_BYTES: usize = 16 << 20;
-
 /// Reads the command line, does what it asks for, and returns the exit code.
 pub fn main() -> ExitCode {
     let matches = match command().try_get_matches() {
@@ -49,7 +46,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode> {
     logging::start(&loaded, name == "serve")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(STACK_BYTES)
+        .thread_stack_size(crate::engine::executor::STACK_BYTES)
         .build()
         .map_err(|cause| Error::new(ErrorKind::Io, "cannot start threads").with_cause(cause))?;
     let code = match name {

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! Session::prepare   text → statement → plan            session/plan.rs
-//! Session::execute   admission → physical plan → rows   engine/{admission,memory,query,run}.rs
+//! Session::execute   admission → physical plan → rows   engine/{admission,executor,memory,query,run}.rs
 //! Rows               dropped or read to the end → history, metrics   engine/{history,metrics}.rs
 //! ```
 
 pub mod admission;
+pub(crate) mod executor;
 pub mod history;
 pub mod memory;
 pub mod metrics;
@@ -27,11 +28,13 @@ use parking_lot::RwLock;
 use crate::access::{self, Login, Users, Verifier};
 use crate::catalog::Catalogs;
 use crate::config::Config;
+use crate::opaque::Opaque;
 use crate::owner::Owner;
 use crate::session::{Session, base_state};
 use crate::store::Store;
 
 use admission::Admission;
+use executor::Executor;
 use history::History;
 use memory::Governor;
 use metrics::Metrics;
@@ -57,7 +60,8 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) governor: Arc<Governor>,
     pub(crate) metrics: Metrics,
-    pub(crate) base: SessionState,
+    pub(crate) base: Opaque<SessionState>,
+    pub(crate) executor: Executor,
     sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
     next_session: AtomicI32,
     closing: AtomicBool,
@@ -83,11 +87,12 @@ impl Engine {
         let runtime = runtime(&config)?;
         let history = History::open(store.clone(), config.query_history_days).await?;
         let next_query = history.next_id().await?;
-        let base = base_state(&config, &runtime)?;
+        let base = Opaque::new(base_state(&config, &runtime)?);
         let inner = Inner {
             admission: Admission::new(config.concurrent_queries_max, config.queued_queries_max),
             queries: Queries::new(next_query),
             metrics: Metrics::new()?,
+            executor: Executor::new(config.target_partitions)?,
             sessions: RwLock::new(BTreeMap::new()),
             next_session: AtomicI32::new(1),
             closing: AtomicBool::new(false),

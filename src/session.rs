@@ -7,6 +7,7 @@ mod cooperative;
 mod execute;
 mod functions;
 mod integer;
+mod native;
 mod plan;
 mod settings;
 mod sum;
@@ -29,6 +30,7 @@ use crate::catalog::resolve::{SEARCH_PATH, SessionCatalogs};
 use crate::catalog::{BUILTIN, Catalogs};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::opaque::Opaque;
 use crate::store::random;
 
 pub use settings::{SETTINGS, SettingSpec, Settings};
@@ -47,7 +49,7 @@ pub struct Session {
     transaction: Mutex<TransactionStatus>,
     /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
     current: Mutex<CancellationToken>,
-    state: SessionState,
+    state: Opaque<SessionState>,
 }
 
 impl std::fmt::Debug for Session {
@@ -94,8 +96,8 @@ pub struct Prepared {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Query { plan: Arc<LogicalPlan>, tag: &'static str, monitors: bool },
-    Command(Arc<Statement>),
+    Query { plan: Opaque<LogicalPlan>, tag: &'static str, monitors: bool },
+    Command(Opaque<Statement>),
 }
 
 impl Session {
@@ -111,7 +113,7 @@ impl Session {
         let secret = random(4)?.try_into().map_or(0, i32::from_be_bytes);
         let settings = Settings::new(&engine.inner.config, &login);
         Ok(Arc::new_cyclic(|this| {
-            let mut state = engine.inner.base.clone();
+            let mut state = SessionState::clone(&engine.inner.base);
             state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
             functions::register(&mut state, this);
             Self {
@@ -124,7 +126,7 @@ impl Session {
                 settings: RwLock::new(settings),
                 transaction: Mutex::new(TransactionStatus::Idle),
                 current: Mutex::new(CancellationToken::new()),
-                state,
+                state: Opaque::new(state),
             }
         }))
     }
@@ -280,10 +282,12 @@ impl Session {
 
     /// Returns DataFusion's state for one statement, with the session's settings.
     pub(crate) fn statement_state(&self) -> SessionState {
-        let mut state = self.state.clone();
+        let mut state = SessionState::clone(&self.state);
         let catalog = self.catalog();
         self.settings.read().apply(state.config_mut());
         state.config_mut().options_mut().catalog.default_catalog = catalog;
+        functions::follow_settings(&mut state);
+        state.mark_start_execution();
         state
     }
 }
@@ -311,8 +315,6 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     // Drops rows when a projection has duplicate names (apache/datafusion#25263, still there in 55.2).
     inner.optimizer.enable_join_dynamic_filter_pushdown = false;
     inner.explain.show_statistics = false;
-    // A view over an aggregate differs from its logical schema in metadata alone, and the check says no more than that.
-    inner.execution.skip_physical_aggregate_schema_check = true;
     let context = SessionContext::new_with_config_rt(options, Arc::clone(runtime));
     datafusion_pg_catalog::setup_pg_catalog(
         &context,

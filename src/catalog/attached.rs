@@ -115,6 +115,11 @@ impl Attached {
             .await
     }
 
+    /// Asks the source in its own language.
+    pub async fn native_query(&self, query: &str) -> Result<SourceTable> {
+        self.blame(self.source()?.native_query(query).await)
+    }
+
     pub async fn close(&self) {
         if let Ok(source) = &self.source {
             source.close().await;

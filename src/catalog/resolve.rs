@@ -17,6 +17,9 @@ use crate::system;
 /// The schema that unqualified names are given: looked up along the session's search path.
 pub const SEARCH_PATH: &str = "<search path>";
 
+/// The schema of `catalog.query('…')`: the name of a table in it is a query in the source's own language.
+pub const NATIVE_QUERY: &str = "<query>";
+
 /// DataFusion's view of the catalogs for one session. Names are checked by [`require_table`] beforehand, so a schema
 /// that does not exist only has to answer "no such table" here.
 pub struct SessionCatalogs(pub Weak<Session>);
@@ -135,6 +138,7 @@ async fn find_in(
                 None => None,
             }
         }
+        NATIVE_QUERY => Some(attached.native_query(name).await?),
         _ => attached.table(schema, name).await?,
     };
     let Some(source_table) = source_table else { return Ok(None) };
@@ -168,6 +172,9 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
         }
     };
     let attached = catalogs.require(&catalog)?;
+    if schema == NATIVE_QUERY {
+        return Ok(());
+    }
     if exists(session, &attached, &schema, name).await? {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::physical_plan::ExecutionPlan;
@@ -52,6 +52,8 @@ pub struct Query {
     /// Cancelled by the user; the statement ends with 57014 at its next step.
     pub token: CancellationToken,
     pub n_rows: AtomicU64,
+    /// Whether its end has been recorded.
+    pub(super) ended: AtomicBool,
     queued: Mutex<Duration>,
     state: Mutex<State>,
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
@@ -121,6 +123,7 @@ impl Queries {
             pool: start.pool,
             token: CancellationToken::new(),
             n_rows: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             queued: Mutex::new(Duration::ZERO),
             state: Mutex::new(State::Queued),
             plan: Mutex::new(None),

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use maru_connect::RemoteScanExec;
 use maru_core::{Error, ErrorKind, Result};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::JoinHandle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Engine;
 use super::history::{PastQuery, micros};
@@ -25,27 +25,23 @@ use crate::output::Rows;
 /// Batches that wait for the client at most.
 const BATCHES_AHEAD: usize = 2;
 
-/// Ends a statement exactly once, however it ends: read to the end, failed, or dropped.
+/// Ends a statement exactly once, however it ends: read to the end, failed, or dropped. The first of several that end the
+/// same statement counts.
 pub(crate) struct Ending {
     engine: Engine,
     query: Arc<Query>,
-    ended: bool,
 }
 
 impl Ending {
     pub(crate) fn new(engine: Engine, query: Arc<Query>) -> Self {
-        Self { engine, query, ended: false }
+        Self { engine, query }
     }
 
-    pub(crate) fn succeed(mut self) {
+    pub(crate) fn succeed(self) {
         self.end(State::Finished, None);
     }
 
-    pub(crate) fn fail(mut self, error: &Error) {
-        self.end_with(error);
-    }
-
-    fn end_with(&mut self, error: &Error) {
+    pub(crate) fn fail(self, error: &Error) {
         let state = match error.kind() {
             ErrorKind::Cancelled => State::Cancelled,
             _ => State::Failed,
@@ -53,11 +49,11 @@ impl Ending {
         self.end(state, Some(error));
     }
 
-    fn end(&mut self, state: State, error: Option<&Error>) {
-        if std::mem::replace(&mut self.ended, true) {
+    fn end(&self, state: State, error: Option<&Error>) {
+        let query = &self.query;
+        if query.ended.swap(true, Ordering::SeqCst) {
             return;
         }
-        let query = &self.query;
         query.set_state(state);
         let figures = query.plan().map(|plan| figures(&self.engine, &plan)).unwrap_or_default();
         let past = past_query(query, state, error, &figures);
@@ -110,10 +106,11 @@ pub(crate) fn start(
         }
     };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let driver = tokio::spawn(drive(Arc::clone(&query), stream, sender, timeout));
+    let executor = &ending.engine.inner.executor;
+    let driver = executor.spawn(drive(Arc::clone(&query), stream, sender, timeout));
     let reader = Reader {
         receiver,
-        driver: AbortOnDrop(driver),
+        driver,
         ending: Some(ending),
         schema: Arc::clone(&schema),
         timeout,
@@ -170,7 +167,7 @@ pub(crate) fn timed_out(timeout: Duration) -> Error {
 
 struct Reader {
     receiver: mpsc::Receiver<Result<RecordBatch>>,
-    driver: AbortOnDrop,
+    driver: AbortOnDropHandle<()>,
     ending: Option<Ending>,
     schema: SchemaRef,
     timeout: Duration,
@@ -190,7 +187,7 @@ impl Reader {
         };
         let item = match item {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),
-            None => match (&mut self.driver.0).await {
+            None => match (&mut self.driver).await {
                 Ok(()) => {
                     if let Some(ending) = self.ending.take() {
                         ending.succeed();
@@ -208,18 +205,10 @@ impl Reader {
                 if let Some(ending) = self.ending.take() {
                     ending.fail(error);
                 }
-                self.driver.0.abort();
+                self.driver.abort();
             }
         }
         Some(item)
-    }
-}
-
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

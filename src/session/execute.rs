@@ -1,13 +1,11 @@
 //! Runs a prepared statement: admission, physical plan, rows.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use futures::FutureExt;
 use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 
@@ -41,18 +39,22 @@ impl Session {
         });
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
-        let token = query.token.clone();
-        let clock = query.clock;
-        let work = AssertUnwindSafe(self.execute_query(prepared, parameters, query, ending))
-            .catch_unwind();
-        // Dropping the work drops `ending` with it, which records the statement as cancelled.
+        let work = inner.executor.spawn({
+            let (session, prepared) = (Arc::clone(self), prepared.clone());
+            let query = Arc::clone(&query);
+            async move { session.execute_query(&prepared, parameters, query, ending).await }
+        });
         let result = tokio::select! {
             biased;
-            () = token.cancelled() => Err(Error::cancelled()),
-            () = deadline(clock.into(), timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+            () = query.token.cancelled() => Err(Error::cancelled()),
+            () = deadline(query.clock.into(), timeout) => Err(timed_out(timeout)),
+            result = work => result.unwrap_or_else(|broken| Err(panicked(broken))),
         };
-        result.map_err(|error| error.locate(&prepared.text.text, prepared.text.offset))
+        result.map_err(|error| {
+            // The work itself may notice much later that nobody waits for it any more.
+            Ending::new(self.engine.clone(), query).fail(&error);
+            error.locate(&prepared.text.text, prepared.text.offset)
+        })
     }
 
     async fn execute_query(

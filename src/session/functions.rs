@@ -68,6 +68,23 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
     }
 }
 
+/// Makes the functions that depend on settings anew: `now()` gives an instant of the session's time zone.
+pub(super) fn follow_settings(state: &mut SessionState) {
+    let options = state.config_options();
+    let updated = state
+        .scalar_functions()
+        .iter()
+        // Each function is listed under its aliases too, and registering one registers them all.
+        .filter(|(name, function)| name.as_str() == function.name())
+        .filter_map(|(_, function)| function.inner().with_updated_config(options))
+        .collect::<Vec<_>>();
+    for function in updated {
+        if let Err(error) = state.register_udf(Arc::new(function)) {
+            tracing::error!(%error, "could not register function");
+        }
+    }
+}
+
 #[derive(Debug)]
 struct SessionFunction {
     name: &'static str,

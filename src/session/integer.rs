@@ -6,15 +6,15 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::DFSchema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind};
@@ -39,7 +39,8 @@ impl AnalyzerRule for CheckedIntegers {
                 let name = preserver.save(&expr);
                 let rewritten = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
                 Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })
+            })?
+            .map_data(LogicalPlan::recompute_schema)
         })
         .data()
     }
@@ -107,6 +108,13 @@ impl ScalarUDFImpl for CheckedOperation {
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(types.first().cloned().unwrap_or(DataType::Int64))
+    }
+
+    /// NULL if an argument is, as for the operator.
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        let data_type = args.arg_fields.first().map_or(DataType::Int64, |f| f.data_type().clone());
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), data_type, nullable)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

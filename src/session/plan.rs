@@ -1,6 +1,5 @@
 //! From text to a plan: parse, check names, plan, and point at what is wrong.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -10,16 +9,17 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use futures::FutureExt;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
+use tokio::task::JoinError;
 
-use super::{Kind, Prepared, Session, StatementText, TransactionStatus};
+use super::{Kind, Prepared, Session, StatementText, TransactionStatus, native};
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::engine::memory::QueryPool;
 use crate::engine::query::QueryStart;
 use crate::engine::run::{Ending, deadline, timed_out};
+use crate::opaque::Opaque;
 use crate::{statement, system};
 
 /// Views on views deeper than this are taken for a circle.
@@ -47,12 +47,16 @@ impl Session {
         let token = self.new_token();
         let timeout = self.statement_timeout();
         let start = tokio::time::Instant::now();
-        let work = AssertUnwindSafe(self.prepare_statement(statement, parameters)).catch_unwind();
+        let work = self.engine.inner.executor.spawn({
+            let (session, statement) = (Arc::clone(self), statement.clone());
+            let parameters = parameters.to_vec();
+            async move { session.prepare_statement(&statement, &parameters).await }
+        });
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(Error::cancelled()),
             () = deadline(start, timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
+            result = work => result.unwrap_or_else(|broken| Err(panicked(broken))),
         };
         result.map_err(|error| {
             let error = locate(self.suggest_function(error), &statement.text)
@@ -89,7 +93,8 @@ impl Session {
             other => other,
         };
         match statement {
-            Statement::Query { statement, tag } => {
+            Statement::Query { mut statement, tag } => {
+                native::rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
                 let plan = state.statement_to_plan(*statement).await?;
@@ -100,14 +105,14 @@ impl Session {
                     schema: Some(schema),
                     parameters,
                     text: text.clone(),
-                    kind: Kind::Query { plan: Arc::new(plan), tag, monitors },
+                    kind: Kind::Query { plan: Opaque::new(plan), tag, monitors },
                 })
             }
             command => Ok(Prepared {
                 schema: None,
                 parameters: Vec::new(),
                 text: text.clone(),
-                kind: Kind::Command(Arc::new(command)),
+                kind: Kind::Command(Opaque::new(command)),
             }),
         }
     }
@@ -211,9 +216,10 @@ impl Session {
             options.catalog.default_catalog = catalog.to_owned();
             options.catalog.default_schema = schema.to_owned();
         }
-        let Statement::Query { statement, .. } = maru_sql::parse(sql)? else {
+        let Statement::Query { mut statement, .. } = maru_sql::parse(sql)? else {
             return Err(Error::internal("a view is not a query"));
         };
+        native::rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
         Ok(plan)
     }
@@ -341,7 +347,11 @@ fn settle(
     }
 }
 
-pub(super) fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
+/// Returns the error for a task that gave no result.
+pub(super) fn panicked(broken: JoinError) -> Error {
+    let Ok(panic) = broken.try_into_panic() else {
+        return Error::new(ErrorKind::ShuttingDown, "the engine is shutting down");
+    };
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

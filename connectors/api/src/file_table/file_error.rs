@@ -1,6 +1,9 @@
 //! Errors that say which file they are about.
 
+use std::panic::AssertUnwindSafe;
+
 use datafusion::error::DataFusionError;
+use futures::FutureExt;
 use maru_core::{Error, ErrorKind};
 use object_store::path::Path;
 
@@ -39,6 +42,20 @@ pub(super) fn in_file(path: &Path, error: impl Into<Error>) -> Error {
         | ErrorKind::DataCorrupted => error,
         _ if text.contains(path.as_ref()) => error,
         _ => error.with_context("file", path.to_string()),
+    }
+}
+
+/// Reads a part of a file whose bytes may be anything: where the reader panics, the file is corrupt. (parquet 59.3 cuts a
+/// range without looking when a footer claims to be longer than its file.)
+pub(super) async fn read_untrusted<T>(
+    path: &Path,
+    read: impl Future<Output = Result<T, DataFusionError>>,
+) -> Result<T, Error> {
+    match AssertUnwindSafe(read).catch_unwind().await {
+        Ok(result) => result.map_err(|error| in_file(path, error)),
+        Err(_) => {
+            Err(in_file(path, Error::new(ErrorKind::DataCorrupted, "its footer makes no sense")))
+        }
     }
 }
 

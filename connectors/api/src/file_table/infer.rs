@@ -11,7 +11,7 @@ use maru_core::limits::{INFER_FILES_MAX, INFER_ROWS_MAX};
 use maru_core::{Error, ErrorKind, Result};
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::file_error::in_file;
+use super::file_error::read_untrusted;
 use super::text::{self, Dialect};
 use crate::FileFormatSpec;
 
@@ -63,11 +63,9 @@ fn nothing_found(format: &str) -> Error {
 async fn infer_parquet(store: &Arc<dyn ObjectStore>, files: &[ObjectMeta]) -> Result<SchemaRef> {
     let schemas = stream::iter(files.iter().take(INFER_FILES_MAX).cloned())
         .map(|meta| async move {
-            let schema = DFParquetMetadata::new(store.as_ref(), &meta)
-                .with_coerce_int96(Some(TimeUnit::Microsecond))
-                .fetch_schema()
-                .await
-                .map_err(|error| in_file(&meta.location, error))?;
+            let footer = DFParquetMetadata::new(store.as_ref(), &meta)
+                .with_coerce_int96(Some(TimeUnit::Microsecond));
+            let schema = read_untrusted(&meta.location, footer.fetch_schema()).await?;
             Ok::<_, Error>((meta, schema))
         })
         .boxed()

@@ -20,7 +20,7 @@ use maru_core::Result;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::column_names::in_names_of_file;
-use super::file_error::in_file;
+use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
 use crate::FileTable;
 
@@ -69,12 +69,10 @@ impl FooterReader {
             let statistics = Arc::clone(&known.statistics);
             return Ok(Footer { statistics, ordering: known.ordering.clone() });
         }
-        let metadata = DFParquetMetadata::new(self.store.as_ref(), meta)
+        let footer = DFParquetMetadata::new(self.store.as_ref(), meta)
             .with_metadata_size_hint(self.size_hint)
-            .with_file_metadata_cache(Some(Arc::clone(&self.footers)))
-            .fetch_metadata()
-            .await
-            .map_err(|error| in_file(&meta.location, error))?;
+            .with_file_metadata_cache(Some(Arc::clone(&self.footers)));
+        let metadata = read_untrusted(&meta.location, footer.fetch_metadata()).await?;
         let in_this = |error| in_file(&meta.location, error);
         // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
         let root = metadata.file_metadata().schema_descr().root_schema();

@@ -1,0 +1,1 @@
+"""Maru's speed: what `benches/run` calls."""

@@ -1,0 +1,35 @@
+"""Runs the parts that were asked for and keeps what they found."""
+
+import argparse
+import pathlib
+import sys
+
+from measure import demo, report, tpch, wire
+
+PARTS = {"tpch": tpch.run, "demo": demo.run, "wire": wire.run}
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benches/run")
+    parser.add_argument("--bin", type=pathlib.Path, required=True)
+    parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--scale", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--repeats", type=int, required=True)
+    parser.add_argument("--only", default="")
+    parser.add_argument("parts", nargs="+", choices=PARTS)
+    arguments = parser.parse_args()
+    wrong = []
+    for part in dict.fromkeys(arguments.parts):
+        machine = report.machine()
+        figures = PARTS[part](arguments)
+        figures["machine"] = machine | {"load_after": report.load()}
+        report.keep(part, figures, arguments)
+        wrong += [f"{part}: {text}" for text in figures["wrong"]]
+    for text in wrong:
+        print(f"WRONG  {text}", file=sys.stderr)
+    sys.exit(1 if wrong else 0)
+
+
+main()
