@@ -142,10 +142,10 @@ impl Catalogs {
     /// 42704 if no attached catalog covers it.
     pub async fn store_for(&self, url: &Url) -> Result<OpenedStore> {
         for attached in self.all() {
-            if let Ok(source) = attached.source() {
-                if let Some(store) = source.store_for(url) {
-                    return Ok(store);
-                }
+            if let Ok(source) = attached.source()
+                && let Some(store) = source.store_for(url)
+            {
+                return Ok(store);
             }
         }
         if url.scheme() == "file" {

@@ -149,10 +149,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
         key: &K,
         ask: impl AsyncFnOnce() -> Result<Option<V>>,
     ) -> Result<Option<V>> {
-        if let Some((at, value)) = self.kept.lock().get(key) {
-            if at.elapsed() < self.ttl {
-                return Ok(Some(value.clone()));
-            }
+        if let Some((at, value)) = self.kept.lock().get(key)
+            && at.elapsed() < self.ttl
+        {
+            return Ok(Some(value.clone()));
         }
         let answer = ask().await?;
         if self.ttl > Duration::ZERO {

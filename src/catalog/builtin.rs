@@ -63,10 +63,9 @@ impl Source for BuiltinSource {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
         Box::pin(async move {
-            let relations = self.store.relations().await?.into_iter();
-            let found = relations
-                .filter(|relation| relation.schema == schema && relation.name == name)
-                .next();
+            let mut relations = self.store.relations().await?.into_iter();
+            let found =
+                relations.find(|relation| relation.schema == schema && relation.name == name);
             let Some(relation) = found else { return Ok(None) };
             match Definition::decode(&relation.definition)? {
                 Definition::View(view) => Ok(Some(SourceTable::View {

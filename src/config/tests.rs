@@ -1,7 +1,7 @@
 //! Precedence, the file, and the page made from the list.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::values::{Address, Bytes, Kind, Span};
@@ -15,14 +15,14 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn layers(
-    file: &PathBuf,
+    file: &Path,
     environment: &[(&'static str, &str)],
     flags: &[(&'static str, &str)],
 ) -> Layers {
     let owned = |pairs: &[(&'static str, &str)]| -> BTreeMap<_, _> {
         pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
     };
-    Layers { file: Some(file.clone()), flags: owned(flags), environment: owned(environment) }
+    Layers { file: Some(file.to_owned()), flags: owned(flags), environment: owned(environment) }
 }
 
 #[test]

@@ -199,7 +199,8 @@ impl<T: TryFrom<u64> + TryInto<u64> + Copy> Kind for Bytes<T> {
 
     fn show(value: &T) -> Option<String> {
         let bytes: u64 = (*value).try_into().unwrap_or(u64::MAX);
-        let unit = SIZE_UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+        let unit =
+            SIZE_UNITS.iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
         Some(unit.map_or_else(|| bytes.to_string(), |(unit, f)| format!("{}{unit}", bytes / f)))
     }
 }

@@ -131,10 +131,10 @@ async fn write(store: Store, mut receiver: mpsc::UnboundedReceiver<Message>, day
                 if let Err(error) = insert(&store, &query).await {
                     tracing::warn!(query_id = query.query_id, error = %error, "could not keep query history");
                 }
-                if n_written.is_multiple_of(500) {
-                    if let Err(error) = forget_old(&store, days).await {
-                        tracing::warn!(error = %error, "could not trim query history");
-                    }
+                if n_written.is_multiple_of(500)
+                    && let Err(error) = forget_old(&store, days).await
+                {
+                    tracing::warn!(error = %error, "could not trim query history");
                 }
                 n_written += 1;
             }

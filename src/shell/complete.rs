@@ -118,12 +118,11 @@ struct List {
 
 impl Names {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
-        let names = Self {
+        Self {
             backend,
             lists: Mutex::new(HashMap::new()),
             runtime: tokio::runtime::Handle::current(),
-        };
-        names
+        }
     }
 
     /// Lets all lists be asked for again.

@@ -167,6 +167,7 @@ mod option_value {
     //! The kinds of value that a session option has.
 
     #[derive(Clone, PartialEq, prost::Oneof)]
+    #[allow(clippy::enum_variant_names, reason = "the names of the protocol")]
     pub(super) enum OptionValue {
         #[prost(string, tag = "1")]
         StringValue(String),

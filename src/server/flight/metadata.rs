@@ -223,8 +223,10 @@ pub(super) fn type_info(query: CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
     query.into_builder(&data).build().map_err(flight)
 }
 
-/// The types by SQL name: code, size, base of the size, quote of literals.
-const TYPES: &[(&str, XdbcDataType, i32, Option<i32>, Option<&str>)] = &[
+/// A type's SQL name, code, size, base of the size, quote of literals.
+type TypeInfo = (&'static str, XdbcDataType, i32, Option<i32>, Option<&'static str>);
+
+const TYPES: &[TypeInfo] = &[
     ("bigint", XdbcDataType::XdbcBigint, 64, Some(2), None),
     ("boolean", XdbcDataType::XdbcBit, 1, None, None),
     ("bytea", XdbcDataType::XdbcVarbinary, i32::MAX, None, Some("'")),

@@ -188,7 +188,9 @@ fn bytea(text: &str) -> Option<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let hex: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let figure = |byte: u8| char::from(byte).to_digit(16);
-        return (hex.len() % 2 == 0)
+        return hex
+            .len()
+            .is_multiple_of(2)
             .then(|| {
                 hex.chunks(2).map(|pair| Some((figure(pair[0])? * 16 + figure(pair[1])?) as u8))
             })?
