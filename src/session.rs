@@ -3,12 +3,13 @@
 //! `plan.rs` turns text into a plan, `execute.rs` runs it, `settings.rs` is the list of settings, `functions.rs` the
 //! functions that answer from the session.
 
+mod arithmetic;
 mod cooperative;
 mod execute;
 mod functions;
-mod integer;
-mod native;
+mod parameters;
 mod plan;
+mod rewrite;
 mod settings;
 mod sum;
 
@@ -324,7 +325,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
     sum::register(&mut state)?;
-    state.add_analyzer_rule(Arc::new(integer::CheckedIntegers));
+    state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .build())

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
 use tokio::task::JoinError;
 
-use super::{Kind, Prepared, Session, StatementText, TransactionStatus, native};
+use super::parameters::{parameter_types, settle};
+use super::rewrite::rewrite;
+use super::{Kind, Prepared, Session, StatementText, TransactionStatus};
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::engine::memory::QueryPool;
@@ -94,7 +94,7 @@ impl Session {
         };
         match statement {
             Statement::Query { mut statement, tag } => {
-                native::rewrite(&mut statement)?;
+                rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
                 let plan = state.statement_to_plan(*statement).await?;
@@ -219,7 +219,7 @@ impl Session {
         let Statement::Query { mut statement, .. } = maru_sql::parse(sql)? else {
             return Err(Error::internal("a view is not a query"));
         };
-        native::rewrite(&mut statement)?;
+        rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
         Ok(plan)
     }
@@ -248,16 +248,6 @@ impl Session {
     }
 }
 
-/// Every column may hold NULL as far as a client is told, since a physical plan may know less than the logical one.
-fn client_schema(schema: &Schema) -> SchemaRef {
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), field.data_type().clone(), true))
-        .collect::<Vec<_>>();
-    Arc::new(Schema::new(fields))
-}
-
 fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
     let what = match plan {
         LogicalPlan::Dml(_) => "writing to tables",
@@ -268,83 +258,6 @@ fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::unsupported(format!("{what} is not supported yet")))
-}
-
-/// Returns the types of `$1` … in order; what the statement does not tell is taken from what the client declared.
-fn parameter_types(
-    plan: &LogicalPlan,
-    declared: &[Option<DataType>],
-) -> Result<Vec<Option<DataType>>> {
-    let found = plan.get_parameter_types()?;
-    let number = |id: &str| id.trim_start_matches('$').parse::<usize>().ok().filter(|n| *n > 0);
-    let n_parameters = found.keys().filter_map(|id| number(id)).max().unwrap_or(0);
-    let mut types = vec![None; n_parameters.max(declared.len())];
-    for (slot, declared) in types.iter_mut().zip(declared) {
-        slot.clone_from(declared);
-    }
-    for (id, data_type) in found {
-        let Some(number) = number(&id) else {
-            return Err(Error::new(
-                ErrorKind::UndefinedParameter,
-                format!("parameter {id} is not a number"),
-            )
-            .with_hint("Write parameters as $1, $2, …"));
-        };
-        if data_type.is_some() {
-            types[number - 1] = data_type;
-        }
-    }
-    for (id, data_type) in cast_parameters(plan)? {
-        if let Some(slot @ None) = number(&id).and_then(|number| types.get_mut(number - 1)) {
-            *slot = Some(data_type);
-        }
-    }
-    Ok(types)
-}
-
-/// Returns the parameters that stand right under a cast: `$1::bigint` is a bigint, as in PostgreSQL. The first cast of
-/// a parameter counts.
-fn cast_parameters(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>> {
-    let mut found = Vec::new();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|part| {
-                if let Expr::Cast(cast) = part
-                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
-                {
-                    found.push((placeholder.id.clone(), cast.field.data_type().clone()));
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found)
-}
-
-/// Tells the types of result columns that are parameters and nothing else: what the client declared, or text, as in
-/// PostgreSQL. Returns the columns, and the types of the parameters.
-fn settle(
-    plan: &LogicalPlan,
-    types: Vec<Option<DataType>>,
-) -> Result<(SchemaRef, Vec<Option<DataType>>)> {
-    let schema = plan.schema().as_arrow();
-    let open = schema.fields().iter().any(|field| field.data_type().is_null());
-    if types.is_empty() || !open {
-        return Ok((client_schema(schema), types));
-    }
-    let settled = types
-        .iter()
-        .map(|data_type| data_type.clone().unwrap_or(DataType::Utf8))
-        .collect::<Vec<_>>();
-    let nulls = settled.iter().map(ScalarValue::try_from).collect::<Result<Vec<_>, _>>()?;
-    match plan.clone().replace_params_with_values(&ParamValues::from(nulls)) {
-        Ok(bound) => {
-            let types = settled.into_iter().map(Some).collect();
-            Ok((client_schema(bound.schema().as_arrow()), types))
-        }
-        // Text does not fit where the parameter stands; the values will tell.
-        Err(_) => Ok((client_schema(schema), types)),
-    }
 }
 
 /// Returns the error for a task that gave no result.

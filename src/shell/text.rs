@@ -7,9 +7,9 @@ use arrow::array::{
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    DecimalType, Float16Type, Float32Type, Float64Type, IntervalDayTimeType,
-    IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    DecimalType, DurationNanosecondType, Float16Type, Float32Type, Float64Type,
+    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
 };
 use arrow::temporal_conversions as temporal;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -102,6 +102,7 @@ fn column(array: &ArrayRef) -> Result<Vec<Option<String>>> {
         })?,
         T::Timestamp(_, zone) => timestamps(array, zone.as_deref())?,
         T::Interval(unit) => intervals(array, *unit)?,
+        T::Duration(_) => durations(array)?,
         T::List(_) => lists(array.as_list::<i32>())?,
         T::LargeList(_) => lists(array.as_list::<i64>())?,
         T::FixedSizeList(..) => fixed_lists(array.as_fixed_size_list())?,
@@ -248,6 +249,17 @@ fn intervals(array: &ArrayRef, unit: IntervalUnit) -> Result<Vec<Option<String>>
                 interval(value.months, value.days, value.nanoseconds)
             }
         })
+    })
+}
+
+/// Full days count as such, as in PostgreSQL where it subtracts timestamps.
+fn durations(array: &ArrayRef) -> Result<Vec<Option<String>>> {
+    const DAY: i64 = 86_400_000_000_000;
+    let numbers = cast(array, &DataType::Duration(TimeUnit::Nanosecond)).map_err(bad)?;
+    let numbers = numbers.as_primitive::<DurationNanosecondType>();
+    each(array, |i| {
+        let value = numbers.value(i);
+        Some(interval(0, (value / DAY) as i32, value % DAY))
     })
 }
 

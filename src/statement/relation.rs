@@ -130,7 +130,7 @@ pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> 
     sorted.sort_unstable();
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::new(
-            ErrorKind::DuplicateObject,
+            ErrorKind::DuplicateColumn,
             format!("column \"{}\" specified more than once", twice[0]),
         )
         .with_hint("Give the columns of a view different names with AS."));

@@ -273,19 +273,26 @@ fn interval_parts(array: &ArrayRef, row: usize) -> Result<(i32, i32, i64)> {
             (value.months, value.days, value.nanoseconds.div_euclid(1000))
         }
         DataType::Duration(TimeUnit::Second) => {
-            (0, 0, micros(array.as_primitive::<DurationSecondType>().value(row), 1_000_000)?)
+            whole_days(micros(array.as_primitive::<DurationSecondType>().value(row), 1_000_000)?)
         }
         DataType::Duration(TimeUnit::Millisecond) => {
-            (0, 0, micros(array.as_primitive::<DurationMillisecondType>().value(row), 1000)?)
+            whole_days(micros(array.as_primitive::<DurationMillisecondType>().value(row), 1000)?)
         }
         DataType::Duration(TimeUnit::Microsecond) => {
-            (0, 0, array.as_primitive::<DurationMicrosecondType>().value(row))
+            whole_days(array.as_primitive::<DurationMicrosecondType>().value(row))
         }
         DataType::Duration(TimeUnit::Nanosecond) => {
-            (0, 0, array.as_primitive::<DurationNanosecondType>().value(row).div_euclid(1000))
+            whole_days(array.as_primitive::<DurationNanosecondType>().value(row).div_euclid(1000))
         }
         other => return Err(Error::internal(format!("{other} is no interval"))),
     })
+}
+
+/// Counts full days as such, as PostgreSQL does where it subtracts timestamps.
+fn whole_days(micros: i64) -> (i32, i32, i64) {
+    const DAY: i64 = 86_400_000_000;
+    // At most 106,751,991 days fit in 64 bits of microseconds.
+    (0, (micros / DAY) as i32, micros % DAY)
 }
 
 /// Writes a one-dimensional array.

@@ -1,7 +1,7 @@
 //! Values as the files write them: as PostgreSQL prints them, `NULL` and `(empty)` for what cannot be seen.
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, DurationSecondType, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use sqllogictest::DefaultColumnType;
 
@@ -25,6 +25,9 @@ fn cell(column: &dyn Array, row: usize) -> String {
     if column.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
         return shown(None);
     }
+    if let DataType::Duration(_) = column.data_type() {
+        return duration(column, row);
+    }
     let options = FormatOptions::new()
         .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
         .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f+00"));
@@ -34,6 +37,19 @@ fn cell(column: &dyn Array, row: usize) -> String {
         DataType::Float32 | DataType::Float64 => text.strip_suffix(".0").unwrap_or(&text),
         _ => &text,
     }))
+}
+
+/// `1 day 12:00:00`
+fn duration(column: &dyn Array, row: usize) -> String {
+    let seconds = arrow::compute::cast(column, &DataType::Duration(TimeUnit::Second)).unwrap();
+    let seconds = seconds.as_primitive::<DurationSecondType>().value(row);
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let days = match days {
+        0 => String::new(),
+        1 => "1 day ".to_owned(),
+        _ => format!("{days} days "),
+    };
+    format!("{days}{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
 /// Returns the letter of a type: `I` whole numbers, `R` other numbers, `T` the rest.

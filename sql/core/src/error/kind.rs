@@ -55,6 +55,7 @@ kinds! {
     UndefinedObject = "42704", Client, false;
     UndefinedParameter = "42P02", Client, false;
     AmbiguousColumn = "42702", Client, false;
+    DuplicateColumn = "42701", Client, false;
     TypeMismatch = "42804", Client, false;
     CannotCast = "42846", Client, false;
     Grouping = "42803", Client, false;

@@ -62,6 +62,7 @@ fn text_of_every_type() {
     assert_eq!(text(instant), ["1970-01-01 09:00:00+09"]);
     assert_eq!(text(IntervalYearMonthArray::from(vec![Some(13), None])), ["1 year 1 mon", "NULL"]);
     assert_eq!(text(DurationMillisecondArray::from(vec![1_500])), ["00:00:01.5"]);
+    assert_eq!(text(DurationSecondArray::from(vec![90_061])), ["1 day 01:01:01"]);
     let keys: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("a")].into_iter().collect();
     assert_eq!(text(keys), ["a", "NULL", "a"]);
 }

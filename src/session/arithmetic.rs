@@ -1,7 +1,9 @@
-//! Integer arithmetic that fails instead of wrapping around.
+//! Arithmetic as PostgreSQL does it: never a wrong row.
 //!
-//! DataFusion computes `+`, `-` and `*` on integers modulo 2^n; PostgreSQL raises 22003, and so does Maru: a wrong row is
-//! never an answer. After types are settled, this rule puts a checked function in the place of each such operator.
+//! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
+//! puts a checked function in the place of each such operator, and `cast.rs` one in the place of casts that lose digits.
+
+mod cast;
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,9 +23,9 @@ use maru_core::{Error, ErrorKind};
 
 /// The rule.
 #[derive(Debug)]
-pub(super) struct CheckedIntegers;
+pub(super) struct PostgresArithmetic;
 
-impl AnalyzerRule for CheckedIntegers {
+impl AnalyzerRule for PostgresArithmetic {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
         plan.transform_up_with_subqueries(|plan| {
             // Names of columns are what a client sees, so they must stay as they were.
@@ -37,7 +39,7 @@ impl AnalyzerRule for CheckedIntegers {
             let preserver = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
             plan.map_expressions(|expr| {
                 let name = preserver.save(&expr);
-                let rewritten = expr.transform_up(|expr| Ok(check(expr, &schema)))?;
+                let rewritten = expr.transform_up(|expr| Ok(postgres(expr, &schema)))?;
                 Ok(rewritten.update_data(|expr| name.restore(expr)))
             })?
             .map_data(LogicalPlan::recompute_schema)
@@ -46,7 +48,15 @@ impl AnalyzerRule for CheckedIntegers {
     }
 
     fn name(&self) -> &str {
-        "checked_integers"
+        "postgres_arithmetic"
+    }
+}
+
+fn postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(_) => check(expr, schema),
+        Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema),
+        other => Transformed::no(other),
     }
 }
 

@@ -1,0 +1,125 @@
+//! Casts that lose digits.
+//!
+//! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
+//! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
+//! lose a digit, and finds no row that holds 2.4. Behind a function the comparison stays what it is.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type,
+    TimeUnit,
+};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
+use maru_core::Error;
+
+/// Puts a function in the place of a cast that may lose digits.
+pub(super) fn lossy(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let (inner, target, try_cast) = match &expr {
+        Expr::Cast(cast) => (&cast.expr, cast.field.data_type(), false),
+        Expr::TryCast(cast) => (&cast.expr, cast.field.data_type(), true),
+        _ => return Transformed::no(expr),
+    };
+    if !inner.get_type(schema).is_ok_and(|source| loses_digits(&source, target)) {
+        return Transformed::no(expr);
+    }
+    let function = LossyCast {
+        target: target.clone(),
+        try_cast,
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    let argument = vec![(**inner).clone()];
+    let call = ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), argument);
+    Transformed::yes(Expr::ScalarFunction(call))
+}
+
+fn loses_digits(source: &DataType, target: &DataType) -> bool {
+    use DataType::{Decimal128, Decimal256, Timestamp};
+    match (source, target) {
+        (Decimal128(_, scale) | Decimal256(_, scale), Decimal128(_, to) | Decimal256(_, to)) => {
+            to < scale
+        }
+        (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
+        (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
+        (from, to) => from.is_floating() && to.is_integer(),
+    }
+}
+
+fn coarseness(unit: &TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Nanosecond => 0,
+        TimeUnit::Microsecond => 1,
+        TimeUnit::Millisecond => 2,
+        TimeUnit::Second => 3,
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct LossyCast {
+    target: DataType,
+    /// Gives NULL where a value does not fit.
+    try_cast: bool,
+    signature: Signature,
+}
+
+impl LossyCast {
+    fn cast(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
+        let options = CastOptions { safe: self.try_cast, ..CastOptions::default() };
+        let rounded: ArrayRef = match values.data_type() {
+            _ if !self.target.is_integer() => Arc::clone(values),
+            // Casts between numerics round.
+            DataType::Decimal128(..) => {
+                let whole = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
+                cast_with_options(values, &whole, &options)?
+            }
+            DataType::Decimal256(..) => {
+                let whole = DataType::Decimal256(DECIMAL256_MAX_PRECISION, 0);
+                cast_with_options(values, &whole, &options)?
+            }
+            DataType::Float64 => {
+                let values = values.as_primitive::<Float64Type>();
+                Arc::new(values.unary::<_, Float64Type>(f64::round_ties_even))
+            }
+            _ => {
+                let values = cast_with_options(values, &DataType::Float32, &options)?;
+                let values = values.as_primitive::<Float32Type>();
+                Arc::new(values.unary::<_, Float32Type>(f32::round_ties_even))
+            }
+        };
+        Ok(cast_with_options(&rounded, &self.target, &options)?)
+    }
+}
+
+impl ScalarUDFImpl for LossyCast {
+    fn name(&self) -> &str {
+        if self.try_cast { "try_cast" } else { "cast" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.target.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        match args.args.as_slice() {
+            [ColumnarValue::Array(values)] => Ok(ColumnarValue::Array(self.cast(values)?)),
+            [ColumnarValue::Scalar(value)] => {
+                let cast = self.cast(&value.to_array()?)?;
+                Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&cast, 0)?))
+            }
+            other => Err(Error::internal(format!("a cast of {} values", other.len())).into()),
+        }
+    }
+}

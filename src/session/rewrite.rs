@@ -1,0 +1,67 @@
+//! What PostgreSQL means where DataFusion's planner would read something else, changed in the syntax tree before planning.
+//!
+//! One walk over the statement; each file of the folder is one such difference.
+
+mod duplicates;
+mod native;
+mod similar;
+mod template;
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DfStatement;
+use maru_core::{Error, Result};
+use maru_sql::ast::{Expr, Select, TableFactor, Value, VisitMut, VisitorMut};
+
+pub(super) use duplicates::shown;
+
+/// Changes a statement so that it is planned as PostgreSQL would.
+///
+/// # Errors
+/// 42601 and 0A000 for what has no such plan, with its position.
+pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
+    match statement {
+        DfStatement::Statement(inner) => match VisitMut::visit(&mut **inner, &mut Rewriter) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(error) => Err(error),
+        },
+        DfStatement::Explain(explain) => rewrite(&mut explain.statement),
+        _ => Ok(()),
+    }
+}
+
+struct Rewriter;
+
+impl VisitorMut for Rewriter {
+    type Break = Error;
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        flow(native::table(table))
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        flow(similar::expression(expr).and_then(|()| template::expression(expr)))
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        duplicates::select(select);
+        ControlFlow::Continue(())
+    }
+}
+
+fn flow(result: Result<()>) -> ControlFlow<Error> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// Returns the text of a text literal.
+fn literal(expr: &Expr) -> Option<&str> {
+    let Expr::Value(value) = expr else { return None };
+    match &value.value {
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
+        Value::DollarQuotedString(text) => Some(&text.value),
+        _ => None,
+    }
+}
