@@ -13,8 +13,9 @@ use tokio_util::task::AbortOnDropHandle;
 /// Bytes of stack for each thread that plans and runs statements: deeply nested expressions recurse.
 pub(crate) const STACK_BYTES: usize = 16 << 20;
 
-/// With one thread alone a statement that computes without pause would keep all others from even starting.
-const THREADS_MIN: usize = 2;
+/// Threads for each partition of a plan. One statement can keep as many threads busy as its plan has partitions; the others
+/// are for statements that come meanwhile, and the system shares the cores between all of them.
+const THREADS_EACH: usize = 2;
 
 /// A runtime that ends with the engine.
 #[derive(Debug)]
@@ -26,10 +27,10 @@ pub(crate) struct Executor {
 impl Executor {
     /// # Errors
     /// 58000 if the system gives no threads.
-    pub(crate) fn new(threads: usize) -> Result<Self> {
+    pub(crate) fn new(partitions: usize) -> Result<Self> {
         let number = AtomicUsize::new(0);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(THREADS_MIN))
+            .worker_threads(partitions.max(1) * THREADS_EACH)
             .thread_stack_size(STACK_BYTES)
             .thread_name_fn(move || {
                 format!("maru-query-{}", number.fetch_add(1, Ordering::Relaxed))

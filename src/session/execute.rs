@@ -1,15 +1,17 @@
 //! Runs a prepared statement: admission, physical plan, rows.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use futures::FutureExt;
 use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 
-use super::plan::panicked;
+use super::plan::{broken_off, panicked};
 use super::{Kind, Prepared, Session};
 use crate::engine::memory::QueryPool;
 use crate::engine::query::{Query, QueryStart, State};
@@ -39,16 +41,23 @@ impl Session {
         });
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
-        let work = inner.executor.spawn({
-            let (session, prepared) = (Arc::clone(self), prepared.clone());
-            let query = Arc::clone(&query);
-            async move { session.execute_query(&prepared, parameters, query, ending).await }
-        });
+        let work = async {
+            if let Kind::Command(_) = prepared.kind {
+                return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
+            }
+            let work = inner.executor.spawn({
+                let (session, prepared) = (Arc::clone(self), prepared.clone());
+                let query = Arc::clone(&query);
+                async move { session.execute_query(&prepared, parameters, query, ending).await }
+            });
+            work.await.unwrap_or_else(|end| Err(broken_off(end)))
+        };
+        let work = AssertUnwindSafe(work).catch_unwind();
         let result = tokio::select! {
             biased;
             () = query.token.cancelled() => Err(Error::cancelled()),
             () = deadline(query.clock.into(), timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|broken| Err(panicked(broken))),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
         result.map_err(|error| {
             // The work itself may notice much later that nobody waits for it any more.

@@ -1,5 +1,7 @@
 //! From text to a plan: parse, check names, plan, and point at what is wrong.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
@@ -7,6 +9,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use futures::FutureExt;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
 use tokio::task::JoinError;
@@ -47,16 +50,25 @@ impl Session {
         let token = self.new_token();
         let timeout = self.statement_timeout();
         let start = tokio::time::Instant::now();
-        let work = self.engine.inner.executor.spawn({
-            let (session, statement) = (Arc::clone(self), statement.clone());
-            let parameters = parameters.to_vec();
-            async move { session.prepare_statement(&statement, &parameters).await }
-        });
+        let work = async {
+            let parsed = self.parse(&statement.text)?;
+            // Only planning takes long enough to disturb others.
+            if !matches!(parsed, Statement::Query { .. } | Statement::Describe(_)) {
+                return self.prepare_statement(parsed, statement, parameters).await;
+            }
+            let work = self.engine.inner.executor.spawn({
+                let (session, statement) = (Arc::clone(self), statement.clone());
+                let parameters = parameters.to_vec();
+                async move { session.prepare_statement(parsed, &statement, &parameters).await }
+            });
+            work.await.unwrap_or_else(|end| Err(broken_off(end)))
+        };
+        let work = AssertUnwindSafe(work).catch_unwind();
         let result = tokio::select! {
             biased;
             () = token.cancelled() => Err(Error::cancelled()),
             () = deadline(start, timeout) => Err(timed_out(timeout)),
-            result = work => result.unwrap_or_else(|broken| Err(panicked(broken))),
+            result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
         result.map_err(|error| {
             let error = locate(self.suggest_function(error), &statement.text)
@@ -68,10 +80,10 @@ impl Session {
 
     async fn prepare_statement(
         self: &Arc<Self>,
+        statement: Statement,
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
-        let statement = self.parse(&text.text)?;
         if self.transaction_status() == TransactionStatus::Failed
             && !matches!(statement, Statement::Transaction(_))
         {
@@ -261,10 +273,14 @@ fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
 }
 
 /// Returns the error for a task that gave no result.
-pub(super) fn panicked(broken: JoinError) -> Error {
-    let Ok(panic) = broken.try_into_panic() else {
-        return Error::new(ErrorKind::ShuttingDown, "the engine is shutting down");
-    };
+pub(super) fn broken_off(end: JoinError) -> Error {
+    match end.try_into_panic() {
+        Ok(panic) => panicked(panic.as_ref()),
+        Err(_) => Error::new(ErrorKind::ShuttingDown, "the engine is shutting down"),
+    }
+}
+
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
