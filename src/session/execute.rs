@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::object_store::DefaultObjectStoreRegistry;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
@@ -131,14 +132,15 @@ impl Session {
     }
 }
 
-/// Gives the statement its own memory pool; caches, stores and disk stay shared.
+/// Gives the statement its own memory pool, and its own list of stores, so that a dropped catalog's client lives no longer
+/// than the statements that read from it. Caches and disk stay shared.
 fn with_pool(state: SessionState, query: &Arc<Query>) -> SessionState {
     let shared = state.runtime_env();
     let runtime = RuntimeEnv {
         memory_pool: Arc::clone(&query.pool) as _,
         disk_manager: Arc::clone(&shared.disk_manager),
         cache_manager: Arc::clone(&shared.cache_manager),
-        object_store_registry: Arc::clone(&shared.object_store_registry),
+        object_store_registry: Arc::new(DefaultObjectStoreRegistry::new()),
     };
     datafusion::execution::SessionStateBuilder::new_from_existing(state)
         .with_runtime_env(Arc::new(runtime))

@@ -4,6 +4,7 @@
 //! at once, so that `DROP CATALOG` frees its connections.
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -18,21 +19,68 @@ use object_store::{
     Result,
 };
 use parking_lot::RwLock;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::CancellationToken;
+
+/// For clients that need threads of their own: they move bytes, and check sums over them.
+const THREADS: usize = 2;
 
 /// Rewrites the errors of one kind of store.
 pub(crate) type Rewrite = fn(Error) -> Error;
 
 #[derive(Debug)]
 pub(crate) struct Gate {
-    inner: RwLock<Option<Arc<dyn ObjectStore>>>,
+    inner: RwLock<Option<Inner>>,
     closed: CancellationToken,
     rewrite: Rewrite,
 }
 
+#[derive(Debug, Clone)]
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    /// Whoever calls the store holds its threads too.
+    _threads: Option<Arc<Threads>>,
+}
+
+/// The threads of a client whose tasks outlive it: they end here, and what they held is free.
+#[derive(Debug)]
+pub(crate) struct Threads(Option<Runtime>);
+
+impl Threads {
+    /// Starts some, and returns where the client puts its tasks.
+    pub(crate) fn start(name: &str) -> io::Result<(Self, Handle)> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name(name)
+            .enable_all()
+            .build()?;
+        let handle = runtime.handle().clone();
+        Ok((Self(Some(runtime)), handle))
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        // A runtime must not wait for its tasks where other tasks run.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Gate {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, rewrite: Rewrite) -> Arc<Self> {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, rewrite: Rewrite) -> Arc<Self> {
+        Self::with_threads(store, None, rewrite)
+    }
+
+    /// A gate to a client that has threads of its own.
+    pub(crate) fn with_threads(
+        store: Arc<dyn ObjectStore>,
+        threads: Option<Threads>,
+        rewrite: Rewrite,
+    ) -> Arc<Self> {
         let closed = CancellationToken::new();
+        let inner = Inner { store, _threads: threads.map(Arc::new) };
         Arc::new(Self { inner: RwLock::new(Some(inner)), closed, rewrite })
     }
 
@@ -42,7 +90,7 @@ impl Gate {
         drop(self.inner.write().take());
     }
 
-    fn open(&self) -> Result<Arc<dyn ObjectStore>> {
+    fn open(&self) -> Result<Inner> {
         self.inner.read().clone().ok_or_else(closed)
     }
 
@@ -80,7 +128,7 @@ fn closed() -> Error {
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.inner.read() {
-            Some(inner) => inner.fmt(f),
+            Some(inner) => inner.store.fmt(f),
             None => f.write_str("closed"),
         }
     }
@@ -94,7 +142,8 @@ impl ObjectStore for Gate {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        self.rewritten(self.open()?.put_opts(location, payload, options).await)
+        let inner = self.open()?;
+        self.rewritten(inner.store.put_opts(location, payload, options).await)
     }
 
     async fn put_multipart_opts(
@@ -102,11 +151,13 @@ impl ObjectStore for Gate {
         location: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.rewritten(self.open()?.put_multipart_opts(location, options).await)
+        let inner = self.open()?;
+        self.rewritten(inner.store.put_multipart_opts(location, options).await)
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let mut got = self.rewritten(self.open()?.get_opts(location, options).await)?;
+        let inner = self.open()?;
+        let mut got = self.rewritten(inner.store.get_opts(location, options).await)?;
         if let GetResultPayload::Stream(stream) = got.payload {
             got.payload = GetResultPayload::Stream(self.guard(stream));
         }
@@ -118,7 +169,7 @@ impl ObjectStore for Gate {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => Err(closed()),
-            bytes = read.get_ranges(location, ranges) => self.rewritten(bytes),
+            bytes = read.store.get_ranges(location, ranges) => self.rewritten(bytes),
         }
     }
 
@@ -127,27 +178,30 @@ impl ObjectStore for Gate {
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
         match self.open() {
-            Ok(inner) => self.guard(inner.delete_stream(locations)),
+            Ok(inner) => self.guard(inner.store.delete_stream(locations)),
             Err(error) => Self::failed(error),
         }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.open() {
-            Ok(inner) => self.guard(inner.list(prefix)),
+            Ok(inner) => self.guard(inner.store.list(prefix)),
             Err(error) => Self::failed(error),
         }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.rewritten(self.open()?.list_with_delimiter(prefix).await)
+        let inner = self.open()?;
+        self.rewritten(inner.store.list_with_delimiter(prefix).await)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.rewritten(self.open()?.copy_opts(from, to, options).await)
+        let inner = self.open()?;
+        self.rewritten(inner.store.copy_opts(from, to, options).await)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.rewritten(self.open()?.rename_opts(from, to, options).await)
+        let inner = self.open()?;
+        self.rewritten(inner.store.rename_opts(from, to, options).await)
     }
 }

@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
-use crate::gate::Gate;
+use crate::gate::{Gate, Threads};
 use crate::options::{CONFIG_DIR, NAMENODES, USER};
 
 /// A cluster and the store over it.
@@ -58,9 +58,11 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<Hdfs> {
         }
         builder = builder.with_config_dir(directory);
     }
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        builder = builder.with_io_runtime(runtime);
-    }
+    // The task that listens to the NameNode ends only when the NameNode hangs up, long after the client has gone.
+    let (threads, handle) = Threads::start("maru-hdfs").map_err(|error| {
+        Error::new(ErrorKind::Io, "could not start the threads of an HDFS client").with_cause(error)
+    })?;
+    builder = builder.with_io_runtime(handle);
     let client = builder.build().map_err(|error| {
         Error::new(
             ErrorKind::InvalidOption,
@@ -69,7 +71,7 @@ pub(crate) fn open(url: &Url, options: &Options) -> Result<Hdfs> {
         .with_hint("A name without a port is a nameservice: give config_dir or namenodes.")
     })?;
     let inner: Arc<dyn ObjectStore> = Arc::new(HdfsObjectStore::new(client.clone()));
-    let gate = Gate::new(inner, rewrite);
+    let gate = Gate::with_threads(inner, Some(threads), rewrite);
     let store = Arc::clone(&gate) as Arc<dyn ObjectStore>;
     Ok(Hdfs { client, gate, store })
 }
