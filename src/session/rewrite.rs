@@ -2,7 +2,7 @@
 //!
 //! One walk over the statement; each file of the folder is one such difference.
 
-mod duplicates;
+mod columns;
 mod native;
 mod similar;
 mod template;
@@ -11,9 +11,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, Result};
-use maru_sql::ast::{Expr, Select, TableFactor, Value, VisitMut, VisitorMut};
+use maru_sql::ast::{Expr, Query, Select, TableFactor, Value, VisitMut, VisitorMut};
 
-pub(super) use duplicates::shown;
+pub(super) use columns::shown;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
@@ -35,6 +35,11 @@ struct Rewriter;
 impl VisitorMut for Rewriter {
     type Break = Error;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        columns::query(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
         flow(native::table(table))
     }
@@ -44,7 +49,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        duplicates::select(select);
+        columns::select(select);
         ControlFlow::Continue(())
     }
 }

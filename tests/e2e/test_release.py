@@ -15,15 +15,21 @@ PATIENCE_S = 30
 
 
 def held(server):
-    """Descriptors, by what they lead to, and the number of threads."""
+    """Descriptors, sockets among them, threads; without those of the server's own metadata, whose pool grows with use."""
     process = pathlib.Path(f"/proc/{server.process.pid}")
-    links = []
+    links, threads = [], 0
     for entry in (process / "fd").iterdir():
         try:
-            links.append(os.readlink(entry).split(":")[0])
+            links.append(os.readlink(entry))
         except FileNotFoundError:
             pass
-    return len(links), links.count("socket"), len(list((process / "task").iterdir()))
+    for entry in (process / "task").iterdir():
+        try:
+            threads += not (entry / "comm").read_text().startswith("sqlx-sqlite")
+        except FileNotFoundError:
+            pass
+    links = [link for link in links if not link.startswith(str(server.data_dir))]
+    return len(links), sum(link.startswith("socket:") for link in links), threads
 
 
 def sources(folder):

@@ -1,0 +1,226 @@
+//! Names of columns that were given none, as PostgreSQL finds them: `count` for `count(*)`, `int4` for `'1'::int`, `?column?`
+//! where nothing helps. The planner would say `Int64(1)`.
+//!
+//! PostgreSQL gives columns of the same name out side by side, the planner wants names that differ: the later ones of
+//! `SELECT id, id` get a name that [`shown`] turns back for the client. Source: PostgreSQL 16, `FigureColname`.
+
+use maru_sql::ast::{
+    DataType, Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+};
+
+/// Between the name that is shown and a number. Nobody types it.
+const MARK: char = '\u{1}';
+
+/// What a column is called for which nothing else is found.
+const UNKNOWN: &str = "?column?";
+
+/// Names the columns of a query.
+pub(super) fn select(select: &mut Select) {
+    let mut seen = Vec::<Column>::new();
+    for (position, item) in select.projection.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            if let SelectItem::ExprWithAlias { alias, .. } = item {
+                seen.push(Column { qualifier: None, name: alias.value.clone() });
+            }
+            continue;
+        };
+        let column = Column::of(expr);
+        let twice = seen.iter().any(|other| column.may_be(other));
+        let is_plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let alias = match (twice, is_plain) {
+            (true, _) => Some(format!("{}{MARK}{position}", column.name)),
+            (false, false) => Some(column.name.clone()),
+            (false, true) => None,
+        };
+        if let Some(alias) = alias {
+            let alias = Ident::with_quote('"', alias);
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        }
+        seen.push(column);
+    }
+}
+
+/// Lets `SELECT DISTINCT upper(a) … ORDER BY upper(a)` mean its column by number: once that has a name, the planner takes it
+/// for another expression than the one in ORDER BY.
+pub(super) fn query(query: &mut Query) {
+    let (SetExpr::Select(select), Some(order_by)) = (query.body.as_ref(), &mut query.order_by)
+    else {
+        return;
+    };
+    if !matches!(select.distinct, Some(Distinct::Distinct)) {
+        return;
+    }
+    let OrderByKind::Expressions(keys) = &mut order_by.kind else { return };
+    for key in keys {
+        let is_plain = matches!(key.expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(e) if *e == key.expr);
+        if let (false, Some(position)) = (is_plain, select.projection.iter().position(same)) {
+            let number = Value::Number((position + 1).to_string(), false);
+            key.expr = Expr::value(number);
+        }
+    }
+}
+
+/// Returns the name of a column as the client sees it.
+pub(in crate::session) fn shown(name: &str) -> &str {
+    name.split_once(MARK).map_or(name, |(name, _)| name)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Column {
+    /// What stands before the name: `a` of `a.id`.
+    qualifier: Option<String>,
+    name: String,
+}
+
+impl Column {
+    fn of(expr: &Expr) -> Self {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let Some((name, qualifier)) = parts.split_last()
+        {
+            let parts = qualifier.iter().map(|part| part.value.as_str()).collect::<Vec<_>>();
+            return Self { qualifier: Some(parts.join(".")), name: name.value.clone() };
+        }
+        let name = match found(expr) {
+            Some(Name::Strong(name) | Name::Type(name)) => name,
+            None => UNKNOWN.to_owned(),
+        };
+        Self { qualifier: None, name }
+    }
+
+    /// `id` may be `a.id`; `b.id` is another column.
+    fn may_be(&self, other: &Self) -> bool {
+        self.name == other.name
+            && (self.qualifier == other.qualifier
+                || self.qualifier.is_none()
+                || other.qualifier.is_none())
+    }
+}
+
+enum Name {
+    /// Of a column or function.
+    Strong(String),
+    /// Of a type, which the name of something inside of the cast comes before.
+    Type(String),
+}
+
+fn found(expr: &Expr) -> Option<Name> {
+    let strong = |name: &str| Some(Name::Strong(name.to_owned()));
+    match expr {
+        Expr::Identifier(ident) => strong(&ident.value),
+        Expr::CompoundIdentifier(parts) => strong(&parts.last()?.value),
+        Expr::CompoundFieldAccess { root: expr, .. }
+        | Expr::Nested(expr)
+        | Expr::Collate { expr, .. } => found(expr),
+        Expr::Function(function) => {
+            let ident = function.name.0.last()?.as_ident()?;
+            let quoted = ident.quote_style.is_some();
+            strong(&if quoted { ident.value.clone() } else { ident.value.to_lowercase() })
+        }
+        Expr::Cast { expr, data_type, .. } => match found(expr) {
+            Some(Name::Strong(name)) => Some(Name::Strong(name)),
+            _ => Some(Name::Type(type_name(data_type))),
+        },
+        Expr::TypedString(typed) => Some(Name::Type(type_name(&typed.data_type))),
+        Expr::Interval(_) => Some(Name::Type("interval".to_owned())),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(found) {
+            Some(Name::Strong(name)) => Some(Name::Strong(name)),
+            _ => strong("case"),
+        },
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Trim { .. } => strong("btrim"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Exists { .. } => strong("exists"),
+        Expr::Array(_) => strong("array"),
+        Expr::Tuple(_) => strong("row"),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.first()? {
+                SelectItem::ExprWithAlias { alias, .. } => strong(shown(&alias.value)),
+                SelectItem::UnnamedExpr(expr) => found(expr),
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The type as `pg_type` has it.
+fn type_name(data_type: &DataType) -> String {
+    let text = data_type.to_string().to_lowercase();
+    let word = text.split('(').next().unwrap_or_default().trim();
+    match word {
+        "int" | "integer" => "int4",
+        "bigint" => "int8",
+        "smallint" => "int2",
+        "real" => "float4",
+        "double precision" | "float" | "double" => "float8",
+        "boolean" => "bool",
+        "decimal" | "dec" => "numeric",
+        "character varying" => "varchar",
+        "char" | "character" => "bpchar",
+        "timestamp with time zone" => "timestamptz",
+        "timestamp without time zone" => "timestamp",
+        other => other,
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(sql: &str) -> String {
+        let mut statement = match maru_sql::parse(sql).unwrap() {
+            maru_sql::Statement::Query { statement, .. } => *statement,
+            other => panic!("{other:?}"),
+        };
+        super::super::rewrite(&mut statement).unwrap();
+        statement.to_string()
+    }
+
+    #[test]
+    fn plain_columns_stay() {
+        for sql in ["SELECT a, b.c, * FROM t", "SELECT a.id, b.id FROM a, b"] {
+            assert_eq!(rewritten(sql), sql);
+        }
+    }
+
+    #[test]
+    fn names_are_postgres() {
+        for (expr, name) in [
+            ("count(*)", "count"),
+            ("'1'::int", "int4"),
+            ("a::text", "a"),
+            ("now()::date", "now"),
+            ("DATE '2026-01-01'", "date"),
+            ("1 + 1", "?column?"),
+            ("'x'", "?column?"),
+            ("CASE WHEN a THEN 1 END", "case"),
+            ("CASE WHEN a THEN 1 ELSE b END", "b"),
+            ("EXTRACT(year FROM a)", "extract"),
+            ("(SELECT max(x) FROM t)", "max"),
+            ("EXISTS (SELECT 1)", "exists"),
+            ("ARRAY[1]", "array"),
+        ] {
+            let text = rewritten(&format!("SELECT {expr} FROM t"));
+            assert!(text.contains(&format!("AS \"{name}\" FROM t")), "{expr}: {text}");
+        }
+    }
+
+    #[test]
+    fn equal_names_are_told_apart_until_the_client_sees_them() {
+        let marks = |sql| rewritten(sql).matches(MARK).count();
+        assert_eq!(marks("SELECT a, a, now(), now()::date FROM t"), 2);
+        assert_eq!(marks("SELECT t.a, a, t.a FROM t"), 2);
+        assert_eq!(marks("SELECT 1, 2, 3"), 2);
+        assert_eq!(marks("SELECT 1 AS n, n FROM t"), 1);
+        assert_eq!(shown("now\u{1}3"), "now");
+        assert_eq!(shown("id"), "id");
+    }
+}
