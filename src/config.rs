@@ -9,9 +9,11 @@ mod settings;
 mod values;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use maru_core::{Secret, limits};
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 pub use document::markdown;
 pub use load::{Layers, Loaded, Origin, load};
@@ -51,14 +53,15 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let memory_bytes = machine_memory_bytes();
         Self {
             data_dir: PathBuf::from("./maru-data"),
             pg_listen: "127.0.0.1:5433".to_owned(),
             flight_listen: "127.0.0.1:50051".to_owned(),
             http_listen: "127.0.0.1:8080".to_owned(),
             initial_password: None,
-            memory_limit_bytes: 2 << 30,
-            query_memory_limit_bytes: 1 << 30,
+            memory_limit_bytes: memory_bytes / 2,
+            query_memory_limit_bytes: memory_bytes / 4,
             spill_limit_bytes: 64 << 30,
             concurrent_queries_max: limits::CONCURRENT_QUERIES_MAX,
             queued_queries_max: limits::QUEUED_QUERIES_MAX,
@@ -71,6 +74,24 @@ impl Default for Config {
             log_format: LogFormat::Text,
         }
     }
+}
+
+/// Returns the memory that the process may have, in whole GiB unless that is none: of the machine, or less in a container.
+fn machine_memory_bytes() -> usize {
+    static MEMORY_BYTES: LazyLock<usize> = LazyLock::new(|| {
+        let ram = MemoryRefreshKind::nothing().with_ram();
+        let bytes = System::new_with_specifics(RefreshKind::nothing().with_memory(ram)).map_or(
+            0,
+            |system| {
+                let group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.total_memory);
+                usize::try_from(system.total_memory().min(group)).unwrap_or(usize::MAX)
+            },
+        );
+        let whole = bytes >> 30 << 30;
+        // Where the system does not tell, what every machine has.
+        [whole, bytes].into_iter().find(|bytes| *bytes > 0).unwrap_or(1 << 30)
+    });
+    *MEMORY_BYTES
 }
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl Session {
 
     /// Returns the current value of a setting, as `SHOW` prints it.
     pub fn setting(&self, name: &str) -> Option<String> {
-        match name {
+        match settings::bare(name) {
             "catalog" => Some(self.catalog()),
             _ => self.settings.read().get(name),
         }
@@ -192,7 +192,7 @@ impl Session {
     /// # Errors
     /// 42704 for an unknown name, 22023 for a value it cannot take, 3D000 for a catalog that does not exist.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        if name == "catalog" {
+        if settings::bare(name) == "catalog" {
             self.catalogs().require(value)?;
             *self.catalog.write() = value.to_owned();
             return Ok(());

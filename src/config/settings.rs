@@ -92,9 +92,9 @@ settings! {
         "Address of health, readiness and metrics over HTTP; port 0 picks a free one.";
     "initial_password" initial_password: Password, Serve, Some("a random one, written to `initial-password` in the data directory"),
         "Password that the superuser `maru` gets at the first start; prefer the variable to the flag, which other users of the machine can read.";
-    "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, None,
+    "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, Some("half of the machine's memory, or of the container's"),
         "Memory that all statements together may hold.";
-    "query_memory_limit" query_memory_limit_bytes: Bytes<usize>, Everywhere, None,
+    "query_memory_limit" query_memory_limit_bytes: Bytes<usize>, Everywhere, Some("a quarter of that memory"),
         "Memory that one statement may hold before it spills to disk or fails with 53200.";
     "spill_limit" spill_limit_bytes: Bytes<u64>, Everywhere, None,
         "Disk space that all statements together may spill to.";

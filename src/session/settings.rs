@@ -126,7 +126,7 @@ impl Settings {
     }
 
     pub fn get(&self, name: &str) -> Option<String> {
-        self.values.get(name.to_lowercase().as_str()).cloned()
+        self.values.get(bare(name).to_lowercase().as_str()).cloned()
     }
 
     /// # Errors
@@ -185,7 +185,16 @@ impl Settings {
     }
 }
 
+/// Takes the prefix off that PostgreSQL would want of a setting that is not its own: `maru.pushdown`.
+pub(super) fn bare(name: &str) -> &str {
+    match name.split_once('.') {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case("maru") => rest,
+        _ => name,
+    }
+}
+
 fn spec(name: &str) -> Result<&'static SettingSpec> {
+    let name = bare(name);
     SETTINGS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name)).ok_or_else(|| unknown(name))
 }
 
