@@ -2,8 +2,10 @@
 //!
 //! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
 //! puts a checked function in the place of each such operator, and `cast.rs` one in the place of casts that lose digits.
+//! `date.rs` acts before, since it changes types.
 
 mod cast;
+mod date;
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,6 +16,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -21,35 +24,44 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind};
 
+pub(super) use date::keep_times;
+
 /// The rule.
 #[derive(Debug)]
 pub(super) struct PostgresArithmetic;
 
 impl AnalyzerRule for PostgresArithmetic {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        plan.transform_up_with_subqueries(|plan| {
-            // Names of columns are what a client sees, so they must stay as they were.
-            let mut schema = DFSchema::empty();
-            for input in plan.inputs() {
-                schema.merge(input.schema());
-            }
-            if plan.inputs().is_empty() {
-                schema.merge(plan.schema());
-            }
-            let preserver = datafusion::logical_expr::expr_rewriter::NamePreserver::new(&plan);
-            plan.map_expressions(|expr| {
-                let name = preserver.save(&expr);
-                let rewritten = expr.transform_up(|expr| Ok(postgres(expr, &schema)))?;
-                Ok(rewritten.update_data(|expr| name.restore(expr)))
-            })?
-            .map_data(LogicalPlan::recompute_schema)
-        })
-        .data()
+        change_expressions(plan, postgres)
     }
 
     fn name(&self) -> &str {
         "postgres_arithmetic"
     }
+}
+
+/// Changes the parts of all expressions of a plan. Names of columns stay: they are what a client sees.
+fn change_expressions(
+    plan: LogicalPlan,
+    change: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let mut schema = DFSchema::empty();
+        for input in plan.inputs() {
+            schema.merge(input.schema());
+        }
+        if plan.inputs().is_empty() {
+            schema.merge(plan.schema());
+        }
+        let preserver = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let rewritten = expr.transform_up(|expr| Ok(change(expr, &schema)))?;
+            Ok(rewritten.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
 }
 
 fn postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

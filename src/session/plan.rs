@@ -14,6 +14,7 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
 use tokio::task::JoinError;
 
+use super::arithmetic::keep_times;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
 use super::{Kind, Prepared, Session, StatementText, TransactionStatus};
@@ -109,7 +110,7 @@ impl Session {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
-                let plan = state.statement_to_plan(*statement).await?;
+                let plan = keep_times(state.statement_to_plan(*statement).await?)?;
                 refuse_writes(&plan)?;
                 let parameters = parameter_types(&plan, declared)?;
                 let (schema, parameters) = settle(&plan, parameters)?;
@@ -233,7 +234,7 @@ impl Session {
         };
         rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
-        Ok(plan)
+        Ok(keep_times(plan)?)
     }
 
     pub(crate) async fn plan_stored_view(
