@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;
+mod float_text;
 mod opaque;
 pub mod output;
 pub mod owner;

@@ -12,6 +12,7 @@ mod plan;
 mod rewrite;
 mod settings;
 mod sum;
+mod timezone;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -325,6 +326,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
     sum::register(&mut state)?;
+    timezone::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))

@@ -6,6 +6,7 @@
 
 mod cast;
 mod date;
+mod interval;
 
 use std::sync::{Arc, LazyLock};
 
@@ -66,6 +67,9 @@ fn change_expressions(
 
 fn postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
+        Expr::BinaryExpr(ref sum) if sum.op.supports_propagation() => {
+            interval::compare(expr, schema)
+        }
         Expr::BinaryExpr(_) => check(expr, schema),
         Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema),
         other => Transformed::no(other),

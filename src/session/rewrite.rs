@@ -3,6 +3,8 @@
 //! One walk over the statement; each file of the folder is one such difference.
 
 mod columns;
+mod functions;
+mod literals;
 mod native;
 mod similar;
 mod template;
@@ -30,6 +32,10 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
     }
 }
 
+/// What is done to each expression, after its parts.
+const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] =
+    &[similar::expression, template::expression, functions::expression, literals::expression];
+
 struct Rewriter;
 
 impl VisitorMut for Rewriter {
@@ -37,7 +43,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         columns::query(query);
-        ControlFlow::Continue(())
+        flow(functions::query(query))
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
@@ -45,10 +51,11 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        flow(similar::expression(expr).and_then(|()| template::expression(expr)))
+        flow(EXPRESSIONS.iter().try_for_each(|change| change(expr)))
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+    /// Before anything in it has changed: columns are named after what was written.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         columns::select(select);
         ControlFlow::Continue(())
     }

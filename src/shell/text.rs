@@ -1,5 +1,6 @@
 //! Values as PostgreSQL writes them, so that the embedded shell prints what psql prints over the wire.
 
+use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait,
     RecordBatch, StructArray,
@@ -62,16 +63,16 @@ fn column(array: &ArrayRef) -> Result<Vec<Option<String>>> {
         T::Float16 => {
             let values = array.as_primitive::<Float16Type>().iter();
             values
-                .map(|v| v.map(|v| float(f64::from(v.to_f32()), format!("{:e}", v.to_f32()), 6)))
+                .map(|v| v.map(|v| float(f64::from(v.to_f32()), v.to_f32(), REAL_DIGITS)))
                 .collect()
         }
         T::Float32 => {
             let values = array.as_primitive::<Float32Type>().iter();
-            values.map(|v| v.map(|v| float(f64::from(v), format!("{v:e}"), 6))).collect()
+            values.map(|v| v.map(|v| float(f64::from(v), v, REAL_DIGITS))).collect()
         }
         T::Float64 => {
             let values = array.as_primitive::<Float64Type>().iter();
-            values.map(|v| v.map(|v| float(v, format!("{v:e}"), 15))).collect()
+            values.map(|v| v.map(|v| float(v, v, DOUBLE_DIGITS))).collect()
         }
         T::Decimal32(p, s) => decimal::<Decimal32Type>(array, *p, *s),
         T::Decimal64(p, s) => decimal::<Decimal64Type>(array, *p, *s),
@@ -162,32 +163,10 @@ fn bytea(bytes: &[u8]) -> String {
     text
 }
 
-/// Writes a float as PostgreSQL does: shortest digits, an exponent below 1e-4 and from 1e`digits`.
-fn float(value: f64, scientific: String, digits: i32) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
-    }
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if value != 0.0 && !(-4..digits).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{mantissa}e{sign}{:02}", exponent.abs());
-    }
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let figures = mantissa.replace('.', "");
-    if exponent < 0 {
-        let zeros = "0".repeat(exponent.unsigned_abs() as usize - 1);
-        return format!("{sign}0.{zeros}{figures}");
-    }
-    let whole = exponent as usize + 1;
-    if figures.len() <= whole {
-        return format!("{sign}{figures}{}", "0".repeat(whole - figures.len()));
-    }
-    let (whole, rest) = figures.split_at(whole);
-    format!("{sign}{whole}.{rest}")
+fn float(value: f64, number: impl std::fmt::LowerExp, digits: i32) -> String {
+    let mut text = String::new();
+    write_float(&mut text, value, number, digits);
+    text
 }
 
 /// Writes `.25` for 250 ms, nothing for none.

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
@@ -150,7 +151,7 @@ fn value(
             if binary {
                 out.put_f32(value);
             } else {
-                text::float(f64::from(value), value, 6, out);
+                write_float(out, f64::from(value), value, REAL_DIGITS);
             }
         }
         DataType::Float64 => {
@@ -158,7 +159,7 @@ fn value(
             if binary {
                 out.put_f64(value);
             } else {
-                text::float(value, value, 15, out);
+                write_float(out, value, value, DOUBLE_DIGITS);
             }
         }
         DataType::Utf8 => out.put_slice(array.as_string::<i32>().value(row).as_bytes()),

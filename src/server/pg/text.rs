@@ -159,44 +159,6 @@ pub(super) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) 
     }
 }
 
-/// The shortest text that reads back as the same number, in PostgreSQL's shape. `digits` is where the exponent form
-/// begins: 15 for `float8`, 6 for `float4`.
-pub(super) fn float(
-    value: f64,
-    scientific: impl std::fmt::LowerExp,
-    digits: i32,
-    out: &mut BytesMut,
-) {
-    if value.is_nan() {
-        return out.put_slice(b"NaN");
-    }
-    if value.is_infinite() {
-        return out.put_slice(if value > 0.0 { b"Infinity" } else { b"-Infinity" });
-    }
-    let text = format!("{scientific:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if exponent < -4 || exponent >= digits {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        put!(out, "{mantissa}e{sign}{:02}", exponent.abs());
-        return;
-    }
-    let (sign, mantissa) =
-        mantissa.strip_prefix('-').map_or(("", mantissa), |mantissa| ("-", mantissa));
-    let figures: String = mantissa.chars().filter(|c| *c != '.').collect();
-    out.put_slice(sign.as_bytes());
-    if exponent < 0 {
-        put!(out, "0.{:0>width$}", figures, width = figures.len() + (-exponent - 1) as usize);
-    } else {
-        let whole = exponent as usize + 1;
-        if figures.len() <= whole {
-            put!(out, "{figures:0<whole$}");
-        } else {
-            put!(out, "{}.{}", &figures[..whole], &figures[whole..]);
-        }
-    }
-}
-
 pub(super) fn bytea(bytes: &[u8], out: &mut BytesMut) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 + bytes.len() * 2);
@@ -293,6 +255,7 @@ pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::float_text::write_float;
 
     fn shown(write: impl FnOnce(&mut BytesMut)) -> String {
         let mut out = BytesMut::new();
@@ -330,7 +293,7 @@ mod tests {
 
     #[test]
     fn floats_change_to_exponents_where_postgresql_does() {
-        let double = |value: f64| shown(|o| float(value, value, 15, o));
+        let double = |value: f64| shown(|o| write_float(o, value, value, 15));
         assert_eq!(double(0.0), "0");
         assert_eq!(double(-0.0), "-0");
         assert_eq!(double(0.1), "0.1");
@@ -343,7 +306,7 @@ mod tests {
         assert_eq!(double(f64::NAN), "NaN");
         assert_eq!(double(f64::NEG_INFINITY), "-Infinity");
         let single = 1.1_f32;
-        assert_eq!(shown(|o| float(f64::from(single), single, 6, o)), "1.1");
+        assert_eq!(shown(|o| write_float(o, f64::from(single), single, 6)), "1.1");
     }
 
     #[test]

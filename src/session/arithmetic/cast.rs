@@ -1,4 +1,4 @@
-//! Casts that lose digits.
+//! Casts that lose digits, and the text of floats.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
 //! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type,
     TimeUnit,
@@ -21,6 +21,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use maru_core::Error;
+
+use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
 
 /// Puts a function in the place of a cast that may lose digits.
 pub(super) fn lossy(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -50,7 +52,8 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         }
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
-        (from, to) => from.is_floating() && to.is_integer(),
+        // Text of floats has PostgreSQL's shape: `1`, not `1.0`.
+        (from, to) => from.is_floating() && (to.is_integer() || to.is_string()),
     }
 }
 
@@ -74,6 +77,9 @@ struct LossyCast {
 impl LossyCast {
     fn cast(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
         let options = CastOptions { safe: self.try_cast, ..CastOptions::default() };
+        if self.target.is_string() {
+            return Ok(cast_with_options(&float_texts(values)?, &self.target, &options)?);
+        }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),
             // Casts between numerics round.
@@ -97,6 +103,31 @@ impl LossyCast {
         };
         Ok(cast_with_options(&rounded, &self.target, &options)?)
     }
+}
+
+fn float_texts(values: &ArrayRef) -> DfResult<ArrayRef> {
+    fn texts<T>(
+        numbers: impl Iterator<Item = Option<T>>,
+        write: fn(&mut String, T),
+    ) -> StringArray {
+        let text = |number| {
+            let mut text = String::new();
+            write(&mut text, number);
+            text
+        };
+        numbers.map(|number| number.map(text)).collect()
+    }
+    Ok(Arc::new(match values.data_type() {
+        DataType::Float64 => texts(values.as_primitive::<Float64Type>().iter(), |out, number| {
+            write_float(out, number, number, DOUBLE_DIGITS);
+        }),
+        _ => {
+            let values = cast(values, &DataType::Float32)?;
+            texts(values.as_primitive::<Float32Type>().iter(), |out, number| {
+                write_float(out, f64::from(number), number, REAL_DIGITS);
+            })
+        }
+    }))
 }
 
 impl ScalarUDFImpl for LossyCast {

@@ -1,0 +1,110 @@
+//! Functions and operators that go by another name underneath, or do something else under the same one.
+
+use maru_core::{Error, Result};
+use maru_sql::ast::{
+    BinaryOperator, CastKind, DataType, DateTimeField, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr,
+    SetOperator, SetQuantifier, Value,
+};
+
+use super::literal;
+use super::literals::call;
+
+/// PostgreSQL's name and the one underneath. Those of arrays take all elements away, not only the first.
+const NAMES: &[(&str, &str)] = &[
+    ("array_remove", "array_remove_all"),
+    ("array_replace", "array_replace_all"),
+    ("every", "bool_and"),
+    ("gen_random_uuid", "uuid"),
+    ("sign", "signum"),
+    ("variance", "var_samp"),
+];
+
+/// Changes one call.
+pub(super) fn expression(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::Function(function) => {
+            let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else {
+                return Ok(());
+            };
+            let name = name.value.to_lowercase();
+            if let Some((_, other)) = NAMES.iter().find(|(known, _)| *known == name) {
+                function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*other))]);
+            } else if let ("mod", [left, right]) = (name.as_str(), arguments(function).as_slice()) {
+                *expr = binary(left.clone(), BinaryOperator::Modulo, right.clone());
+            } else if let ("date_part", [field, from]) =
+                (name.as_str(), arguments(function).as_slice())
+                && let Some(step) = literal(field).and_then(step_of)
+            {
+                *expr = cast(fraction(from.clone(), step), DataType::DoublePrecision);
+            }
+        }
+        Expr::Extract { field, expr: from, .. } => {
+            let name = match field {
+                DateTimeField::Second | DateTimeField::Seconds => "second",
+                DateTimeField::Millisecond | DateTimeField::Milliseconds => "milliseconds",
+                _ => return Ok(()),
+            };
+            if let Some(step) = step_of(name) {
+                *expr = fraction((**from).clone(), step);
+            }
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => {
+            *expr = call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Refuses what the engine underneath gets wrong: it takes every row of the left side that the right side has once.
+///
+/// # Errors
+/// 0A000 for `EXCEPT ALL` and `INTERSECT ALL`.
+pub(super) fn query(query: &Query) -> Result<()> {
+    set_operation(&query.body)
+}
+
+fn set_operation(body: &SetExpr) -> Result<()> {
+    let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return Ok(()) };
+    if *set_quantifier == SetQuantifier::All && *op != SetOperator::Union {
+        return Err(Error::unsupported(format!("{op} ALL is not supported yet"))
+            .with_hint(format!("{op} without ALL gives each row once.")));
+    }
+    set_operation(left)?;
+    set_operation(right)
+}
+
+/// The part of a date that is only had in whole numbers, and how many of its microseconds make one.
+fn step_of(field: &str) -> Option<&'static str> {
+    match field.to_lowercase().as_str() {
+        "second" | "seconds" => Some("0.000001"),
+        "millisecond" | "milliseconds" => Some("0.001"),
+        _ => None,
+    }
+}
+
+fn fraction(from: Expr, step: &str) -> Expr {
+    let field = Expr::value(Value::SingleQuotedString("microsecond".to_owned()));
+    let microseconds = call("date_part", vec![field, from]);
+    let step = Expr::value(Value::Number(step.to_owned(), false));
+    binary(microseconds, BinaryOperator::Multiply, step)
+}
+
+fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+    Expr::Nested(Box::new(Expr::BinaryOp { left: nested(left), op, right: nested(right) }))
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+fn arguments(function: &Function) -> Vec<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let expr = |argument: &FunctionArg| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().map(expr).collect::<Option<Vec<_>>>().unwrap_or_default()
+}

@@ -1,0 +1,201 @@
+//! Literals that PostgreSQL reads and the engine underneath does not, or not alike.
+
+use maru_core::{Error, Result};
+use maru_sql::ast::{
+    CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+};
+
+use super::literal;
+
+/// Changes one literal, or the cast around it.
+///
+/// # Errors
+/// 0A000 for `LIKE … ESCAPE` with a pattern that is no literal.
+pub(super) fn expression(expr: &mut Expr) -> Result<()> {
+    match expr {
+        Expr::TypedString(typed) if is_timestamp(&typed.data_type) => {
+            if let Value::SingleQuotedString(text) = &mut typed.value.value {
+                add_seconds(text);
+            }
+        }
+        Expr::Interval(interval) if interval.leading_field.is_none() => {
+            if let Expr::Value(value) = interval.value.as_mut()
+                && let Value::SingleQuotedString(text) = &mut value.value
+            {
+                spell_time(text);
+            }
+        }
+        Expr::Cast { expr: inner, data_type, .. } if is_timestamp(data_type) => {
+            if let Expr::Value(value) = inner.as_mut()
+                && let Value::SingleQuotedString(text) = &mut value.value
+            {
+                add_seconds(text);
+            }
+        }
+        Expr::Cast { expr: inner, data_type: DataType::Bytea, .. } => {
+            if let Some(hex) = literal(inner).and_then(|text| text.strip_prefix("\\x")) {
+                *expr = Expr::value(Value::HexStringLiteral(hex.to_owned()));
+            }
+        }
+        Expr::Cast { data_type, .. } => {
+            if let Some(length) = characters(data_type) {
+                *data_type = DataType::Text;
+                *expr = call("left", vec![expr.clone(), number(length)]);
+            }
+        }
+        Expr::Like { pattern, escape_char: escape @ Some(_), .. }
+        | Expr::ILike { pattern, escape_char: escape @ Some(_), .. } => {
+            let mark = escape.as_ref().and_then(|value| match &value.value {
+                Value::SingleQuotedString(text) => text.chars().next(),
+                _ => None,
+            });
+            if mark != Some('\\') {
+                let Some(text) = literal(pattern) else {
+                    return Err(Error::unsupported(
+                        "LIKE with ESCAPE takes its pattern as a text literal",
+                    ));
+                };
+                **pattern = Expr::value(Value::SingleQuotedString(escaped(text, mark)));
+                *escape = None;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Returns a call of a function.
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    let args = arguments
+        .into_iter()
+        .map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)))
+        .collect();
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args,
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn number(number: u64) -> Expr {
+    Expr::value(Value::Number(number.to_string(), false))
+}
+
+fn is_timestamp(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..) | DataType::TimestampNtz(_))
+}
+
+/// Returns how many characters a type of text takes; a cast cuts off the rest.
+fn characters(data_type: &DataType) -> Option<u64> {
+    let length = match data_type {
+        DataType::Varchar(length)
+        | DataType::CharacterVarying(length)
+        | DataType::CharVarying(length)
+        | DataType::Character(length)
+        | DataType::Char(length) => length.as_ref()?,
+        _ => return None,
+    };
+    match length {
+        CharacterLength::IntegerLength { length, .. } => Some(*length),
+        CharacterLength::Max => None,
+    }
+}
+
+/// `2026-11-03 14:05` lacks its seconds.
+fn add_seconds(text: &mut String) {
+    let is_minute = |bytes: &[u8]| {
+        bytes.len() >= 16
+            && bytes[10..16].iter().zip(b" 00:00").all(|(found, shape)| match shape {
+                b'0' => found.is_ascii_digit(),
+                b' ' => matches!(found, b' ' | b'T'),
+                other => found == other,
+            })
+            && !matches!(bytes.get(16), Some(b':' | b'0'..=b'9'))
+    };
+    if is_minute(text.as_bytes()) {
+        text.insert_str(16, ":00");
+    }
+}
+
+/// `1 day 04:05:06` becomes `1 day 4 hours 5 minutes 6 seconds`.
+fn spell_time(text: &mut String) {
+    let (before, last) = text.trim_end().rsplit_once(' ').unwrap_or(("", text.trim()));
+    let (sign, time) = match last.strip_prefix('-') {
+        Some(time) => ("-", time),
+        None => ("", last.trim_start_matches('+')),
+    };
+    let parts = time.split(':').collect::<Vec<_>>();
+    let is_number = |part: &&str| !part.is_empty() && part.parse::<f64>().is_ok();
+    if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_number) {
+        return;
+    }
+    let seconds = parts.get(2).copied().unwrap_or("0");
+    *text = format!(
+        "{before} {sign}{} hours {sign}{} minutes {sign}{seconds} seconds",
+        parts[0], parts[1]
+    )
+    .trim_start()
+    .to_owned();
+}
+
+/// Writes a pattern of LIKE with the backslash as its escape. `None`: nothing was one, so a backslash is itself.
+fn escaped(pattern: &str, mark: Option<char>) -> String {
+    let mut text = String::new();
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        if Some(character) == mark {
+            text.push('\\');
+            text.extend(characters.next());
+        } else if character == '\\' {
+            text.push_str("\\\\");
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_get_seconds_and_times_are_spelled() {
+        for (text, changed) in [
+            ("2026-11-03 14:05", "2026-11-03 14:05:00"),
+            ("2026-11-03T14:05+09", "2026-11-03T14:05:00+09"),
+            ("2026-11-03 14:05:06", "2026-11-03 14:05:06"),
+            ("2026-11-03", "2026-11-03"),
+        ] {
+            let mut text = text.to_owned();
+            add_seconds(&mut text);
+            assert_eq!(text, changed);
+        }
+        for (text, changed) in [
+            ("1 day 04:05:06.5", "1 day 04 hours 05 minutes 06.5 seconds"),
+            ("-01:30", "-01 hours -30 minutes -0 seconds"),
+            ("1 day", "1 day"),
+        ] {
+            let mut text = text.to_owned();
+            spell_time(&mut text);
+            assert_eq!(text, changed);
+        }
+    }
+
+    #[test]
+    fn patterns_are_escaped_by_backslashes() {
+        assert_eq!(escaped("50!%!!", Some('!')), "50\\%\\!");
+        assert_eq!(escaped("a\\b%", Some('!')), "a\\\\b%");
+        assert_eq!(escaped("a\\b", None), "a\\\\b");
+    }
+}
