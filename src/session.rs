@@ -6,6 +6,7 @@
 mod arithmetic;
 mod cooperative;
 mod execute;
+mod explain;
 mod functions;
 mod parameters;
 mod plan;

@@ -257,7 +257,7 @@ fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, found: &mut Figures) 
 }
 
 /// Tells by the private store URL (`c3+s3://bucket/`) which catalog a file scan reads.
-fn file_catalog(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+pub(crate) fn file_catalog(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let scan = plan.downcast_ref::<DataSourceExec>()?;
     let config = scan.data_source().downcast_ref::<FileScanConfig>()?;
     let url = config.object_store_url.as_str();

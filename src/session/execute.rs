@@ -2,6 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::object_store::DefaultObjectStoreRegistry;
@@ -13,7 +15,7 @@ use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::plan::{broken_off, panicked};
-use super::{Kind, Prepared, Session};
+use super::{Kind, Prepared, Session, explain};
 use crate::engine::memory::QueryPool;
 use crate::engine::query::{Query, QueryStart, State};
 use crate::engine::run::{Ending, deadline, start, timed_out};
@@ -79,6 +81,9 @@ impl Session {
                 query.set_state(State::Running);
                 statement::execute(self, command).await
             }
+            Kind::Query { plan, tag, .. } if explain::explained(plan).is_some() => {
+                self.explain(plan, tag, parameters, &query).await.map(Output::rows)
+            }
             Kind::Query { plan, tag, monitors } => {
                 let planned = self.plan_physical(plan, parameters, &query, *monitors).await;
                 match planned {
@@ -109,6 +114,46 @@ impl Session {
         Rows { stream: Box::pin(stream), ..rows }
     }
 
+    /// Answers `EXPLAIN`, after running the plan for `ANALYZE`.
+    async fn explain(
+        self: &Arc<Self>,
+        plan: &LogicalPlan,
+        tag: &'static str,
+        parameters: Vec<ScalarValue>,
+        query: &Arc<Query>,
+    ) -> Result<Rows> {
+        let _permit = self.engine.inner.admission.enter().await?;
+        query.set_state(State::Planning);
+        let start = Instant::now();
+        let plan = bind(plan.clone(), parameters)?;
+        let (plan, analyze) =
+            explain::explained(&plan).ok_or_else(|| Error::internal("nothing to explain"))?;
+        let state = self.query_state(query);
+        let logical = state.optimize(plan)?;
+        let physical = state.query_planner().create_physical_plan(&logical, &state).await?;
+        let planned_in = start.elapsed();
+        query.set_state(State::Running);
+        query.set_plan(Arc::clone(&physical));
+        let ran = match analyze {
+            true => Some(explain::run(&physical, state.task_ctx()).await?),
+            false => None,
+        };
+        let engine = &self.engine;
+        let (logical, physical) = (&logical, &physical);
+        let report = explain::Report { engine, query, logical, physical, planned_in, ran };
+        let batch = report.batch()?;
+        query.n_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        let stream = Box::pin(futures::stream::once(async { Ok(batch) }));
+        Ok(Rows { query_id: query.id, tag, schema: explain::schema(), stream })
+    }
+
+    /// Returns the state that a statement is planned and run with.
+    fn query_state(&self, query: &Arc<Query>) -> SessionState {
+        let mut state = self.statement_state();
+        state.config_mut().set_extension(Arc::new(QueryContext { query_id: query.id }));
+        with_pool(state, query)
+    }
+
     async fn plan_physical(
         self: &Arc<Self>,
         plan: &LogicalPlan,
@@ -124,9 +169,7 @@ impl Session {
         let permit = if monitors { None } else { Some(inner.admission.enter().await?) };
         query.set_state(State::Planning);
         let plan = bind(plan.clone(), parameters)?;
-        let mut state = self.statement_state();
-        state.config_mut().set_extension(Arc::new(QueryContext { query_id: query.id }));
-        let state = with_pool(state, query);
+        let state = self.query_state(query);
         let physical = state.create_physical_plan(&plan).await?;
         Ok((physical, state.task_ctx(), permit))
     }

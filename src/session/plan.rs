@@ -17,7 +17,7 @@ use tokio::task::JoinError;
 use super::arithmetic::keep_times;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
-use super::{Kind, Prepared, Session, StatementText, TransactionStatus};
+use super::{Kind, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::engine::memory::QueryPool;
@@ -114,6 +114,7 @@ impl Session {
                 refuse_writes(&plan)?;
                 let parameters = parameter_types(&plan, declared)?;
                 let (schema, parameters) = settle(&plan, parameters)?;
+                let schema = explain::explained(&plan).map_or(schema, |_| explain::schema());
                 Ok(Prepared {
                     schema: Some(schema),
                     parameters,

@@ -66,6 +66,32 @@ def test_filters_mean_the_same_in_every_database(connection, sql):
     assert mariadb == postgres
 
 
+def explain(connection, sql):
+    cursor = connection.execute(sql)
+    assert [column.name for column in cursor.description] == ["QUERY PLAN"]
+    return "\n".join(row[0] for row in cursor.fetchall())
+
+
+def test_explain_tells_what_a_source_is_sent_and_what_stays(connection):
+    plan = explain(connection, "EXPLAIN SELECT name FROM src_pg.public.customers WHERE id = 7 AND upper(city) = 'BUSAN'")
+    assert 'src_pg is sent: SELECT "name", "city" FROM "public"."customers" WHERE "id" = 7' in plan, plan
+    assert "Stays in the engine:" in plan and "upper(" in plan and "sources cannot be asked this" in plan, plan
+    connection.execute("SET maru.pushdown = off")
+    try:
+        plan = explain(connection, "EXPLAIN SELECT name FROM src_pg.public.customers WHERE id = 7")
+        assert "WHERE" not in plan and "(pushdown is off)" in plan, plan
+    finally:
+        connection.execute("RESET maru.pushdown")
+    plan = explain(connection, "EXPLAIN ANALYZE SELECT name FROM src_pg.public.customers WHERE id <= 7")
+    assert "came back: 7 rows" in plan and "Execution Time:" in plan and "(7 rows" in plan, plan
+
+
+@HIVE
+def test_explain_tells_which_files_are_read(connection, catalog):
+    plan = explain(connection, f"EXPLAIN ANALYZE SELECT count(*), sum(seconds) FROM {catalog}.demo.log WHERE dt = '2026-11-02'")
+    assert f"{catalog} is read: 1 files" in plan and "came back:" in plan, plan
+
+
 @HIVE
 def test_partitioned_table_of_hive(connection, catalog):
     rows = connection.execute(f"SELECT dt, count(*), sum(seconds) FROM {catalog}.demo.log GROUP BY dt ORDER BY dt").fetchall()

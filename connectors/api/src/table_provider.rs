@@ -50,6 +50,30 @@ impl FederatedTable {
         self
     }
 
+    /// Tells why the engine checks a condition itself; `None` if the source alone decides it.
+    pub fn why_kept(&self, condition: &Expr) -> Option<&'static str> {
+        if !self.pushdown {
+            return Some("pushdown is off");
+        }
+        match &self.table {
+            SourceTable::Remote(table) => match Predicate::lower(condition, &self.schema) {
+                None => Some("sources cannot be asked this"),
+                Some(predicate) if !table.supports(&predicate) => {
+                    Some("the source is not known to answer it as the engine does")
+                }
+                Some(_) => None,
+            },
+            SourceTable::Files(table) => match scan::pushdown(table, condition) {
+                TableProviderFilterPushDown::Exact => None,
+                TableProviderFilterPushDown::Inexact => {
+                    Some("checked for each row; files and row groups are pruned by it")
+                }
+                TableProviderFilterPushDown::Unsupported => Some("checked for each row"),
+            },
+            SourceTable::View { .. } => None,
+        }
+    }
+
     pub fn catalog(&self) -> &str {
         &self.catalog
     }

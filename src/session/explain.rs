@@ -1,0 +1,228 @@
+//! `EXPLAIN` and `EXPLAIN ANALYZE`: the plan, what each source is asked for and sends, and which conditions stay in the engine
+//! and why. One column, one line a row, as in PostgreSQL; `VERBOSE` shows the planner's own account.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::format::ExplainFormat;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::physical_plan::metrics::MetricsSet;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use maru_connect::{FederatedTable, RemoteScanExec};
+use maru_core::{Error, Result};
+
+use crate::engine::Engine;
+use crate::engine::query::Query;
+use crate::engine::run::file_catalog;
+
+/// Returns the plan under `EXPLAIN`, and whether it is to be run.
+pub(super) fn explained(plan: &LogicalPlan) -> Option<(&LogicalPlan, bool)> {
+    match plan {
+        LogicalPlan::Explain(explain)
+            if !explain.verbose && explain.explain_format == ExplainFormat::Indent =>
+        {
+            Some((&explain.plan, false))
+        }
+        LogicalPlan::Analyze(analyze)
+            if !analyze.verbose && analyze.format == ExplainFormat::Indent =>
+        {
+            Some((&analyze.input, true))
+        }
+        _ => None,
+    }
+}
+
+/// Returns the one column of the answer.
+pub(super) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, true)]))
+}
+
+/// What is known of an explained statement.
+pub(super) struct Report<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) query: &'a Query,
+    /// After the planner's rules.
+    pub(super) logical: &'a LogicalPlan,
+    pub(super) physical: &'a Arc<dyn ExecutionPlan>,
+    pub(super) planned_in: Duration,
+    /// Time and rows, if it was run.
+    pub(super) ran: Option<(Duration, usize)>,
+}
+
+impl Report<'_> {
+    /// Returns the lines as rows.
+    pub(super) fn batch(&self) -> Result<RecordBatch> {
+        let mut lines = Vec::new();
+        self.tree(self.physical, 0, &mut lines);
+        let mut sources = Vec::new();
+        self.sources(self.physical, &mut sources);
+        if !sources.is_empty() {
+            lines.push("Sources:".to_owned());
+            lines.append(&mut sources);
+        }
+        let mut kept = Vec::new();
+        stays(self.logical, &mut kept)?;
+        if !kept.is_empty() {
+            lines.push("Stays in the engine:".to_owned());
+            lines.append(&mut kept);
+        }
+        lines.push(format!("Planning Time: {}", millis(self.planned_in)));
+        if let Some((time, n_rows)) = self.ran {
+            let figures = crate::engine::run::figures(self.engine, self.physical);
+            lines.push(format!(
+                "Execution Time: {} ({n_rows} rows, memory at most {}, spilled {})",
+                millis(time),
+                size(self.query.pool.peak_bytes() as u64),
+                size(figures.spilled_bytes)
+            ));
+        }
+        let column = Arc::new(StringArray::from(lines));
+        RecordBatch::try_new(schema(), vec![column])
+            .map_err(|error| Error::internal("a plan is no column of text").with_cause(error))
+    }
+
+    fn tree(&self, node: &Arc<dyn ExecutionPlan>, depth: usize, lines: &mut Vec<String>) {
+        let mut line = "  ".repeat(depth);
+        line.push_str(displayable(node.as_ref()).one_line().to_string().trim_end());
+        if let (Some(_), Some(metrics)) = (self.ran, node.metrics()) {
+            let _ = write!(line, "  ({})", measured(&metrics));
+        }
+        lines.push(line);
+        for child in node.children() {
+            self.tree(child, depth + 1, lines);
+        }
+    }
+
+    fn sources(&self, node: &Arc<dyn ExecutionPlan>, lines: &mut Vec<String>) {
+        let metrics = node.metrics().filter(|_| self.ran.is_some());
+        let count = |name: &str| {
+            let value = metrics.as_ref().and_then(|metrics| metrics.sum_by_name(name));
+            value.map_or(0, |value| value.as_usize())
+        };
+        if let Some(scan) = node.downcast_ref::<RemoteScanExec>() {
+            lines.push(format!("  {} is sent: {}", scan.catalog(), scan.sent()));
+            if let Some(metrics) = &metrics {
+                let rows = metrics.output_rows().unwrap_or_default();
+                let bytes = size(count("bytes_received") as u64);
+                lines.push(format!("    came back: {rows} rows, {bytes}"));
+            }
+        } else if let Some(catalog) = file_catalog(self.engine, node)
+            && let Some(config) = file_scan(node)
+        {
+            let files =
+                config.file_groups.iter().flat_map(|group| group.iter()).collect::<Vec<_>>();
+            // A large file is read in several ranges.
+            let mut names = files.iter().map(|file| &file.object_meta.location).collect::<Vec<_>>();
+            names.sort_unstable();
+            names.dedup();
+            let bytes = files
+                .iter()
+                .map(|file| {
+                    file.range.as_ref().map_or(file.object_meta.size, |r| (r.end - r.start) as u64)
+                })
+                .sum();
+            let columns =
+                node.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
+            let filter = config
+                .file_source()
+                .filter()
+                .map_or_else(String::new, |f| format!(", pruned by {f}"));
+            lines.push(format!(
+                "  {catalog} is read: {} files, {}, columns [{}]{filter}",
+                names.len(),
+                size(bytes),
+                columns.join(", ")
+            ));
+            if let Some(metrics) = &metrics {
+                let rows = metrics.output_rows().unwrap_or_default();
+                let bytes = size(count("bytes_scanned") as u64);
+                lines.push(format!("    came back: {rows} rows, {bytes} read"));
+            }
+        }
+        for child in node.children() {
+            self.sources(child, lines);
+        }
+    }
+}
+
+fn file_scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
+    node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
+}
+
+/// Lists the conditions right above the tables of sources that the sources do not, or not alone, decide.
+fn stays(plan: &LogicalPlan, lines: &mut Vec<String>) -> Result<()> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node
+            && let Some(scan) = scan_below(&filter.input)
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<FederatedTable>()
+        {
+            for condition in split_conjunction(&filter.predicate) {
+                if let Some(why) = table.why_kept(condition) {
+                    lines.push(format!(
+                        "  {}: {} ({why})",
+                        scan.table_name,
+                        condition.human_display()
+                    ));
+                }
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
+}
+
+fn scan_below(plan: &LogicalPlan) -> Option<&TableScan> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Some(scan),
+        LogicalPlan::SubqueryAlias(alias) => scan_below(&alias.input),
+        LogicalPlan::Projection(projection) => scan_below(&projection.input),
+        _ => None,
+    }
+}
+
+fn measured(metrics: &MetricsSet) -> String {
+    let mut text = match metrics.output_rows() {
+        Some(rows) => format!("rows={rows}"),
+        None => String::new(),
+    };
+    if let Some(nanoseconds) = metrics.elapsed_compute() {
+        let time = millis(Duration::from_nanos(nanoseconds as u64));
+        let _ = write!(text, "{}compute={time}", if text.is_empty() { "" } else { " " });
+    }
+    if let Some(bytes) = metrics.spilled_bytes().filter(|bytes| *bytes > 0) {
+        let _ = write!(text, " spilled={}", size(bytes as u64));
+    }
+    text
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.3} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn size(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// Runs a plan to its end and throws the rows away. Returns the time it took and how many there were.
+pub(super) async fn run(
+    plan: &Arc<dyn ExecutionPlan>,
+    context: Arc<datafusion::execution::TaskContext>,
+) -> Result<(Duration, usize)> {
+    use futures::StreamExt;
+    let start = Instant::now();
+    let mut stream = datafusion::physical_plan::execute_stream(Arc::clone(plan), context)?;
+    let mut n_rows = 0;
+    while let Some(batch) = stream.next().await {
+        n_rows += batch?.num_rows();
+    }
+    Ok((start.elapsed(), n_rows))
+}
