@@ -118,13 +118,26 @@ class Client(threading.Thread):
             self.counts[f"error {state}"] += 1
 
 
-def cut_connections(deadline, counts):
-    """Ends the server's sessions in PostgreSQL every second or so."""
+def ports(server):
+    """The ports that the server's own connections come from."""
+    process = pathlib.Path(f"/proc/{server.process.pid}")
+    inodes = set()
+    for entry in (process / "fd").iterdir():
+        try:
+            inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+        except FileNotFoundError:
+            pass
+    lines = [line.split() for line in (process / "net/tcp").read_text().splitlines()[1:]]
+    return [int(line[1].rsplit(":", 1)[1], 16) for line in lines if line[9] in inodes]
+
+
+def cut_connections(server, deadline, counts):
+    """Ends this server's sessions in PostgreSQL every second or so, and nobody else's."""
+    end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'maru' AND client_port = ANY(%s)"
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as direct:
         while time.monotonic() < deadline:
             time.sleep(1)
-            ended = direct.execute("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'maru'")
-            counts["sessions cut"] += ended.fetchone()[0]
+            counts["sessions cut"] += direct.execute(end, [ports(server)]).fetchone()[0]
 
 
 def resident_bytes(server):
@@ -139,7 +152,7 @@ def test_clients_that_come_and_go(server):
     counts = collections.Counter()
     deadline = time.monotonic() + SECONDS
     clients = [Client(server, number, expected, deadline) for number in range(CLIENTS)]
-    chaos = threading.Thread(target=cut_connections, args=(deadline, counts), daemon=True)
+    chaos = threading.Thread(target=cut_connections, args=(server, deadline, counts), daemon=True)
     for thread in [*clients, chaos]:
         thread.start()
     for thread in [*clients, chaos]:
