@@ -5,7 +5,7 @@ use std::sync::Weak;
 use futures::future::BoxFuture;
 use maru_connect::{Source, SourceTable, TableEntry, TableKind};
 use maru_core::{Error, ErrorKind, Result};
-use maru_files::{LocationTable, open_location_table};
+use maru_files::{LocationTable, open_location_table, split_pattern};
 use url::Url;
 
 use super::definition::{Definition, ExternalTableDefinition};
@@ -104,8 +104,21 @@ pub async fn open_external_table(
         columns: (known || !columns.fields().is_empty()).then_some(columns),
         partition_columns: (known || !partition_columns.fields().is_empty())
             .then_some(partition_columns),
+        pattern: None,
     };
     open_location_table(BUILTIN, store, spec).await
+}
+
+/// Opens what lies at a path as a table: a file, a directory, or the files that match a pattern. The ends of their names
+/// say the format, their contents the columns.
+///
+/// # Errors
+/// 22023 for a text that is no location, 42704 if no catalog serves it, and those of [`open_location_table`].
+pub async fn open_path(catalogs: &Catalogs, location: &str) -> Result<SourceTable> {
+    let (place, pattern) = split_pattern(location);
+    let store = catalogs.store_for(&location_url(place)?).await?;
+    let pattern = pattern.map(str::to_owned);
+    open_location_table(BUILTIN, store, LocationTable { pattern, ..LocationTable::default() }).await
 }
 
 /// Reads a location: a URL, or a local path which becomes a `file:` URL.

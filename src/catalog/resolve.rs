@@ -10,6 +10,7 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
+use super::builtin::open_path;
 use super::{Attached, pg_catalog};
 use crate::session::Session;
 use crate::system;
@@ -19,6 +20,9 @@ pub const SEARCH_PATH: &str = "<search path>";
 
 /// The schema of `catalog.query('…')`: the name of a table in it is a query in the source's own language.
 pub const NATIVE_QUERY: &str = "<query>";
+
+/// The schema of `FROM 's3://…'`: the name of a table in it is a path, or a pattern of paths.
+pub const FILES: &str = "<files>";
 
 /// DataFusion's view of the catalogs for one session. Names are checked by [`require_table`] beforehand, so a schema
 /// that does not exist only has to answer "no such table" here.
@@ -139,6 +143,7 @@ async fn find_in(
             }
         }
         NATIVE_QUERY => Some(attached.native_query(name).await?),
+        FILES => Some(open_path(session.catalogs(), name).await?),
         _ => attached.table(schema, name).await?,
     };
     let Some(source_table) = source_table else { return Ok(None) };
@@ -172,7 +177,7 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
         }
     };
     let attached = catalogs.require(&catalog)?;
-    if schema == NATIVE_QUERY {
+    if schema == NATIVE_QUERY || schema == FILES {
         return Ok(());
     }
     if exists(session, &attached, &schema, name).await? {

@@ -18,6 +18,7 @@ use super::arithmetic::keep_times;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
 use super::{Kind, Prepared, Session, StatementText, TransactionStatus, explain};
+use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::engine::memory::QueryPool;
@@ -201,6 +202,11 @@ impl Session {
     }
 
     async fn describe(self: &Arc<Self>, name: &maru_sql::Name) -> Result<Statement> {
+        if let [path] = name.0.as_slice()
+            && path.contains('/')
+        {
+            return self.describe_path(path).await;
+        }
         let place = statement::locate_relation(self, name).await?;
         maru_sql::parse(&format!(
             "SELECT name, type, nullable, comment FROM system.columns WHERE catalog = {} \
@@ -208,6 +214,23 @@ impl Session {
             maru_core::quote_literal(&place.catalog),
             maru_core::quote_literal(&place.schema),
             maru_core::quote_literal(&place.name)
+        ))
+    }
+
+    /// Tells the columns of files, as `DESCRIBE` tells those of a table.
+    async fn describe_path(self: &Arc<Self>, path: &str) -> Result<Statement> {
+        let table = open_path(self.catalogs(), path).await?;
+        let schema = table.schema();
+        let rows = schema.fields().iter().enumerate().map(|(position, field)| {
+            let name = maru_core::quote_literal(field.name());
+            let data_type = maru_core::quote_literal(&system::types::sql_name(field.data_type()));
+            let nullable = field.is_nullable();
+            format!("({position}, {name}, {data_type}, {nullable}, CAST(NULL AS text))")
+        });
+        maru_sql::parse(&format!(
+            "SELECT name, type, nullable, comment FROM (VALUES {}) AS files (position, name, type, nullable, comment) \
+             ORDER BY position",
+            rows.collect::<Vec<_>>().join(", ")
         ))
     }
 

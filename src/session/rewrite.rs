@@ -6,6 +6,7 @@ mod columns;
 mod functions;
 mod literals;
 mod native;
+mod path;
 mod similar;
 mod template;
 
@@ -47,6 +48,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        path::table(table);
         flow(native::table(table))
     }
 

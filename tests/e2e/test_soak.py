@@ -87,13 +87,15 @@ class Client(threading.Thread):
             if rows != self.expected[sql]:
                 self.wrong.append(f"{sql}: {rows}")
         elif kind == "cancel":
-            timer = threading.Timer(self.random.random() * 0.2, connection.cancel_safe)
-            timer.start()
+            ended = threading.Event()
+            canceller = threading.Thread(target=self.cancel, args=(connection, self.random.random() * 0.2, ended))
+            canceller.start()
             try:
                 connection.execute(ENDLESS)
                 self.wrong.append("an endless statement ended")
             finally:
-                timer.join()
+                ended.set()
+                canceller.join()
         elif kind == "leave":
             other = self.server.connect()
             other.pgconn.send_query(b"SELECT a.* FROM soak.logs a, generate_series(1, 1000) b")
@@ -107,6 +109,12 @@ class Client(threading.Thread):
             except psycopg.errors.UndefinedColumn:
                 pass
         return True
+
+    def cancel(self, connection, after, ended):
+        """Asks until the statement has ended: a request that comes before its statement is for nothing, as in PostgreSQL."""
+        while not ended.wait(after):
+            connection.cancel_safe(timeout=10)
+            after = 0.5
 
     def judge(self, error):
         state = error.sqlstate

@@ -8,6 +8,7 @@
 mod connectors;
 mod formats;
 mod gate;
+mod glob;
 mod layout;
 mod lister;
 mod location;
@@ -19,6 +20,7 @@ mod stores;
 use maru_connect::Connector;
 
 pub use connectors::{FILE, HDFS, S3};
+pub use glob::split_pattern;
 pub use location::{LOCATION_OPTIONS, LocationTable, open_location_table};
 pub use stores::Stores;
 

@@ -12,6 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use crate::formats::{Format, is_hidden};
+use crate::glob::Glob;
 use crate::partitions;
 
 /// Directories listed at once.
@@ -26,6 +27,8 @@ pub(crate) struct DirectoryFiles {
     pub(crate) partition_columns: Vec<Arc<Field>>,
     /// Only files whose name says this format; `None` takes every file.
     pub(crate) only: Option<Format>,
+    /// Only files whose path matches.
+    pub(crate) pattern: Option<Glob>,
 }
 
 /// A directory on the way down, with the values of the columns passed so far.
@@ -123,6 +126,7 @@ impl DirectoryFiles {
         let name = meta.location.filename().unwrap_or_default();
         meta.size > 0
             && !is_hidden(name)
+            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&meta.location))
             && self
                 .only
                 .is_none_or(|only| Format::of_name(name).is_some_and(|named| named.format == only))

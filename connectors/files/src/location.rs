@@ -12,6 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::formats::{Format, is_hidden};
+use crate::glob::Glob;
 use crate::lister::{DirectoryFiles, OneFile};
 use crate::partitions::{self, TypeGuess};
 
@@ -29,6 +30,8 @@ pub struct LocationTable {
     /// The partition columns in the order of the directories; a type NULL is found from the directories' values.
     /// `None` finds the columns too.
     pub partition_columns: Option<SchemaRef>,
+    /// Below the place, only files whose path matches: `*` and `?` within a name, `**` across directories.
+    pub pattern: Option<String>,
 }
 
 /// Opens the table that lies at `store.path`.
@@ -50,9 +53,11 @@ pub async fn open_location_table(
     let declared = (!spec.format.is_empty()).then(|| Format::of_word(&spec.format)).transpose()?;
     let given = spec.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let options = Options::check("an external table", LOCATION_OPTIONS, given)?;
-    let found = match single_file(&store).await? {
+    let pattern = spec.pattern.as_deref().map(|text| Glob::new(&store.path, text)).transpose()?;
+    let single = if pattern.is_none() { single_file(&store).await? } else { None };
+    let found = match single {
         Some(meta) => Found::one(meta),
-        None => look(&store.store, &store.path, declared).await?,
+        None => look(&store.store, &store.path, declared, pattern.as_ref()).await?,
     };
     let format = decide_format(&store.path, declared, &found)?;
     let example = &found.files.first().ok_or_else(|| nothing_at(&store.path))?.location;
@@ -68,6 +73,7 @@ pub async fn open_location_table(
             root: store.path.clone(),
             partition_columns: partition_columns.clone(),
             only: declared.is_none().then_some(format),
+            pattern,
         })
     };
     Ok(SourceTable::Files(Arc::new(FileTable {
@@ -128,6 +134,7 @@ async fn look(
     store: &Arc<dyn ObjectStore>,
     root: &Path,
     declared: Option<Format>,
+    pattern: Option<&Glob>,
 ) -> Result<Found> {
     let mut found = Found::default();
     let mut listed = store.list(Some(root));
@@ -135,6 +142,9 @@ async fn look(
         let Some(parts) = meta.location.prefix_match(root) else { continue };
         let parts = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
         if meta.size == 0 || parts.iter().any(|part| is_hidden(part)) {
+            continue;
+        }
+        if pattern.is_some_and(|pattern| !pattern.matches(&meta.location)) {
             continue;
         }
         if found.note_format(&meta.location).is_none() && declared.is_none() {

@@ -36,6 +36,10 @@ impl Words<'_> {
     pub(super) fn show(&mut self) -> Result<Option<Statement>> {
         if self.take(&["describe"]) || self.take(&["desc"]) {
             self.take(&["table"]);
+            // A path is a name of one part.
+            if let Ok(path) = self.string() {
+                return Ok(Some(Statement::Describe(Name(vec![path]))));
+            }
             return Ok(Some(Statement::Describe(self.name()?)));
         }
         self.expect(&["show"])?;
