@@ -32,7 +32,7 @@ pub struct FileTable {
     /// The private address of the store, see [`OpenedStore`](crate::OpenedStore).
     pub store_url: ObjectStoreUrl,
     pub format: FileFormatSpec,
-    /// The columns inside the files. Parquet is read by name: the very name, else the only one that differs in case
+    /// The columns inside the files. Parquet and Avro are read by name: the very name, else the only one that differs in case
     /// alone (Hive knows no case). JSON is read by the very name. A column that a file lacks is NULL.
     pub file_schema: SchemaRef,
     /// Columns whose values come from the path or the metastore, the same for all rows of a file.
@@ -69,6 +69,8 @@ pub enum FileFormatSpec {
     },
     /// One JSON object per line.
     Json,
+    /// Object container files; the codec stands in each file.
+    Avro,
 }
 
 /// One file and the values of its partition columns.

@@ -10,6 +10,7 @@ pub(crate) enum Format {
     Parquet,
     Csv,
     Json,
+    Avro,
 }
 
 /// Ends of names, lower case, with what they say. Those of text may be followed by one of [`PACKED`].
@@ -22,6 +23,7 @@ const EXTENSIONS: &[(&str, Format, Option<u8>)] = &[
     ("json", Format::Json, None),
     ("jsonl", Format::Json, None),
     ("ndjson", Format::Json, None),
+    ("avro", Format::Avro, None),
 ];
 
 /// Ends of packed files that are unpacked while they are read.
@@ -45,7 +47,7 @@ impl Format {
         let (stem, end) = if packed { rest.rsplit_once('.')? } else { (rest, end) };
         let (_, format, delimiter) =
             EXTENSIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(end))?;
-        if packed && *format == Self::Parquet || stem.is_empty() {
+        if packed && matches!(format, Self::Parquet | Self::Avro) || stem.is_empty() {
             return None;
         }
         Some(Named { stem, format: *format, delimiter: *delimiter })
@@ -54,14 +56,15 @@ impl Format {
     /// Reads the word after `STORED AS`.
     ///
     /// # Errors
-    /// 0A000 for a word that is none of the three.
+    /// 0A000 for a word that is none of these.
     pub(crate) fn of_word(word: &str) -> Result<Self> {
         match word.to_ascii_lowercase().as_str() {
             "parquet" => Ok(Self::Parquet),
             "csv" | "tsv" => Ok(Self::Csv),
             "json" | "jsonl" | "ndjson" => Ok(Self::Json),
+            "avro" => Ok(Self::Avro),
             _ => Err(Error::unsupported(format!("files of format \"{word}\" cannot be read"))
-                .with_hint("Use PARQUET, CSV or JSON.")),
+                .with_hint("Use PARQUET, CSV, JSON or AVRO.")),
         }
     }
 
@@ -70,6 +73,7 @@ impl Format {
             Self::Parquet => "Parquet",
             Self::Csv => "CSV",
             Self::Json => "JSON",
+            Self::Avro => "Avro",
         }
     }
 
@@ -81,6 +85,7 @@ impl Format {
         match self {
             Self::Parquet => Ok(FileFormatSpec::Parquet),
             Self::Json => Ok(FileFormatSpec::Json),
+            Self::Avro => Ok(FileFormatSpec::Avro),
             Self::Csv => {
                 let by_name = example.filename().and_then(Self::of_name);
                 let tab = by_name.and_then(|named| named.delimiter);

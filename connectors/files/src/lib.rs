@@ -1,4 +1,4 @@
-//! Connectors `file`, `s3` and `hdfs`: catalogs whose tables are files of Parquet, CSV or JSON lines.
+//! Connectors `file`, `s3` and `hdfs`: catalogs whose tables are files of Parquet, CSV, JSON lines or Avro.
 //!
 //! A catalog is a tree of directories ([`layout`] says how names come from it), a table is a file or a directory with
 //! files, possibly below `key=value` directories ([`location`] opens one). The bytes come from a store ([`stores`]),

@@ -204,10 +204,10 @@ fn note_partitions(found: &mut Found, directories: &[String], file: &Path) -> Re
 fn nothing_at(path: &Path) -> Error {
     Error::new(
         ErrorKind::RemoteTableNotFound,
-        format!("no Parquet, CSV or JSON file lies at \"{path}\""),
+        format!("no Parquet, CSV, JSON or Avro file lies at \"{path}\""),
     )
     .with_detail("Files whose names begin with _ or . and empty files do not count.")
-    .with_hint("Check the location: upper and lower case matter. Without STORED AS, names must end in .parquet, .csv or .json.")
+    .with_hint("Check the location: upper and lower case matter. Without STORED AS, names must end in .parquet, .csv, .json or .avro.")
 }
 
 fn decide_format(root: &Path, declared: Option<Format>, found: &Found) -> Result<Format> {

@@ -15,11 +15,11 @@ use super::file_error::read_untrusted;
 use super::text::{self, Dialect};
 use crate::FileFormatSpec;
 
-/// Infers the columns of `files`: Parquet from up to `INFER_FILES_MAX` footers, merged; CSV and JSON from the first
+/// Infers the columns of `files`: Parquet and Avro from the schemas of up to `INFER_FILES_MAX` files, merged; CSV and JSON from the first
 /// `INFER_ROWS_MAX` rows of the first file that has any. Every column may be NULL.
 ///
 /// # Errors
-/// 22P04 if files disagree about a type or a line does not fit, XX001 for a corrupt Parquet file, 58P01 for one that is
+/// 22P04 if files disagree about a type or a line does not fit, XX001 for a corrupt Parquet or Avro file, 58P01 for one that is
 /// gone; each names the file.
 ///
 /// # Cancel
@@ -49,6 +49,18 @@ pub async fn infer_schema(
             }
             Err(nothing_found("JSON"))
         }
+        FileFormatSpec::Avro => {
+            let schemas = stream::iter(files.iter().take(INFER_FILES_MAX).cloned())
+                .map(|meta| async move {
+                    let schema = infer_avro(store, &meta).await?;
+                    Ok::<_, Error>((meta, schema))
+                })
+                .boxed()
+                .buffered(8)
+                .try_collect::<Vec<_>>()
+                .await?;
+            Ok(Arc::new(merge(schemas)?))
+        }
     }
 }
 
@@ -72,6 +84,11 @@ async fn infer_parquet(store: &Arc<dyn ObjectStore>, files: &[ObjectMeta]) -> Re
         .buffered(8)
         .try_collect::<Vec<_>>()
         .await?;
+    Ok(Arc::new(transform_schema_to_view(&merge(schemas)?)))
+}
+
+/// Brings the columns of several files together.
+fn merge(schemas: Vec<(ObjectMeta, Schema)>) -> Result<Schema> {
     let mut merged = Schema::empty();
     for (meta, schema) in schemas {
         let fields = schema
@@ -90,7 +107,7 @@ async fn infer_parquet(store: &Arc<dyn ObjectStore>, files: &[ObjectMeta]) -> Re
             .with_hint("Declare the columns with the types that all files can be cast to.")
         })?;
     }
-    Ok(Arc::new(transform_schema_to_view(&merged)))
+    Ok(merged)
 }
 
 async fn infer_csv(
@@ -109,6 +126,19 @@ async fn infer_csv(
     }
     sample.push(&[], true)?;
     Ok(sample.schema())
+}
+
+async fn infer_avro(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Schema> {
+    let path = &file.location;
+    let mut bytes = text::read(Arc::clone(store), path.clone(), Count::new()).await?;
+    let mut sample = text::AvroSample::new(path.clone());
+    while let Some(piece) = bytes.try_next().await? {
+        if let Some(schema) = sample.push(&piece, false)? {
+            return Ok(schema);
+        }
+    }
+    let schema = sample.push(&[], true)?;
+    schema.ok_or_else(|| Error::internal("an Avro header without an end or an error"))
 }
 
 async fn infer_json(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Option<SchemaRef>> {

@@ -296,7 +296,7 @@ fn build(
             label,
             pushdown: request.pushdown,
         }),
-        FileFormatSpec::Csv { .. } | FileFormatSpec::Json => {
+        FileFormatSpec::Csv { .. } | FileFormatSpec::Json | FileFormatSpec::Avro => {
             text::source(table, table_schema, label)?
         }
     };

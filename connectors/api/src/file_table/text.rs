@@ -1,10 +1,12 @@
-//! Delimited text and JSON lines: a file source of our own.
+//! Delimited text and JSON lines, and Avro: a file source of our own.
 //!
 //! DataFusion's reader for CSV takes a newline inside quotes for the end of a row when it splits a file, does not tell
 //! an empty field from a quoted empty one, knows an escape only inside quotes, reads only the first part of
 //! concatenated bzip2 or zstd, and does not know the line of an error. Here bytes are cut into records by
-//! [`records`], which counts lines; columns are built by [`csv`] and [`json`].
+//! [`records`], which counts lines; columns are built by [`csv`] and [`json`]. [`avro`] cuts blocks instead of
+//! records.
 
+mod avro;
 mod bytes;
 mod csv;
 mod json;
@@ -35,6 +37,8 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 pub(super) use self::bytes::read;
+use avro::AvroDecoder;
+pub(super) use avro::AvroSample;
 use csv::CsvDecoder;
 pub(super) use csv::Dialect;
 use json::JsonDecoder;
@@ -128,6 +132,7 @@ impl FileSource for TextSource {
     fn file_type(&self) -> &str {
         match *self.format {
             FileFormatSpec::Json => "json",
+            FileFormatSpec::Avro => "avro",
             _ => "csv",
         }
     }
@@ -166,6 +171,10 @@ struct TextOpener {
 impl TextOpener {
     fn decoder(&self, path: &Path) -> Result<Box<dyn Decoder>> {
         let schema = Arc::clone(&self.schema);
+        if matches!(*self.format, FileFormatSpec::Avro) {
+            let avro = AvroDecoder::new(&schema, &self.columns, self.batch_rows, path.clone())?;
+            return Ok(Box::new(avro));
+        }
         Ok(match Dialect::of(&self.format) {
             Some(dialect) => Box::new(CsvDecoder::new(
                 dialect,

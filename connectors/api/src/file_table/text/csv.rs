@@ -33,7 +33,7 @@ impl Dialect {
             FileFormatSpec::Csv { has_header, delimiter, quote, escape, null, lenient } => {
                 Some(Self { has_header, delimiter, quote, escape, null, lenient })
             }
-            FileFormatSpec::Parquet | FileFormatSpec::Json => None,
+            FileFormatSpec::Parquet | FileFormatSpec::Json | FileFormatSpec::Avro => None,
         }
     }
 

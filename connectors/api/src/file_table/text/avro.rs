@@ -1,0 +1,228 @@
+//! Avro object container files, cut into blocks here and decoded by arrow-avro.
+//!
+//! The library wants a file from its header to its end, or loses blocks when it is given a part (59.3). So whole blocks
+//! are collected and given to it behind the file's own header, as a small file of their own. Source: Apache Avro 1.12,
+//! "Object Container Files".
+
+use std::io::{Cursor, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_avro::reader::{HeaderInfo, Reader, ReaderBuilder, read_header_info};
+use maru_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
+
+use super::Decoder;
+use crate::file_table::column_names::names_in_file;
+
+/// Bytes of blocks that are decoded at once.
+const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 1 << 20 };
+
+/// Bytes that a header, or one block, may have.
+const PART_BYTES_MAX: usize = 256 << 20;
+
+/// Reads the wanted columns, found by name as those of Parquet are.
+pub(super) struct AvroDecoder {
+    wanted: SchemaRef,
+    batch_rows: usize,
+    path: Path,
+    header: Option<Header>,
+    /// What is read and not decoded; begins with a block once the header is there.
+    buffer: Vec<u8>,
+    /// The end of the last whole block in `buffer`.
+    whole: usize,
+}
+
+/// The head of a file, kept to be put before blocks.
+struct Header {
+    bytes: Vec<u8>,
+    mark: [u8; 16],
+}
+
+impl AvroDecoder {
+    pub(super) fn new(
+        table: &SchemaRef,
+        columns: &[usize],
+        batch_rows: usize,
+        path: Path,
+    ) -> Result<Self> {
+        let wanted = Arc::new(table.project(columns)?);
+        Ok(Self { wanted, batch_rows, path, header: None, buffer: Vec::new(), whole: 0 })
+    }
+
+    /// Decodes the whole blocks in the buffer.
+    fn decode(&mut self) -> Result<Vec<RecordBatch>> {
+        let Some(header) = &self.header else { return Ok(Vec::new()) };
+        let blocks = &self.buffer[..self.whole];
+        let mut batches = Vec::new();
+        if !blocks.is_empty() {
+            let file = Cursor::new(&header.bytes).chain(Cursor::new(blocks));
+            for batch in open(file, self.batch_rows, &self.path)? {
+                let batch = batch.map_err(|error| no_avro(&self.path, &error.to_string()))?;
+                batches.push(adapt(&batch, &self.wanted)?);
+            }
+        }
+        self.buffer.drain(..self.whole);
+        self.whole = 0;
+        Ok(batches)
+    }
+}
+
+impl Decoder for AvroDecoder {
+    fn push(&mut self, bytes: &[u8], last: bool) -> Result<Vec<RecordBatch>> {
+        self.buffer.extend_from_slice(bytes);
+        if self.header.is_none() {
+            let Some(found) = header(&self.buffer, last, &self.path)? else {
+                return Ok(Vec::new());
+            };
+            let length = found.header_len() as usize;
+            let bytes = self.buffer.drain(..length).collect();
+            self.header = Some(Header { bytes, mark: found.sync() });
+        }
+        let mark = self.header.as_ref().map(|header| header.mark).unwrap_or_default();
+        while let Some(length) = block(&self.buffer[self.whole..], &mark, &self.path)? {
+            self.whole += length;
+        }
+        if last && self.whole < self.buffer.len() {
+            return Err(no_avro(&self.path, "it ends in the middle of a block"));
+        }
+        if !last && self.whole < CHUNK_BYTES {
+            return Ok(Vec::new());
+        }
+        // Nobody vouches for the bytes: where the decoder panics, they are corrupt.
+        catch_unwind(AssertUnwindSafe(|| self.decode()))
+            .unwrap_or_else(|_| Err(no_avro(&self.path, "a block makes no sense")))
+    }
+}
+
+/// Finds the columns of a file in its header. Enumerations are text; every column may be NULL.
+pub(in crate::file_table) struct AvroSample {
+    path: Path,
+    buffer: Vec<u8>,
+}
+
+impl AvroSample {
+    pub(in crate::file_table) fn new(path: Path) -> Self {
+        Self { path, buffer: Vec::new() }
+    }
+
+    /// Takes more bytes; returns the columns once the header is there.
+    ///
+    /// # Errors
+    /// XX001 for a file that is not Avro, 0A000 for a union of several types; both name the file.
+    pub(in crate::file_table) fn push(
+        &mut self,
+        bytes: &[u8],
+        last: bool,
+    ) -> Result<Option<Schema>> {
+        self.buffer.extend_from_slice(bytes);
+        let Some(found) = header(&self.buffer, last, &self.path)? else { return Ok(None) };
+        let length = found.header_len() as usize;
+        let schema = catch_unwind(AssertUnwindSafe(|| {
+            Ok::<_, Error>(open(Cursor::new(&self.buffer[..length]), 1, &self.path)?.schema())
+        }))
+        .unwrap_or_else(|_| Err(no_avro(&self.path, "its schema makes no sense")))?;
+        let fields = schema.fields().iter().map(|field| {
+            if matches!(field.data_type(), DataType::Union(..)) {
+                let name = field.name();
+                return Err(Error::unsupported(format!(
+                    "column \"{name}\" is a union of several types"
+                ))
+                .with_context("file", self.path.to_string()));
+            }
+            Ok(Field::new(field.name(), plain(field.data_type()), true))
+        });
+        Ok(Some(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
+}
+
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => value.as_ref().clone(),
+        other => other.clone(),
+    }
+}
+
+fn open<R: std::io::BufRead>(file: R, batch_rows: usize, path: &Path) -> Result<Reader<R>> {
+    let reader = ReaderBuilder::new().with_batch_size(batch_rows).build(file);
+    reader.map_err(|error| no_avro(path, &error.to_string()))
+}
+
+/// Reads the header at the start of `bytes`; `None` if it is not whole yet.
+fn header(bytes: &[u8], last: bool, path: &Path) -> Result<Option<HeaderInfo>> {
+    if !b"Obj\x01".starts_with(&bytes[..bytes.len().min(4)]) {
+        return Err(no_avro(path, "it does not begin as one"));
+    }
+    let read = catch_unwind(AssertUnwindSafe(|| read_header_info(Cursor::new(bytes))));
+    match read {
+        // A metadata map that is cut off may look whole without the mark behind it.
+        Ok(Ok(found)) if found.header_len() as usize <= bytes.len() => Ok(Some(found)),
+        Ok(_) if !last && bytes.len() < PART_BYTES_MAX => Ok(None),
+        Ok(Err(error)) => Err(no_avro(path, &error.to_string())),
+        _ => Err(no_avro(path, "its header makes no sense")),
+    }
+}
+
+/// Returns the length of the block that `bytes` begins with; `None` if it is not whole yet.
+fn block(bytes: &[u8], mark: &[u8; 16], path: &Path) -> Result<Option<usize>> {
+    let corrupt = |why: &str| no_avro(path, why);
+    let Some((count, n_count)) = long(bytes).map_err(corrupt)? else { return Ok(None) };
+    let Some((size, n_size)) = long(&bytes[n_count..]).map_err(corrupt)? else { return Ok(None) };
+    let data = usize::try_from(size).ok().filter(|size| *size <= PART_BYTES_MAX);
+    let (Some(data), 0..) = (data, count) else {
+        return Err(no_avro(path, &format!("a block of {count} rows and {size} bytes")));
+    };
+    let end = n_count + n_size + data;
+    let Some(found) = bytes.get(end..end + mark.len()) else { return Ok(None) };
+    if found != mark {
+        return Err(no_avro(path, "a block does not end with the mark of the file"));
+    }
+    Ok(Some(end + mark.len()))
+}
+
+/// Reads a number of variable length; returns how many bytes it takes, or `None` if it is not whole yet.
+fn long(bytes: &[u8]) -> std::result::Result<Option<(i64, usize)>, &'static str> {
+    let mut value = 0_u64;
+    for (position, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * position).min(63);
+        if byte & 0x80 == 0 {
+            let number = (value >> 1) as i64 ^ -((value & 1) as i64);
+            return Ok(Some((number, position + 1)));
+        }
+    }
+    if bytes.len() < 10 { Ok(None) } else { Err("a number has no end") }
+}
+
+/// Brings a batch into the shape of the table: a column that the file lacks is NULL, another type is cast.
+///
+/// # Errors
+/// 22003 and the like for a value that does not fit.
+fn adapt(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let in_file = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
+    let names = names_in_file(wanted, &in_file);
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = wanted.fields().iter().zip(names).map(|(field, name)| {
+        let Some(column) = name.and_then(|name| batch.column_by_name(name)) else {
+            return Ok(new_null_array(field.data_type(), batch.num_rows()));
+        };
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        Ok(cast_with_options(column, field.data_type(), &options)?)
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(wanted), columns, &options)?)
+}
+
+fn no_avro(path: &Path, why: &str) -> Error {
+    Error::new(ErrorKind::DataCorrupted, format!("file \"{path}\" is not valid Avro: {why}"))
+        .with_hint("The file may be cut off or of another format. Write it again or remove it.")
+}
+
+#[cfg(test)]
+mod tests;
