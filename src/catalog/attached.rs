@@ -127,7 +127,7 @@ impl Attached {
     }
 
     fn blame<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| error.with_context("source", self.name.clone()))
+        result.map_err(|error| error.or_context("source", self.name.clone()))
     }
 }
 
