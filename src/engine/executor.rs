@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use maru_core::{Error, ErrorKind, Result};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::task::AbortOnDropHandle;
 
 /// Bytes of stack for each thread that plans and runs statements: deeply nested expressions recurse.
@@ -20,13 +20,14 @@ const THREADS_MIN: usize = 2;
 /// A runtime that ends with the engine.
 #[derive(Debug)]
 pub(crate) struct Executor {
+    handle: Handle,
     /// Always there until the executor is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Executor {
     /// # Errors
-    /// 58000 if the system gives no threads.
+    /// 58030 if the system gives no threads.
     pub(crate) fn new(partitions: usize) -> Result<Self> {
         let number = AtomicUsize::new(0);
         let runtime = Builder::new_multi_thread()
@@ -41,7 +42,7 @@ impl Executor {
                 Error::new(ErrorKind::Io, "could not start the threads of statements")
                     .with_cause(error)
             })?;
-        Ok(Self { runtime: Some(runtime) })
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
     }
 
     /// Starts work on these threads.
@@ -53,10 +54,7 @@ impl Executor {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        match &self.runtime {
-            Some(runtime) => AbortOnDropHandle::new(runtime.spawn(work)),
-            None => AbortOnDropHandle::new(tokio::spawn(work)),
-        }
+        AbortOnDropHandle::new(self.handle.spawn(work))
     }
 }
 
