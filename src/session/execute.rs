@@ -13,6 +13,7 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::plan::{broken_off, panicked};
 use super::{Kind, Prepared, Session, explain};
@@ -81,8 +82,8 @@ impl Session {
                 query.set_state(State::Running);
                 statement::execute(self, command).await
             }
-            Kind::Query { plan, tag, .. } if explain::explained(plan).is_some() => {
-                self.explain(plan, tag, parameters, &query).await.map(Output::rows)
+            Kind::Query { plan, tag, monitors } if explain::explained(plan).is_some() => {
+                self.explain(plan, tag, parameters, &query, *monitors).await.map(Output::rows)
             }
             Kind::Query { plan, tag, monitors } => {
                 let planned = self.plan_physical(plan, parameters, &query, *monitors).await;
@@ -121,8 +122,9 @@ impl Session {
         tag: &'static str,
         parameters: Vec<ScalarValue>,
         query: &Arc<Query>,
+        monitors: bool,
     ) -> Result<Rows> {
-        let _permit = self.engine.inner.admission.enter().await?;
+        let _permit = self.admit(monitors).await?;
         query.set_state(State::Planning);
         let start = Instant::now();
         let plan = bind(plan.clone(), parameters)?;
@@ -147,6 +149,11 @@ impl Session {
         Ok(Rows { query_id: query.id, tag, schema: explain::schema(), stream })
     }
 
+    /// Waits for a place. A statement that reads only what the engine knows of itself needs none.
+    async fn admit(&self, monitors: bool) -> Result<Option<OwnedSemaphorePermit>> {
+        Ok(if monitors { None } else { Some(self.engine.inner.admission.enter().await?) })
+    }
+
     /// Returns the state that a statement is planned and run with.
     fn query_state(&self, query: &Arc<Query>) -> SessionState {
         let mut state = self.statement_state();
@@ -163,10 +170,9 @@ impl Session {
     ) -> Result<(
         Arc<dyn datafusion::physical_plan::ExecutionPlan>,
         Arc<TaskContext>,
-        Option<tokio::sync::OwnedSemaphorePermit>,
+        Option<OwnedSemaphorePermit>,
     )> {
-        let inner = &self.engine.inner;
-        let permit = if monitors { None } else { Some(inner.admission.enter().await?) };
+        let permit = self.admit(monitors).await?;
         query.set_state(State::Planning);
         let plan = bind(plan.clone(), parameters)?;
         let state = self.query_state(query);
