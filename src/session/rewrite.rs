@@ -24,10 +24,12 @@ pub(super) use columns::shown;
 /// 42601 and 0A000 for what has no such plan, with its position.
 pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
     match statement {
-        DfStatement::Statement(inner) => match VisitMut::visit(&mut **inner, &mut Rewriter) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(error) => Err(error),
-        },
+        DfStatement::Statement(inner) => {
+            match VisitMut::visit(&mut **inner, &mut Rewriter::default()) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(error) => Err(error),
+            }
+        }
         DfStatement::Explain(explain) => rewrite(&mut explain.statement),
         _ => Ok(()),
     }
@@ -37,14 +39,24 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
 const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] =
     &[similar::expression, template::expression, functions::expression, literals::expression];
 
-struct Rewriter;
+#[derive(Default)]
+struct Rewriter {
+    /// Queries that the walk is in.
+    depth: usize,
+}
 
 impl VisitorMut for Rewriter {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.depth += 1;
         columns::query(query);
         flow(functions::query(query))
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
@@ -58,7 +70,7 @@ impl VisitorMut for Rewriter {
 
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        columns::select(select);
+        columns::select(select, self.depth == 1);
         ControlFlow::Continue(())
     }
 }

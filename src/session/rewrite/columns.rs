@@ -14,8 +14,11 @@ const MARK: char = '\u{1}';
 /// What a column is called for which nothing else is found.
 const UNKNOWN: &str = "?column?";
 
-/// Names the columns of a query.
-pub(super) fn select(select: &mut Select) {
+/// Names the columns of a query. `outermost`: nobody but the client sees the names.
+pub(super) fn select(select: &mut Select, outermost: bool) {
+    let has = |wanted: fn(&SelectItem) -> bool| select.projection.iter().any(wanted);
+    let all = has(|item| matches!(item, SelectItem::Wildcard(_)));
+    let some = all || has(|item| matches!(item, SelectItem::QualifiedWildcard(..)));
     let mut seen = Vec::<Column>::new();
     for (position, item) in select.projection.iter_mut().enumerate() {
         let SelectItem::UnnamedExpr(expr) = item else {
@@ -25,7 +28,9 @@ pub(super) fn select(select: &mut Select) {
             continue;
         };
         let column = Column::of(expr);
-        let twice = seen.iter().any(|other| column.may_be(other));
+        // A star may hold a column of any name, and `*` holds each column that could be written out.
+        let behind_star = some && outermost || all && is_column(expr);
+        let twice = behind_star || seen.iter().any(|other| column.may_be(other));
         let is_plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         let alias = match (twice, is_plain) {
             (true, _) => Some(format!("{}{MARK}{position}", column.name)),
@@ -37,6 +42,14 @@ pub(super) fn select(select: &mut Select) {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
         seen.push(column);
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => is_column(expr),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        _ => false,
     }
 }
 
@@ -186,7 +199,7 @@ mod tests {
 
     #[test]
     fn plain_columns_stay() {
-        for sql in ["SELECT a, b.c, * FROM t", "SELECT a.id, b.id FROM a, b"] {
+        for sql in ["SELECT a, b.c FROM t", "SELECT * FROM t", "SELECT a.id, b.id FROM a, b"] {
             assert_eq!(rewritten(sql), sql);
         }
     }
@@ -220,6 +233,9 @@ mod tests {
         assert_eq!(marks("SELECT t.a, a, t.a FROM t"), 2);
         assert_eq!(marks("SELECT 1, 2, 3"), 2);
         assert_eq!(marks("SELECT 1 AS n, n FROM t"), 1);
+        assert_eq!(marks("SELECT *, a, a::text, count(*) FROM t"), 3);
+        assert_eq!(marks("SELECT 1 AS one FROM (SELECT *, a, count(*) FROM t) x"), 1);
+        assert_eq!(marks("SELECT 1 AS one FROM (SELECT a.*, b.n FROM a, b) x"), 0);
         assert_eq!(shown("now\u{1}3"), "now");
         assert_eq!(shown("id"), "id");
     }
