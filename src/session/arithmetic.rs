@@ -71,6 +71,7 @@ fn postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             interval::compare(expr, schema)
         }
         Expr::BinaryExpr(_) => check(expr, schema),
+        Expr::Between(_) | Expr::InList(_) => interval::compare(expr, schema),
         Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema),
         other => Transformed::no(other),
     }

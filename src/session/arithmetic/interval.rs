@@ -12,10 +12,10 @@ use arrow::datatypes::{
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    Between, BinaryExpr, ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 const DAY_NS: i128 = 86_400_000_000_000;
@@ -24,21 +24,31 @@ const LENGTH_TYPE: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0);
 
 /// Lets a comparison of intervals compare their lengths.
 pub(super) fn compare(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else {
-        return Transformed::no(expr);
-    };
     let is_interval = |expr: &Expr| {
         matches!(expr.get_type(schema), Ok(DataType::Interval(IntervalUnit::MonthDayNano)))
     };
-    if !op.supports_propagation() || !is_interval(left) || !is_interval(right) {
-        return Transformed::no(expr);
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_interval(&left) && is_interval(&right) =>
+        {
+            let (left, right) = (length(*left), length(*right));
+            Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+        }
+        Expr::Between(Between { expr, negated, low, high }) if is_interval(&expr) => {
+            let (expr, low, high) = (length(*expr), length(*low), length(*high));
+            Transformed::yes(Expr::Between(Between { expr, negated, low, high }))
+        }
+        Expr::InList(InList { expr, list, negated }) if is_interval(&expr) => {
+            let list = list.into_iter().map(|item| *length(item)).collect();
+            Transformed::yes(Expr::InList(InList { expr: length(*expr), list, negated }))
+        }
+        other => Transformed::no(other),
     }
-    let length = |expr: &Expr| {
-        let call = ScalarFunction::new_udf(Arc::clone(&LENGTH), vec![expr.clone()]);
-        Box::new(Expr::ScalarFunction(call))
-    };
-    let (left, right) = (length(left), length(right));
-    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op: *op, right }))
+}
+
+fn length(interval: Expr) -> Box<Expr> {
+    let call = ScalarFunction::new_udf(Arc::clone(&LENGTH), vec![interval]);
+    Box::new(Expr::ScalarFunction(call))
 }
 
 static LENGTH: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
