@@ -11,6 +11,7 @@ mod functions;
 mod parameters;
 mod plan;
 mod rewrite;
+mod seconds;
 mod settings;
 mod sum;
 mod timezone;
@@ -328,6 +329,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     let mut state = context.state();
     sum::register(&mut state)?;
     timezone::register(&mut state)?;
+    seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))

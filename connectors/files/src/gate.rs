@@ -1,6 +1,6 @@
 //! A store that can be closed, and whose errors are fit to be read.
 //!
-//! The engine keeps stores in its runtime and running plans hold them: `close` takes the client away from all of them
+//! Tables that are remembered and plans that run hold stores: `close` takes the client away from all of them
 //! at once, so that `DROP CATALOG` frees its connections.
 
 use std::fmt;

@@ -2,13 +2,14 @@
 
 use maru_core::{Error, Result};
 use maru_sql::ast::{
-    BinaryOperator, CastKind, DataType, DateTimeField, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr,
-    SetOperator, SetQuantifier, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator,
+    SetQuantifier, Value,
 };
 
 use super::literal;
 use super::literals::call;
+use crate::session::seconds;
 
 /// PostgreSQL's name and the one underneath. Those of arrays take all elements away, not only the first.
 const NAMES: &[(&str, &str)] = &[
@@ -40,12 +41,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             }
         }
         Expr::Extract { field, expr: from, .. } => {
-            let name = match field {
-                DateTimeField::Second | DateTimeField::Seconds => "second",
-                DateTimeField::Millisecond | DateTimeField::Milliseconds => "milliseconds",
-                _ => return Ok(()),
-            };
-            if let Some(step) = step_of(name) {
+            if let Some(step) = step_of(&field.to_string()) {
                 *expr = fraction((**from).clone(), step);
             }
         }
@@ -75,18 +71,18 @@ fn set_operation(body: &SetExpr) -> Result<()> {
     set_operation(right)
 }
 
-/// The part of a date that is only had in whole numbers, and how many of its microseconds make one.
+/// A part of the minute, and what to multiply microseconds by to have it.
 fn step_of(field: &str) -> Option<&'static str> {
     match field.to_lowercase().as_str() {
         "second" | "seconds" => Some("0.000001"),
         "millisecond" | "milliseconds" => Some("0.001"),
+        "microsecond" | "microseconds" => Some("1"),
         _ => None,
     }
 }
 
 fn fraction(from: Expr, step: &str) -> Expr {
-    let field = Expr::value(Value::SingleQuotedString("microsecond".to_owned()));
-    let microseconds = call("date_part", vec![field, from]);
+    let microseconds = call(seconds::FUNCTION, vec![from]);
     let step = Expr::value(Value::Number(step.to_owned(), false));
     binary(microseconds, BinaryOperator::Multiply, step)
 }
