@@ -24,6 +24,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use maru_connect::{PushIntoSources, Verify};
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
 use parking_lot::{Mutex, RwLock};
@@ -200,6 +201,9 @@ impl Session {
             *self.catalog.write() = value.to_owned();
             return Ok(());
         }
+        if let Some(catalog) = settings::catalog_of(name) {
+            self.catalogs().require(&catalog)?;
+        }
         self.settings.write().set(name, value)
     }
 
@@ -232,8 +236,12 @@ impl Session {
         self.settings.read().search_path()
     }
 
-    pub(crate) fn pushdown(&self) -> bool {
-        self.settings.read().pushdown()
+    pub(crate) fn pushdown(&self, catalog: &str) -> bool {
+        self.settings.read().pushdown(catalog)
+    }
+
+    pub(crate) fn verify_pushdown(&self, catalog: &str) -> Verify {
+        self.settings.read().verify_pushdown(catalog)
     }
 
     pub(crate) fn statement_timeout(&self) -> Duration {
@@ -332,6 +340,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(SessionStateBuilder::new_from_existing(state)
+        .with_optimizer_rule(Arc::new(PushIntoSources))
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .build())
 }

@@ -151,8 +151,9 @@ async fn find_in(
         SourceTable::View { sql, .. } => Some(sql.clone()),
         SourceTable::Remote(_) | SourceTable::Files(_) => None,
     };
-    let mut table =
-        FederatedTable::new(&attached.name, source_table).with_pushdown(session.pushdown());
+    let mut table = FederatedTable::new(&attached.name, source_table)
+        .with_pushdown(session.pushdown(&attached.name))
+        .with_verify(session.verify_pushdown(&attached.name));
     if let Some(definition) = view {
         table =
             table.with_view_plan(Box::pin(session.plan_stored_view(&definition)).await.map_err(

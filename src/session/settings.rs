@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::prelude::SessionConfig;
+use maru_connect::Verify;
 use maru_core::{Error, ErrorKind, Result, did_you_mean, limits};
 
 use crate::access::Login;
@@ -29,6 +30,8 @@ pub enum Kind {
     /// Bytes, or a number with a unit: `512MB`.
     Bytes,
     Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
     /// Kept and shown, without effect: clients send it at start.
     Accepted,
     /// Can be shown and not set.
@@ -43,6 +46,7 @@ impl Kind {
             Self::Duration => "duration",
             Self::Bytes => "bytes",
             Self::Text => "text",
+            Self::Choice(_) => "choice",
             Self::Accepted => "text, without effect",
             Self::Fixed => "fixed",
         }
@@ -72,7 +76,7 @@ settings! {
     "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
     "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
-    "pushdown", Kind::Boolean, "Whether sources evaluate filters and limits; off gives the same rows.";
+    "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
     "query_memory_limit", Kind::Bytes, "Bytes that one statement may hold in memory before it spills or fails.";
     "search_path", Kind::Text, "Schemas that bare names are looked up in, in order.";
     "server_encoding", Kind::Fixed, "Text is always UTF-8.";
@@ -84,12 +88,18 @@ settings! {
     "timezone", Kind::Text, "Time zone that timestamps with time zone are shown in, such as Asia/Seoul.";
     "transaction_isolation", Kind::Fixed, "Every statement reads what is there when it starts.";
     "transaction_read_only", Kind::Fixed, "Whether writing is refused.";
+    "verify_pushdown", Kind::Choice(&["off", "sample", "all"]), "Whether the engine computes what sources are asked as well, and fails the statement if the rows differ: off, all, or sample for one statement in ten.";
 }
+
+/// Settings that may be other for one catalog: `SET crm.pushdown = off`.
+const PER_CATALOG: &[&str] = &["pushdown", "verify_pushdown"];
 
 /// The values of one session.
 #[derive(Debug, Clone)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
+    /// By catalog and setting.
+    catalogs: BTreeMap<(String, &'static str), String>,
 }
 
 impl Settings {
@@ -121,17 +131,26 @@ impl Settings {
             ("timezone", "UTC".to_owned()),
             ("transaction_isolation", "read committed".to_owned()),
             ("transaction_read_only", "on".to_owned()),
+            ("verify_pushdown", "off".to_owned()),
         ]);
-        Self { values }
+        Self { values, catalogs: BTreeMap::new() }
     }
 
     pub fn get(&self, name: &str) -> Option<String> {
+        if let Some((catalog, spec)) = of_catalog(name) {
+            return Some(self.of(&catalog, spec.name).to_owned());
+        }
         self.values.get(bare(name).to_lowercase().as_str()).cloned()
     }
 
     /// # Errors
     /// 42704 for an unknown name, 22023 for a value that does not fit, 42501 for what cannot be set.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        if let Some((catalog, spec)) = of_catalog(name) {
+            let value = check(spec, value)?;
+            self.catalogs.insert((catalog, spec.name), value);
+            return Ok(());
+        }
         let spec = spec(name)?;
         let value = check(spec, value)?;
         self.values.insert(spec.name, value);
@@ -139,6 +158,10 @@ impl Settings {
     }
 
     pub fn reset(&mut self, name: &str, defaults: &Self) -> Result<()> {
+        if let Some((catalog, spec)) = of_catalog(name) {
+            self.catalogs.remove(&(catalog, spec.name));
+            return Ok(());
+        }
         let spec = spec(name)?;
         if let Some(value) = defaults.values.get(spec.name) {
             self.values.insert(spec.name, value.clone());
@@ -154,8 +177,23 @@ impl Settings {
             .collect()
     }
 
-    pub fn pushdown(&self) -> bool {
-        self.text("pushdown") == "on"
+    /// Returns whether the source of a catalog is asked for more than rows.
+    pub fn pushdown(&self, catalog: &str) -> bool {
+        self.of(catalog, "pushdown") == "on"
+    }
+
+    /// Returns whether the engine computes what the source of a catalog is asked as well.
+    pub fn verify_pushdown(&self, catalog: &str) -> Verify {
+        match self.of(catalog, "verify_pushdown") {
+            "all" => Verify::All,
+            "sample" => Verify::Sample,
+            _ => Verify::Off,
+        }
+    }
+
+    fn of(&self, catalog: &str, name: &'static str) -> &str {
+        let own = self.catalogs.get(&(catalog.to_owned(), name));
+        own.map_or_else(|| self.text(name), String::as_str)
     }
 
     pub fn statement_timeout(&self) -> Duration {
@@ -193,6 +231,21 @@ pub(super) fn bare(name: &str) -> &str {
     }
 }
 
+/// Reads `crm.pushdown`.
+fn of_catalog(name: &str) -> Option<(String, &'static SettingSpec)> {
+    let (catalog, name) = name.rsplit_once('.')?;
+    if catalog.eq_ignore_ascii_case("maru") {
+        return None;
+    }
+    let name = PER_CATALOG.iter().find(|known| known.eq_ignore_ascii_case(name))?;
+    Some((catalog.to_owned(), SETTINGS.iter().find(|spec| spec.name == *name)?))
+}
+
+/// Returns the catalog of a setting that is for one catalog.
+pub(crate) fn catalog_of(name: &str) -> Option<String> {
+    of_catalog(name).map(|(catalog, _)| catalog)
+}
+
 fn spec(name: &str) -> Result<&'static SettingSpec> {
     let name = bare(name);
     SETTINGS.iter().find(|spec| spec.name.eq_ignore_ascii_case(name)).ok_or_else(|| unknown(name))
@@ -224,6 +277,10 @@ fn check(spec: &SettingSpec, value: &str) -> Result<String> {
             .map(|_| value.to_owned())
             .map_err(|_| bad("Give a name such as Asia/Seoul or an offset such as +09:00.")),
         Kind::Text => Ok(value.to_owned()),
+        Kind::Choice(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(value)) {
+            Some(word) => Ok((*word).to_owned()),
+            None => Err(bad(&format!("Give one of {}.", words.join(", ")))),
+        },
         Kind::Accepted if spec.name == "client_encoding" => {
             let plain = value.to_lowercase().replace(['-', '_'], "");
             if ["utf8", "unicode", "sqlascii"].contains(&plain.as_str()) {

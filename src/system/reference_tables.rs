@@ -89,6 +89,9 @@ fn connectors() -> Vec<Row> {
                 ("projection", can.projection),
                 ("filter", can.filter),
                 ("limit", can.limit),
+                ("aggregate", can.aggregate),
+                ("top_n", can.top_n),
+                ("join", can.join),
                 ("files", can.files),
             ];
             let words = words.iter().filter(|(_, can)| *can).map(|(word, _)| *word);

@@ -12,6 +12,7 @@
 
 mod cases;
 mod reading;
+mod steps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +141,7 @@ pub async fn hold(subject: Subject<'_>) -> Result<Report> {
     report.rows = whole.num_rows();
     limits(&table, &whole).await?;
     flags(&subject, &table, &report)?;
+    steps::hold(&subject, &table, &whole).await?;
     if let SourceTable::Files(files) = &table {
         listing(files).await?;
     }

@@ -43,6 +43,12 @@ pub struct Capabilities {
     pub filter: bool,
     /// A `LIMIT` without unsupported filters ends the read at the source.
     pub limit: bool,
+    /// Some `GROUP BY`, `DISTINCT` and aggregates are computed by the source.
+    pub aggregate: bool,
+    /// Some `ORDER BY … LIMIT` end the read at the source.
+    pub top_n: bool,
+    /// Some joins of two tables of one catalog are computed by the source.
+    pub join: bool,
     /// Tables consist of files that the engine reads itself.
     pub files: bool,
 }

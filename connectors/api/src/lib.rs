@@ -20,21 +20,27 @@ pub mod conformance;
 mod connector;
 mod file_table;
 mod predicate;
+mod pushdown;
 mod query_context;
 mod scan_exec;
+mod step;
 mod store;
 mod table;
 mod table_provider;
+mod verify_exec;
 
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
 };
 pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
 pub use predicate::{CompareOp, Predicate, evaluate};
+pub use pushdown::{PushIntoSources, without_pushdown};
 pub use query_context::QueryContext;
 pub use scan_exec::RemoteScanExec;
+pub use step::{Aggregate, AggregateFunction, Join, JoinKind, SortBy, Step};
 pub use store::{OpenedStore, StoreOpener};
 pub use table::{
     BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, batch_stream,
 };
-pub use table_provider::FederatedTable;
+pub use table_provider::{FederatedTable, Verify};
+pub use verify_exec::VerifyExec;

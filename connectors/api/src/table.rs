@@ -1,5 +1,6 @@
 //! Tables of a source, and what they are asked.
 
+use std::any::Any;
 use std::fmt::{self, Debug};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use maru_core::Result;
 
-use crate::{FileTable, Predicate};
+use crate::{FileTable, Join, Predicate, Step};
 
 /// Record batches from a source. Dropping it stops the source and frees its connection.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -56,7 +57,7 @@ pub struct TableStatistics {
 }
 
 /// A table whose rows come over the source's protocol.
-pub trait RemoteTable: Send + Sync + Debug {
+pub trait RemoteTable: Any + Send + Sync + Debug {
     /// Returns the columns. Every batch of [`RemoteTable::read`] has exactly this schema, projected.
     fn schema(&self) -> SchemaRef;
 
@@ -71,6 +72,31 @@ pub trait RemoteTable: Send + Sync + Debug {
     /// Returns whether `LIMIT` may be sent once all filters are supported.
     fn supports_limit(&self) -> bool {
         true
+    }
+
+    /// Returns sets of columns of which no two rows have the same values, NULLs aside. A join on one of them makes no rows more.
+    fn unique_keys(&self) -> &[Vec<usize>] {
+        &[]
+    }
+
+    /// Returns the table of what `step` makes of the rows of `input`, with the schema of [`Step::schema`], if the source computes
+    /// it exactly as the engine would: collations, NULLs and types included. `input` has only supported filters.
+    fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
+        let _ = (input, step);
+        None
+    }
+
+    /// Returns the table of the join with `other`, which may be of any source, with the schema of [`Join::schema`], if both are
+    /// of this source and it joins exactly as the engine would.
+    fn join(
+        &self,
+        input: &ScanRequest,
+        other: &dyn RemoteTable,
+        other_input: &ScanRequest,
+        join: &Join,
+    ) -> Option<Arc<dyn RemoteTable>> {
+        let _ = (input, other, other_input, join);
+        None
     }
 
     /// Returns what is sent to the source for `request` as one line, for `EXPLAIN`. No secrets.
@@ -105,6 +131,13 @@ impl ScanRequest {
             limit: None,
             batch_rows: maru_core::limits::BATCH_ROWS,
         }
+    }
+
+    /// Returns the same request for more columns.
+    pub fn with_columns(&self, columns: Vec<usize>) -> Self {
+        let mut request = self.clone();
+        request.projection.extend(columns);
+        request
     }
 
     /// Returns the schema of the batches that answer this request.

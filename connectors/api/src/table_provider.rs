@@ -9,32 +9,72 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use maru_core::Error;
 
 use crate::file_table::scan;
-use crate::{Predicate, RemoteScanExec, RemoteTable, ScanRequest, SourceTable};
+use crate::pushdown::without_pushdown;
+use crate::verify_exec::{Expected, VerifyExec};
+use crate::{Predicate, QueryContext, RemoteScanExec, RemoteTable, ScanRequest, SourceTable};
 
 type PlanFuture<'f> = Pin<Box<dyn Future<Output = DfResult<Arc<dyn ExecutionPlan>>> + Send + 'f>>;
+
+/// A statement in so many is verified by `SET verify_pushdown = sample`.
+const SAMPLE_ONE_IN: u64 = 10;
+
+/// Whether what a source computes is computed by the engine as well, and compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Verify {
+    #[default]
+    Off,
+    /// One statement in ten.
+    Sample,
+    All,
+}
 
 /// A table of a source inside the engine.
 ///
 /// A `View` is given with its plan, since only the engine can plan SQL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FederatedTable {
     catalog: String,
     table: SourceTable,
     schema: SchemaRef,
     view_plan: Option<LogicalPlan>,
     pushdown: bool,
+    verify: Verify,
+    derived: Option<Derived>,
+}
+
+/// Where a table comes from that the source computes (`pushdown.rs`).
+#[derive(Debug, Clone)]
+struct Derived {
+    /// What the engine would compute in its place.
+    original: LogicalPlan,
+    most_rows: Option<usize>,
+    /// Columns in which the rows are certain, if not all are.
+    certain: Option<Vec<usize>>,
 }
 
 impl FederatedTable {
     pub fn new(catalog: impl Into<String>, table: SourceTable) -> Self {
         let schema = table.schema();
-        Self { catalog: catalog.into(), table, schema, view_plan: None, pushdown: true }
+        Self {
+            catalog: catalog.into(),
+            table,
+            schema,
+            view_plan: None,
+            pushdown: true,
+            verify: Verify::Off,
+            derived: None,
+        }
     }
 
     /// Adds the plan of a view, made by the engine from its SQL.
@@ -47,6 +87,24 @@ impl FederatedTable {
     /// Keeps every filter and limit in the engine (`SET pushdown = off`); the rows must be the same.
     pub fn with_pushdown(mut self, pushdown: bool) -> Self {
         self.pushdown = pushdown;
+        self
+    }
+
+    /// Has the engine compute what the source is asked as well, and compare (`SET verify_pushdown`).
+    pub fn with_verify(mut self, verify: Verify) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Makes this the table that a source derived from `original`, which has at most `most_rows` rows. In columns other than
+    /// `certain` the source may have chosen other rows than the engine would have.
+    pub(crate) fn with_original(
+        mut self,
+        original: LogicalPlan,
+        most_rows: Option<usize>,
+        certain: Option<Vec<usize>>,
+    ) -> Self {
+        self.derived = Some(Derived { original, most_rows, certain });
         self
     }
 
@@ -80,6 +138,72 @@ impl FederatedTable {
 
     pub fn source_table(&self) -> &SourceTable {
         &self.table
+    }
+
+    pub(crate) fn verify(&self) -> Verify {
+        self.verify
+    }
+
+    /// Returns the table of the source, if it is asked for more than rows.
+    pub(crate) fn pushing_remote(&self) -> Option<&Arc<dyn RemoteTable>> {
+        match &self.table {
+            SourceTable::Remote(table) if self.pushdown => Some(table),
+            _ => None,
+        }
+    }
+
+    /// Returns the plan that the source computes in place of the engine.
+    pub(crate) fn original(&self) -> Option<&LogicalPlan> {
+        self.derived.as_ref().map(|derived| &derived.original)
+    }
+
+    pub(crate) fn most_rows(&self) -> Option<usize> {
+        self.derived.as_ref().and_then(|derived| derived.most_rows)
+    }
+
+    /// Returns the same table, asked for nothing but rows.
+    pub(crate) fn unpushed(&self) -> Self {
+        self.clone().with_pushdown(false).with_verify(Verify::Off)
+    }
+
+    fn is_verified(&self, state: &dyn Session) -> bool {
+        match self.verify {
+            Verify::Off => false,
+            Verify::Sample => QueryContext::of(state.config()).query_id % SAMPLE_ONE_IN == 0,
+            Verify::All => true,
+        }
+    }
+
+    /// Returns the plan by which the engine computes a scan itself, and how the two answers compare.
+    fn local_plan(
+        &self,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<(LogicalPlan, Expected)> {
+        const NAME: &str = "verified";
+        let source = provider_as_source(Arc::new(self.clone()));
+        let mut builder = LogicalPlanBuilder::scan(NAME, source, None)?;
+        if let Some(filter) = conjunction(filters.iter().cloned()) {
+            builder = builder.filter(filter)?;
+        }
+        let all = || (0..self.schema.fields().len()).collect::<Vec<_>>();
+        let projection = projection.cloned().unwrap_or_else(all);
+        let columns = projection
+            .iter()
+            .map(|index| Expr::Column(Column::new(Some(NAME), self.schema.field(*index).name())));
+        let plan = builder.project(columns.collect::<Vec<_>>())?.build()?;
+        let limit =
+            limit.filter(|_| self.pushing_remote().is_some_and(|remote| remote.supports_limit()));
+        let certain = self.derived.as_ref().and_then(|derived| derived.certain.as_ref());
+        let expected = match (limit, certain) {
+            (Some(limit), _) => Expected::Some(limit),
+            (None, Some(certain)) => Expected::SameIn(
+                (0..projection.len()).filter(|i| certain.contains(&projection[*i])).collect(),
+            ),
+            (None, None) => Expected::Same,
+        };
+        Ok((without_pushdown(&plan)?, expected))
     }
 
     fn scan_remote(
@@ -144,9 +268,18 @@ impl TableProvider for FederatedTable {
         Self: 'f,
     {
         match &self.table {
-            SourceTable::Remote(table) => Box::pin(std::future::ready(
-                self.scan_remote(table, state, projection, filters, limit),
-            )),
+            SourceTable::Remote(table) => {
+                let pushed = self.scan_remote(table, state, projection, filters, limit);
+                if !self.pushdown || !self.is_verified(state) {
+                    return Box::pin(std::future::ready(pushed));
+                }
+                let local = self.local_plan(projection, filters, limit);
+                Box::pin(async move {
+                    let (pushed, (plan, expected)) = (pushed?, local?);
+                    let local = state.create_physical_plan(&plan).await?;
+                    Ok(Arc::new(VerifyExec::new(pushed, local, expected)) as _)
+                })
+            }
             SourceTable::Files(table) => {
                 let limit = limit.filter(|_| self.pushdown);
                 match scan::FileScanRequest::lower(

@@ -13,8 +13,15 @@ use crate::options::{FILE_OPTIONS, HDFS_OPTIONS, S3_OPTIONS};
 use crate::source::{FilesSource, Place, format_options};
 use crate::stores::{Closable, hdfs, local, path_of, private_url, s3};
 
-const CAPABILITIES: Capabilities =
-    Capabilities { projection: true, filter: true, limit: true, files: true };
+const CAPABILITIES: Capabilities = Capabilities {
+    projection: true,
+    filter: true,
+    limit: true,
+    aggregate: false,
+    top_n: false,
+    join: false,
+    files: true,
+};
 
 /// `USING file`.
 pub static FILE: FileConnector = FileConnector;

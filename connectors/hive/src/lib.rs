@@ -94,7 +94,15 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "For tables on HDFS: the NameNodes of the nameservice, e.g. nn1:8020,nn2:8020, without a config_dir.",
         ),
     ],
-    capabilities: Capabilities { projection: true, filter: true, limit: true, files: true },
+    capabilities: Capabilities {
+        projection: true,
+        filter: true,
+        limit: true,
+        aggregate: false,
+        top_n: false,
+        join: false,
+        files: true,
+    },
     example: "CREATE CATALOG warehouse USING hive WITH (metastore = 'thrift://metastore.example:9083')",
 };
 

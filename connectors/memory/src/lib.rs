@@ -54,7 +54,15 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "Every read of more rows breaks off with HV00N, to see how Maru behaves with a failing source.",
         ),
     ],
-    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    capabilities: Capabilities {
+        projection: true,
+        filter: true,
+        limit: true,
+        aggregate: false,
+        top_n: false,
+        join: false,
+        files: false,
+    },
     example: "CREATE CATALOG try USING memory WITH (rows = 1000)",
 };
 

@@ -1,7 +1,7 @@
 //! Catalogs that are relational databases: `postgres`, `mysql` (MySQL and MariaDB) and `sqlite`, on sqlx.
 //!
 //! The three connectors share how options are read (`network`), how failures are told (`failure`), how a filter becomes SQL
-//! (`render`), and how rows are streamed so that dropping the stream stops the database (`stream`). What differs stands
+//! (`render`), how groups, orders and joins do (`fragments`), and how rows are streamed so that dropping the stream stops the database (`stream`). What differs stands
 //! in one folder each: connecting, listing, the type table, decoding values, comparing values.
 //!
 //! Two rules hold everywhere. A value that Arrow's type cannot hold is an error that names the column, never a NULL
@@ -9,6 +9,7 @@
 //! where databases differ, so text is compared byte by byte or not at all.
 
 mod failure;
+mod fragments;
 mod mysql;
 mod network;
 mod pool;

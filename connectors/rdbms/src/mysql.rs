@@ -7,6 +7,7 @@
 mod catalog;
 mod conditions;
 mod decode;
+mod fragments;
 mod native;
 mod read;
 mod table;
@@ -58,7 +59,15 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         )
         .default("10"),
     ],
-    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    capabilities: Capabilities {
+        projection: true,
+        filter: true,
+        limit: true,
+        aggregate: true,
+        top_n: true,
+        join: true,
+        files: false,
+    },
     example: "CREATE CATALOG crm USING mysql WITH (url = 'mysql://db.example:3306/crm', \
               user = 'reader', password = '…')",
 };

@@ -2,11 +2,13 @@
 //!
 //! Listing and describing (`catalog`) asks pg_catalog. Rows travel as `COPY (SELECT …) TO STDOUT (FORMAT BINARY)`
 //! (`read`), which is the fastest way out of PostgreSQL and streams with back-pressure; `decode` turns the bytes into
-//! Arrow, `types` says which type becomes which, `conditions` which filters are sent.
+//! Arrow, `types` says which type becomes which, `conditions` which filters are sent,
+//! `fragments` which groups, orders and joins.
 
 mod catalog;
 mod conditions;
 mod decode;
+mod fragments;
 mod read;
 mod table;
 mod types;
@@ -50,7 +52,15 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         )
         .default("10"),
     ],
-    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    capabilities: Capabilities {
+        projection: true,
+        filter: true,
+        limit: true,
+        aggregate: true,
+        top_n: true,
+        join: true,
+        files: false,
+    },
     example: "CREATE CATALOG crm USING postgres WITH (url = 'postgres://db.example:5432/crm', \
               user = 'reader', password = '…')",
 };

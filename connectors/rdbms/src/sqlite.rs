@@ -3,9 +3,11 @@
 //! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
 //! it is an error that names the column.
 
+mod fragments;
 mod read;
 mod types;
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,8 +15,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, OpenContext, Predicate,
-    RemoteTable, ScanRequest, Source, SourceTable, TableEntry, TableKind,
+    BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, Join, OpenContext, Predicate,
+    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -22,6 +24,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use tokio::sync::watch;
 
 use crate::failure::Peer;
+use crate::fragments::{Derived, Fragments};
 use crate::render::{Conditions, columns, integer_of, text_of};
 use crate::stream::produced;
 use types::{Mapping, mapping};
@@ -42,7 +45,15 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         "The file, which must exist; it is opened read-only.",
     )
     .required()],
-    capabilities: Capabilities { projection: true, filter: true, limit: true, files: false },
+    capabilities: Capabilities {
+        projection: true,
+        filter: true,
+        limit: true,
+        aggregate: true,
+        top_n: true,
+        join: true,
+        files: false,
+    },
     example: "CREATE CATALOG crm USING sqlite WITH (path = '/data/crm.db')",
 };
 
@@ -115,6 +126,36 @@ struct SqliteSource {
     file: File,
 }
 
+impl SqliteSource {
+    /// Returns the sets of columns that a unique index keeps different. The row id needs no index. Collations take more for equal
+    /// than the engine does, so what differs there differs here.
+    async fn unique_keys(&self, table: &str, columns: &[Column]) -> Result<Vec<Vec<usize>>> {
+        let table = quote_literal(table);
+        let sql = format!(
+            "SELECT i.name, c.name FROM pragma_index_list({table}) AS i, pragma_index_info(i.name) AS c \
+             WHERE i.\"unique\" AND NOT i.partial \
+             UNION ALL SELECT '', t.name FROM pragma_table_info({table}) AS t WHERE t.pk > 0"
+        );
+        let mut keys: Vec<(String, Option<Vec<usize>>)> = Vec::new();
+        for row in self.file.rows(sql).await? {
+            let (index, column) = (row.get::<String, _>(0), row.get::<Option<String>, _>(1));
+            let position =
+                column.and_then(|name| columns.iter().position(|known| known.name == name));
+            if keys.last().is_none_or(|(last, _)| *last != index) {
+                keys.push((index, Some(Vec::new())));
+            }
+            if let Some((_, key)) = keys.last_mut() {
+                // A key with an expression in it is none of columns.
+                *key = key.take().zip(position).map(|(mut key, position)| {
+                    key.push(position);
+                    key
+                });
+            }
+        }
+        Ok(keys.into_iter().filter_map(|(_, key)| key).collect())
+    }
+}
+
 impl Source for SqliteSource {
     fn check(&self) -> BoxFuture<'_, Result<String>> {
         async {
@@ -180,6 +221,8 @@ impl Source for SqliteSource {
             let table = SqliteTable {
                 file: self.file.clone(),
                 name: name.to_owned(),
+                from: quoted(name),
+                unique: self.unique_keys(name, &columns).await?,
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
             };
@@ -201,7 +244,7 @@ impl Source for SqliteSource {
 }
 
 /// A column as SQLite and as the engine know it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Column {
     name: String,
     quoted: String,
@@ -211,12 +254,28 @@ struct Column {
 #[derive(Debug)]
 struct SqliteTable {
     file: File,
+    /// For messages.
     name: String,
+    /// What stands in FROM.
+    from: String,
+    /// Sets of columns in which rows differ.
+    unique: Vec<Vec<usize>>,
     columns: Arc<Vec<Column>>,
     schema: SchemaRef,
 }
 
 impl SqliteTable {
+    fn over(&self, derived: Derived<Column>) -> Arc<dyn RemoteTable> {
+        Arc::new(Self {
+            file: self.file.clone(),
+            name: self.name.clone(),
+            from: derived.from,
+            unique: derived.unique,
+            columns: Arc::new(derived.columns),
+            schema: derived.schema,
+        })
+    }
+
     fn select(&self, request: &ScanRequest) -> Result<String> {
         let mut columns =
             columns(&self.columns, request, |column| column.mapping.selected(&column.quoted))?;
@@ -224,7 +283,7 @@ impl SqliteTable {
             // Rows are counted here: nothing travels.
             columns.push("1".to_owned());
         }
-        Conditions::select(self, &quoted(&self.name), &columns, request)
+        Conditions::select(self, &self.from, &columns, request)
     }
 }
 
@@ -235,6 +294,29 @@ impl RemoteTable for SqliteTable {
 
     fn supports(&self, predicate: &Predicate) -> bool {
         self.condition(predicate).is_some()
+    }
+
+    fn unique_keys(&self) -> &[Vec<usize>] {
+        &self.unique
+    }
+
+    fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
+        Some(self.over(self.derived(&self.schema, input, step)?))
+    }
+
+    fn join(
+        &self,
+        input: &ScanRequest,
+        other: &dyn RemoteTable,
+        other_input: &ScanRequest,
+        join: &Join,
+    ) -> Option<Arc<dyn RemoteTable>> {
+        let other = (other as &dyn Any).downcast_ref::<Self>()?;
+        if !Arc::ptr_eq(&self.file.closed, &other.file.closed) {
+            return None;
+        }
+        let schemas = (&self.schema, &other.schema);
+        Some(self.over(self.derived_join(schemas, input, other, other_input, join)?))
     }
 
     fn describe(&self, request: &ScanRequest) -> String {

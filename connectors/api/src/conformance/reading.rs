@@ -1,5 +1,6 @@
 //! Reads tables for the suite, and compares rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -110,6 +111,19 @@ pub(super) fn same_rows(
             only(&got, &wanted),
             only(&wanted, &got)
         )))
+}
+
+/// Fails unless every row of one is a row of the other.
+pub(super) fn among(
+    got: &[RecordBatch],
+    all: &[RecordBatch],
+    what: impl FnOnce() -> String,
+) -> Result<()> {
+    let all = rows(all)?.into_iter().collect::<HashSet<_>>();
+    match rows(got)?.into_iter().find(|row| !all.contains(row)) {
+        Some(row) => Err(broken(format!("{row:?} is no row of the table for {}", what()))),
+        None => Ok(()),
+    }
 }
 
 /// Returns every row as text, sorted.

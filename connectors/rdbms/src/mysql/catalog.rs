@@ -26,6 +26,8 @@ pub(crate) struct Relation {
     /// What stands in FROM.
     pub from: String,
     pub columns: Vec<MyColumn>,
+    /// Sets of columns in which rows differ.
+    pub unique: Vec<Vec<usize>>,
     pub schema: SchemaRef,
     pub statistics: TableStatistics,
 }
@@ -170,6 +172,10 @@ pub(crate) async fn relation(
         fields.push(Field::new(&column, mapping.kind.arrow(), nullable));
         columns.push(MyColumn { quoted: quoted(&column), nullable, mapping });
     }
+    let unique = match kind {
+        TableKind::Table => unique_keys(connection, schema, name, &columns).await?,
+        TableKind::View => Vec::new(),
+    };
     let estimate = |value: Option<u64>| {
         value.and_then(|value| usize::try_from(value).ok()).filter(|value| *value > 0)
     };
@@ -177,12 +183,54 @@ pub(crate) async fn relation(
         shown: format!("{schema}.{name}"),
         from: format!("{}.{}", quoted(schema), quoted(name)),
         columns,
+        unique,
         schema: Arc::new(Schema::new(fields)),
         statistics: TableStatistics {
             n_rows: estimate(number(found, 3)?),
             n_bytes: estimate(number(found, 4)?),
         },
     }))
+}
+
+/// Fetches the sets of columns that a unique index keeps different. An index on the beginning of a text keeps that apart, and so
+/// the text. A collation takes more for equal than the engine does, so what differs there differs here.
+async fn unique_keys(
+    connection: &mut MySqlConnection,
+    schema: &str,
+    name: &str,
+    columns: &[MyColumn],
+) -> sqlx::Result<Vec<Vec<usize>>> {
+    let rows = sqlx::query(
+        "SELECT table_schema, table_name, index_name, column_name
+         FROM information_schema.statistics
+         WHERE table_schema = ? AND table_name = ? AND non_unique = 0
+         ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
+    )
+    .bind(schema)
+    .bind(name)
+    .fetch_all(connection)
+    .await?;
+    let mut keys: Vec<(String, Option<Vec<usize>>)> = Vec::new();
+    for row in &rows {
+        if text(row, 0)? != schema || text(row, 1)? != name {
+            continue;
+        }
+        let index = text(row, 2)?;
+        let column = optional_text(row, 3)?.map(|column| quoted(&column));
+        let position =
+            column.and_then(|column| columns.iter().position(|known| known.quoted == column));
+        if keys.last().is_none_or(|(last, _)| *last != index) {
+            keys.push((index, Some(Vec::new())));
+        }
+        if let Some((_, key)) = keys.last_mut() {
+            // A key with an expression in it is none of columns.
+            *key = key.take().zip(position).map(|(mut key, position)| {
+                key.push(position);
+                key
+            });
+        }
+    }
+    Ok(keys.into_iter().filter_map(|(_, key)| key).collect())
 }
 
 /// Describes a query without running it.
@@ -222,6 +270,7 @@ pub(crate) async fn query(
         shown: "the native query".to_owned(),
         from,
         columns,
+        unique: Vec::new(),
         schema: Arc::new(Schema::new(fields)),
         statistics: TableStatistics::default(),
     })

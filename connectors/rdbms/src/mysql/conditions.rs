@@ -133,7 +133,7 @@ fn negation(predicate: &Predicate) -> Predicate {
 }
 
 /// Returns the bytes of a text's UTF-8. Blanks at the end of `CHAR` are gone, as they are when it is read.
-fn bytes_of(column: &MyColumn) -> String {
+pub(super) fn bytes_of(column: &MyColumn) -> String {
     format!("CAST(CONVERT({} USING utf8mb4) AS BINARY)", column.quoted)
 }
 

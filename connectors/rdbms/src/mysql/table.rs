@@ -1,14 +1,18 @@
 //! A table or view of a MySQL server as a table of the engine.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, TableStatistics};
+use maru_connect::{
+    BatchStream, Join, JoinKind, Predicate, RemoteTable, ScanRequest, Step, TableStatistics,
+};
 use maru_core::Result;
 use sqlx::MySql;
 
-use super::catalog::Relation;
+use super::catalog::{MyColumn, Relation};
 use super::read;
+use crate::fragments::{Derived, Fragments};
 use crate::pool::Connections;
 use crate::render::{Conditions, columns};
 use crate::stream::produced;
@@ -22,6 +26,18 @@ pub(crate) struct MySqlTable {
 impl MySqlTable {
     pub fn new(connections: Arc<Connections<MySql>>, relation: Relation) -> Self {
         Self { connections, relation: Arc::new(relation) }
+    }
+
+    fn over(&self, derived: Derived<MyColumn>) -> Arc<dyn RemoteTable> {
+        let relation = Relation {
+            shown: self.relation.shown.clone(),
+            from: derived.from,
+            columns: derived.columns,
+            unique: derived.unique,
+            schema: derived.schema,
+            statistics: derived.statistics,
+        };
+        Arc::new(Self::new(Arc::clone(&self.connections), relation))
     }
 }
 
@@ -43,6 +59,31 @@ impl RemoteTable for MySqlTable {
             Ok(sql) => sql.replace('\n', " "),
             Err(error) => error.message(),
         }
+    }
+
+    fn unique_keys(&self) -> &[Vec<usize>] {
+        &self.relation.unique
+    }
+
+    fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
+        Some(self.over(self.relation.derived(&self.relation.schema, input, step)?))
+    }
+
+    fn join(
+        &self,
+        input: &ScanRequest,
+        other: &dyn RemoteTable,
+        other_input: &ScanRequest,
+        join: &Join,
+    ) -> Option<Arc<dyn RemoteTable>> {
+        let other = (other as &dyn Any).downcast_ref::<Self>()?;
+        // MySQL has no full join.
+        if join.kind == JoinKind::Full || !Arc::ptr_eq(&self.connections, &other.connections) {
+            return None;
+        }
+        let schemas = (&self.relation.schema, &other.relation.schema);
+        let other = other.relation.as_ref();
+        Some(self.over(self.relation.derived_join(schemas, input, other, other_input, join)?))
     }
 
     fn read(&self, request: ScanRequest) -> BatchStream {

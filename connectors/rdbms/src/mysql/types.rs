@@ -153,6 +153,11 @@ impl Mapping {
         Self { comparison: Comparison::Text { index }, ..Self::same(Kind::Text) }
     }
 
+    /// Returns the plan for text that a query computes.
+    pub fn derived_text() -> Self {
+        Self::text(Index::Never)
+    }
+
     /// Returns what is selected for the column.
     pub fn select(&self, quoted: &str) -> String {
         match self.selected {

@@ -18,11 +18,24 @@ pub(crate) struct Relation {
     pub from: String,
     /// The oid in pg_class; `None` for a query.
     pub oid: Option<u32>,
+    /// The tables below a derived one.
+    pub bases: Vec<Base>,
+    /// Sets of columns in which rows differ.
+    pub unique: Vec<Vec<usize>>,
     pub columns: Vec<PgColumn>,
     pub schema: SchemaRef,
     pub statistics: TableStatistics,
     /// Whether text is UTF-8 in the database, so that bytes there are bytes here.
     pub utf8: bool,
+}
+
+/// A table whose columns must still be what they were when rows are read.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub from: String,
+    pub oid: u32,
+    /// Number, type and modifier in pg_attribute.
+    pub columns: Vec<(i16, u32, i32)>,
 }
 
 /// One column.
@@ -140,10 +153,13 @@ pub(crate) async fn relation(
             mapping,
         });
     }
+    let unique = unique_keys(connection, oid, &columns).await?;
     Ok(Some(Relation {
         shown: format!("{schema}.{name}"),
         from: format!("{}.{}", quoted(schema), quoted(name)),
         oid: Some(oid),
+        bases: Vec::new(),
+        unique,
         columns,
         schema: Arc::new(Schema::new(fields)),
         statistics: statistics(found.try_get(1)?, found.try_get(2)?),
@@ -204,11 +220,39 @@ pub(crate) async fn query(
         shown: "the native query".to_owned(),
         from,
         oid: None,
+        bases: Vec::new(),
+        unique: Vec::new(),
         columns,
         schema: Arc::new(Schema::new(fields)),
         statistics: TableStatistics::default(),
         utf8,
     })
+}
+
+/// Fetches the sets of columns that a unique index keeps different: whole tables, checked at once, of columns as they are.
+async fn unique_keys(
+    connection: &mut PgConnection,
+    oid: u32,
+    columns: &[PgColumn],
+) -> sqlx::Result<Vec<Vec<usize>>> {
+    let rows = sqlx::query(
+        "SELECT array(SELECT k::int2 FROM unnest(i.indkey[0:i.indnkeyatts - 1]) AS k)
+         FROM pg_index i
+         WHERE i.indrelid = $1::int8::oid AND i.indisunique AND i.indisvalid AND i.indimmediate
+           AND i.indpred IS NULL AND i.indexprs IS NULL
+         ORDER BY i.indisprimary DESC, i.indexrelid",
+    )
+    .bind(i64::from(oid))
+    .persistent(false)
+    .fetch_all(connection)
+    .await?;
+    let mut keys = Vec::new();
+    for row in rows {
+        let numbers: Vec<i16> = row.try_get(0)?;
+        let position = |number| columns.iter().position(|column| column.number == number);
+        keys.extend(numbers.into_iter().map(position).collect::<Option<Vec<_>>>());
+    }
+    Ok(keys)
 }
 
 /// Fetches the types that are not built in, and what they are made of.

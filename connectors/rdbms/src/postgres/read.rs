@@ -7,7 +7,7 @@ use maru_connect::ScanRequest;
 use maru_core::{Error, ErrorKind, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
 
-use super::catalog::Relation;
+use super::catalog::{Base, Relation};
 use super::decode::Decoder;
 use super::types::Kind;
 use crate::pool::Connections;
@@ -87,7 +87,7 @@ async fn rows(
     Ok(())
 }
 
-/// Begins a read-only transaction, locks the table against changes of its columns, and returns the backend's pid.
+/// Begins a read-only transaction, locks the tables against changes of their columns, and returns the backend's pid.
 ///
 /// One round trip. The binary form of a value does not say its type, so a column that was altered since the table was
 /// described would be read as something else; inside the transaction it cannot be altered any more.
@@ -99,34 +99,27 @@ async fn begin(
     relation: &Relation,
     request: &ScanRequest,
 ) -> sqlx::Result<Result<i32>> {
-    let mut used = request.projection.clone();
-    request.filters.iter().for_each(|filter| used.extend(filter.columns()));
-    used.sort_unstable();
-    used.dedup();
-    let used = used.iter().filter_map(|index| relation.columns.get(*index)).collect::<Vec<_>>();
-    let same = match relation.oid {
-        Some(oid) if !used.is_empty() => {
-            let expected = used
-                .iter()
-                .map(|column| {
-                    format!("({}, {}, {})", column.number, column.type_oid, column.typmod)
-                })
-                .collect::<Vec<_>>()
-                .join(", ");
-            format!(
-                "(SELECT count(*) = {} FROM pg_attribute a \
-                 JOIN (VALUES {expected}) AS w (n, t, m) \
-                 ON a.attnum = w.n AND a.atttypid::int8 = w.t AND a.atttypmod = w.m \
-                 WHERE a.attrelid = {oid}::oid AND NOT a.attisdropped)",
-                used.len()
-            )
+    let bases = relation.read_from(request);
+    let mut same = String::from("TRUE");
+    let mut lock = String::new();
+    for Base { from, oid, columns } in &bases {
+        lock.push_str(&format!("SELECT 1 FROM {from} LIMIT 0; "));
+        if columns.is_empty() {
+            continue;
         }
-        _ => "TRUE".to_owned(),
-    };
-    let lock = match relation.oid {
-        Some(_) => format!("SELECT 1 FROM {} LIMIT 0; ", relation.from),
-        None => String::new(),
-    };
+        let expected = columns
+            .iter()
+            .map(|(number, type_oid, typmod)| format!("({number}, {type_oid}, {typmod})"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        same.push_str(&format!(
+            " AND (SELECT count(*) = {} FROM pg_attribute a \
+             JOIN (VALUES {expected}) AS w (n, t, m) \
+             ON a.attnum = w.n AND a.atttypid::int8 = w.t AND a.atttypmod = w.m \
+             WHERE a.attrelid = {oid}::oid AND NOT a.attisdropped)",
+            columns.len()
+        ));
+    }
     let sql = format!("BEGIN READ ONLY; {lock}SELECT pg_backend_pid(), {same}");
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await?;
     let backend: i32 = row.try_get(0)?;

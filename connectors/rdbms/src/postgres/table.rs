@@ -1,14 +1,16 @@
 //! A table or view of a PostgreSQL database as a table of the engine.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, TableStatistics};
+use maru_connect::{BatchStream, Join, Predicate, RemoteTable, ScanRequest, Step, TableStatistics};
 use maru_core::Result;
 use sqlx::Postgres;
 
-use super::catalog::Relation;
+use super::catalog::{Base, PgColumn, Relation};
 use super::read;
+use crate::fragments::{Derived, Fragments};
 use crate::pool::Connections;
 use crate::render::{Conditions, columns};
 use crate::stream::produced;
@@ -22,6 +24,21 @@ pub(crate) struct PostgresTable {
 impl PostgresTable {
     pub fn new(connections: Arc<Connections<Postgres>>, relation: Relation) -> Self {
         Self { connections, relation: Arc::new(relation) }
+    }
+
+    fn over(&self, derived: Derived<PgColumn>, bases: Vec<Base>) -> Arc<dyn RemoteTable> {
+        let relation = Relation {
+            shown: self.relation.shown.clone(),
+            from: derived.from,
+            oid: None,
+            bases,
+            unique: derived.unique,
+            columns: derived.columns,
+            schema: derived.schema,
+            statistics: derived.statistics,
+            utf8: self.relation.utf8,
+        };
+        Arc::new(Self::new(Arc::clone(&self.connections), relation))
     }
 }
 
@@ -45,6 +62,41 @@ impl RemoteTable for PostgresTable {
         }
     }
 
+    fn unique_keys(&self) -> &[Vec<usize>] {
+        &self.relation.unique
+    }
+
+    fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
+        let derived = self.relation.derived(&self.relation.schema, input, step)?;
+        let used = ScanRequest { projection: step.columns(input), ..input.clone() };
+        Some(self.over(derived, self.relation.read_from(&used)))
+    }
+
+    fn join(
+        &self,
+        input: &ScanRequest,
+        other: &dyn RemoteTable,
+        other_input: &ScanRequest,
+        join: &Join,
+    ) -> Option<Arc<dyn RemoteTable>> {
+        let other = (other as &dyn Any).downcast_ref::<Self>()?;
+        if !Arc::ptr_eq(&self.connections, &other.connections) {
+            return None;
+        }
+        let schemas = (&self.relation.schema, &other.relation.schema);
+        let derived = self.relation.derived_join(
+            schemas,
+            input,
+            other.relation.as_ref(),
+            other_input,
+            join,
+        )?;
+        let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
+        let mut bases = self.relation.read_from(&input.with_columns(lefts));
+        bases.extend(other.relation.read_from(&other_input.with_columns(rights)));
+        Some(self.over(derived, bases))
+    }
+
     fn read(&self, request: ScanRequest) -> BatchStream {
         let connections = Arc::clone(&self.connections);
         let relation = Arc::clone(&self.relation);
@@ -53,6 +105,18 @@ impl RemoteTable for PostgresTable {
 }
 
 impl Relation {
+    /// Returns the tables that a request reads, with the columns it uses of them.
+    pub fn read_from(&self, request: &ScanRequest) -> Vec<Base> {
+        let Some(oid) = self.oid else { return self.bases.clone() };
+        let mut used = request.projection.clone();
+        request.filters.iter().for_each(|filter| used.extend(filter.columns()));
+        used.sort_unstable();
+        used.dedup();
+        let used = used.iter().filter_map(|index| self.columns.get(*index));
+        let columns = used.map(|column| (column.number, column.type_oid, column.typmod)).collect();
+        vec![Base { from: self.from.clone(), oid, columns }]
+    }
+
     /// Returns the SELECT that answers a request.
     pub fn select(&self, request: &ScanRequest) -> Result<String> {
         let columns = columns(&self.columns, request, |column| {

@@ -86,6 +86,8 @@ kinds! {
     RemoteUnavailable = "HV00N", Remote, true;
     /// The source answered with an error of its own.
     RemoteFailed = "HV000", Remote, false;
+    /// The source answered otherwise than the engine would have (`SET verify_pushdown`).
+    PushdownDiffers = "HV000", Bug, false;
     /// The source refuses the credentials it was given.
     RemoteAuthentication = "HV00L", Operator, false;
     Cancelled = "57014", Client, false;

@@ -1,0 +1,165 @@
+//! From nodes of the engine's plan to the steps a source is asked.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{JoinType, NullEquality};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
+use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, TableScan};
+use maru_core::limits::BATCH_ROWS;
+
+use crate::{
+    Aggregate, AggregateFunction, FederatedTable, Join, JoinKind, Predicate, RemoteTable,
+    ScanRequest, SortBy, Step,
+};
+
+/// The table of a source right below a node, and what is asked of it.
+pub(super) struct Input<'p> {
+    pub(super) table: Arc<FederatedTable>,
+    pub(super) remote: Arc<dyn RemoteTable>,
+    /// Its projection is what the plan's columns are, in their order.
+    pub(super) request: ScanRequest,
+    plan: &'p LogicalPlan,
+}
+
+impl<'p> Input<'p> {
+    /// Returns the table if nothing but renaming and choosing of columns stands between, and the source evaluates all filters.
+    pub(super) fn of(plan: &'p LogicalPlan) -> Option<Self> {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let (table, remote, request) = scanned(scan)?;
+                Some(Self { table, remote, request, plan })
+            }
+            LogicalPlan::SubqueryAlias(alias) => Some(Self { plan, ..Input::of(&alias.input)? }),
+            LogicalPlan::Projection(projection) => {
+                let below = Input::of(&projection.input)?;
+                let columns = projection
+                    .expr
+                    .iter()
+                    .map(|expr| below.column(expr))
+                    .collect::<Option<Vec<_>>>()?;
+                let request = ScanRequest { projection: columns, ..below.request.clone() };
+                Some(Self { plan, request, ..below })
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns which column of the table an expression is.
+    fn column(&self, expr: &Expr) -> Option<usize> {
+        match expr {
+            Expr::Alias(alias) => self.column(&alias.expr),
+            Expr::Column(column) => {
+                let position = self.plan.schema().maybe_index_of_column(column)?;
+                self.request.projection.get(position).copied()
+            }
+            _ => None,
+        }
+    }
+
+    fn data_type(&self, column: usize) -> Option<DataType> {
+        Some(self.remote.schema().fields().get(column)?.data_type().clone())
+    }
+}
+
+fn scanned(scan: &TableScan) -> Option<(Arc<FederatedTable>, Arc<dyn RemoteTable>, ScanRequest)> {
+    let provider: Arc<dyn Any + Send + Sync> = source_as_provider(&scan.source).ok()?;
+    let table = provider.downcast::<FederatedTable>().ok()?;
+    let remote = Arc::clone(table.pushing_remote()?);
+    let schema = remote.schema();
+    let filters = scan
+        .filters
+        .iter()
+        .map(|filter| Predicate::lower(filter, &schema).filter(|filter| remote.supports(filter)))
+        .collect::<Option<Vec<_>>>()?;
+    if scan.fetch.is_some() && !remote.supports_limit() {
+        return None;
+    }
+    let projection =
+        scan.projection.clone().unwrap_or_else(|| (0..schema.fields().len()).collect());
+    let request = ScanRequest { projection, filters, limit: scan.fetch, batch_rows: BATCH_ROWS };
+    Some((table, remote, request))
+}
+
+/// Lowers `GROUP BY` and `DISTINCT`.
+pub(super) fn aggregate(node: &logical::Aggregate, input: &Input<'_>) -> Option<Step> {
+    let keys = node.group_expr.iter().map(|key| input.column(key)).collect::<Option<Vec<_>>>()?;
+    let aggregates =
+        node.aggr_expr.iter().map(|call| function(call, input)).collect::<Option<Vec<_>>>()?;
+    Some(Step::Aggregate { keys, aggregates })
+}
+
+fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
+    let call = match expr {
+        Expr::Alias(alias) => return function(&alias.expr, input),
+        Expr::AggregateFunction(call) => call,
+        _ => return None,
+    };
+    let Call { func, params } = call;
+    let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+    if *distinct || filter.is_some() || !order_by.is_empty() || null_treatment.is_some() {
+        return None;
+    }
+    // The engine's functions of these names mean what PostgreSQL's do; nobody can register others.
+    let function = match func.name() {
+        "count" => AggregateFunction::Count,
+        "sum" => AggregateFunction::Sum,
+        "min" => AggregateFunction::Min,
+        "max" => AggregateFunction::Max,
+        _ => return None,
+    };
+    let [argument] = args.as_slice() else { return None };
+    let column = match argument {
+        Expr::Literal(value, _) => {
+            let counts_rows = function == AggregateFunction::Count && !value.is_null();
+            return counts_rows.then_some(Aggregate { function, column: None });
+        }
+        // Whole numbers are widened before they are summed, which a source does by itself.
+        Expr::Cast(cast) if function == AggregateFunction::Sum => {
+            let column = input.column(&cast.expr)?;
+            if !input.data_type(column)?.is_signed_integer() {
+                return None;
+            }
+            column
+        }
+        other => input.column(other)?,
+    };
+    Some(Aggregate { function, column: Some(column) })
+}
+
+/// Lowers `ORDER BY`.
+pub(super) fn sort(node: &logical::Sort, input: &Input<'_>) -> Option<Vec<SortBy>> {
+    node.expr
+        .iter()
+        .map(|by| {
+            let column = input.column(&by.expr)?;
+            Some(SortBy { column, descending: !by.asc, nulls_first: by.nulls_first })
+        })
+        .collect()
+}
+
+/// Lowers a join on equal columns.
+pub(super) fn join(node: &logical::Join, left: &Input<'_>, right: &Input<'_>) -> Option<Join> {
+    let kind = match node.join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        _ => return None,
+    };
+    let ordinary = node.null_equality == NullEquality::NullEqualsNothing && !node.null_aware;
+    if !ordinary || node.filter.is_some() || node.on.is_empty() {
+        return None;
+    }
+    let on = node
+        .on
+        .iter()
+        .map(|(one, other)| {
+            let (one, other) = (left.column(one)?, right.column(other)?);
+            (left.data_type(one)? == right.data_type(other)?).then_some((one, other))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    Some(Join { kind, on })
+}

@@ -1,0 +1,214 @@
+//! Groups, orders and joins as SQL: the parts that all databases share.
+//!
+//! A derived table is a query in parentheses with a plan for each of its columns, so it is read, filtered and derived from like
+//! any table. What differs is how a database writes a key that is equal exactly where the engine's is, an aggregate with the
+//! engine's result, and an order that is the engine's own.
+
+use arrow::datatypes::SchemaRef;
+use maru_connect::{Aggregate, Join, Predicate, ScanRequest, SortBy, Step, TableStatistics};
+
+use crate::render::Conditions;
+
+/// Bytes that a name of a derived column may have; PostgreSQL cuts at 63.
+const NAME_BYTES_MAX: usize = 60;
+
+/// A column of a derived table: what computes it, and how it is read then.
+pub(crate) struct Computed<C> {
+    pub sql: String,
+    /// What stands in GROUP BY, if it is not `sql`.
+    pub group: Option<String>,
+    /// Its name is not its own yet.
+    pub column: C,
+}
+
+/// A query that can stand in FROM, and its columns.
+pub(crate) struct Derived<C> {
+    pub from: String,
+    pub columns: Vec<C>,
+    pub schema: SchemaRef,
+    pub statistics: TableStatistics,
+    /// Sets of columns in which rows differ.
+    pub unique: Vec<Vec<usize>>,
+}
+
+/// How one database computes what the engine would. `None` means: not proven equal, keep it there.
+pub(crate) trait Fragments: Conditions {
+    type Column: Clone;
+
+    fn from(&self) -> &str;
+
+    fn columns(&self) -> &[Self::Column];
+
+    fn statistics(&self) -> TableStatistics;
+
+    /// Returns a name as the database quotes it.
+    fn quote(name: &str) -> String;
+
+    /// Returns the column as it is written above `from`.
+    fn name(column: &Self::Column) -> &str;
+
+    /// Returns the column under another name, quoted already.
+    fn renamed(column: &Self::Column, name: &str, quoted: String) -> Self::Column;
+
+    /// Returns what stands on either side of `=` in a join.
+    fn equal(&self, column: usize) -> Option<String>;
+
+    /// Returns the column as a key of groups.
+    fn key(&self, column: usize) -> Option<Computed<Self::Column>>;
+
+    /// Returns an aggregate whose values have the type that [`maru_connect::AggregateFunction::result_type`] says.
+    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<Self::Column>>;
+
+    /// Returns what stands in ORDER BY.
+    fn order(&self, by: &SortBy) -> Option<String>;
+
+    /// Returns the query that `step` makes of `input`.
+    fn derived(
+        &self,
+        schema: &SchemaRef,
+        input: &ScanRequest,
+        step: &Step,
+    ) -> Option<Derived<Self::Column>> {
+        let schema = step.schema(schema, input)?;
+        let rows = self.rows(input)?;
+        let known = self.statistics().n_rows;
+        match step {
+            Step::Aggregate { keys, aggregates } => {
+                let mut computed =
+                    keys.iter().map(|key| self.key(*key)).collect::<Option<Vec<_>>>()?;
+                let group =
+                    computed.iter().map(|key| key.group.as_ref().unwrap_or(&key.sql).clone());
+                let group = group.collect::<Vec<_>>().join(", ");
+                for aggregate in aggregates {
+                    computed.push(self.aggregate(aggregate)?);
+                }
+                let tail = match keys.as_slice() {
+                    [] => rows,
+                    _ => format!("{rows} GROUP BY {group}"),
+                };
+                let n_rows = keys.is_empty().then_some(1);
+                Some(Derived {
+                    statistics: TableStatistics { n_rows, n_bytes: None },
+                    unique: vec![(0..keys.len()).collect()],
+                    ..select::<Self>(computed, &schema, &tail)?
+                })
+            }
+            Step::TopN { by, rows: n } => {
+                let order = by.iter().map(|by| self.order(by)).collect::<Option<Vec<_>>>()?;
+                let tail = format!("{rows} ORDER BY {} LIMIT {n}", order.join(", "));
+                let n_rows = Some(known.map_or(*n, |known| known.min(*n)));
+                Some(Derived {
+                    statistics: TableStatistics { n_rows, n_bytes: None },
+                    ..select::<Self>(self.plain(input)?, &schema, &tail)?
+                })
+            }
+        }
+    }
+
+    /// Returns the query that joins `input` with another table's.
+    fn derived_join(
+        &self,
+        schemas: (&SchemaRef, &SchemaRef),
+        input: &ScanRequest,
+        other: &Self,
+        other_input: &ScanRequest,
+        join: &Join,
+    ) -> Option<Derived<Self::Column>> {
+        let schema = join.schema((schemas.0, input), (schemas.1, other_input))?;
+        let mut computed = Vec::new();
+        let mut conditions = vec![Vec::new(), Vec::new()];
+        let mut sides = Vec::new();
+        let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
+        for (side, (this, input, on)) in
+            [(self, input, lefts), (other, other_input, rights)].into_iter().enumerate()
+        {
+            let alias = if side == 0 { "l" } else { "r" };
+            let mut list = Vec::new();
+            for (position, column) in this.plain(input)?.into_iter().enumerate() {
+                let name = Self::quote(&format!("c{position}"));
+                list.push(format!("{} AS {name}", column.sql));
+                computed.push(Computed { sql: format!("{alias}.{name}"), ..column });
+            }
+            for (position, column) in on.into_iter().enumerate() {
+                let name = Self::quote(&format!("k{position}"));
+                list.push(format!("{} AS {name}", this.equal(column)?));
+                conditions[side].push(format!("{alias}.{name}"));
+            }
+            sides.push(format!("(SELECT {}{}) AS {alias}", list.join(", "), this.rows(input)?));
+        }
+        let on = conditions[0].iter().zip(&conditions[1]).map(|(l, r)| format!("{l} = {r}"));
+        let on = on.collect::<Vec<_>>().join(" AND ");
+        let tail = format!(" FROM {} {} {} ON {on}", sides[0], join.kind.sql(), sides[1]);
+        let known = [self.statistics().n_rows, other.statistics().n_rows];
+        let n_rows = known[0].zip(known[1]).map(|(left, right)| left.max(right));
+        Some(Derived {
+            statistics: TableStatistics { n_rows, n_bytes: None },
+            ..select::<Self>(computed, &schema, &tail)?
+        })
+    }
+
+    /// Returns the columns asked for, as they are.
+    fn plain(&self, input: &ScanRequest) -> Option<Vec<Computed<Self::Column>>> {
+        input
+            .projection
+            .iter()
+            .map(|index| {
+                let column = self.columns().get(*index)?;
+                let sql = Self::name(column).to_owned();
+                Some(Computed { sql, group: None, column: column.clone() })
+            })
+            .collect()
+    }
+
+    /// Returns FROM and WHERE of `input`.
+    fn rows(&self, input: &ScanRequest) -> Option<String> {
+        let conditions = input
+            .filters
+            .iter()
+            .map(|filter: &Predicate| self.condition(filter))
+            .collect::<Option<Vec<_>>>()?;
+        let filter = match conditions.as_slice() {
+            [] => String::new(),
+            all => format!(" WHERE {}", all.join(" AND ")),
+        };
+        let from = self.from();
+        Some(match input.limit {
+            Some(limit) => {
+                format!(" FROM (SELECT * FROM {from}{filter} LIMIT {limit}) AS some_rows")
+            }
+            None => format!(" FROM {from}{filter}"),
+        })
+    }
+}
+
+/// Writes the query in its parentheses. A query has columns.
+fn select<F: Fragments + ?Sized>(
+    computed: Vec<Computed<F::Column>>,
+    schema: &SchemaRef,
+    tail: &str,
+) -> Option<Derived<F::Column>> {
+    if computed.is_empty() {
+        return None;
+    }
+    let mut list = Vec::new();
+    let mut columns = Vec::new();
+    for (position, (computed, field)) in computed.into_iter().zip(schema.fields()).enumerate() {
+        let name = match field.name() {
+            name if name.len() <= NAME_BYTES_MAX => name.clone(),
+            _ => format!("maru_column_{position}"),
+        };
+        let quoted = F::quote(&name);
+        list.push(match computed.sql == quoted {
+            true => quoted.clone(),
+            false => format!("{} AS {quoted}", computed.sql),
+        });
+        columns.push(F::renamed(&computed.column, field.name(), quoted));
+    }
+    Some(Derived {
+        from: format!("(SELECT {}{tail}) AS derived", list.join(", ")),
+        columns,
+        schema: SchemaRef::clone(schema),
+        statistics: TableStatistics::default(),
+        unique: Vec::new(),
+    })
+}

@@ -1,0 +1,121 @@
+//! Which groups, orders and joins MySQL computes as the engine does.
+//!
+//! Text is grouped and ordered as the bytes of its UTF-8. It is not joined here: bytes have no index, and without one a join
+//! reads one table for each row of the other.
+
+use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
+
+use super::catalog::{MyColumn, Relation, quoted};
+use super::conditions::bytes_of;
+use super::types::{Comparison, Kind, Mapping, Selected};
+use crate::fragments::{Computed, Fragments};
+
+/// Returns whether values are equal and ordered as in the engine.
+fn is_exact(column: &MyColumn) -> bool {
+    column.mapping.comparison == Comparison::Same
+        && !matches!(column.mapping.kind, Kind::Float | Kind::Double | Kind::Year | Kind::Bool)
+}
+
+impl Fragments for Relation {
+    type Column = MyColumn;
+
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn columns(&self) -> &[MyColumn] {
+        &self.columns
+    }
+
+    fn statistics(&self) -> TableStatistics {
+        self.statistics
+    }
+
+    fn quote(name: &str) -> String {
+        quoted(name)
+    }
+
+    fn name(column: &MyColumn) -> &str {
+        &column.quoted
+    }
+
+    fn renamed(column: &MyColumn, _: &str, quoted: String) -> MyColumn {
+        MyColumn { quoted, ..column.clone() }
+    }
+
+    fn equal(&self, column: usize) -> Option<String> {
+        self.columns.get(column).filter(|column| is_exact(column)).map(|c| c.quoted.clone())
+    }
+
+    fn key(&self, column: usize) -> Option<Computed<MyColumn>> {
+        let column = self.columns.get(column)?;
+        let name = &column.quoted;
+        if let Comparison::Text { .. } = column.mapping.comparison {
+            let bytes = bytes_of(column);
+            let mapping = Mapping::derived_text();
+            return Some(Computed {
+                sql: format!("CONVERT({bytes} USING utf8mb4)"),
+                group: Some(bytes),
+                column: MyColumn { mapping, ..column.clone() },
+            });
+        }
+        let exact = is_exact(column);
+        exact.then(|| Computed { sql: name.clone(), group: None, column: column.clone() })
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<MyColumn>> {
+        let computed = |sql: String, kind: Kind| {
+            let mapping = Mapping { kind, selected: Selected::Plain, comparison: Comparison::Same };
+            let column = MyColumn { quoted: String::new(), nullable: true, mapping };
+            Some(Computed { sql, group: None, column })
+        };
+        let Some(column) = aggregate.column else {
+            return computed("count(*)".to_owned(), Kind::Int8 { unsigned: false });
+        };
+        let column = self.columns.get(column)?;
+        let name = &column.quoted;
+        match aggregate.function {
+            AggregateFunction::Count => {
+                computed(format!("count({name})"), Kind::Int8 { unsigned: false })
+            }
+            AggregateFunction::Sum => match column.mapping.kind {
+                Kind::Int2 { .. } | Kind::Int4 { unsigned: false } => {
+                    // A sum of whole numbers is a decimal there.
+                    let sql = format!("CAST(sum({name}) AS SIGNED)");
+                    computed(sql, Kind::Int8 { unsigned: false })
+                }
+                Kind::Int4 { unsigned: true } | Kind::Int8 { .. } => {
+                    let kind = Kind::Decimal { precision: 30, scale: 0, declared: true };
+                    computed(format!("sum({name})"), kind)
+                }
+                Kind::Decimal { precision, scale, declared } => {
+                    let precision = (precision + 10).min(38);
+                    computed(format!("sum({name})"), Kind::Decimal { precision, scale, declared })
+                }
+                _ => None,
+            },
+            AggregateFunction::Min | AggregateFunction::Max => {
+                let sql = format!("{}({name})", aggregate.function.sql());
+                is_exact(column).then(|| computed(sql, column.mapping.kind))?
+            }
+        }
+    }
+
+    /// NULL comes first there unless it is said; the order of a boolean that is neither true nor false is nobody's.
+    fn order(&self, by: &SortBy) -> Option<String> {
+        let column = self.columns.get(by.column)?;
+        let name = &column.quoted;
+        let side = match column.mapping.comparison {
+            Comparison::Text { .. } => bytes_of(column),
+            _ if is_exact(column) => name.clone(),
+            _ => return None,
+        };
+        let direction = if by.descending { "DESC" } else { "ASC" };
+        let nulls = if by.nulls_first { "DESC" } else { "ASC" };
+        // Of a date that is declared NOT NULL, `IS NULL` asks for 0000-00-00.
+        Some(match column.nullable {
+            true => format!("{name} IS NULL {nulls}, {side} {direction}"),
+            false => format!("{side} {direction}"),
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! Which groups, orders and joins PostgreSQL computes as the engine does.
+//!
+//! Whole numbers, decimals, dates, times and booleans are equal and ordered alike. Text is where it is compared under `C`, which
+//! is said each time its column's own collation is not known to come to the same. Floats are left alone: their zeros and NaNs
+//! are ordered otherwise, and their sums depend on the order of rows.
+
+use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
+
+use super::catalog::{PgColumn, Relation, quoted};
+use super::types::{Comparison, Kind, Mapping};
+use crate::fragments::{Computed, Fragments};
+
+const C_TEXT: Comparison = Comparison::Text { deterministic: true, c_order: true };
+
+impl Relation {
+    /// Returns the column so that its values are equal and ordered as the engine has them.
+    fn exact(&self, column: &PgColumn, ordered: bool) -> Option<(String, Mapping)> {
+        let mapping = column.mapping.clone();
+        let as_text = |side: &str| {
+            let text = Mapping { kind: Kind::Text, cast: "", comparison: C_TEXT };
+            self.utf8.then(|| (format!("{side} COLLATE \"C\""), text))
+        };
+        match mapping.comparison {
+            Comparison::Same if matches!(mapping.kind, Kind::Float4 | Kind::Float8) => None,
+            Comparison::Same | Comparison::Uuid => Some((column.quoted.clone(), mapping)),
+            Comparison::Text { c_order: true, .. } => Some((column.quoted.clone(), mapping)),
+            Comparison::Text { deterministic: true, .. } if !ordered => {
+                Some((column.quoted.clone(), mapping))
+            }
+            Comparison::Text { .. } => as_text(&column.quoted),
+            Comparison::Padded { .. } | Comparison::AsText => {
+                as_text(&format!("{}::text", column.quoted))
+            }
+            Comparison::None => None,
+        }
+    }
+}
+
+impl Fragments for Relation {
+    type Column = PgColumn;
+
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn columns(&self) -> &[PgColumn] {
+        &self.columns
+    }
+
+    fn statistics(&self) -> TableStatistics {
+        self.statistics
+    }
+
+    fn quote(name: &str) -> String {
+        quoted(name)
+    }
+
+    fn name(column: &PgColumn) -> &str {
+        &column.quoted
+    }
+
+    fn renamed(column: &PgColumn, name: &str, quoted: String) -> PgColumn {
+        PgColumn { name: name.to_owned(), quoted, ..column.clone() }
+    }
+
+    /// Text of two collations can be compared only if one is said, and other types that are text in the engine are not text.
+    fn equal(&self, column: usize) -> Option<String> {
+        let column = self.columns.get(column)?;
+        match column.mapping.comparison {
+            Comparison::Same if column.mapping.kind == Kind::Oid => None,
+            Comparison::Uuid => self.utf8.then(|| format!("{}::text COLLATE \"C\"", column.quoted)),
+            Comparison::Text { .. } => {
+                self.utf8.then(|| format!("{} COLLATE \"C\"", column.quoted))
+            }
+            _ => self.exact(column, false).map(|(sql, _)| sql),
+        }
+    }
+
+    fn key(&self, column: usize) -> Option<Computed<PgColumn>> {
+        let column = self.columns.get(column)?;
+        let (sql, mapping) = self.exact(column, false)?;
+        Some(Computed { sql, group: None, column: PgColumn { mapping, ..column.clone() } })
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<PgColumn>> {
+        let computed = |sql: String, kind: Kind, comparison: Comparison| Computed {
+            sql,
+            group: None,
+            column: PgColumn {
+                name: String::new(),
+                quoted: String::new(),
+                number: 0,
+                type_oid: 0,
+                typmod: -1,
+                mapping: Mapping { kind, cast: "", comparison },
+            },
+        };
+        let Some(column) = aggregate.column else {
+            return Some(computed("count(*)".to_owned(), Kind::Int8, Comparison::Same));
+        };
+        let column = self.columns.get(column)?;
+        let name = &column.quoted;
+        match aggregate.function {
+            AggregateFunction::Count => {
+                let sql = format!("count({name}{})", column.mapping.cast);
+                Some(computed(sql, Kind::Int8, Comparison::Same))
+            }
+            AggregateFunction::Sum => {
+                let kind = match column.mapping.kind {
+                    Kind::Int2 | Kind::Int4 => Kind::Int8,
+                    Kind::Int8 => Kind::Numeric { precision: 30, scale: 0, declared: true },
+                    Kind::Numeric { precision, scale, declared } => {
+                        Kind::Numeric { precision: (precision + 10).min(38), scale, declared }
+                    }
+                    _ => return None,
+                };
+                Some(computed(format!("sum({name})"), kind, Comparison::Same))
+            }
+            AggregateFunction::Min | AggregateFunction::Max => {
+                // There is no least boolean or UUID.
+                if matches!(column.mapping.kind, Kind::Bool | Kind::Uuid) {
+                    return None;
+                }
+                let (side, mapping) = self.exact(column, true)?;
+                let sql = format!("{}({side})", aggregate.function.sql());
+                Some(computed(sql, mapping.kind, mapping.comparison))
+            }
+        }
+    }
+
+    fn order(&self, by: &SortBy) -> Option<String> {
+        let (side, _) = self.exact(self.columns.get(by.column)?, true)?;
+        let direction = if by.descending { "DESC" } else { "ASC" };
+        let nulls = if by.nulls_first { "FIRST" } else { "LAST" };
+        Some(format!("{side} {direction} NULLS {nulls}"))
+    }
+}

@@ -1,0 +1,96 @@
+//! Which groups, orders and joins SQLite computes as the engine does: those of whole numbers and text.
+//!
+//! A column holds values of any type. A value that is not of the declared one is an error when it is read, so an aggregate that
+//! would swallow it gives a text instead, which is an error as well.
+
+use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
+
+use super::types::Mapping;
+use super::{Column, SqliteTable, quoted};
+use crate::fragments::{Computed, Fragments};
+
+impl Fragments for SqliteTable {
+    type Column = Column;
+
+    fn from(&self) -> &str {
+        &self.from
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn statistics(&self) -> TableStatistics {
+        TableStatistics::default()
+    }
+
+    fn quote(name: &str) -> String {
+        quoted(name)
+    }
+
+    fn name(column: &Column) -> &str {
+        &column.quoted
+    }
+
+    fn renamed(column: &Column, name: &str, quoted: String) -> Column {
+        Column { name: name.to_owned(), quoted, ..column.clone() }
+    }
+
+    fn equal(&self, column: usize) -> Option<String> {
+        let column = self.columns.get(column)?;
+        (column.mapping == Mapping::Integer).then(|| column.quoted.clone())
+    }
+
+    fn key(&self, column: usize) -> Option<Computed<Column>> {
+        let column = self.columns.get(column)?;
+        let group = match column.mapping {
+            Mapping::Integer => column.quoted.clone(),
+            Mapping::Text => format!("{} COLLATE BINARY", column.quoted),
+            _ => return None,
+        };
+        Some(Computed { sql: column.quoted.clone(), group: Some(group), column: column.clone() })
+    }
+
+    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<Column>> {
+        let computed = |sql: String, mapping: Mapping| {
+            let column = Column { name: String::new(), quoted: String::new(), mapping };
+            Some(Computed { sql, group: None, column })
+        };
+        let Some(column) = aggregate.column else {
+            return computed("count(*)".to_owned(), Mapping::Integer);
+        };
+        let column = self.columns.get(column)?;
+        let name = &column.quoted;
+        let whole = |sql: String| {
+            format!(
+                "CASE WHEN max(typeof({name}) NOT IN ('integer', 'null')) \
+                 THEN 'a value that is no integer' ELSE {sql} END"
+            )
+        };
+        match (aggregate.function, column.mapping) {
+            (AggregateFunction::Count, _) => computed(format!("count({name})"), Mapping::Integer),
+            // Its own sum is an error beyond 64 bits; the engine's is not.
+            (AggregateFunction::Sum, _) => None,
+            (function, Mapping::Integer) => {
+                computed(whole(format!("{}({name})", function.sql())), Mapping::Integer)
+            }
+            (function, Mapping::Text) => {
+                let sql = format!("{}({name} COLLATE BINARY)", function.sql());
+                computed(sql, Mapping::Text)
+            }
+            _ => None,
+        }
+    }
+
+    fn order(&self, by: &SortBy) -> Option<String> {
+        let column = self.columns.get(by.column)?;
+        let side = match column.mapping {
+            Mapping::Integer => column.quoted.clone(),
+            Mapping::Text => format!("{} COLLATE BINARY", column.quoted),
+            _ => return None,
+        };
+        let direction = if by.descending { "DESC" } else { "ASC" };
+        let nulls = if by.nulls_first { "FIRST" } else { "LAST" };
+        Some(format!("{side} {direction} NULLS {nulls}"))
+    }
+}
