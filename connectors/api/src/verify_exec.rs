@@ -62,10 +62,15 @@ impl VerifyExec {
         Self { pushed, local, expected, properties }
     }
 
+    /// Returns the catalog and what it is sent, below the nodes that the planner puts in between.
     fn sent(&self) -> (String, String) {
-        match self.pushed.downcast_ref::<RemoteScanExec>() {
-            Some(scan) => (scan.catalog().to_owned(), scan.sent()),
-            None => ("?".to_owned(), self.pushed.name().to_owned()),
+        let mut node = &self.pushed;
+        loop {
+            match (node.downcast_ref::<RemoteScanExec>(), node.children().as_slice()) {
+                (Some(scan), _) => return (scan.catalog().to_owned(), scan.sent()),
+                (None, [child]) => node = child,
+                (None, _) => return (String::new(), node.name().to_owned()),
+            }
         }
     }
 }

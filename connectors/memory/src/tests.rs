@@ -7,6 +7,7 @@ use maru_connect::conformance::{self, Subject};
 use super::*;
 
 mod liar;
+mod verify;
 
 async fn opened(options: &[(&str, &str)]) -> Result<Arc<dyn Source>> {
     MEMORY.open(conformance::context(&MEMORY, options, Arc::new(conformance::NoStores))?).await

@@ -25,6 +25,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("RemoteTableNotFound", "HV00R", "connectors/files/src/tests/errors.rs"),
     ("RemoteTypeUnsupported", "HV004", "connectors/hive/src/table/tests.rs"),
     ("RemoteFailed", "HV000", "connectors/rdbms/src/postgres/tests.rs"),
+    ("PushdownDiffers", "HV000", "connectors/memory/src/tests/verify.rs"),
     ("RemoteAuthentication", "HV00L", "connectors/files/src/tests/services.rs"),
     ("Cancelled", "57014", "src/session/tests.rs"),
     ("TooManyConnections", "53300", "src/server/tests.rs"),

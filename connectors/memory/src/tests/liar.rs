@@ -5,9 +5,10 @@ use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, batch_strea
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Lie {
+pub(super) enum Lie {
     None,
     IgnoresFilters,
+    FiltersTooMuch,
     IgnoresLimit,
     ReversesColumns,
     MiscountsRowsWithoutColumns,
@@ -65,9 +66,9 @@ impl Source for Liar {
 }
 
 #[derive(Debug)]
-struct LyingTable {
-    inner: Arc<dyn RemoteTable>,
-    lie: Lie,
+pub(super) struct LyingTable {
+    pub(super) inner: Arc<dyn RemoteTable>,
+    pub(super) lie: Lie,
 }
 
 impl RemoteTable for LyingTable {
@@ -85,6 +86,7 @@ impl RemoteTable for LyingTable {
 
     fn read(&self, mut request: ScanRequest) -> BatchStream {
         let no_columns = request.projection.is_empty();
+        let filters = !request.filters.is_empty();
         match self.lie {
             Lie::IgnoresFilters => request.filters.clear(),
             Lie::IgnoresLimit => request.limit = None,
@@ -94,6 +96,7 @@ impl RemoteTable for LyingTable {
         let all = self.inner.read(request);
         match self.lie {
             Lie::MiscountsRowsWithoutColumns if no_columns => batch_stream(all.take(3)),
+            Lie::FiltersTooMuch if filters => batch_stream(all.skip(1)),
             _ => all,
         }
     }
@@ -113,6 +116,7 @@ async fn the_suite_notices_every_lie() {
     told(Lie::None).await.unwrap();
     for (lie, said) in [
         (Lie::IgnoresFilters, "rows instead of"),
+        (Lie::FiltersTooMuch, "rows instead of"),
         (Lie::IgnoresLimit, "rows came for"),
         (Lie::ReversesColumns, "was promised"),
         (Lie::MiscountsRowsWithoutColumns, "rows instead of"),
