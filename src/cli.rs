@@ -38,6 +38,10 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode> {
     let Some((name, matches)) = matches.subcommand() else {
         return Ok(ExitCode::FAILURE);
     };
+    if name == "reference" {
+        print!("{}", crate::reference::connectors());
+        return Ok(ExitCode::SUCCESS);
+    }
     let loaded = crate::config::load(&options::layers(matches))?;
     if name == "serve" && matches.get_flag("print-config") {
         print!("{}", loaded.print());
@@ -76,6 +80,11 @@ pub fn command() -> Command {
         .subcommand(serve_command())
         .subcommand(sql_command())
         .subcommand(demo_command())
+        .subcommand(
+            Command::new("reference")
+                .about("Print the reference of connectors: options, types, what is left to sources")
+                .after_help("Example:\n  maru reference > docs/connectors/reference.md"),
+        )
 }
 
 fn serve_command() -> Command {

@@ -14,6 +14,7 @@ mod float_text;
 mod opaque;
 pub mod output;
 pub mod owner;
+pub mod reference;
 pub mod registry;
 pub mod server;
 pub mod session;

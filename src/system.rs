@@ -37,6 +37,7 @@ pub static TABLES: &[&TableSpec] = &[
     &object_tables::CATALOGS,
     &object_tables::COLUMNS,
     &reference_tables::CONNECTOR_OPTIONS,
+    &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
     &engine_tables::QUERIES,

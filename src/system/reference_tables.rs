@@ -1,11 +1,10 @@
-//! `system.connectors`, `connector_options`, `functions`, `settings`, `statements`: what there is, from the lists that
+//! `system.connectors`, `connector_options`, `connector_types`, `functions`, `settings`, `statements`: what there is, from the lists that
 //! the program itself works by.
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::{Documentation, Signature, TypeSignature};
 use futures::FutureExt;
-use maru_core::OptionKind;
 use maru_sql::STATEMENTS as STATEMENT_LIST;
 
 use super::ColumnKind::{Boolean, Text};
@@ -32,6 +31,13 @@ pub(super) static CONNECTOR_OPTIONS: TableSpec = TableSpec {
         ("description", Text),
     ],
     rows: |_, _| async { Ok(connector_options()) }.boxed(),
+};
+
+pub(super) static CONNECTOR_TYPES: TableSpec = TableSpec {
+    name: "connector_types",
+    doc: "What the types of each connector become, and what sources compute on them.",
+    columns: &[("connector", Text), ("source_type", Text), ("type", Text), ("pushdown", Text)],
+    rows: |_, _| async { Ok(connector_types()) }.boxed(),
 };
 
 pub(super) static FUNCTIONS: TableSpec = TableSpec {
@@ -84,21 +90,10 @@ fn connectors() -> Vec<Row> {
     registry::connectors()
         .map(|connector| {
             let spec = connector.spec();
-            let can = spec.capabilities;
-            let words = [
-                ("projection", can.projection),
-                ("filter", can.filter),
-                ("limit", can.limit),
-                ("aggregate", can.aggregate),
-                ("top_n", can.top_n),
-                ("join", can.join),
-                ("files", can.files),
-            ];
-            let words = words.iter().filter(|(_, can)| *can).map(|(word, _)| *word);
             vec![
                 text(spec.name),
                 text(spec.doc),
-                text(words.collect::<Vec<_>>().join(", ")),
+                text(spec.capabilities.words().join(", ")),
                 text(spec.example),
             ]
         })
@@ -110,22 +105,25 @@ fn connector_options() -> Vec<Row> {
         .flat_map(|connector| {
             let spec = connector.spec();
             spec.options.iter().map(|option| {
-                let kind = match option.kind {
-                    OptionKind::Text => "text".to_owned(),
-                    OptionKind::Secret => "secret".to_owned(),
-                    OptionKind::Integer => "integer".to_owned(),
-                    OptionKind::Boolean => "boolean".to_owned(),
-                    OptionKind::Duration => "duration".to_owned(),
-                    OptionKind::OneOf(words) => words.join(" | "),
-                };
                 vec![
                     text(spec.name),
                     text(option.name),
-                    text(kind),
+                    text(option.kind.words()),
                     boolean(option.required),
                     text_or_null(option.default),
                     text(option.doc),
                 ]
+            })
+        })
+        .collect()
+}
+
+fn connector_types() -> Vec<Row> {
+    registry::connectors()
+        .flat_map(|connector| {
+            let spec = connector.spec();
+            spec.types.iter().map(|types| {
+                vec![text(spec.name), text(types.source), text(types.maru), text(types.pushed)]
             })
         })
         .collect()

@@ -29,9 +29,28 @@ pub struct ConnectorSpec {
     /// One sentence.
     pub doc: &'static str,
     pub options: &'static [OptionSpec],
+    /// What its types become, in the order of the reference.
+    pub types: &'static [TypeSpec],
     pub capabilities: Capabilities,
     /// A `CREATE CATALOG` that works after filling in names.
     pub example: &'static str,
+}
+
+/// What becomes of some types of a source.
+#[derive(Debug, Clone, Copy)]
+pub struct TypeSpec {
+    /// As the source names them.
+    pub source: &'static str,
+    /// As Maru names them.
+    pub maru: &'static str,
+    /// What the source computes on columns of these types: filters, groups, orders, sums, joins.
+    pub pushed: &'static str,
+}
+
+impl TypeSpec {
+    pub const fn new(source: &'static str, maru: &'static str, pushed: &'static str) -> Self {
+        Self { source, maru, pushed }
+    }
 }
 
 /// What a connector can do. The conformance suite holds every flag to its word, both ways.
@@ -51,6 +70,22 @@ pub struct Capabilities {
     pub join: bool,
     /// Tables consist of files that the engine reads itself.
     pub files: bool,
+}
+
+impl Capabilities {
+    /// Returns the names of what can be done.
+    pub fn words(&self) -> Vec<&'static str> {
+        let all = [
+            ("projection", self.projection),
+            ("filter", self.filter),
+            ("limit", self.limit),
+            ("aggregate", self.aggregate),
+            ("top_n", self.top_n),
+            ("join", self.join),
+            ("files", self.files),
+        ];
+        all.into_iter().filter(|(_, can)| *can).map(|(word, _)| word).collect()
+    }
 }
 
 /// What a connector gets to open a source.

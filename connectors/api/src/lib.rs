@@ -30,7 +30,7 @@ mod table_provider;
 mod verify_exec;
 
 pub use connector::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
 };
 pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
 pub use predicate::{CompareOp, Predicate, evaluate};

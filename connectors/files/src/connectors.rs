@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, ready};
-use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source};
+use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
 use url::Url;
@@ -23,6 +23,35 @@ const CAPABILITIES: Capabilities = Capabilities {
     files: true,
 };
 
+/// What the formats hold.
+const FORMATS: &[TypeSpec] = &[
+    TypeSpec::new(
+        "Parquet",
+        "by the file's own schema: integers, floats, decimals, text, dates, times, timestamps, lists, structs, maps",
+        "filters prune files, row groups and pages",
+    ),
+    TypeSpec::new(
+        "CSV, TSV",
+        "boolean, bigint, double precision, date, timestamp, text, as the values are; or as declared",
+        "–",
+    ),
+    TypeSpec::new(
+        "JSON lines",
+        "boolean, bigint, double precision, text, lists, structs, as the values are; or as declared",
+        "–",
+    ),
+    TypeSpec::new(
+        "Avro",
+        "by the file's own schema; enumerations are text; unions but with null are refused (0A000)",
+        "–",
+    ),
+    TypeSpec::new(
+        "key=value directories",
+        "bigint if all values are plain numbers, date if all are dates, else text",
+        "filters decide what is listed",
+    ),
+];
+
 /// `USING file`.
 pub static FILE: FileConnector = FileConnector;
 /// `USING s3`.
@@ -34,6 +63,7 @@ static FILE_SPEC: ConnectorSpec = ConnectorSpec {
     name: "file",
     doc: "Parquet, CSV and JSON files in a directory of the machine that runs Maru.",
     options: FILE_OPTIONS,
+    types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING file WITH (path = '/data/lake')",
 };
@@ -42,6 +72,7 @@ static S3_SPEC: ConnectorSpec = ConnectorSpec {
     name: "s3",
     doc: "Parquet, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
     options: S3_OPTIONS,
+    types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING s3 WITH (bucket = 'lake', endpoint = 'http://minio:9000', access_key_id = 'reader', secret_access_key = '…')",
 };
@@ -50,6 +81,7 @@ static HDFS_SPEC: ConnectorSpec = ConnectorSpec {
     name: "hdfs",
     doc: "Parquet, CSV and JSON files in a directory of HDFS.",
     options: HDFS_OPTIONS,
+    types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING hdfs WITH (url = 'hdfs://namenode:8020/lake')",
 };

@@ -24,7 +24,7 @@ mod types;
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt, ready};
-use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source};
+use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec};
 use maru_core::{OptionKind, OptionSpec, Result};
 
 /// What this room offers to the registry.
@@ -92,6 +92,53 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "namenodes",
             OptionKind::Text,
             "For tables on HDFS: the NameNodes of the nameservice, e.g. nn1:8020,nn2:8020, without a config_dir.",
+        ),
+    ],
+    types: &[
+        TypeSpec::new(
+            "boolean, tinyint, smallint, int, bigint, float, double",
+            "boolean, smallint, smallint, integer, bigint, real, double precision",
+            "prunes row groups of Parquet; partitions",
+        ),
+        TypeSpec::new(
+            "decimal(p,s)",
+            "numeric(p,s)",
+            "as above",
+        ),
+        TypeSpec::new(
+            "string, varchar, char",
+            "text",
+            "as above",
+        ),
+        TypeSpec::new(
+            "date",
+            "date",
+            "as above",
+        ),
+        TypeSpec::new(
+            "timestamp",
+            "timestamp, microseconds",
+            "as above",
+        ),
+        TypeSpec::new(
+            "timestamp with local time zone",
+            "timestamp with time zone, in UTC",
+            "as above",
+        ),
+        TypeSpec::new(
+            "binary",
+            "bytea",
+            "–",
+        ),
+        TypeSpec::new(
+            "array, map, struct",
+            "lists, maps, structs",
+            "–",
+        ),
+        TypeSpec::new(
+            "uniontype, intervals",
+            "refused (HV004)",
+            "–",
         ),
     ],
     capabilities: Capabilities {

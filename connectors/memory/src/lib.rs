@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::future::{BoxFuture, FutureExt, ready};
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +53,14 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             OptionKind::Integer,
             "Every read of more rows breaks off with HV00N, to see how Maru behaves with a failing source.",
         ),
+    ],
+    types: &[
+        TypeSpec::new(
+            "numbers: n, square, half, name",
+            "bigint, bigint, double precision, text",
+            "filter",
+        ),
+        TypeSpec::new("types", "a column for every ordinary type", "filter"),
     ],
     capabilities: Capabilities {
         projection: true,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
@@ -58,6 +58,103 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "Decimal places kept of decimals in native queries, which do not tell theirs; a value with more is an error.",
         )
         .default("10"),
+    ],
+    types: &[
+        TypeSpec::new(
+            "TINYINT(1), BOOLEAN",
+            "boolean, or integer as option tinyint1 says; 2 is an error (22003)",
+            "= and <>",
+        ),
+        TypeSpec::new(
+            "BIT(1)",
+            "boolean",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "TINYINT, SMALLINT",
+            "smallint; unsigned integer",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "MEDIUMINT, INT",
+            "integer; unsigned bigint",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "BIGINT",
+            "bigint; unsigned numeric(20,0)",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "BIT(2) to BIT(63), BIT(64)",
+            "bigint, numeric(20,0)",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "DECIMAL(p,s)",
+            "numeric(p,s); of more than 38 digits numeric(38,s), and a value with more is an error (22003)",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "FLOAT",
+            "real",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "DOUBLE",
+            "double precision",
+            "filter, not with 0, NaN or infinity",
+        ),
+        TypeSpec::new(
+            "CHAR, VARCHAR, TEXT",
+            "text; CHAR without the blanks at its end",
+            "filter, group, order; by bytes; = and IN find an index if the character set is plain",
+        ),
+        TypeSpec::new(
+            "ENUM, SET, UUID, INET4, INET6",
+            "text",
+            "filter, group, order; by bytes",
+        ),
+        TypeSpec::new(
+            "JSON",
+            "text",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "BINARY, VARBINARY, BLOB",
+            "bytea",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "DATE, DATETIME",
+            "date, timestamp; 0000-00-00 and 2024-02-00 are errors (22007)",
+            "filter, group, min and max, order, join",
+        ),
+        TypeSpec::new(
+            "TIMESTAMP",
+            "timestamp with time zone, in UTC",
+            "filter, group, min and max, order, join",
+        ),
+        TypeSpec::new(
+            "TIME",
+            "time; negative ones and those of a day or more are errors (22007)",
+            "filter, group, min and max, order, join",
+        ),
+        TypeSpec::new(
+            "YEAR",
+            "integer",
+            "filter",
+        ),
+        TypeSpec::new(
+            "geometries",
+            "text: POINT(1 2)",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "anything else",
+            "text, as MySQL writes it",
+            "IS NULL",
+        ),
     ],
     capabilities: Capabilities {
         projection: true,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
 };
 use maru_core::{ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -51,6 +51,88 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "Decimal places kept of numeric columns declared without precision; a value with more is an error.",
         )
         .default("10"),
+    ],
+    types: &[
+        TypeSpec::new(
+            "smallint, integer, bigint",
+            "the same",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "numeric(p,s)",
+            "the same, up to 38 digits; with more places text",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "numeric",
+            "numeric(38, numeric_scale)",
+            "filter, group, min and max, order, join, sum",
+        ),
+        TypeSpec::new(
+            "real, double precision",
+            "the same",
+            "filter, not with 0, NaN or infinity",
+        ),
+        TypeSpec::new(
+            "boolean",
+            "the same",
+            "filter, group, order, join",
+        ),
+        TypeSpec::new(
+            "date, time, timestamp",
+            "the same",
+            "filter, group, min and max, order, join",
+        ),
+        TypeSpec::new(
+            "timestamp with time zone",
+            "the same, in UTC",
+            "filter, group, min and max, order, join",
+        ),
+        TypeSpec::new(
+            "interval",
+            "the same",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "text, varchar",
+            "text",
+            "filter, group, min and max, order, join; by bytes, whatever the collation",
+        ),
+        TypeSpec::new(
+            "char(n)",
+            "text, without the blanks at its end",
+            "filter, group, min and max, order, join; by bytes",
+        ),
+        TypeSpec::new(
+            "enums, uuid",
+            "text",
+            "filter, group, order, join",
+        ),
+        TypeSpec::new(
+            "bytea",
+            "the same",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "json, jsonb",
+            "text",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "arrays of one dimension",
+            "lists",
+            "IS NULL",
+        ),
+        TypeSpec::new(
+            "anything else: inet, ranges, money, composite types, …",
+            "text, as PostgreSQL writes it",
+            "filter, group, order, join; as text",
+        ),
+        TypeSpec::new(
+            "NaN in numeric, infinity in dates, 24:00, arrays of more dimensions",
+            "an error that names the column",
+            "–",
+        ),
     ],
     capabilities: Capabilities {
         projection: true,

@@ -16,7 +16,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, Join, OpenContext, Predicate,
-    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind,
+    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind, TypeSpec,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -45,6 +45,25 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         "The file, which must exist; it is opened read-only.",
     )
     .required()],
+    types: &[
+        TypeSpec::new("anything with INT", "bigint", "filter, group, min and max, order, join"),
+        TypeSpec::new("BOOLEAN, BOOL", "boolean, of 0 and 1", "IS NULL"),
+        TypeSpec::new(
+            "anything with CHAR, CLOB, TEXT",
+            "text",
+            "filter, group, min and max, order; by bytes",
+        ),
+        TypeSpec::new("anything with REAL, FLOA, DOUB", "double precision", "IS NULL"),
+        TypeSpec::new("DECIMAL(p,s), NUMERIC(p,s)", "numeric(p,s)", "IS NULL"),
+        TypeSpec::new("DATE; DATETIME, TIMESTAMP", "date; timestamp, both from text", "IS NULL"),
+        TypeSpec::new("anything with BLOB", "bytea", "IS NULL"),
+        TypeSpec::new("anything else, or nothing", "text, as SQLite's CAST writes it", "IS NULL"),
+        TypeSpec::new(
+            "a value that is not of the declared type",
+            "an error (22P02) that names the column",
+            "–",
+        ),
+    ],
     capabilities: Capabilities {
         projection: true,
         filter: true,

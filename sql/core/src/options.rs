@@ -18,6 +18,20 @@ pub enum OptionKind {
     OneOf(&'static [&'static str]),
 }
 
+impl OptionKind {
+    /// Returns the values in words, for the reference.
+    pub fn words(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Secret => "secret".to_owned(),
+            Self::Integer => "integer".to_owned(),
+            Self::Boolean => "boolean".to_owned(),
+            Self::Duration => "duration".to_owned(),
+            Self::OneOf(words) => words.join(" | "),
+        }
+    }
+}
+
 /// One option as declared by a connector.
 #[derive(Debug, Clone, Copy)]
 pub struct OptionSpec {

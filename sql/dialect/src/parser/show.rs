@@ -14,6 +14,11 @@ const LISTS: &[(&str, &str, &str)] = &[
          FROM system.connector_options",
         "connector",
     ),
+    (
+        "connector types",
+        "SELECT connector, source_type, type, pushdown FROM system.connector_types",
+        "connector",
+    ),
     ("connectors", "SELECT name, description, example FROM system.connectors", "name"),
     ("databases", "SELECT name, connector, state, comment FROM system.catalogs", "name"),
     ("functions", "SELECT name, kind, signature, description FROM system.functions", "name"),
