@@ -21,6 +21,7 @@ mod connector;
 mod file_table;
 mod predicate;
 mod query_context;
+mod runtime_filter;
 mod scan_exec;
 mod store;
 mod table;
@@ -32,6 +33,7 @@ pub use connector::{
 pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use query_context::QueryContext;
+pub use runtime_filter::{FilteredFilesExec, RuntimeFilter, RuntimeFilterOptions, RuntimeFilters};
 pub use scan_exec::RemoteScanExec;
 pub use store::{OpenedStore, StoreOpener};
 pub use table::{
