@@ -36,9 +36,13 @@ def connection(server):
                 f"CREATE CATALOG rtf_pg USING postgres WITH (url = 'postgres://{pg.hostname}:{pg.port}{pg.path}', secret = 'rtf_login')",
                 f"CREATE CATALOG rtf_my USING mysql WITH (url = 'mysql://{mysql.hostname}:{mysql.port}{mysql.path}', secret = 'rtf_login')",
                 f"CREATE CATALOG rtf_s3 USING s3 WITH (endpoint = '{os.environ['MARU_TEST_S3']}', bucket = 'weblogs', secret = 'rtf_keys')",
+                "CREATE SCHEMA rtf",
+                "CREATE EXTERNAL TABLE rtf.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'",
             ]:
                 connection.execute(statement)
             yield connection
+            connection.execute("DROP TABLE rtf.weblogs")
+            connection.execute("DROP SCHEMA rtf")
             for name in ["rtf_pg", "rtf_my", "rtf_s3"]:
                 connection.execute(f"DROP CATALOG {name}")
             connection.execute("DROP SECRET rtf_login")
@@ -93,7 +97,7 @@ def test_rows_are_the_same_on_and_off(connection, on, kind):
     "SELECT id FROM rtf_my.shop.customers WHERE id NOT IN (SELECT id FROM rtf_pg.rtf.few WHERE id IS NOT NULL) AND id < 80",
     "SELECT id FROM rtf_my.shop.customers WHERE id NOT IN (SELECT id FROM rtf_pg.rtf.few)",
     "SELECT id FROM rtf_pg.rtf.few f WHERE NOT EXISTS (SELECT 1 FROM rtf_my.shop.customers c WHERE c.id = f.id)",
-    "SELECT count(*), sum(w.bytes) FROM rtf_pg.rtf.few f JOIN rtf_s3.public.weblogs w ON w.customer_id = f.id",
+    "SELECT count(*), sum(w.bytes) FROM rtf_pg.rtf.few f JOIN rtf.weblogs w ON w.customer_id = f.id",
     "SELECT count(*) FROM rtf_pg.rtf.big WHERE d > (SELECT max(joined) FROM rtf_my.shop.customers)",
     "SELECT count(*) FROM rtf_pg.rtf.big WHERE half = (SELECT max(half) FROM rtf_pg.rtf.few)",
     "SELECT count(*) FROM rtf_pg.rtf.big WHERE d > (SELECT max(joined) FROM rtf_my.shop.customers WHERE id < 0)",
