@@ -24,6 +24,9 @@ def connection(server):
             "CREATE TABLE rtf.few (id bigint, name text, price numeric(10,2), half float8)",
             "INSERT INTO rtf.few VALUES (3, 'customer 0003', 0.75, 1.5), (77, 'CUSTOMER 0006', 1, 0), (NULL, NULL, NULL, 'NaN'), "
             "(999, '고객 0999 ', 249.75, '-0'), (5000000000, '고객 0001', 2, NULL)",
+            "CREATE TABLE rtf.days (dt text)",
+            "INSERT INTO rtf.days VALUES ('2026-11-02'), ('2031-01-01')",
+            "ANALYZE rtf.days",
             "ANALYZE rtf.big",
             "ANALYZE rtf.few",
         ]:
@@ -36,6 +39,7 @@ def connection(server):
                 f"CREATE CATALOG rtf_pg USING postgres WITH (url = 'postgres://{pg.hostname}:{pg.port}{pg.path}', secret = 'rtf_login')",
                 f"CREATE CATALOG rtf_my USING mysql WITH (url = 'mysql://{mysql.hostname}:{mysql.port}{mysql.path}', secret = 'rtf_login')",
                 f"CREATE CATALOG rtf_s3 USING s3 WITH (endpoint = '{os.environ['MARU_TEST_S3']}', bucket = 'weblogs', secret = 'rtf_keys')",
+                f"CREATE CATALOG rtf_hive USING hive WITH (metastore = '{os.environ['MARU_TEST_HMS4']}')",
                 "CREATE SCHEMA rtf",
                 "CREATE EXTERNAL TABLE rtf.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'",
             ]:
@@ -43,7 +47,7 @@ def connection(server):
             yield connection
             connection.execute("DROP TABLE rtf.weblogs")
             connection.execute("DROP SCHEMA rtf")
-            for name in ["rtf_pg", "rtf_my", "rtf_s3"]:
+            for name in ["rtf_pg", "rtf_my", "rtf_s3", "rtf_hive"]:
                 connection.execute(f"DROP CATALOG {name}")
             connection.execute("DROP SECRET rtf_login")
             connection.execute("DROP SECRET rtf_keys")
@@ -69,6 +73,7 @@ def received(connection, catalog, sql):
     ("rtf_pg", "SELECT b.price FROM rtf_my.shop.customers c JOIN rtf_pg.rtf.big b ON b.name = c.name WHERE c.id % 100 = 7", 20000, 10),
     ("rtf_pg", "SELECT count(*) FROM rtf_pg.rtf.big WHERE id > (SELECT max(id) + 18995 FROM rtf_my.shop.customers)", 20000, 5),
     ("rtf_my", "SELECT count(*) FROM rtf_my.shop.customers WHERE id < (SELECT min(id) + 2 FROM rtf_pg.rtf.few)", 1000, 4),
+    ("rtf_hive", "SELECT count(*) FROM rtf_pg.rtf.days d JOIN rtf_hive.demo.log l ON l.dt = d.dt", 1500, 500),
 ])
 def test_fewer_rows_cross(connection, catalog, sql, before, after):
     connection.execute("SET runtime_filters = off")

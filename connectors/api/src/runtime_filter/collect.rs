@@ -188,3 +188,54 @@ impl Drop for Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array};
+    use datafusion::common::ScalarValue;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::physical_expr::expressions::Column;
+    use datafusion_datasource::memory::MemorySourceConfig;
+
+    use super::super::keys::KeySet;
+    use super::*;
+
+    fn collecting() -> (CollectKeysExec, Arc<JoinKeys>) {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![Some(4), None, Some(4)]));
+        let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let schema = batch.schema();
+        let input =
+            MemorySourceConfig::try_new_exec(&[vec![batch.clone(), batch]], schema, None).unwrap();
+        let told = JoinKeys::new(1);
+        let keys: Vec<Arc<dyn PhysicalExpr>> = vec![Arc::new(Column::new("id", 0))];
+        (CollectKeysExec::new(input, keys, Arc::clone(&told)), told)
+    }
+
+    #[tokio::test]
+    async fn keys_are_told_at_the_end_and_not_before() {
+        let (exec, told) = collecting();
+        let stream = exec.execute(0, Arc::default()).unwrap();
+        assert_eq!(stream.collect::<Vec<_>>().await.len(), 2);
+        let keys = told.wait().await.unwrap();
+        assert_eq!(keys[0], KeySet::OneOf(vec![ScalarValue::Int64(Some(4))]));
+    }
+
+    #[tokio::test]
+    async fn a_side_that_is_dropped_on_the_way_ends_the_wait() {
+        let (exec, told) = collecting();
+        let mut stream = exec.execute(0, Arc::default()).unwrap();
+        stream.next().await.unwrap().unwrap();
+        drop(stream);
+        assert!(told.wait().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn without_memory_the_rows_pass_and_no_keys_are_told() {
+        let (exec, told) = collecting();
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(8, 1.0).build_arc().unwrap();
+        let context = Arc::new(TaskContext::default().with_runtime(runtime));
+        let stream = exec.execute(0, context).unwrap();
+        assert_eq!(stream.collect::<Vec<_>>().await.len(), 2);
+        assert!(told.wait().await.is_none());
+    }
+}
