@@ -14,7 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, OpenContext, Predicate,
-    RemoteTable, ScanRequest, Source, SourceTable, TableEntry, TableKind,
+    RemoteTable, ScanRequest, Source, SourceTable, TableEntry, TableKind, TableStatistics,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -160,9 +160,14 @@ impl Source for SqliteSource {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
         async move {
-            if !self.tables(schema).await?.iter().any(|entry| entry.name == name) {
+            let tables = self.tables(schema).await?;
+            let Some(entry) = tables.iter().find(|entry| entry.name == name) else {
                 return Ok(None);
-            }
+            };
+            let n_rows = match entry.kind {
+                TableKind::Table => self.n_rows(name).await,
+                _ => None,
+            };
             let sql = format!(
                 "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
                 quote_literal(name)
@@ -182,6 +187,7 @@ impl Source for SqliteSource {
                 name: name.to_owned(),
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
+                statistics: TableStatistics { n_rows, n_bytes: None },
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
         }
@@ -200,6 +206,20 @@ impl Source for SqliteSource {
     }
 }
 
+impl SqliteSource {
+    /// Returns about how many rows a table has by the numbers of the first and the last, which are found at once. Tables
+    /// without such numbers do not tell.
+    async fn n_rows(&self, name: &str) -> Option<usize> {
+        let table = quoted(name);
+        let sql = format!(
+            "SELECT (SELECT max(rowid) FROM {table}) - (SELECT min(rowid) FROM {table}) + 1"
+        );
+        let rows = self.file.rows(sql).await.ok()?;
+        let n_rows = rows.first()?.try_get::<Option<i64>, _>(0).ok()??;
+        usize::try_from(n_rows).ok()
+    }
+}
+
 /// A column as SQLite and as the engine know it.
 #[derive(Debug)]
 struct Column {
@@ -214,6 +234,7 @@ struct SqliteTable {
     name: String,
     columns: Arc<Vec<Column>>,
     schema: SchemaRef,
+    statistics: TableStatistics,
 }
 
 impl SqliteTable {
@@ -231,6 +252,10 @@ impl SqliteTable {
 impl RemoteTable for SqliteTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn statistics(&self) -> TableStatistics {
+        self.statistics
     }
 
     fn supports(&self, predicate: &Predicate) -> bool {

@@ -220,7 +220,7 @@ async fn rows_are_the_same_on_and_off() {
         "SELECT count(*) FROM lake.d.big WHERE id = (SELECT max(id) FROM lite.main.small)",
         "SELECT count(*) FROM lake.d.big WHERE t >= (SELECT max(t) FROM lite.main.small) OR v = 1",
         "SELECT count(*) FROM m.sample.numbers WHERE half > (SELECT avg(v) FROM lite.main.small)",
-        "SELECT l.id, CASE WHEN EXISTS (SELECT 1 FROM lite.main.big b WHERE b.id = l.id) OR l.v = 1 THEN 1 ELSE 0 END FROM lake.d.few l",
+        "SELECT l.id FROM lake.d.few l WHERE EXISTS (SELECT 1 FROM lite.main.big b WHERE b.id = l.id) OR l.v = 1",
     ] {
         maru.same_on_and_off(sql).await;
     }
@@ -244,7 +244,7 @@ async fn generated_joins_give_the_same_rows() {
         "(SELECT id, t, v FROM lake.d.big WHERE v = 2 UNION ALL SELECT id, t, v FROM lite.main.small)",
     ];
     let mut n_filtered = 0;
-    for round in 0..80 {
+    for round in 0..40 {
         let (a, b, c) = (random.pick(&tables), random.pick(&tables), random.pick(&tables));
         let on = random.pick(&[
             "a.id = b.id",
@@ -280,7 +280,7 @@ async fn generated_joins_give_the_same_rows() {
         );
         maru.same_on_and_off(&sql).await;
     }
-    assert!(n_filtered > 25, "{n_filtered} of 80 plans have a filter");
+    assert!(n_filtered > 12, "{n_filtered} of 40 plans have a filter");
 }
 
 #[tokio::test(flavor = "multi_thread")]
