@@ -324,7 +324,8 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     inner.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
     inner.sql_parser.collect_spans = true;
     inner.sql_parser.parse_float_as_decimal = true;
-    // Drops rows when a projection has duplicate names (apache/datafusion#25263, still there in 55.2).
+    // Drops rows when a projection has duplicate names (apache/datafusion#25263, still there in 55.2);
+    // `maru_connect::RuntimeFilters` follows columns by index and does the same for every source.
     inner.optimizer.enable_join_dynamic_filter_pushdown = false;
     inner.explain.show_statistics = false;
     let context = SessionContext::new_with_config_rt(options, Arc::clone(runtime));
@@ -342,6 +343,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     Ok(SessionStateBuilder::new_from_existing(state)
         .with_optimizer_rule(Arc::new(PushIntoSources))
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
+        .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))
         .build())
 }
 

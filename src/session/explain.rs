@@ -16,7 +16,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use maru_connect::{FederatedTable, RemoteScanExec};
+use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec};
 use maru_core::{Error, Result};
 
 use crate::engine::Engine;
@@ -109,6 +109,9 @@ impl Report<'_> {
         };
         if let Some(scan) = node.downcast_ref::<RemoteScanExec>() {
             lines.push(format!("  {} is sent: {}", scan.catalog(), scan.sent()));
+            if let Some(waits) = scan.waits_for() {
+                lines.push(format!("    added at run time: {waits}"));
+            }
             if let Some(metrics) = &metrics {
                 let rows = metrics.output_rows().unwrap_or_default();
                 let bytes = size(count("bytes_received") as u64);
@@ -149,6 +152,10 @@ impl Report<'_> {
         }
         for child in node.children() {
             self.sources(child, lines);
+        }
+        if let Some(files) = node.downcast_ref::<FilteredFilesExec>() {
+            let what = if self.ran.is_some() { "learned" } else { "pruned" };
+            lines.push(format!("    {what} at run time: {}", files.told()));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::prelude::SessionConfig;
-use maru_connect::Verify;
+use maru_connect::{RuntimeFilterOptions, Verify};
 use maru_core::{Error, ErrorKind, Result, did_you_mean, limits};
 
 use crate::access::Login;
@@ -78,6 +78,7 @@ settings! {
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
     "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
     "query_memory_limit", Kind::Bytes, "Bytes that one statement may hold in memory before it spills or fails.";
+    "runtime_filters", Kind::Boolean, "Whether a side of a join, or a subquery's value, narrows what other sources are asked for; off gives the same rows.";
     "search_path", Kind::Text, "Schemas that bare names are looked up in, in order.";
     "server_encoding", Kind::Fixed, "Text is always UTF-8.";
     "server_version", Kind::Fixed, "Version of PostgreSQL whose dialect and protocol are spoken.";
@@ -121,6 +122,7 @@ impl Settings {
             ("max_identifier_length", "63".to_owned()),
             ("pushdown", "on".to_owned()),
             ("query_memory_limit", config.query_memory_limit_bytes.to_string()),
+            ("runtime_filters", "on".to_owned()),
             ("search_path", "public".to_owned()),
             ("server_encoding", "UTF8".to_owned()),
             ("server_version", version.to_owned()),
@@ -212,6 +214,8 @@ impl Settings {
         }
         options.execution.target_partitions = self.number("target_partitions") as usize;
         options.execution.time_zone = Some(self.text("timezone").to_owned());
+        let learns = self.pushdown() && self.text("runtime_filters") == "on";
+        options.extensions.insert(RuntimeFilterOptions::with_enabled(learns));
     }
 
     fn text(&self, name: &str) -> &str {

@@ -1,5 +1,7 @@
 //! The door from text to rows, on the memory connector: names, errors, cancel, limits, monitoring.
 
+mod runtime_filters;
+
 use std::time::Duration;
 
 use super::*;

@@ -22,6 +22,7 @@ mod file_table;
 mod predicate;
 mod pushdown;
 mod query_context;
+mod runtime_filter;
 mod scan_exec;
 mod step;
 mod store;
@@ -36,6 +37,7 @@ pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_sch
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, without_pushdown};
 pub use query_context::QueryContext;
+pub use runtime_filter::{FilteredFilesExec, RuntimeFilter, RuntimeFilterOptions, RuntimeFilters};
 pub use scan_exec::RemoteScanExec;
 pub use step::{Aggregate, AggregateFunction, Join, JoinKind, SortBy, Step};
 pub use store::{OpenedStore, StoreOpener};

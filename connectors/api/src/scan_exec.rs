@@ -1,7 +1,7 @@
 //! The leaf of a plan that reads a remote table: exactly one partition, so that it is safe wherever a plan is cut.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -20,7 +20,8 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use maru_core::{Error, Result};
 
-use crate::{RemoteTable, ScanRequest};
+use crate::runtime_filter::{Learned, learn, shortened};
+use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream};
 
 /// Reads a [`RemoteTable`] with one [`ScanRequest`].
 ///
@@ -34,6 +35,12 @@ pub struct RemoteScanExec {
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    /// Filters that are learned at run time, before the first row is asked for.
+    runtime_filters: Vec<RuntimeFilter>,
+    /// Whether the source may be sent such filters.
+    narrows: bool,
+    /// What was learned: `None` if no row can count.
+    learned: Arc<OnceLock<Option<Vec<Predicate>>>>,
 }
 
 impl RemoteScanExec {
@@ -52,22 +59,134 @@ impl RemoteScanExec {
             Boundedness::Bounded,
         ));
         let metrics = ExecutionPlanMetricsSet::new();
-        Ok(Self { catalog, table, request, schema, properties, metrics })
+        let (runtime_filters, learned) = (Vec::new(), Arc::default());
+        Ok(Self {
+            catalog,
+            table,
+            request,
+            schema,
+            properties,
+            metrics,
+            runtime_filters,
+            narrows: true,
+            learned,
+        })
+    }
+
+    /// Takes no filters that are learned at run time (`SET pushdown = off`).
+    pub(crate) fn as_it_is(mut self) -> Self {
+        self.narrows = false;
+        self
+    }
+
+    /// Returns the scan with one more filter that is learned at run time; `None` if it cannot take one on that column.
+    pub(crate) fn with_runtime_filter(
+        &self,
+        filter: RuntimeFilter,
+    ) -> Option<Arc<dyn ExecutionPlan>> {
+        self.key_column(filter.column()).filter(|_| self.narrows)?;
+        let mut runtime_filters = self.runtime_filters.clone();
+        runtime_filters.push(filter);
+        Some(Arc::new(Self {
+            catalog: self.catalog.clone(),
+            table: Arc::clone(&self.table),
+            request: self.request.clone(),
+            schema: Arc::clone(&self.schema),
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+            runtime_filters,
+            narrows: true,
+            learned: Arc::default(),
+        }))
+    }
+
+    /// Returns which column of the table stands at `output` in the batches, if rows with other values of it may be
+    /// left out before anything else is done with them.
+    fn key_column(&self, output: usize) -> Option<usize> {
+        match self.request.limit {
+            None => self.request.projection.get(output).copied(),
+            Some(_) => None,
+        }
+    }
+
+    /// Returns the number of rows that the source knows of, before filters.
+    pub(crate) fn n_rows(&self) -> Option<usize> {
+        self.table.statistics().n_rows
+    }
+
+    /// Returns what the scan learns at run time, before it has.
+    pub fn waits_for(&self) -> Option<String> {
+        if self.runtime_filters.is_empty() || self.learned.get().is_some() {
+            return None;
+        }
+        let waits = self.runtime_filters.iter().map(|filter| {
+            let name = self.schema.fields().get(filter.column()).map_or("?", |field| field.name());
+            format!("{name}: {filter}")
+        });
+        Some(waits.collect::<Vec<_>>().join(", "))
     }
 
     pub fn catalog(&self) -> &str {
         &self.catalog
     }
 
-    /// Returns what the source is sent.
+    /// Returns what the source is sent, once it has run with what was learned at run time. Long lists are cut.
     pub fn sent(&self) -> String {
-        self.table.describe(&self.request)
+        match self.learned.get() {
+            None => self.table.describe(&self.request),
+            Some(None) => "nothing, no row can count".to_owned(),
+            Some(Some(predicates)) => {
+                let mut request = self.request.clone();
+                let (shown, longest) = shortened(predicates);
+                request.filters.extend(shown);
+                let sent = self.table.describe(&request);
+                match longest {
+                    None => sent,
+                    Some(n_values) => format!("{sent} (of {n_values} keys the first are shown)"),
+                }
+            }
+        }
+    }
+}
+
+impl RemoteScanExec {
+    /// Reads, after what is learned at run time has been learned.
+    fn read(&self) -> BatchStream {
+        if self.runtime_filters.is_empty() {
+            return self.table.read(self.request.clone());
+        }
+        let (table, mut request) = (Arc::clone(&self.table), self.request.clone());
+        let filters = self.runtime_filters.clone();
+        let columns = (0..self.schema.fields().len())
+            .map(|output| self.key_column(output))
+            .collect::<Vec<_>>();
+        let learned = Arc::clone(&self.learned);
+        let stream = futures::stream::once(async move {
+            let place = |output: usize| columns.get(output).copied().flatten();
+            let supports = |predicate: &Predicate| table.supports(predicate);
+            match learn(&filters, place, supports).await {
+                Learned::Nothing => {
+                    let _ = learned.set(None);
+                    batch_stream(futures::stream::empty())
+                }
+                Learned::Predicates(predicates) => {
+                    let _ = learned.set(Some(predicates.clone()));
+                    request.filters.extend(predicates);
+                    table.read(request)
+                }
+            }
+        });
+        batch_stream(stream.flatten())
     }
 }
 
 impl DisplayAs for RemoteScanExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RemoteScanExec: catalog={}, sent={}", self.catalog, self.sent())
+        write!(f, "RemoteScanExec: catalog={}, sent={}", self.catalog, self.sent())?;
+        match self.waits_for() {
+            Some(waits) => write!(f, ", at run time=[{waits}]"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -110,7 +229,7 @@ impl ExecutionPlan for RemoteScanExec {
         let received = MetricBuilder::new(&self.metrics).counter("bytes_received", partition);
         let catalog = self.catalog.clone();
         let schema = Arc::clone(&self.schema);
-        let stream = self.table.read(self.request.clone()).map(move |batch| {
+        let stream = self.read().map(move |batch| {
             let batch = batch.map_err(|error| error.with_context("source", catalog.clone()))?;
             if batch.schema_ref().fields() != schema.fields() {
                 return Err(Error::internal(format!(
@@ -134,14 +253,14 @@ impl ExecutionPlan for RemoteScanExec {
     fn partition_statistics(&self, _: Option<usize>) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
         let known = self.table.statistics();
-        // With filters the count is only an upper bound, which would mislead more than it helps.
-        if self.request.filters.is_empty() {
-            let n_rows = match (known.n_rows, self.request.limit) {
-                (Some(rows), Some(limit)) => Some(rows.min(limit)),
-                (rows, _) => rows,
-            };
-            statistics.num_rows = n_rows.map_or(Precision::Absent, Precision::Inexact);
-        }
+        // Of filters it is taken that they leave one row of five, as the engine takes it of its own.
+        let kept =
+            |rows: usize| if self.request.filters.is_empty() { rows } else { rows.div_ceil(5) };
+        let n_rows = match (known.n_rows.map(kept), self.request.limit) {
+            (Some(rows), Some(limit)) => Some(rows.min(limit)),
+            (rows, _) => rows,
+        };
+        statistics.num_rows = n_rows.map_or(Precision::Absent, Precision::Inexact);
         Ok(Arc::new(statistics))
     }
 }

@@ -233,7 +233,7 @@ impl FederatedTable {
             batch_rows: state.config().batch_size(),
         };
         let exec = RemoteScanExec::try_new(self.catalog.clone(), Arc::clone(table), request)?;
-        Ok(Arc::new(exec))
+        Ok(Arc::new(if self.pushdown { exec } else { exec.as_it_is() }))
     }
 }
 

@@ -16,7 +16,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, Join, OpenContext, Predicate,
-    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind, TypeSpec,
+    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind, TableStatistics,
+    TypeSpec,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -220,9 +221,14 @@ impl Source for SqliteSource {
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
         async move {
-            if !self.tables(schema).await?.iter().any(|entry| entry.name == name) {
+            let tables = self.tables(schema).await?;
+            let Some(entry) = tables.iter().find(|entry| entry.name == name) else {
                 return Ok(None);
-            }
+            };
+            let n_rows = match entry.kind {
+                TableKind::Table => self.n_rows(name).await,
+                _ => None,
+            };
             let sql = format!(
                 "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
                 quote_literal(name)
@@ -244,6 +250,7 @@ impl Source for SqliteSource {
                 unique: self.unique_keys(name, &columns).await?,
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
+                statistics: TableStatistics { n_rows, n_bytes: None },
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
         }
@@ -259,6 +266,20 @@ impl Source for SqliteSource {
             }
         }
         .boxed()
+    }
+}
+
+impl SqliteSource {
+    /// Returns about how many rows a table has by the numbers of the first and the last, which are found at once. Tables
+    /// without such numbers do not tell.
+    async fn n_rows(&self, name: &str) -> Option<usize> {
+        let table = quoted(name);
+        let sql = format!(
+            "SELECT (SELECT max(rowid) FROM {table}) - (SELECT min(rowid) FROM {table}) + 1"
+        );
+        let rows = self.file.rows(sql).await.ok()?;
+        let n_rows = rows.first()?.try_get::<Option<i64>, _>(0).ok()??;
+        usize::try_from(n_rows).ok()
     }
 }
 
@@ -281,6 +302,7 @@ struct SqliteTable {
     unique: Vec<Vec<usize>>,
     columns: Arc<Vec<Column>>,
     schema: SchemaRef,
+    statistics: TableStatistics,
 }
 
 impl SqliteTable {
@@ -292,6 +314,7 @@ impl SqliteTable {
             unique: derived.unique,
             columns: Arc::new(derived.columns),
             schema: derived.schema,
+            statistics: derived.statistics,
         })
     }
 
@@ -309,6 +332,10 @@ impl SqliteTable {
 impl RemoteTable for SqliteTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn statistics(&self) -> TableStatistics {
+        self.statistics
     }
 
     fn supports(&self, predicate: &Predicate) -> bool {

@@ -21,7 +21,7 @@ impl Fragments for SqliteTable {
     }
 
     fn statistics(&self) -> TableStatistics {
-        TableStatistics::default()
+        self.statistics
     }
 
     fn quote(name: &str) -> String {
