@@ -8,6 +8,7 @@ mod cooperative;
 mod execute;
 mod explain;
 mod functions;
+mod guarded;
 mod parameters;
 mod plan;
 mod rewrite;
@@ -20,8 +21,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use maru_core::{Error, ErrorKind, Result};
@@ -331,7 +332,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
-    Ok(SessionStateBuilder::new_from_existing(state)
+    Ok(guarded::register(state)
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .build())
 }
