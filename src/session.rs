@@ -7,6 +7,7 @@ mod arithmetic;
 mod cooperative;
 mod execute;
 mod explain;
+mod extremes;
 mod functions;
 mod guarded;
 mod parameters;
@@ -329,6 +330,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
     sum::register(&mut state)?;
+    extremes::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));

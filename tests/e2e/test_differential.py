@@ -16,6 +16,7 @@ SEED = int(os.environ.get("MARU_DIFF_SEED", "20261125"))
 # `postgres:17` runs that query alone.
 ONLY = os.environ.get("MARU_DIFF_QUERY")
 QUERIES = int(os.environ.get("MARU_DIFF_QUERIES", "20000" if LONG else "200"))
+FROM = int(os.environ.get("MARU_DIFF_FROM", "0"))
 FAILURES_SHOWN = 5
 # More errors than this and the generator no longer tests much.
 ERRORS_MAX = 0.15
@@ -44,7 +45,7 @@ def runner(attached):
 @pytest.mark.timeout(3600 if LONG else 120)
 @pytest.mark.parametrize("source", list(sources.CATALOGS))
 def test_generated_queries(runner, source):
-    numbers = range(QUERIES)
+    numbers = range(FROM, FROM + QUERIES)
     if ONLY:
         only, number = ONLY.split(":")
         numbers = [int(number)] if only == source else []

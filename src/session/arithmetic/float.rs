@@ -5,14 +5,20 @@
 //!
 //! Source: PostgreSQL 16, section 10.2.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, InList};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable};
+use datafusion::logical_expr::expr::{Cast, InList, InSubquery};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlanBuilder};
 
 /// Lets a float and another number be compared as floats.
 pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Expr::InSubquery(membership) = &mut expr {
+        let changed = within(membership, schema);
+        return if changed { Transformed::yes(expr) } else { Transformed::no(expr) };
+    }
     let mut sides = match &mut expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
             vec![left.as_mut(), right.as_mut()]
@@ -58,6 +64,29 @@ pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
     }
     Transformed::yes(expr)
+}
+
+/// Does the same for `IN (SELECT …)`, and tells whether it did.
+fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
+    let plan = &membership.subquery.subquery;
+    let columns = plan.schema().columns();
+    let Some(column) = columns.first() else { return false };
+    let Ok(left) = membership.expr.get_type(schema) else { return false };
+    let right = plan.schema().field(0).data_type();
+    let is_mixed = left.is_floating() && right.is_decimal()
+        || left.is_decimal() && right.is_floating()
+        || left == DataType::Float32 && right.is_integer()
+        || left.is_integer() && *right == DataType::Float32;
+    if !is_mixed {
+        return false;
+    }
+    let double = |expr| Expr::Cast(Cast::new(Box::new(expr), DataType::Float64));
+    let column = double(Expr::Column(column.clone())).alias(column.name());
+    let plan = LogicalPlanBuilder::from(Arc::clone(plan)).project([column]);
+    let Ok(plan) = plan.and_then(LogicalPlanBuilder::build) else { return false };
+    membership.subquery = membership.subquery.with_plan(Arc::new(plan));
+    *membership.expr = double(membership.expr.as_ref().clone());
+    true
 }
 
 /// Returns the value of a literal number that a `real` holds exactly.

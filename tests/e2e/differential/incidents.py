@@ -43,6 +43,7 @@ EVERYWHERE = {
     "top of a join of one name": 'SELECT a."i8", b."i8", a."id", b."id" FROM {one} a JOIN {two} b ON a."k" = b."k" ORDER BY a."i8", a."id", b."i8" DESC, b."id" LIMIT 5',
     "numerics of two scales": 'SELECT a."n1" FROM {one} a UNION SELECT CAST(b."n1" AS numeric(20,4)) FROM {two} b',
     "count and sum": 'SELECT count(DISTINCT a."k"), sum(a."n1") FROM {one} a',
+    "least with NaN": 'SELECT a."k", min(a."f8"), max(a."f8"), count(DISTINCT a."q") FROM {one} a GROUP BY a."k"',
     "rounded to a digit": 'SELECT a."id" FROM {one} a WHERE round(a."n1", 1) = 1.5',
 }
 

@@ -84,8 +84,8 @@ def computed(rng, ref, op):
     """Casts, arithmetic and functions over one column: what a source must not be asked in its own words."""
     sql = ref.sql
     value = literal(rng, ref.column, 0)
-    # Of bytes, Parquet files have another type than literals, and coalesce() does not take both.
-    forms = [] if ref.kind == "bytes" else [f"coalesce({sql}, {value}) {op} {value}", f"nullif({sql}, {value}) IS NULL"]
+    # Of bytes, Parquet files have another type than literals, and coalesce() does not take both; of times, literals have nanoseconds.
+    forms = [] if ref.kind in ("bytes", "far ts") else [f"coalesce({sql}, {value}) {op} {value}", f"nullif({sql}, {value}) IS NULL"]
     forms += [f"CASE WHEN {sql} {op} {value} THEN TRUE WHEN {sql} IS NULL THEN NULL ELSE FALSE END",
               f"({sql} {op} {value}) IS {rng.choice(['', 'NOT '])}{rng.choice(['TRUE', 'FALSE', 'UNKNOWN'])}", f"{sql} {op} NULL"]
     if ref.kind == "text":

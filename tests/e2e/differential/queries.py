@@ -104,7 +104,7 @@ class Maker:
         for ref in self.some(refs, 3):
             value = literal(rng, ref.column, 0)
             forms = [f"CASE WHEN {ref.sql} = {value} THEN 1 ELSE 2 END", f"CAST({ref.sql} AS text)", f"{ref.sql} IS NULL"]
-            if ref.kind != "bytes":
+            if ref.kind not in ("bytes", "far ts"):
                 forms += [f"coalesce({ref.sql}, {value})", f"nullif({ref.sql}, {value})"]
             items.append(Node(rng.choice(forms)))
             if ref.column.name in ("k", "n1", "q", "i8"):
@@ -238,7 +238,7 @@ class Maker:
         rng = self.rng
         table = self.table()
         a, refs = self.refs(table)
-        by, then = rng.choice(refs), rng.choice(refs)
+        by, then = rng.choice(refs), rng.choice([ref for ref in refs if ref.kind not in ("bytes", "time")])
         over = f'(PARTITION BY {by.sql} ORDER BY {then.sql}, {a}."id")'
         call = rng.choice([f"row_number() OVER {over}", f"lag({then.sql}) OVER {over}", f"first_value({a}.\"id\") OVER {over}", f"count(*) OVER (PARTITION BY {by.sql})",
                            f"rank() OVER (PARTITION BY {by.sql} ORDER BY {then.sql})", f"dense_rank() OVER (ORDER BY {then.sql})",
