@@ -7,7 +7,9 @@ mod arithmetic;
 mod cooperative;
 mod execute;
 mod explain;
+mod extremes;
 mod functions;
+mod guarded;
 mod parameters;
 mod plan;
 mod rewrite;
@@ -20,8 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use maru_connect::{PushIntoSources, Verify};
@@ -337,10 +339,11 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
     sum::register(&mut state)?;
+    extremes::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
-    Ok(SessionStateBuilder::new_from_existing(state)
+    Ok(guarded::register(state)
         .with_optimizer_rule(Arc::new(PushIntoSources))
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))

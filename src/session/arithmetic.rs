@@ -6,7 +6,9 @@
 
 mod cast;
 mod date;
+mod float;
 mod interval;
+mod promised;
 
 use std::sync::{Arc, LazyLock};
 

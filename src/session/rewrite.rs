@@ -3,6 +3,7 @@
 //! One walk over the statement; each file of the folder is one such difference.
 
 mod columns;
+mod distinct;
 mod functions;
 mod literals;
 mod native;
@@ -62,6 +63,11 @@ impl VisitorMut for Rewriter {
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
         path::table(table);
         flow(native::table(table))
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        distinct::regroup(expr);
+        ControlFlow::Continue(())
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {

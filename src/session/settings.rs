@@ -214,7 +214,7 @@ impl Settings {
         }
         options.execution.target_partitions = self.number("target_partitions") as usize;
         options.execution.time_zone = Some(self.text("timezone").to_owned());
-        let learns = self.pushdown() && self.text("runtime_filters") == "on";
+        let learns = self.text("pushdown") == "on" && self.text("runtime_filters") == "on";
         options.extensions.insert(RuntimeFilterOptions::with_enabled(learns));
     }
 

@@ -10,8 +10,15 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
-/// Makes timestamps of dates that a time may be added to. The types of columns change, so this comes before anybody is told.
+/// Makes timestamps of dates that a time may be added to, and floats of the numerics beside them; settles what is
+/// promised. The types of columns change, so this comes before anybody is told.
 pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let plan = super::change_expressions(super::promised::unions(plan)?, |expr, schema| {
+        match super::promised::digits(expr, schema) {
+            Transformed { data, transformed: false, .. } => super::float::compare(data, schema),
+            changed => changed,
+        }
+    })?;
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {

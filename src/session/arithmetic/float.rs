@@ -1,0 +1,116 @@
+//! Comparisons of floats with other numbers.
+//!
+//! The engine underneath makes numerics of the floats: NaN and infinity are an error then, and 1e-300 is 0. PostgreSQL
+//! makes double precision of the numerics. It does so with whole numbers beside a `real`, too.
+//!
+//! Source: PostgreSQL 16, section 10.2.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, InList, InSubquery};
+use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlanBuilder};
+
+/// Lets a float and another number be compared as floats.
+pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    if let Expr::InSubquery(membership) = &mut expr {
+        let changed = within(membership, schema);
+        return if changed { Transformed::yes(expr) } else { Transformed::no(expr) };
+    }
+    let mut sides = match &mut expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) if op.supports_propagation() => {
+            vec![left.as_mut(), right.as_mut()]
+        }
+        Expr::Between(Between { expr, low, high, .. }) => {
+            vec![expr.as_mut(), low.as_mut(), high.as_mut()]
+        }
+        Expr::InList(InList { expr, list, .. }) => {
+            std::iter::once(expr.as_mut()).chain(list).collect()
+        }
+        _ => return Transformed::no(expr),
+    };
+    let Some(types) =
+        sides.iter().map(|side| side.get_type(schema).ok()).collect::<Option<Vec<_>>>()
+    else {
+        return Transformed::no(expr);
+    };
+    let any = |wanted: fn(&DataType) -> bool| types.iter().any(wanted);
+    let is_real = any(|t| *t == DataType::Float32);
+    let is_mixed = any(DataType::is_floating) && any(DataType::is_decimal)
+        || is_real && any(DataType::is_integer);
+    if !is_mixed {
+        return Transformed::no(expr);
+    }
+    // A `real` beside values that it holds exactly stays one: sources and files know its statistics.
+    let as_reals = sides.iter().zip(&types).map(|(side, data_type)| match data_type {
+        DataType::Float32 => Some(None),
+        _ => real(side).map(Some),
+    });
+    if let Some(reals) = as_reals.collect::<Option<Vec<_>>>() {
+        for (side, value) in sides.iter_mut().zip(reals) {
+            if let Some(value) = value {
+                **side = Expr::Literal(ScalarValue::Float32(Some(value)), None);
+            }
+        }
+        return Transformed::yes(expr);
+    }
+    for (side, data_type) in sides.iter_mut().zip(&types) {
+        if let Some(value) = double(side) {
+            **side = Expr::Literal(ScalarValue::Float64(Some(value)), None);
+        } else if data_type.is_numeric() && *data_type != DataType::Float64 {
+            **side = Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float64));
+        }
+    }
+    Transformed::yes(expr)
+}
+
+/// Does the same for `IN (SELECT …)`, and tells whether it did.
+fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
+    let plan = &membership.subquery.subquery;
+    let columns = plan.schema().columns();
+    let Some(column) = columns.first() else { return false };
+    let Ok(left) = membership.expr.get_type(schema) else { return false };
+    let right = plan.schema().field(0).data_type();
+    let is_mixed = left.is_floating() && right.is_decimal()
+        || left.is_decimal() && right.is_floating()
+        || left == DataType::Float32 && right.is_integer()
+        || left.is_integer() && *right == DataType::Float32;
+    if !is_mixed {
+        return false;
+    }
+    let double = |expr| Expr::Cast(Cast::new(Box::new(expr), DataType::Float64));
+    let column = double(Expr::Column(column.clone())).alias(column.name());
+    let plan = LogicalPlanBuilder::from(Arc::clone(plan)).project([column]);
+    let Ok(plan) = plan.and_then(LogicalPlanBuilder::build) else { return false };
+    membership.subquery = membership.subquery.with_plan(Arc::new(plan));
+    *membership.expr = double(membership.expr.as_ref().clone());
+    true
+}
+
+/// Returns the value of a literal number that a `real` holds exactly.
+fn real(expr: &Expr) -> Option<f32> {
+    let text = digits(expr)?;
+    let (real, double) = (text.parse::<f32>().ok()?, text.parse::<f64>().ok()?);
+    (f64::from(real) == double && double.is_finite()).then_some(real)
+}
+
+/// Returns the value of a literal numeric or whole number: the float next to it.
+fn double(expr: &Expr) -> Option<f64> {
+    digits(expr)?.parse().ok()
+}
+
+fn digits(expr: &Expr) -> Option<String> {
+    let Expr::Literal(value, _) = expr else { return None };
+    match value {
+        ScalarValue::Decimal128(Some(n), precision, scale) => {
+            Some(Decimal128Type::format_decimal(*n, *precision, *scale))
+        }
+        ScalarValue::Decimal256(Some(n), precision, scale) => {
+            Some(Decimal256Type::format_decimal(*n, *precision, *scale))
+        }
+        ScalarValue::Int64(Some(n)) => Some(n.to_string()),
+        _ => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Rules of DataFusion that are right only under a condition, which is looked at first.
+//!
+//! - `FilterPushdown` finds columns by their name. Above a join of two columns of one name it takes the wrong one, and rows
+//!   are lost or made (apache/datafusion#25263, still there in 55.2).
+//! - `SingleDistinctToGroupBy` sums sums. The sum of a numeric has more digits, so that the result has another type than
+//!   was promised.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
+
+/// Puts the guarded rules in the place of DataFusion's.
+pub(super) fn register(state: SessionState) -> SessionStateBuilder {
+    let physical = state
+        .physical_optimizers()
+        .iter()
+        .map(|rule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> {
+            match rule.name().starts_with("FilterPushdown") {
+                true => Arc::new(WhereNamesAreUnique { rule: Arc::clone(rule) }),
+                false => Arc::clone(rule),
+            }
+        })
+        .collect();
+    let logical = state
+        .optimizers()
+        .iter()
+        .map(|rule| -> Arc<dyn OptimizerRule + Send + Sync> {
+            match rule.name() {
+                "single_distinct_aggregation_to_group_by" => {
+                    Arc::new(WhereTypesStay { rule: Arc::clone(rule) })
+                }
+                _ => Arc::clone(rule),
+            }
+        })
+        .collect();
+    SessionStateBuilder::new_from_existing(state)
+        .with_physical_optimizer_rules(physical)
+        .with_optimizer_rules(logical)
+}
+
+/// Applies a rule to the greatest parts of a plan in which no node has two columns of one name.
+#[derive(Debug)]
+struct WhereNamesAreUnique {
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
+
+impl PhysicalOptimizerRule for WhereNamesAreUnique {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if names_are_unique(&plan) {
+            return self.rule.optimize(plan, config);
+        }
+        let children = plan
+            .children()
+            .into_iter()
+            .map(|child| self.optimize(Arc::clone(child), config))
+            .collect::<Result<Vec<_>>>()?;
+        replace_children_if_necessary(plan, children)
+    }
+
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.rule.schema_check()
+    }
+}
+
+fn names_are_unique(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut seen = HashSet::new();
+    plan.schema().fields().iter().all(|field| seen.insert(field.name()))
+        && plan.children().into_iter().all(names_are_unique)
+}
+
+/// Takes a rule's answer only if its columns have the types they had.
+#[derive(Debug)]
+struct WhereTypesStay {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+}
+
+impl OptimizerRule for WhereTypesStay {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        if !matches!(plan, LogicalPlan::Aggregate(_)) {
+            return self.rule.rewrite(plan, config);
+        }
+        let rewritten = self.rule.rewrite(plan.clone(), config)?;
+        let types_stay = plan
+            .schema()
+            .fields()
+            .iter()
+            .zip(rewritten.data.schema().fields())
+            .all(|(was, is)| was.data_type() == is.data_type());
+        Ok(if types_stay { rewritten } else { Transformed::no(plan) })
+    }
+}

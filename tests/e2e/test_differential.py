@@ -1,0 +1,82 @@
+"""Generated queries give the same rows with pushdown, without it, and on a local copy; see differential/ and docs/how-to/reproduce-a-difference.md."""
+
+import collections
+import os
+import re
+
+import pytest
+from differential import incidents, queries, sources
+from differential.grammar import Node, Query
+from differential.run import Runner
+from differential.tables import tables
+
+pytestmark = pytest.mark.services
+LONG = os.environ.get("MARU_TEST_LONG") == "1"
+SEED = int(os.environ.get("MARU_DIFF_SEED", "20261125"))
+# `postgres:17` runs that query alone.
+ONLY = os.environ.get("MARU_DIFF_QUERY")
+QUERIES = int(os.environ.get("MARU_DIFF_QUERIES", "20000" if LONG else "200"))
+FROM = int(os.environ.get("MARU_DIFF_FROM", "0"))
+FAILURES_SHOWN = 5
+# More errors than this and the generator no longer tests much.
+ERRORS_MAX = 0.15
+
+
+@pytest.fixture(scope="module")
+def attached(server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("diff")
+    sources.fill_postgres(SEED)
+    sources.fill_mysql(SEED)
+    sources.fill_sqlite(SEED, folder / "diff.db")
+    with server.connect() as connection:
+        sources.attach(connection, folder)
+        sources.copy(server, connection, folder)
+        yield server
+        sources.remove(connection)
+
+
+@pytest.fixture
+def runner(attached):
+    runner = Runner(attached.connect)
+    yield runner
+    runner.close()
+
+
+@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.parametrize("source", list(sources.CATALOGS))
+def test_generated_queries(runner, source):
+    numbers = range(FROM, FROM + QUERIES)
+    if ONLY:
+        only, number = ONLY.split(":")
+        numbers = [int(number)] if only == source else []
+    failures, states = [], collections.Counter()
+    for number in numbers:
+        query = queries.query(SEED, source, number)
+        answers = runner.answers(query)
+        if runner.differ(query, answers):
+            failures.append(runner.report(query, f"MARU_DIFF_SEED={SEED} MARU_DIFF_QUERY={source}:{number}"))
+            if len(failures) >= FAILURES_SHOWN:
+                break
+        state = answers["pushdown off"].sqlstate
+        if state:
+            states[state] += 1
+    assert not failures, "\n\n".join(failures)
+    assert not {state for state in states if state.startswith("XX")}, states
+    assert states.total() <= max(1, ERRORS_MAX * len(numbers)), states
+
+
+@pytest.mark.parametrize("source", list(sources.CATALOGS))
+def test_incidents(runner, source):
+    """What went wrong elsewhere, or here before."""
+    one, two, _ = tables(source)
+    other = tables("sqlite" if source == "mysql" else "mysql")[0]
+    names = {"{one}": one, "{two}": two, "{other}": other}
+    failures = []
+    for name, sql in incidents.cases(source):
+        parts = [names.get(part, part) for part in re.split(r"(\{one\}|\{two\}|\{other\})", sql)]
+        query = Query(Node(*parts), form=name)
+        answers = runner.answers(query)
+        off = answers["pushdown off"]
+        if runner.differ(query, answers) or off.sqlstate or (name in incidents.EVERYWHERE and not off.rows):
+            failures.append(runner.report(query, f"the case of this name: {name}"))
+    assert not failures, "\n\n".join(failures)
