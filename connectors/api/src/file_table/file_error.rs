@@ -1,6 +1,6 @@
 //! Errors that say which file they are about.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use datafusion::error::DataFusionError;
 use futures::FutureExt;
@@ -53,10 +53,23 @@ pub(super) async fn read_untrusted<T>(
 ) -> Result<T, Error> {
     match AssertUnwindSafe(read).catch_unwind().await {
         Ok(result) => result.map_err(|error| in_file(path, error)),
-        Err(_) => {
-            Err(in_file(path, Error::new(ErrorKind::DataCorrupted, "its footer makes no sense")))
-        }
+        Err(_) => Err(makes_no_sense(path)),
     }
+}
+
+/// [`read_untrusted`] for what does not wait.
+pub(super) fn untrusted<T>(
+    path: &Path,
+    read: impl FnOnce() -> Result<T, DataFusionError>,
+) -> Result<T, DataFusionError> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(makes_no_sense(path).into()))
+        .map_err(|error| df_in_file(path, error))
+}
+
+/// The reader panicked over the bytes of the file.
+pub(super) fn makes_no_sense(path: &Path) -> Error {
+    in_file(path, Error::new(ErrorKind::DataCorrupted, "its contents make no sense"))
 }
 
 /// [`in_file`] for DataFusion's error type.
