@@ -19,6 +19,11 @@ pub(super) fn in_file(path: &Path, error: impl Into<Error>) -> Error {
                 "Another program may have removed it while the statement ran. Run the statement again.",
             );
     }
+    // A store tells of a condition, a part, or an end that the file does not have any more.
+    let changed = ["precondition", "Precondition", "Requested range was invalid", "412"];
+    if error.kind() == ErrorKind::RemoteFailed && changed.iter().any(|what| text.contains(what)) {
+        return changed_meanwhile(path);
+    }
     match error.kind() {
         ErrorKind::DataCorrupted if !text.contains("file \"") => {
             let what = text
@@ -43,6 +48,15 @@ pub(super) fn in_file(path: &Path, error: impl Into<Error>) -> Error {
         _ if text.contains(path.as_ref()) => error,
         _ => error.with_context("file", path.to_string()),
     }
+}
+
+/// The file is not the one that was listed any more.
+pub(super) fn changed_meanwhile(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::DataCorrupted,
+        format!("file \"{path}\" changed while the statement read it"),
+    )
+    .with_hint("Run the statement again once the program that writes the file is done.")
 }
 
 /// Reads a part of a file whose bytes may be anything: where the reader panics, the file is corrupt. (parquet 59.3 cuts a

@@ -13,7 +13,6 @@ use datafusion::physical_expr::LexOrdering;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
-use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
 use datafusion_datasource_parquet::metadata::{DFParquetMetadata, ordering_from_parquet_metadata};
 use datafusion_datasource_parquet::source::ParquetSource;
 use maru_core::Result;
@@ -22,6 +21,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::column_names::in_names_of_file;
 use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
+use super::pinned_store::PinnedReaders;
 use crate::FileTable;
 
 /// What a footer tells about a file.
@@ -109,7 +109,7 @@ pub(super) fn source(
         state.runtime_env().cache_manager.get_file_metadata_cache(),
         &table.store_url,
     );
-    let readers = CachedParquetFileReaderFactory::new(Arc::clone(&table.store), footers);
+    let readers = PinnedReaders { store: Arc::clone(&table.store), footers };
     let mut source = ParquetSource::new(schema)
         .with_table_parquet_options(options)
         .with_parquet_file_reader_factory(Arc::new(readers));
