@@ -11,7 +11,6 @@ import lzma
 import os
 import random
 import struct
-import time
 import zlib
 
 import psycopg
@@ -224,3 +223,145 @@ def test_damaged_files(session, tmp_path, name):
         if complaint is not None:
             wrong.append(f"mutation {number} ({what}): {complaint}")
     assert wrong == []
+
+
+def refused(connection, sql, states, *words):
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(sql).fetchall()
+    text = " ".join(filter(None, [caught.value.diag.message_primary, caught.value.diag.message_detail]))
+    assert caught.value.sqlstate in states and all(word in text for word in words), (caught.value.sqlstate, text)
+
+
+@pytest.mark.parametrize("fill", ["zeros", "newlines", "rows"])
+def test_bomb(session, tmp_path, fill):
+    """Some GB in some MB: memory stays bounded, whether it is counted or looked into."""
+    size = (4 << 30) if LONG else (32 << 20) if fill == "newlines" else (256 << 20)
+    piece = {"zeros": bytes(1 << 20), "newlines": b"\n" * (1 << 20), "rows": b"1,a,1.5\n" * (1 << 17)}[fill]
+    path = tmp_path / "bomb.csv.gz"
+    packer = zlib.compressobj(9, wbits=31)
+    with open(path, "wb") as file:
+        if fill != "zeros":
+            file.write(packer.compress(b"id,name,amount\n1,a,1.5\n"))
+        for _ in range(size >> 20):
+            file.write(packer.compress(piece))
+        file.write(packer.flush())
+    session.execute("SET maru.query_memory_limit = '100MB'")
+    session.execute("SET statement_timeout = '300s'")
+    try:
+        if fill == "zeros":
+            # One record without an end.
+            refused(session, f"SELECT count(*) FROM '{path}'", {"54000", "53200", "22P04"}, path.name)
+            refused(session, f"SELECT * FROM '{path}' LIMIT 1", {"54000", "53200", "22P04"}, path.name)
+        else:
+            rows = 1 if fill == "newlines" else 1 + (size >> 20 << 17)
+            if LONG or fill == "newlines":
+                assert session.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (rows,)
+            assert session.execute(f"SELECT id FROM '{path}' LIMIT 1").fetchall() in [[(1,)], [("1",)]]
+    finally:
+        session.execute("RESET maru.query_memory_limit")
+        session.execute("SET statement_timeout = '20s'")
+
+
+@pytest.mark.parametrize("length", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 100_000])
+def test_absurd_length_in_a_footer(session, tmp_path, length):
+    good = parquet_bytes()
+    path = tmp_path / "absurd.parquet"
+    path.write_bytes(good[:-8] + struct.pack("<I", length) + b"PAR1")
+    for sql in ["SELECT count(*)", "SELECT *"]:
+        refused(session, f"{sql} FROM '{path}'", {"XX001"}, path.name)
+
+
+def test_schema_that_changed(session, tmp_path):
+    """A column that is missing is NULL, a type that fits is widened, one that does not is an error of its file."""
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"id": pyarrow.array([1], "int64"), "v": ["a"]}), folder / "1.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"id": pyarrow.array([2], "int32")}), folder / "2.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"extra": [1.5], "v": ["c"], "id": pyarrow.array([3], "int64")}), folder / "3.parquet")
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.changed (id bigint, v text) STORED AS PARQUET LOCATION '{folder}/'")
+    assert session.execute("SELECT id, v FROM bad_input.changed ORDER BY id").fetchall() == [(1, "a"), (2, None), (3, "c")]
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["four"], "v": ["d"]}), folder / "4.parquet")
+    refused(session, "SELECT id, v FROM bad_input.changed", {"22P02"}, "four")
+    session.execute("DROP TABLE bad_input.changed")
+
+
+def test_leftovers_of_other_writers(session, tmp_path):
+    folder = tmp_path / "lake"
+    (folder / "_temporary/0").mkdir(parents=True)
+    (folder / ".hive-staging").mkdir()
+    (folder / "a.parquet").write_bytes(parquet_bytes())
+    for name in ["_SUCCESS", "_temporary/0/part.parquet", ".hive-staging/b.parquet", ".a.parquet.crc", ".x", "b.parquet.tmp", "empty.parquet", "_metadata"]:
+        (folder / name).write_bytes(b"" if name in ("_SUCCESS", "empty.parquet") else b"not Parquet")
+    assert session.execute(f"SELECT count(*) FROM '{folder}/'").fetchone() == (len(ROWS),)
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.lake STORED AS PARQUET LOCATION '{folder}/'")
+    assert session.execute("SELECT count(*), count(name) FROM bad_input.lake").fetchone() == (len(ROWS), len([r for r in ROWS if r[1]]))
+    session.execute("DROP TABLE bad_input.lake")
+
+
+def write_parquet(path, start, count):
+    """All files of one count are of one size."""
+    table = pyarrow.table({"id": pyarrow.array(range(start, start + count), "int64")})
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False, row_group_size=20_000)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_replaced_between_statements(session, tmp_path, kind):
+    """The same name and the same size: whatever is kept of the old file counts no more."""
+    path = tmp_path / f"again.{kind}"
+    sizes = set()
+    for start in range(1_000_000, 1_000_010):
+        if kind == "parquet":
+            write_parquet(path, start, 1000)
+        else:
+            path.write_text("id\n" + "".join(f"{n}\n" for n in range(start, start + 1000)))
+        sizes.add(path.stat().st_size)
+        rows = session.execute(f"SELECT min(id), max(id), count(*) FROM '{path}'").fetchone()
+        assert [int(v) for v in rows] == [start, start + 999, 1000]
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("change", ["remove", "replace", "truncate"])
+def test_changed_during_a_scan(session, tmp_path, kind, change):
+    """The old rows, the new ones, or an error that names the file; never some of them."""
+    folder = tmp_path / "moving"
+    folder.mkdir()
+    per_file, files = 200_000, 6
+
+    def write(number, start):
+        path = folder / f"{number}.{kind}"
+        part = folder / f"{number}.tmp"
+        if kind == "parquet":
+            write_parquet(part, start, per_file)
+        else:
+            part.write_text("id\n" + "".join(f"{n}\n" for n in range(start, start + per_file)))
+        part.rename(path)
+
+    for number in range(files):
+        write(number, 10_000_000 + number * per_file)
+    old = {number: range(10_000_000 + number * per_file, 10_000_000 + (number + 1) * per_file) for number in range(files)}
+    new = {number: range(50_000_000 + number * per_file, 50_000_000 + (number + 1) * per_file) for number in range(files)}
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.moving (id bigint) STORED AS {kind.upper()} LOCATION '{folder}/'")
+    rows = []
+    try:
+        # Row by row, so that the server cannot run ahead further than the sockets hold.
+        for row in session.cursor().stream("SELECT id FROM bad_input.moving"):
+            rows.append(row)
+            if len(rows) != 100:
+                continue
+            for number in range(files):
+                if change == "remove":
+                    (folder / f"{number}.{kind}").unlink()
+                elif change == "replace":
+                    write(number, new[number].start)
+                else:
+                    os.truncate(folder / f"{number}.{kind}", 1000)
+    except psycopg.Error as error:
+        assert error.sqlstate in {"58P01", "XX001", "22P04", "22P02"} and f".{kind}" in str(error), (error.sqlstate, str(error))
+    else:
+        got = {row[0] for row in rows}
+        assert len(rows) == len(got) == per_file * files
+        for number in range(files):
+            assert set(old[number]) <= got or set(new[number]) <= got, f"file {number} came in pieces"
+    finally:
+        session.execute("DROP TABLE bad_input.moving")

@@ -268,3 +268,113 @@ def test_given_up_means_ended_in_the_source(faulty, proxies, kind, how):
     assert running_in_source(kind) == 0
     proxies[kind].calm()
     must_work(faulty, kind)
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory):
+    """A PostgreSQL that may be stopped and killed: its own folder, port and processes."""
+    import glob
+    import pathlib
+    import shutil
+    import socket
+    import subprocess
+    import tempfile
+    binaries = pathlib.Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="maru-pg-", dir="/tmp"))
+    as_user = []
+    if os.getuid() == 0:
+        shutil.chown(folder, "postgres")
+        as_user = ["runuser", "-u", "postgres", "--"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    subprocess.run([*as_user, binaries / "initdb", "-D", folder / "data", "-U", "tester", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync"],
+                   check=True, capture_output=True, cwd="/")
+
+    def start(patience=0):
+        command = [*as_user, binaries / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w", "-o",
+                   f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c shared_buffers=16MB", "start"]
+        deadline = time.monotonic() + patience
+        # After a kill, memory of processes that are just ending may still be in use.
+        while subprocess.run(command, check=False, capture_output=True, cwd="/").returncode != 0:
+            assert time.monotonic() < deadline, (folder / "log").read_text()[-2000:]
+            time.sleep(0.5)
+
+    def stop(how):
+        subprocess.run([*as_user, binaries / "pg_ctl", "-D", folder / "data", "-m", how, "-w", "stop"], check=False, capture_output=True, cwd="/")
+
+    start()
+    with psycopg.connect(host="127.0.0.1", port=port, user="tester", dbname="postgres", autocommit=True) as direct:
+        direct.execute(f"CREATE TABLE big AS SELECT g::bigint AS id, repeat('x', 100) AS pad FROM generate_series(1, {ROWS * 4}) g")
+    yield port, folder / "data", start
+    stop("immediate")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_processes_of_a_database(start, own_postgres, how):
+    """SIGSTOP to all its processes, then SIGCONT; SIGKILL to its first one, then a new start."""
+    import signal
+    port, data, start_again = own_postgres
+    server = start()
+    sql = "SELECT id, pad FROM own.public.big"
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG own USING postgres WITH (url = 'postgres://127.0.0.1:{port}/postgres', user = 'tester', connect_timeout = '3s')")
+    assert ask(server, sql, 60)[0] == ROWS * 4
+    first = int((data / "postmaster.pid").read_text().split()[0])
+
+    def everyone():
+        with open(f"/proc/{first}/task/{first}/children") as file:
+            return [first, *map(int, file.read().split())]
+
+    got, stopped = 0, []
+    with server.connect(prepare_threshold=None) as connection:
+        connection.execute(f"SET statement_timeout = '{TIMEOUT_S}s'")
+        try:
+            for _ in connection.cursor().stream(sql):
+                got += 1
+                if got == 10:
+                    stopped = everyone()
+                    for pid in stopped:
+                        os.kill(pid, signal.SIGSTOP if how == "stop" else signal.SIGKILL)
+            assert got == ROWS * 4
+        except psycopg.Error as error:
+            assert error.sqlstate in GONE | TIMED_OUT, error
+        finally:
+            if how == "stop":
+                for pid in stopped:
+                    os.kill(pid, signal.SIGCONT)
+    if how == "kill":
+        answer = ask(server, sql)
+        assert answer[0] in GONE, answer
+        start_again(patience=20)
+    assert ask(server, sql, 60)[0] == ROWS * 4
+    assert "panicked at" not in server.text_of_log()
+
+
+def test_object_replaced_during_a_scan(faulty, proxies):
+    """Rows of the old object, of the new one, or an error; never some of each. Between statements, the new one at once."""
+    client = s3_client()
+
+    def put(start):
+        out = pyarrow.BufferOutputStream()
+        table = pyarrow.table({"id": pyarrow.array(range(start, start + ROWS), "int64"), "pad": [f"{i * 7919:100d}" for i in range(ROWS)]})
+        pyarrow.parquet.write_table(table, out, compression="none", row_group_size=5_000, use_dictionary=False)
+        client.put_object(Bucket="faults", Key="moving/a.parquet", Body=out.getvalue().to_pybytes())
+
+    with faulty.connect(prepare_threshold=None) as connection:
+        for start in [1_000_000, 2_000_000]:
+            put(start)
+            assert connection.execute("SELECT min(id), count(*) FROM f_s3.public.moving").fetchone() == (start, ROWS)
+        proxies["s3"].bytes_per_second = 2 << 20
+        ids = []
+        try:
+            for row in connection.cursor().stream("SELECT id, pad FROM f_s3.public.moving"):
+                ids.append(row[0])
+                if len(ids) == 1:
+                    put(3_000_000)
+            assert sorted(ids) in [list(range(start, start + ROWS)) for start in (2_000_000, 3_000_000)]
+        except psycopg.Error as error:
+            assert error.sqlstate == "XX001" and "a.parquet" in str(error), (error.sqlstate, str(error))
+        proxies["s3"].calm()
+        assert connection.execute("SELECT min(id), count(*) FROM f_s3.public.moving").fetchone() == (3_000_000, ROWS)
