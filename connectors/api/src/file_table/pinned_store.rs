@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion_datasource::PartitionedFile;
 use datafusion_datasource_parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
@@ -24,10 +25,13 @@ use object_store::{
 };
 use parquet::arrow::async_reader::AsyncFileReader;
 
+use super::metadata_cache::StoreMetadataCache;
+
 /// Makes readers that notice when their file is not the listed one any more.
 #[derive(Debug)]
 pub(super) struct PinnedReaders {
     pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) store_url: ObjectStoreUrl,
     pub(super) footers: Arc<FileMetadataCache>,
 }
 
@@ -46,7 +50,9 @@ impl ParquetFileReaderFactory for PinnedReaders {
             }
             None => Arc::clone(&self.store),
         };
-        CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers)).create_reader(
+        let mark = file.object_meta.e_tag.clone();
+        let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
+        CachedParquetFileReaderFactory::new(store, footers).create_reader(
             partition_index,
             file,
             metadata_size_hint,
