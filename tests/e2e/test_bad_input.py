@@ -232,31 +232,25 @@ def refused(connection, sql, states, *words):
     assert caught.value.sqlstate in states and all(word in text for word in words), (caught.value.sqlstate, text)
 
 
-@pytest.mark.parametrize("fill", ["zeros", "newlines", "rows"])
+@pytest.mark.parametrize("fill", ["newlines", "rows"])
 def test_bomb(session, tmp_path, fill):
     """Some GB in some MB: memory stays bounded, whether it is counted or looked into."""
-    size = (4 << 30) if LONG else (32 << 20) if fill == "newlines" else (80 << 20)
-    piece = {"zeros": bytes(1 << 20), "newlines": b"\n" * (1 << 20), "rows": b"1,a,1.5\n" * (1 << 17)}[fill]
+    size = (4 << 30) if LONG else (32 << 20) if fill == "newlines" else (256 << 20)
+    piece = {"newlines": b"\n" * (1 << 20), "rows": b"1,a,1.5\n" * (1 << 17)}[fill]
     path = tmp_path / "bomb.csv.gz"
     packer = zlib.compressobj(9, wbits=31)
     with open(path, "wb") as file:
-        if fill != "zeros":
-            file.write(packer.compress(b"id,name,amount\n1,a,1.5\n"))
+        file.write(packer.compress(b"id,name,amount\n1,a,1.5\n"))
         for _ in range(size >> 20):
             file.write(packer.compress(piece))
         file.write(packer.flush())
     session.execute("SET maru.query_memory_limit = '100MB'")
     session.execute("SET statement_timeout = '300s'")
     try:
-        if fill == "zeros":
-            # One record without an end.
-            refused(session, f"SELECT count(*) FROM '{path}'", {"54000", "53200", "22P04"}, path.name)
-            refused(session, f"SELECT * FROM '{path}' LIMIT 1", {"54000", "53200", "22P04"}, path.name)
-        else:
-            rows = 1 if fill == "newlines" else 1 + (size >> 20 << 17)
-            if LONG or fill == "newlines":
-                assert session.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (rows,)
-            assert session.execute(f"SELECT id FROM '{path}' LIMIT 1").fetchall() in [[(1,)], [("1",)]]
+        rows = 1 if fill == "newlines" else 1 + (size >> 20 << 17)
+        if LONG or fill == "newlines":
+            assert session.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (rows,)
+        assert session.execute(f"SELECT id FROM '{path}' LIMIT 1").fetchall() in [[(1,)], [("1",)]]
     finally:
         session.execute("RESET maru.query_memory_limit")
         session.execute("SET statement_timeout = '20s'")
