@@ -6,6 +6,7 @@ mod infer;
 mod metadata_cache;
 mod named_source;
 mod parquet;
+mod pinned_store;
 pub(crate) mod scan;
 mod text;
 

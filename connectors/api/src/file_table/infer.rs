@@ -116,7 +116,7 @@ async fn infer_csv(
     dialect: &Dialect,
 ) -> Result<Option<SchemaRef>> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), Count::new()).await?;
+    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
     let mut sample = text::CsvSample::new(dialect.clone(), path.clone());
     while let Some(piece) = bytes.try_next().await? {
         sample.push(&piece, false)?;
@@ -130,7 +130,7 @@ async fn infer_csv(
 
 async fn infer_avro(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Schema> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), Count::new()).await?;
+    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
     let mut sample = text::AvroSample::new(path.clone());
     while let Some(piece) = bytes.try_next().await? {
         if let Some(schema) = sample.push(&piece, false)? {
@@ -143,7 +143,7 @@ async fn infer_avro(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<S
 
 async fn infer_json(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Option<SchemaRef>> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), Count::new()).await?;
+    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
     let mut rows: Vec<serde_json::Value> = Vec::new();
     let mut rest: Vec<u8> = Vec::new();
     let mut line = 0_u64;

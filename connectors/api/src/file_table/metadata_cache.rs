@@ -17,14 +17,18 @@ use object_store::path::Path;
 pub(super) struct StoreMetadataCache {
     shared: Arc<FileMetadataCache>,
     prefix: Path,
+    /// Of the file that is asked for. Size and time alone do not tell two versions of one second apart.
+    mark: Option<String>,
 }
 
 impl StoreMetadataCache {
+    /// Returns the cache as a file of `store` sees it that has the ETag `mark`.
     pub(super) fn scope(
         shared: Arc<FileMetadataCache>,
         store: &ObjectStoreUrl,
+        mark: Option<String>,
     ) -> Arc<FileMetadataCache> {
-        Arc::new(Self { shared, prefix: Path::from(store.as_str()) })
+        Arc::new(Self { shared, prefix: Path::from(store.as_str()), mark })
     }
 
     fn key(&self, path: &Path) -> Path {
@@ -34,7 +38,7 @@ impl StoreMetadataCache {
 
 impl Cache<Path, CachedFileMetadataEntry> for StoreMetadataCache {
     fn get(&self, key: &Path) -> Option<CachedFileMetadataEntry> {
-        self.shared.get(&self.key(key))
+        self.shared.get(&self.key(key)).filter(|known| known.meta.e_tag == self.mark)
     }
 
     fn put(&self, key: &Path, value: CachedFileMetadataEntry) -> Option<CachedFileMetadataEntry> {

@@ -4,6 +4,7 @@
 //! morsels, where the file is still known, and hands everything else through.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -26,7 +27,7 @@ use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::file_error::df_in_file;
+use super::file_error::{df_in_file, makes_no_sense, read_untrusted, untrusted};
 
 /// Wraps a source; `label` is added to its line in `EXPLAIN`.
 #[derive(Clone)]
@@ -153,10 +154,8 @@ struct NamedMorselizer(Box<dyn Morselizer>);
 impl Morselizer for NamedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> DfResult<Box<dyn MorselPlanner>> {
         let path = file.object_meta.location.clone();
-        match self.0.plan_file(file) {
-            Ok(inner) => Ok(Box::new(NamedPlanner { inner, path })),
-            Err(error) => Err(df_in_file(&path, error)),
-        }
+        let inner = untrusted(&path, || self.0.plan_file(file))?;
+        Ok(Box::new(NamedPlanner { inner, path }))
     }
 }
 
@@ -169,7 +168,7 @@ struct NamedPlanner {
 impl MorselPlanner for NamedPlanner {
     fn plan(self: Box<Self>) -> DfResult<Option<MorselPlan>> {
         let Self { inner, path } = *self;
-        let Some(mut plan) = inner.plan().map_err(|error| df_in_file(&path, error))? else {
+        let Some(mut plan) = untrusted(&path, || inner.plan())? else {
             return Ok(None);
         };
         let planner = |inner: Box<dyn MorselPlanner>, path: &Path| -> Box<dyn MorselPlanner> {
@@ -186,10 +185,7 @@ impl MorselPlanner for NamedPlanner {
         let mut named = MorselPlan::new().with_morsels(morsels).with_planners(planners);
         if let Some(pending) = pending {
             named.set_pending_planner(async move {
-                match pending.await {
-                    Ok(inner) => Ok(planner(inner, &path)),
-                    Err(error) => Err(df_in_file(&path, error)),
-                }
+                Ok(planner(read_untrusted(&path, pending).await?, &path))
             });
         }
         Ok(Some(named))
@@ -205,9 +201,13 @@ struct NamedMorsel {
 impl Morsel for NamedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, DfResult<RecordBatch>> {
         let Self { inner, path } = *self;
-        inner
-            .into_stream()
-            .map(move |batch| batch.map_err(|error| df_in_file(&path, error)))
+        // After a panic the stream ends with the error.
+        AssertUnwindSafe(inner.into_stream())
+            .catch_unwind()
+            .map(move |end| match end {
+                Ok(batch) => batch.map_err(|error| df_in_file(&path, error)),
+                Err(_) => Err(makes_no_sense(&path).into()),
+            })
             .boxed()
     }
 }

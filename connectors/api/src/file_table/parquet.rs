@@ -9,11 +9,11 @@ use datafusion::execution::cache::cache_manager::{
     CachedFileMetadata, FileMetadataCache, FileStatisticsCache,
 };
 use datafusion::execution::cache::{SchemaFingerprint, TableScopedPath};
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::LexOrdering;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
-use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
 use datafusion_datasource_parquet::metadata::{DFParquetMetadata, ordering_from_parquet_metadata};
 use datafusion_datasource_parquet::source::ParquetSource;
 use maru_core::Result;
@@ -22,6 +22,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::column_names::in_names_of_file;
 use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
+use super::pinned_store::PinnedReaders;
 use crate::FileTable;
 
 /// What a footer tells about a file.
@@ -40,6 +41,7 @@ pub(super) struct FooterReader {
     /// Keeps apart files of the same path in different stores.
     scope: TableReference,
     statistics: Option<Arc<FileStatisticsCache>>,
+    store_url: ObjectStoreUrl,
     footers: Arc<FileMetadataCache>,
     size_hint: Option<usize>,
 }
@@ -53,7 +55,8 @@ impl FooterReader {
             fingerprint: Arc::new(SchemaFingerprint::from_schema(&table.file_schema)),
             scope: TableReference::bare(table.store_url.as_str()),
             statistics: caches.get_file_statistic_cache(),
-            footers: StoreMetadataCache::scope(caches.get_file_metadata_cache(), &table.store_url),
+            store_url: table.store_url.clone(),
+            footers: caches.get_file_metadata_cache(),
             size_hint: state.config_options().execution.parquet.metadata_size_hint,
         }
     }
@@ -65,13 +68,16 @@ impl FooterReader {
         if let Some(cache) = &self.statistics
             && let Some(known) = cache.get(&key)
             && known.is_valid_for(meta, &self.fingerprint)
+            && known.meta.e_tag == meta.e_tag
         {
             let statistics = Arc::clone(&known.statistics);
             return Ok(Footer { statistics, ordering: known.ordering.clone() });
         }
+        let mark = meta.e_tag.clone();
+        let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
         let footer = DFParquetMetadata::new(self.store.as_ref(), meta)
             .with_metadata_size_hint(self.size_hint)
-            .with_file_metadata_cache(Some(Arc::clone(&self.footers)));
+            .with_file_metadata_cache(Some(footers));
         let metadata = read_untrusted(&meta.location, footer.fetch_metadata()).await?;
         let in_this = |error| in_file(&meta.location, error);
         // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
@@ -105,11 +111,11 @@ pub(super) fn source(
     // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
     options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
     let size_hint = options.global.metadata_size_hint;
-    let footers = StoreMetadataCache::scope(
-        state.runtime_env().cache_manager.get_file_metadata_cache(),
-        &table.store_url,
-    );
-    let readers = CachedParquetFileReaderFactory::new(Arc::clone(&table.store), footers);
+    let readers = PinnedReaders {
+        store: Arc::clone(&table.store),
+        store_url: table.store_url.clone(),
+        footers: state.runtime_env().cache_manager.get_file_metadata_cache(),
+    };
     let mut source = ParquetSource::new(schema)
         .with_table_parquet_options(options)
         .with_parquet_file_reader_factory(Arc::new(readers));

@@ -193,11 +193,12 @@ impl TextOpener {
 impl FileOpener for TextOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let path = file.object_meta.location.clone();
+        let listed = file.object_meta.size;
         let decoder = self.decoder(&path)?;
         let store = Arc::clone(&self.store);
         let scanned = self.bytes_scanned.clone();
         Ok(Box::pin(async move {
-            let bytes = read(store, path.clone(), scanned).await?;
+            let bytes = read(store, path.clone(), listed, scanned).await?;
             Ok(batches(decoder, bytes, path).map(|batch| batch.map_err(Into::into)).boxed())
         }))
     }

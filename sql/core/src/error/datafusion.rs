@@ -88,25 +88,27 @@ fn from_datafusion(error: &DataFusionError) -> Error {
 
 /// Reports an error behind a `dyn Error`: ours as it was, known ones by their own rules.
 fn from_foreign(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Error {
+    from_known(error)
+        .unwrap_or_else(|| Error::new(ErrorKind::RemoteFailed, first_line(&error.to_string())))
+}
+
+fn from_known(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<Error> {
     if let Some(ours) = error.downcast_ref::<Error>() {
-        return ours.clone();
+        return Some(ours.clone());
     }
     if let Some(inner) = error.downcast_ref::<DataFusionError>() {
-        return from_datafusion(inner);
+        return Some(from_datafusion(inner));
     }
     if let Some(inner) = error.downcast_ref::<ArrowError>() {
-        return from_arrow(inner);
+        return Some(from_arrow(inner));
     }
     if let Some(inner) = error.downcast_ref::<ParquetError>() {
-        return from_parquet(inner);
+        return Some(from_parquet(inner));
     }
     if let Some(inner) = error.downcast_ref::<object_store::Error>() {
-        return from_object_store(inner);
+        return Some(from_object_store(inner));
     }
-    if let Some(inner) = error.downcast_ref::<std::io::Error>() {
-        return from_io(inner);
-    }
-    Error::new(ErrorKind::RemoteFailed, first_line(&error.to_string()))
+    error.downcast_ref::<std::io::Error>().map(from_io)
 }
 
 fn from_arrow(error: &ArrowError) -> Error {
@@ -140,7 +142,10 @@ fn from_arrow(error: &ArrowError) -> Error {
 
 fn from_parquet(error: &ParquetError) -> Error {
     match error {
-        ParquetError::External(inner) => from_foreign(inner.as_ref()),
+        // What is no error of a store is one of decoding: text that is no UTF-8, a number that does not fit.
+        ParquetError::External(inner) => {
+            from_known(inner.as_ref()).unwrap_or_else(|| corrupted("Parquet", &inner.to_string()))
+        }
         other => corrupted("Parquet", &other.to_string()),
     }
 }
@@ -180,6 +185,18 @@ fn from_object_store(error: &object_store::Error) -> Error {
         .with_hint("Check the keys of the catalog's secret and what they may read."),
         Store::NotImplemented { .. } | Store::NotSupported { .. } => {
             Error::unsupported(first_line(&error.to_string()))
+        }
+        // The library knows a refusal to read an object, but not one to list.
+        other
+            if ["AccessDenied", "403 Forbidden"]
+                .iter()
+                .any(|what| other.to_string().contains(what)) =>
+        {
+            Error::new(ErrorKind::RemoteAuthentication, "the store refuses access")
+                .with_detail(sentence(&first_line(&other.to_string())))
+                .with_hint(
+                    "Check the keys of the catalog's secret and what they may read and list.",
+                )
         }
         other => {
             let text = other.to_string();

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_avro::reader::{HeaderInfo, Reader, ReaderBuilder, read_header_info};
 use maru_core::{Error, ErrorKind, Result};
@@ -56,18 +56,37 @@ impl AvroDecoder {
     /// Decodes the whole blocks in the buffer.
     fn decode(&mut self) -> Result<Vec<RecordBatch>> {
         let Some(header) = &self.header else { return Ok(Vec::new()) };
-        let blocks = &self.buffer[..self.whole];
+        let mut blocks = &self.buffer[..self.whole];
         let mut batches = Vec::new();
-        if !blocks.is_empty() {
-            let file = Cursor::new(&header.bytes).chain(Cursor::new(blocks));
-            for batch in open(file, self.batch_rows, &self.path)? {
-                let batch = batch.map_err(|error| no_avro(&self.path, &error.to_string()))?;
-                batches.push(adapt(&batch, &self.wanted)?);
-            }
+        while let Some(length) = block(blocks, &header.mark, &self.path)? {
+            batches.extend(self.decode_block(header, &blocks[..length])?);
+            blocks = &blocks[length..];
         }
         self.buffer.drain(..self.whole);
         self.whole = 0;
-        Ok(batches)
+        let all = concat_batches(&self.wanted, &batches)?;
+        let starts = (0..all.num_rows()).step_by(self.batch_rows.max(1));
+        Ok(starts
+            .map(|start| all.slice(start, self.batch_rows.max(1).min(all.num_rows() - start)))
+            .collect())
+    }
+}
+
+impl AvroDecoder {
+    /// Decodes one block into one batch. The library is never asked for more rows than the block says: where bytes are
+    /// left behind the last one it would turn in a circle for ever (59.3).
+    fn decode_block(&self, header: &Header, block: &[u8]) -> Result<Option<RecordBatch>> {
+        let corrupt = |why: &str| no_avro(&self.path, why);
+        let count = long(block).map_err(corrupt)?.map_or(0, |(count, _)| count);
+        let Some(n_rows) = usize::try_from(count).ok().filter(|n_rows| *n_rows > 0) else {
+            return Ok(None);
+        };
+        let file = Cursor::new(&header.bytes).chain(Cursor::new(block));
+        match open(file, n_rows, &self.path)?.next() {
+            Some(Ok(batch)) if batch.num_rows() == n_rows => adapt(&batch, &self.wanted).map(Some),
+            Some(Err(error)) => Err(corrupt(&error.to_string())),
+            _ => Err(corrupt(&format!("a block holds fewer rows than the {count} it counts"))),
+        }
     }
 }
 

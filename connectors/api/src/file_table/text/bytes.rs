@@ -15,7 +15,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectStore};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::file_table::file_error::in_file;
+use crate::file_table::file_error::{changed_meanwhile, in_file};
 
 /// Bytes read from a local file or unpacked at once.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -54,24 +54,27 @@ impl Compression {
 }
 
 /// Opens a file and returns its unpacked bytes. `scanned` counts them as they are stored. Dropping the stream stops
-/// the read.
+/// the read. A file that has grown since it had `listed` bytes is read to its end.
 ///
 /// # Errors
-/// 58P01 if the file is gone, 22P04 if packed bytes are cut off or are not of the kind that the name says.
+/// 58P01 if the file is gone, XX001 if it has shrunk, 22P04 if packed bytes are cut off or are not of the kind that the name says.
 pub(in crate::file_table) async fn read(
     store: Arc<dyn ObjectStore>,
     path: Path,
+    listed: u64,
     scanned: Count,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let got = store
         .get_opts(&path, GetOptions::default())
         .await
         .map_err(|error| in_file(&path, error))?;
+    let size = got.meta.size.max(listed);
     let raw: BoxStream<'static, io::Result<Bytes>> = match got.payload {
         GetResultPayload::File(file, _) => pieces_of(file).boxed(),
         GetResultPayload::Stream(stream) => stream.map_err(io::Error::other).boxed(),
     };
-    let raw = raw.inspect_ok(move |piece| scanned.add(piece.len())).boxed();
+    let raw = raw.inspect_ok(move |piece| scanned.add(piece.len()));
+    let raw = whole(raw.boxed(), size, path.clone());
     let compression = Compression::of(&path);
     let unpacked: BoxStream<'static, io::Result<Bytes>> = match compression {
         Compression::None => raw,
@@ -115,7 +118,32 @@ fn pieces_of(file: File) -> impl futures::Stream<Item = io::Result<Bytes>> {
     })
 }
 
+/// Ends with an error where fewer bytes come than the file had when it was opened: it was cut off since.
+fn whole(
+    raw: BoxStream<'static, io::Result<Bytes>>,
+    size: u64,
+    path: Path,
+) -> BoxStream<'static, io::Result<Bytes>> {
+    stream::try_unfold((raw, 0_u64), move |(mut raw, n_read)| {
+        let path = path.clone();
+        async move {
+            match raw.try_next().await? {
+                Some(piece) => {
+                    let n_read = n_read + piece.len() as u64;
+                    Ok(Some((piece, (raw, n_read))))
+                }
+                None if n_read < size => Err(io::Error::other(changed_meanwhile(&path))),
+                None => Ok(None),
+            }
+        }
+    })
+    .boxed()
+}
+
 fn read_error(path: &Path, compression: Compression, error: io::Error) -> Error {
+    if let Some(ours) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        return ours.clone();
+    }
     // What the store reported travels inside the io::Error; what is left comes from the unpacker.
     if let Some(inner) = error.get_ref()
         && let Some(store) = inner.downcast_ref::<object_store::Error>()

@@ -1,0 +1,361 @@
+"""Damaged files: every one is an error of a clean class that names the file, or exactly the rows that stand in it.
+
+A hundred or so mutations in `tests/run`, thousands in `tests/run --long`; which ones is decided by a fixed seed."""
+
+import bz2
+import csv
+import gzip
+import io
+import json
+import lzma
+import os
+import random
+import struct
+import zlib
+
+import psycopg
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+pytestmark = pytest.mark.timeout(3600)
+
+LONG = os.environ.get("MARU_TEST_LONG") == "1"
+MUTATIONS = 300 if LONG else 12
+SEED = 20261125
+ROWS = [(n, None if n % 7 == 0 else f"name {n} 이름", n * 1.25) for n in range(300)]
+# Corrupted, text that is no value, text of a bad form, gone, beyond a limit, of a type or kind that is not read.
+CLEAN = {"XX001", "22P02", "22P04", "22021", "22003", "22007", "22008", "58P01", "0A000", "54000", "53200", "HV004"}
+# The damage hit the name of a column: the statement asks for one that is not there.
+RENAMED = {"42703"}
+
+
+def parquet_bytes(**options):
+    ids, names, amounts = zip(*ROWS)
+    table = pyarrow.table({"id": pyarrow.array(ids, "int64"), "name": pyarrow.array(names, "string"), "amount": pyarrow.array(amounts, "float64")})
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(table, out, row_group_size=100, **options)
+    return out.getvalue()
+
+
+def csv_bytes():
+    lines = [f'{i},{"" if name is None else chr(34) + name + chr(34)},{amount}' for i, name, amount in ROWS]
+    return ("id,name,amount\n" + "\n".join(lines) + "\n").encode()
+
+
+def json_bytes():
+    return "".join(json.dumps({"id": i, "name": name, "amount": amount}, ensure_ascii=False) + "\n" for i, name, amount in ROWS).encode()
+
+
+def avro_long(n):
+    n, out = (n << 1) ^ (n >> 63), b""
+    while n > 0x7F:
+        out, n = out + bytes([n & 0x7F | 0x80]), n >> 7
+    return out + bytes([n])
+
+
+def avro_text(text):
+    raw = text.encode() if isinstance(text, str) else text
+    return avro_long(len(raw)) + raw
+
+
+def avro_bytes(codec):
+    """By hand, since no writer of Avro is at hand: a header, then blocks of a hundred rows."""
+    schema = {"type": "record", "name": "row", "fields": [
+        {"name": "id", "type": "long"}, {"name": "name", "type": ["null", "string"]}, {"name": "amount", "type": "double"}]}
+    sync = bytes(range(16))
+    out = b"Obj\x01" + avro_long(2) + avro_text("avro.schema") + avro_text(json.dumps(schema))
+    out += avro_text("avro.codec") + avro_text(codec) + avro_long(0) + sync
+    for start in range(0, len(ROWS), 100):
+        block = b"".join(
+            avro_long(i) + (avro_long(0) if name is None else avro_long(1) + avro_text(name)) + struct.pack("<d", amount)
+            for i, name, amount in ROWS[start:start + 100])
+        if codec == "deflate":
+            packer = zlib.compressobj(wbits=-15)
+            block = packer.compress(block) + packer.flush()
+        out += avro_long(100) + avro_long(len(block)) + block + sync
+    return out
+
+
+def zstd_bytes(raw):
+    out = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(out, "zstd") as stream:
+        stream.write(raw)
+    return out.getvalue().to_pybytes()
+
+
+def rows_of_csv(raw):
+    rows = list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
+    quoted = raw.count(b'""') == 0
+    return [(int(r["id"]) if r["id"] else None, r["name"] if r["name"] or not quoted else None, float(r["amount"]) if r["amount"] else None) for r in rows]
+
+
+def rows_of_json(raw):
+    rows = [json.loads(line, strict=False) for line in raw.decode().split("\n") if line.strip()]
+    return [(r.get("id"), r.get("name"), None if r.get("amount") is None else float(r["amount"])) for r in rows]
+
+
+def unpacked(unpack, rows_of):
+    return lambda raw: rows_of(unpack(raw))
+
+
+def nothing_else(_):
+    """The format has checksums: there are no other rows than the original ones."""
+    raise ValueError
+
+
+# By the end of the name: the good bytes, and what another reader makes of damaged ones. Without one (a value in a page
+# without a checksum may become another value) there have to be as many rows as before.
+FORMATS = {
+    "plain.parquet": (lambda: parquet_bytes(compression="none", use_dictionary=False), None),
+    "snappy.parquet": (lambda: parquet_bytes(compression="snappy", write_page_index=True), None),
+    "zstd.parquet": (lambda: parquet_bytes(compression="zstd", data_page_version="2.0"), None),
+    "a.csv": (csv_bytes, rows_of_csv),
+    "a.json": (json_bytes, rows_of_json),
+    "null.avro": (lambda: avro_bytes("null"), None),
+    "deflate.avro": (lambda: avro_bytes("deflate"), None),
+    "a.csv.gz": (lambda: gzip.compress(csv_bytes(), mtime=0), nothing_else),
+    "a.json.gz": (lambda: gzip.compress(json_bytes(), mtime=0), nothing_else),
+    "a.csv.bz2": (lambda: bz2.compress(csv_bytes()), nothing_else),
+    "a.csv.xz": (lambda: lzma.compress(csv_bytes()), nothing_else),
+    "a.csv.zst": (lambda: zstd_bytes(csv_bytes()), unpacked(lambda raw: pyarrow.CompressedInputStream(pyarrow.BufferReader(raw), "zstd").read(), rows_of_csv)),
+}
+
+
+def mutate(raw, dice):
+    """Returns what was done, and the bytes."""
+    kind = dice.choice(["flip", "flip", "cut", "cut", "zero", "noise", "swap", "drop", "repeat"])
+    at = dice.randrange(len(raw)) if dice.random() < 0.6 else len(raw) - 1 - dice.randrange(min(len(raw), 400))
+    length = dice.choice([1, 2, 4, 16, 64])
+    if kind == "flip":
+        bad = raw[:at] + bytes([raw[at] ^ 1 << dice.randrange(8)]) + raw[at + 1:]
+    elif kind == "cut":
+        bad = raw[:at]
+    elif kind == "zero":
+        bad = raw[:at] + bytes(len(raw[at:at + length])) + raw[at + length:]
+    elif kind == "noise":
+        bad = raw[:at] + dice.randbytes(len(raw[at:at + length])) + raw[at + length:]
+    elif kind == "swap":
+        bad = raw[:at] + raw[at + length:at + 2 * length] + raw[at:at + length] + raw[at + 2 * length:]
+    elif kind == "drop":
+        bad = raw[:at] + raw[at + length:]
+    else:
+        bad = raw[:at] + raw[at:at + length] + raw[at:]
+    return f"{kind} {length} at {at} of {len(raw)}", bad
+
+
+def same(a, b):
+    """Equal, NaN to NaN."""
+    return repr(a) == repr(b)
+
+
+def rows_in(connection, path):
+    """Text has no types of its own, so they are declared."""
+    text = next((kind for kind in ("csv", "json") if f".{kind}" in path.name), None)
+    if text is None:
+        return connection.execute(f"SELECT id, name, amount FROM '{path}'").fetchall()
+    connection.execute("CREATE EXTERNAL TABLE bad_input.t (id bigint, name text, amount double precision) "
+                       f"STORED AS {text.upper()} LOCATION '{path}'")
+    try:
+        return connection.execute("SELECT id, name, amount FROM bad_input.t").fetchall()
+    finally:
+        connection.execute("DROP TABLE bad_input.t")
+
+
+def judge(connection, path, original, bad, other_reader):
+    """Returns what is wrong with the answer to a damaged file, or None."""
+    try:
+        rows = rows_in(connection, path)
+    except psycopg.Error as error:
+        text = " ".join(filter(None, [error.diag.message_primary, error.diag.message_detail]))
+        if error.sqlstate in RENAMED:
+            return None
+        if error.sqlstate not in CLEAN:
+            return f"{error.sqlstate}: {text}"
+        return None if path.name in text else f"the file is not named: {error.sqlstate}: {text}"
+    if same(rows, original) or bad == b"":
+        return None
+    if other_reader is not None:
+        try:
+            others = other_reader(bad)
+        except Exception as error:
+            return f"{len(rows)} rows that another reader does not see ({error!r:.200}): {difference(rows, original)}"
+        return None if same(rows, others) else f"{len(rows)} rows, another reader sees {len(others)}: {difference(rows, others)}"
+    return None if len(rows) == len(original) else f"{len(rows)} rows of {len(original)} in silence"
+
+
+def difference(rows, others):
+    return str([pair for pair in zip(rows, others) if not same(*pair)][:2])
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    from conftest import Server
+    server = Server(tmp_path_factory.mktemp("bad_input") / "data")
+    with server.connect(prepare_threshold=None) as connection:
+        connection.execute("SET statement_timeout = '20s'")
+        connection.execute("CREATE SCHEMA bad_input")
+        yield connection
+    alive = server.process.poll() is None
+    log = server.log_path.read_text(errors="replace")
+    server.stop()
+    assert alive, log[-5000:]
+    # A library may panic over the bytes of a file, which ends as an error of that file; Maru itself never does.
+    ours = [line for line in log.splitlines() if "panicked at" in line and "/registry/src/" not in line]
+    assert ours == []
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_damaged_files(session, tmp_path, name):
+    make, other_reader = FORMATS[name]
+    good = make()
+    (tmp_path / name).write_bytes(good)
+    original = rows_in(session, tmp_path / name)
+    assert same(original, ROWS)
+    dice = random.Random(f"{SEED} {name}")
+    wrong = []
+    for number in range(MUTATIONS):
+        what, bad = mutate(good, dice)
+        path = tmp_path / f"m{number}-{name}"
+        path.write_bytes(bad)
+        complaint = judge(session, path, original, bad, other_reader)
+        path.unlink()
+        if complaint is not None:
+            wrong.append(f"mutation {number} ({what}): {complaint}")
+    assert wrong == []
+
+
+def refused(connection, sql, states, *words):
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(sql).fetchall()
+    text = " ".join(filter(None, [caught.value.diag.message_primary, caught.value.diag.message_detail]))
+    assert caught.value.sqlstate in states and all(word in text for word in words), (caught.value.sqlstate, text)
+
+
+@pytest.mark.parametrize("fill", ["newlines", "rows"])
+def test_bomb(session, tmp_path, fill):
+    """Some GB in some MB: memory stays bounded, whether it is counted or looked into."""
+    size = (4 << 30) if LONG else (32 << 20) if fill == "newlines" else (256 << 20)
+    piece = {"newlines": b"\n" * (1 << 20), "rows": b"1,a,1.5\n" * (1 << 17)}[fill]
+    path = tmp_path / "bomb.csv.gz"
+    packer = zlib.compressobj(9, wbits=31)
+    with open(path, "wb") as file:
+        file.write(packer.compress(b"id,name,amount\n1,a,1.5\n"))
+        for _ in range(size >> 20):
+            file.write(packer.compress(piece))
+        file.write(packer.flush())
+    session.execute("SET maru.query_memory_limit = '100MB'")
+    session.execute("SET statement_timeout = '300s'")
+    try:
+        rows = 1 if fill == "newlines" else 1 + (size >> 20 << 17)
+        if LONG or fill == "newlines":
+            assert session.execute(f"SELECT count(*) FROM '{path}'").fetchone() == (rows,)
+        assert session.execute(f"SELECT id FROM '{path}' LIMIT 1").fetchall() in [[(1,)], [("1",)]]
+    finally:
+        session.execute("RESET maru.query_memory_limit")
+        session.execute("SET statement_timeout = '20s'")
+
+
+@pytest.mark.parametrize("length", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 100_000])
+def test_absurd_length_in_a_footer(session, tmp_path, length):
+    good = parquet_bytes()
+    path = tmp_path / "absurd.parquet"
+    path.write_bytes(good[:-8] + struct.pack("<I", length) + b"PAR1")
+    for sql in ["SELECT count(*)", "SELECT *"]:
+        refused(session, f"{sql} FROM '{path}'", {"XX001"}, path.name)
+
+
+def test_schema_that_changed(session, tmp_path):
+    """A column that is missing is NULL, a type that fits is widened, one that does not is an error of its file."""
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    pyarrow.parquet.write_table(pyarrow.table({"id": pyarrow.array([1], "int64"), "v": ["a"]}), folder / "1.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"id": pyarrow.array([2], "int32")}), folder / "2.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"extra": [1.5], "v": ["c"], "id": pyarrow.array([3], "int64")}), folder / "3.parquet")
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.changed (id bigint, v text) STORED AS PARQUET LOCATION '{folder}/'")
+    assert session.execute("SELECT id, v FROM bad_input.changed ORDER BY id").fetchall() == [(1, "a"), (2, None), (3, "c")]
+    pyarrow.parquet.write_table(pyarrow.table({"id": ["four"], "v": ["d"]}), folder / "4.parquet")
+    refused(session, "SELECT id, v FROM bad_input.changed", {"22P02"}, "four")
+    session.execute("DROP TABLE bad_input.changed")
+
+
+def test_leftovers_of_other_writers(session, tmp_path):
+    folder = tmp_path / "lake"
+    (folder / "_temporary/0").mkdir(parents=True)
+    (folder / ".hive-staging").mkdir()
+    (folder / "a.parquet").write_bytes(parquet_bytes())
+    for name in ["_SUCCESS", "_temporary/0/part.parquet", ".hive-staging/b.parquet", ".a.parquet.crc", ".x", "b.parquet.tmp", "empty.parquet", "_metadata"]:
+        (folder / name).write_bytes(b"" if name in ("_SUCCESS", "empty.parquet") else b"not Parquet")
+    assert session.execute(f"SELECT count(*) FROM '{folder}/'").fetchone() == (len(ROWS),)
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.lake STORED AS PARQUET LOCATION '{folder}/'")
+    assert session.execute("SELECT count(*), count(name) FROM bad_input.lake").fetchone() == (len(ROWS), len([r for r in ROWS if r[1]]))
+    session.execute("DROP TABLE bad_input.lake")
+
+
+def write_parquet(path, start, count):
+    """All files of one count are of one size."""
+    table = pyarrow.table({"id": pyarrow.array(range(start, start + count), "int64")})
+    pyarrow.parquet.write_table(table, path, compression="none", use_dictionary=False, row_group_size=20_000)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_replaced_between_statements(session, tmp_path, kind):
+    """The same name and the same size: whatever is kept of the old file counts no more."""
+    path = tmp_path / f"again.{kind}"
+    sizes = set()
+    for start in range(1_000_000, 1_000_010):
+        if kind == "parquet":
+            write_parquet(path, start, 1000)
+        else:
+            path.write_text("id\n" + "".join(f"{n}\n" for n in range(start, start + 1000)))
+        sizes.add(path.stat().st_size)
+        rows = session.execute(f"SELECT min(id), max(id), count(*) FROM '{path}'").fetchone()
+        assert [int(v) for v in rows] == [start, start + 999, 1000]
+    assert len(sizes) == 1
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+@pytest.mark.parametrize("change", ["remove", "replace", "truncate"])
+def test_changed_during_a_scan(session, tmp_path, kind, change):
+    """The old rows, the new ones, or an error that names the file; never some of them."""
+    folder = tmp_path / "moving"
+    folder.mkdir()
+    per_file, files = 200_000, 6
+
+    def write(number, start):
+        path = folder / f"{number}.{kind}"
+        part = folder / f"{number}.tmp"
+        if kind == "parquet":
+            write_parquet(part, start, per_file)
+        else:
+            part.write_text("id\n" + "".join(f"{n}\n" for n in range(start, start + per_file)))
+        part.rename(path)
+
+    for number in range(files):
+        write(number, 10_000_000 + number * per_file)
+    old = {number: range(10_000_000 + number * per_file, 10_000_000 + (number + 1) * per_file) for number in range(files)}
+    new = {number: range(50_000_000 + number * per_file, 50_000_000 + (number + 1) * per_file) for number in range(files)}
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.moving (id bigint) STORED AS {kind.upper()} LOCATION '{folder}/'")
+    rows = []
+    try:
+        # Row by row, so that the server cannot run ahead further than the sockets hold.
+        for row in session.cursor().stream("SELECT id FROM bad_input.moving"):
+            rows.append(row)
+            if len(rows) != 100:
+                continue
+            for number in range(files):
+                if change == "remove":
+                    (folder / f"{number}.{kind}").unlink()
+                elif change == "replace":
+                    write(number, new[number].start)
+                else:
+                    os.truncate(folder / f"{number}.{kind}", 1000)
+    except psycopg.Error as error:
+        assert error.sqlstate in {"58P01", "XX001", "22P04", "22P02"} and f".{kind}" in str(error), (error.sqlstate, str(error))
+    else:
+        got = {row[0] for row in rows}
+        assert len(rows) == len(got) == per_file * files
+        for number in range(files):
+            assert set(old[number]) <= got or set(new[number]) <= got, f"file {number} came in pieces"
+    finally:
+        session.execute("DROP TABLE bad_input.moving")
