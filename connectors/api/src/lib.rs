@@ -29,12 +29,14 @@ mod table_provider;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
 };
-pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
+pub use file_table::{
+    ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema,
+};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use query_context::QueryContext;
 pub use scan_exec::RemoteScanExec;
 pub use store::{OpenedStore, StoreOpener};
 pub use table::{
-    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, batch_stream,
+    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, TableVersion, batch_stream,
 };
 pub use table_provider::FederatedTable;
