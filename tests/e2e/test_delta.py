@@ -132,6 +132,21 @@ def numbers(*ids, **more):
     return pa.table({"id": pa.array(ids, pa.int64()), **more})
 
 
+def test_files_are_left_out_by_partitions_and_bounds_in_the_log(connection, table):
+    files = len(DeltaTable(str(table), version=5).file_uris())
+
+    def pruned(condition):
+        plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT note FROM dl.shop.orders VERSION AS OF 5 WHERE {condition}"))
+        return int(plan.split("files_pruned=")[1].split(",")[0])
+
+    assert pruned("id > 105") == files - 1
+    assert pruned("at < '2026-11-01 01:00:00+00'") == files - 1
+    assert pruned("region = '서울' AND id < 100000") == len(DeltaTable(str(table), version=5).file_uris([("region", "!=", "서울")]))
+    # What is counted is known without a file.
+    plan = "\n".join(row[0] for row in connection.execute("EXPLAIN SELECT count(*) FROM dl.shop.orders"))
+    assert "DataSourceExec" not in plan, plan
+
+
 def test_columns_that_change_are_seen_at_once(connection, scratch):
     place = str(scratch / "t")
     write_deltalake(place, numbers(1))
@@ -214,6 +229,12 @@ def fails(connection, sql, sqlstate, text):
     with pytest.raises(psycopg.Error, match=text) as caught:
         connection.execute(sql)
     assert caught.value.sqlstate == sqlstate, caught.value
+
+
+def test_a_version_is_a_literal(connection, table):
+    with pytest.raises(psycopg.Error, match="must be a literal") as caught:
+        connection.execute("SELECT * FROM dl.shop.orders VERSION AS OF %s", [1])
+    assert caught.value.sqlstate == "0A000"
 
 
 def test_a_vacuumed_file(connection, scratch):
