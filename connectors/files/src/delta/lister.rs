@@ -83,9 +83,12 @@ impl DeltaFiles {
         let mut kept = Vec::with_capacity(snapshot.n_files());
         for file in snapshot.files() {
             let values = self.partition_values(&file.add)?;
+            // The engine leaves out what does not match; here, vectors that nobody needs are not read.
             let mut keep = true;
-            for filter in filters {
-                keep = keep && evaluate::holds(filter, &schema, &values)?;
+            if file.add.deletion_vector.is_some() {
+                for filter in filters {
+                    keep = keep && evaluate::holds(filter, &schema, &values)?;
+                }
             }
             if keep {
                 kept.push((Arc::clone(file), values));
