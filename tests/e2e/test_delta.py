@@ -289,6 +289,21 @@ def test_leftovers_of_writers_do_not_count(connection, scratch):
     assert connection.execute("SELECT * FROM dl_scratch.public.t").fetchall() == [(1,)]
 
 
+def test_two_writers_of_one_table(connection, scratch):
+    """Spark escapes paths in another way than deltalake, which then does not find its own deletion; rows that Spark deleted by
+    position stay deleted."""
+    for name, condition in [("partitioned", "id = 1"), ("vectors", "id % 5 = 1")]:
+        place = scratch / name
+        shutil.copytree(FIXTURES / "delta/spark" / name, place)
+        opened = DeltaTable(str(place))
+        before = opened.version()
+        deleted = opened.delete(condition)["num_deleted_rows"]
+        count = f"SELECT count(*), sum(id) FROM dl_scratch.public.{name}"
+        assert connection.execute(f"{count} VERSION AS OF {before} WHERE {condition}").fetchone()[0] == deleted > 0
+        kept = connection.execute(f"{count} VERSION AS OF {before} WHERE NOT ({condition})").fetchone()
+        assert connection.execute(count).fetchone() == kept
+
+
 def test_a_reader_feature_from_the_future(connection, scratch):
     place = scratch / "t"
     write_deltalake(str(place), numbers(1))
