@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn refuses_rows_that_are_not_there() {
-        let error = details(vec![9..11]).selection(&Path::from("f"), 10).unwrap_err();
+        let error = details(vec![0..1, 9..11]).selection(&Path::from("f"), 10).unwrap_err();
         assert_eq!(error.sqlstate(), "XX001");
     }
 }

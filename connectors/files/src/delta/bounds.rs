@@ -97,7 +97,7 @@ mod tests {
         let late = ScalarValue::TimestampMicrosecond(Some(1_001_000), Some("UTC".into()));
         assert_eq!(details.bounds[2].max, Some(late));
         assert_eq!(super::details(Some("{"), &columns, None).n_rows, None);
-        let cut = super::details(Some(text), &columns, Some(Arc::new(vec![0..1])));
+        let cut = super::details(Some(text), &columns, Some(Arc::new(vec![0..1, 2..3])));
         assert_eq!(cut.bounds[0].n_nulls, None);
     }
 }

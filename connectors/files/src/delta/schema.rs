@@ -64,7 +64,8 @@ pub(super) fn columns(table: &Path, metadata: &Metadata, mapping: Mapping) -> Re
         };
         column.field = Arc::new(Field::new(column.field.name(), view, true));
     }
-    let place = |name: &String| columns.iter().chain(&partitions).position(|c| c.field.name() == name);
+    let place =
+        |name: &String| columns.iter().chain(&partitions).position(|c| c.field.name() == name);
     let order = declared.iter().filter_map(place).collect();
     Ok(Columns { in_files: columns, partitions, order })
 }

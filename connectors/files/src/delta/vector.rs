@@ -110,7 +110,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 fn base85(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 5 * 4);
-    if text.len() % 5 != 0 {
+    if !text.len().is_multiple_of(5) {
         return None;
     }
     for five in text.chunks(5) {
