@@ -133,7 +133,8 @@ def numbers(*ids, **more):
 
 
 def test_files_are_left_out_by_partitions_and_bounds_in_the_log(connection, table):
-    files = len(DeltaTable(str(table), version=5).file_uris())
+    uris = DeltaTable(str(table), version=5).file_uris()
+    files = len(uris)
 
     def pruned(condition):
         plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT note FROM dl.shop.orders VERSION AS OF 5 WHERE {condition}"))
@@ -141,7 +142,7 @@ def test_files_are_left_out_by_partitions_and_bounds_in_the_log(connection, tabl
 
     assert pruned("id > 105") == files - 1
     assert pruned("at < '2026-11-01 00:30:00+00'") == files - 1
-    assert pruned("region = '서울' AND id < 100000") == len(DeltaTable(str(table), version=5).file_uris([("region", "!=", "서울")]))
+    assert pruned("region = '서울' AND id < 100000") == sum("region=%EC%84%9C%EC%9A%B8/" not in uri for uri in uris) > 0
     # What is counted is known without a file.
     plan = "\n".join(row[0] for row in connection.execute("EXPLAIN SELECT count(*) FROM dl.shop.orders"))
     assert "DataSourceExec" not in plan, plan
