@@ -8,6 +8,7 @@ pub mod builtin;
 pub mod definition;
 mod pg_catalog;
 pub mod resolve;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use datafusion::catalog::SchemaProvider;
-use maru_connect::{ConnectorSpec, Source, SourceTable, TableEntry};
+use maru_connect::{ConnectorSpec, Source, SourceTable, TableEntry, TableVersion};
 use maru_core::{Error, OptionKind, Result, limits};
 use parking_lot::{Mutex, RwLock};
 
@@ -108,11 +108,27 @@ impl Attached {
 
     pub async fn table(&self, schema: &str, name: &str) -> Result<Option<SourceTable>> {
         let source = self.source()?;
-        self.handles
-            .get_or(&(schema.to_owned(), name.to_owned()), async || {
-                self.blame(source.table(schema, name).await)
-            })
-            .await
+        let key = (schema.to_owned(), name.to_owned());
+        let ask = async || self.blame(source.table(schema, name).await);
+        let handle = self.handles.get_or(&key, ask).await?;
+        // A table that tells when it has other columns is believed for no longer than that.
+        if let Some(SourceTable::Files(table)) = &handle
+            && self.blame(table.files.changed().await)?
+        {
+            self.handles.forget(&key);
+            return self.handles.get_or(&key, ask).await;
+        }
+        Ok(handle)
+    }
+
+    /// Opens a table as it was.
+    pub async fn table_at(
+        &self,
+        schema: &str,
+        name: &str,
+        version: TableVersion,
+    ) -> Result<Option<SourceTable>> {
+        self.blame(self.source()?.table_at(schema, name, version).await)
     }
 
     /// Asks the source in its own language.
@@ -141,6 +157,10 @@ struct Memory<K, V> {
 impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
     fn new(ttl: Duration) -> Self {
         Self { ttl, kept: Mutex::new(HashMap::new()) }
+    }
+
+    fn forget(&self, key: &K) {
+        self.kept.lock().remove(key);
     }
 
     /// Returns a fresh answer, or asks; `None` and errors are not kept.

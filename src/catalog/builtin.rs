@@ -3,7 +3,7 @@
 use std::sync::Weak;
 
 use futures::future::BoxFuture;
-use maru_connect::{Source, SourceTable, TableEntry, TableKind};
+use maru_connect::{Source, SourceTable, TableEntry, TableKind, TableVersion};
 use maru_core::{Error, ErrorKind, Result};
 use maru_files::{LocationTable, open_location_table, split_pattern};
 use url::Url;
@@ -23,6 +23,33 @@ pub struct BuiltinSource {
 impl BuiltinSource {
     pub(super) fn new(store: Store, catalogs: Weak<Catalogs>) -> Self {
         Self { store, catalogs }
+    }
+
+    async fn open(
+        &self,
+        schema: &str,
+        name: &str,
+        version: Option<TableVersion>,
+    ) -> Result<Option<SourceTable>> {
+        let mut relations = self.store.relations().await?.into_iter();
+        let found = relations.find(|relation| relation.schema == schema && relation.name == name);
+        let Some(relation) = found else { return Ok(None) };
+        match Definition::decode(&relation.definition)? {
+            Definition::View(_) if version.is_some() => {
+                Err(Error::unsupported(format!("view \"{name}\" has no versions"))
+                    .with_hint("Only Delta Lake tables can be read as they were."))
+            }
+            Definition::View(view) => Ok(Some(SourceTable::View {
+                schema: view.schema.decode()?,
+                sql: relation.definition,
+            })),
+            Definition::ExternalTable(table) => {
+                let catalogs = self.catalogs.upgrade().ok_or_else(|| {
+                    Error::new(ErrorKind::ShuttingDown, "the engine is shutting down")
+                })?;
+                open_external_table(&catalogs, &table, true, version).await.map(Some)
+            }
+        }
     }
 }
 
@@ -62,24 +89,16 @@ impl Source for BuiltinSource {
         schema: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
-        Box::pin(async move {
-            let mut relations = self.store.relations().await?.into_iter();
-            let found =
-                relations.find(|relation| relation.schema == schema && relation.name == name);
-            let Some(relation) = found else { return Ok(None) };
-            match Definition::decode(&relation.definition)? {
-                Definition::View(view) => Ok(Some(SourceTable::View {
-                    schema: view.schema.decode()?,
-                    sql: relation.definition,
-                })),
-                Definition::ExternalTable(table) => {
-                    let catalogs = self.catalogs.upgrade().ok_or_else(|| {
-                        Error::new(ErrorKind::ShuttingDown, "the engine is shutting down")
-                    })?;
-                    open_external_table(&catalogs, &table, true).await.map(Some)
-                }
-            }
-        })
+        Box::pin(self.open(schema, name, None))
+    }
+
+    fn table_at<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+        version: TableVersion,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        Box::pin(self.open(schema, name, Some(version)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -93,6 +112,7 @@ pub async fn open_external_table(
     catalogs: &Catalogs,
     table: &ExternalTableDefinition,
     known: bool,
+    version: Option<TableVersion>,
 ) -> Result<SourceTable> {
     let url = location_url(&table.location)?;
     let store = catalogs.store_for(&url).await?;
@@ -105,6 +125,7 @@ pub async fn open_external_table(
         partition_columns: (known || !partition_columns.fields().is_empty())
             .then_some(partition_columns),
         pattern: None,
+        version,
     };
     open_location_table(BUILTIN, store, spec).await
 }
@@ -114,11 +135,16 @@ pub async fn open_external_table(
 ///
 /// # Errors
 /// 22023 for a text that is no location, 42704 if no catalog serves it, and those of [`open_location_table`].
-pub async fn open_path(catalogs: &Catalogs, location: &str) -> Result<SourceTable> {
+pub async fn open_path(
+    catalogs: &Catalogs,
+    location: &str,
+    version: Option<TableVersion>,
+) -> Result<SourceTable> {
     let (place, pattern) = split_pattern(location);
     let store = catalogs.store_for(&location_url(place)?).await?;
     let pattern = pattern.map(str::to_owned);
-    open_location_table(BUILTIN, store, LocationTable { pattern, ..LocationTable::default() }).await
+    let spec = LocationTable { pattern, version, ..LocationTable::default() };
+    open_location_table(BUILTIN, store, spec).await
 }
 
 /// Reads a location: a URL, or a local path which becomes a `file:` URL.

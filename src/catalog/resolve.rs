@@ -11,7 +11,7 @@ use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 use super::builtin::open_path;
-use super::{Attached, pg_catalog};
+use super::{Attached, pg_catalog, version};
 use crate::session::Session;
 use crate::system;
 
@@ -124,6 +124,8 @@ async fn find_in(
     schema: &str,
     name: &str,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
+    let zone = session.setting("timezone").unwrap_or_default();
+    let (name, version) = version::split(name, &zone)?;
     let source_table = match schema {
         system::PG_CATALOG => {
             let schema = pg_catalog::schema(attached, session.catalogs())?;
@@ -143,8 +145,11 @@ async fn find_in(
             }
         }
         NATIVE_QUERY => Some(attached.native_query(name).await?),
-        FILES => Some(open_path(session.catalogs(), name).await?),
-        _ => attached.table(schema, name).await?,
+        FILES => Some(open_path(session.catalogs(), name, version).await?),
+        _ => match version {
+            None => attached.table(schema, name).await?,
+            Some(version) => attached.table_at(schema, name, version).await?,
+        },
     };
     let Some(source_table) = source_table else { return Ok(None) };
     let view = match &source_table {
@@ -184,7 +189,8 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
     if exists(session, &attached, &schema, name).await? {
         return Ok(());
     }
-    let written = reference.to_string();
+    let name = version::plain_name(name);
+    let written = version::plain_name(&reference.to_string()).to_owned();
     if schema == SEARCH_PATH {
         let mut near = Vec::new();
         for schema in session.search_path() {
@@ -235,6 +241,9 @@ async fn exists(
     schema: &str,
     name: &str,
 ) -> Result<bool> {
+    let plain = version::plain_name(name);
+    let of_version = plain.len() < name.len();
+    let name = plain;
     let schemas = if schema == SEARCH_PATH {
         let mut path = session.search_path();
         path.push(system::PG_CATALOG.to_owned());
@@ -250,6 +259,12 @@ async fn exists(
             system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),
             system::INFORMATION_SCHEMA => {
                 system::information_schema::query(&attached.name, name).is_some()
+            }
+            // What the table is by now may be worse than what it was.
+            _ if of_version
+                && attached.tables(&schema).await?.iter().any(|entry| entry.name == name) =>
+            {
+                true
             }
             _ => attached.table(&schema, name).await?.is_some(),
         };

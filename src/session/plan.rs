@@ -219,7 +219,7 @@ impl Session {
 
     /// Tells the columns of files, as `DESCRIBE` tells those of a table.
     async fn describe_path(self: &Arc<Self>, path: &str) -> Result<Statement> {
-        let table = open_path(self.catalogs(), path).await?;
+        let table = open_path(self.catalogs(), path, None).await?;
         let schema = table.schema();
         let rows = schema.fields().iter().enumerate().map(|(position, field)| {
             let name = maru_core::quote_literal(field.name());

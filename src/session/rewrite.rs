@@ -10,6 +10,7 @@ mod native;
 mod path;
 mod similar;
 mod template;
+mod version;
 
 use std::ops::ControlFlow;
 
@@ -61,6 +62,9 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        if let Err(error) = version::table(table) {
+            return ControlFlow::Break(error);
+        }
         path::table(table);
         flow(native::table(table))
     }

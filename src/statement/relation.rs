@@ -71,15 +71,18 @@ pub(super) async fn create_external_table(
         partition_columns: EncodedSchema::new(&Schema::new(partition_columns))?,
     };
     // What was inferred is kept, so that a table does not change its columns with its files.
-    let opened = open_external_table(session.catalogs(), &definition, false)
+    let opened = open_external_table(session.catalogs(), &definition, false, None)
         .await
         .map_err(|error| error.with_context("location", create.location.clone()))?;
     let SourceTable::Files(files) = opened else {
         return Err(Error::internal("a location was opened as something else than files"));
     };
-    definition.columns = EncodedSchema::new(&files.file_schema)?;
-    definition.partition_columns =
-        EncodedSchema::new(&Schema::new(files.partition_columns.clone()))?;
+    // The log of a Delta Lake table says at each version what its columns are.
+    if definition.format != "delta" {
+        definition.columns = EncodedSchema::new(&files.file_schema)?;
+        definition.partition_columns =
+            EncodedSchema::new(&Schema::new(files.partition_columns.clone()))?;
+    }
     let relation = StoredRelation {
         schema,
         name,

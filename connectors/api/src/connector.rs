@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use maru_core::{Error, OptionSpec, Options, Result};
 use url::Url;
 
-use crate::{OpenedStore, SourceTable, StoreOpener};
+use crate::{OpenedStore, SourceTable, StoreOpener, TableVersion};
 
 /// A kind of source, compiled in through `src/registry.rs`.
 pub trait Connector: Send + Sync + Debug {
@@ -147,6 +147,26 @@ pub trait Source: Send + Sync + Debug {
         schema: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>>;
+
+    /// Opens a table as it was; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// 0A000 for a table without versions, 22023 for a version that it does not have.
+    fn table_at<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+        version: TableVersion,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        let _ = version;
+        Box::pin(async move {
+            match self.table(schema, name).await? {
+                None => Ok(None),
+                Some(_) => Err(Error::unsupported(format!("table \"{name}\" has no versions"))
+                    .with_hint("Only Delta Lake tables can be read as they were.")),
+            }
+        })
+    }
 
     /// Returns the store that serves `url` if it lies inside this catalog, so that
     /// `CREATE EXTERNAL TABLE … LOCATION` needs no credentials of its own.

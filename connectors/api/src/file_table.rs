@@ -1,6 +1,7 @@
 //! Tables that are files: what a connector says about them. How they are read stands in `file_table/scan.rs`.
 
 mod column_names;
+mod details;
 mod file_error;
 mod infer;
 mod metadata_cache;
@@ -10,6 +11,7 @@ mod pinned_store;
 pub(crate) mod scan;
 mod text;
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -22,6 +24,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use crate::Predicate;
 
+pub use details::{ColumnBounds, FileDetails};
 pub use infer::infer_schema;
 
 /// A table over files of one format in one store.
@@ -42,6 +45,14 @@ pub struct FileTable {
 }
 
 impl FileTable {
+    /// Returns the columns as a user sees them.
+    pub fn user_schema(&self) -> SchemaRef {
+        let schema = self.table_schema();
+        let Some(order) = self.files.column_order() else { return schema };
+        let fields = order.iter().filter_map(|index| schema.fields().get(*index).cloned());
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
     /// Returns file columns and then partition columns.
     pub fn table_schema(&self) -> SchemaRef {
         let mut fields = self.file_schema.fields().to_vec();
@@ -80,6 +91,8 @@ pub struct FileEntry {
     pub meta: ObjectMeta,
     /// One value per partition column, of the column's type.
     pub partition_values: Vec<ScalarValue>,
+    /// What the table's own log tells of the file, if it keeps one.
+    pub details: Option<Arc<FileDetails>>,
 }
 
 /// Finds the files of a table.
@@ -90,4 +103,31 @@ pub trait FileLister: Send + Sync + Debug {
     /// # Cancel
     /// Dropping the future stops the listing, also in the middle of a million files.
     fn list<'a>(&'a self, filters: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>>;
+
+    /// As [`FileLister::list`], for the statement with this number ([`QueryContext`](crate::QueryContext)): a table with
+    /// versions gives all scans of a statement the files of one.
+    fn list_in<'a>(
+        &'a self,
+        statement: u64,
+        filters: &'a [Predicate],
+    ) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
+        let _ = statement;
+        self.list(filters)
+    }
+
+    /// Returns whether the table has other columns by now, so that it must be opened again.
+    fn changed(&self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(std::future::ready(Ok(false)))
+    }
+
+    /// Returns the columns in the order of the user's, as indexes into [`FileTable::table_schema`]; `None` if it is the same.
+    fn column_order(&self) -> Option<Vec<usize>> {
+        None
+    }
+
+    /// Returns what the files call each column, where a column's name is not the one in the files; then no other name in
+    /// a file counts.
+    fn names_in_files(&self) -> Option<Arc<HashMap<String, String>>> {
+        None
+    }
 }

@@ -33,7 +33,9 @@ mod verify_exec;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
 };
-pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
+pub use file_table::{
+    ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema,
+};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, without_pushdown};
 pub use query_context::QueryContext;
@@ -42,7 +44,7 @@ pub use scan_exec::RemoteScanExec;
 pub use step::{Aggregate, AggregateFunction, Join, JoinKind, SortBy, Step};
 pub use store::{OpenedStore, StoreOpener};
 pub use table::{
-    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, batch_stream,
+    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, TableVersion, batch_stream,
 };
 pub use table_provider::{FederatedTable, Verify};
 pub use verify_exec::VerifyExec;

@@ -39,14 +39,23 @@ pub enum SourceTable {
 }
 
 impl SourceTable {
-    /// Returns the columns as a user sees them, partition columns last.
+    /// Returns the columns as a user sees them.
     pub fn schema(&self) -> SchemaRef {
         match self {
             Self::Remote(table) => table.schema(),
-            Self::Files(table) => table.table_schema(),
+            Self::Files(table) => table.user_schema(),
             Self::View { schema, .. } => Arc::clone(schema),
         }
     }
+}
+
+/// Which of its states a table is read in, where the source keeps old ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TableVersion {
+    /// The number that the source gave it.
+    Number(u64),
+    /// The last one at this moment: microseconds since 1970, UTC.
+    Time(i64),
 }
 
 /// Facts that help to order joins. Estimates; never used to answer.

@@ -64,7 +64,7 @@ impl Format {
             "json" | "jsonl" | "ndjson" => Ok(Self::Json),
             "avro" => Ok(Self::Avro),
             _ => Err(Error::unsupported(format!("files of format \"{word}\" cannot be read"))
-                .with_hint("Use PARQUET, CSV, JSON or AVRO.")),
+                .with_hint("Use PARQUET, CSV, JSON, AVRO or DELTA.")),
         }
     }
 

@@ -190,6 +190,17 @@ impl ObjectStore for Gate {
         }
     }
 
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        match self.open() {
+            Ok(inner) => self.guard(inner.store.list_with_offset(prefix, offset)),
+            Err(error) => Self::failed(error),
+        }
+    }
+
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let inner = self.open()?;
         self.rewritten(inner.store.list_with_delimiter(prefix).await)

@@ -1,8 +1,8 @@
 //! How schemas and tables are named by a tree of directories.
 //!
 //! With `layout = 'schemas'`, the default:
-//! - a directory at the root is a schema, unless it directly holds a `key=value` directory: then it is a partitioned
-//!   table of schema `public`;
+//! - a directory at the root is a schema, unless it directly holds a `key=value` directory, or the log of a Delta Lake
+//!   table: then it is a table of schema `public`;
 //! - a file at the root whose name says its format is a table of `public`;
 //! - in a schema each directory is a table, and each file whose name says its format.
 //!
@@ -19,6 +19,7 @@ use maru_core::Result;
 use object_store::path::Path;
 use object_store::{ListResult, ObjectStore};
 
+use crate::delta::LOG;
 use crate::formats::{Format, is_hidden};
 use crate::partitions;
 
@@ -68,7 +69,7 @@ impl Layout {
         if usable && !self.flat {
             let directory = self.root.clone().join(schema);
             let listed = self.store.list_with_delimiter(Some(&directory)).await?;
-            if !is_partitioned(&listed) {
+            if !is_table(&listed) {
                 places.extend(entries(&listed));
             }
         }
@@ -87,7 +88,7 @@ impl Layout {
         let looked = stream::iter(directories)
             .map(|place| async move {
                 let inside = self.store.list_with_delimiter(Some(&place.path)).await?;
-                Ok::<_, maru_core::Error>((is_partitioned(&inside), place))
+                Ok::<_, maru_core::Error>((is_table(&inside), place))
             })
             .boxed()
             .buffered(CONCURRENT_LISTINGS)
@@ -105,11 +106,10 @@ impl Layout {
     }
 }
 
-fn is_partitioned(listed: &ListResult) -> bool {
-    listed
-        .common_prefixes
-        .iter()
-        .any(|path| path.filename().is_some_and(|name| partitions::split(name).is_some()))
+/// A directory with partitions or a log directly below it is a table.
+fn is_table(listed: &ListResult) -> bool {
+    let says = |name: &str| name == LOG || partitions::split(name).is_some();
+    listed.common_prefixes.iter().any(|path| path.filename().is_some_and(says))
 }
 
 fn entries(listed: &ListResult) -> impl Iterator<Item = Place> {

@@ -1,11 +1,12 @@
-//! Connectors `file`, `s3` and `hdfs`: catalogs whose tables are files of Parquet, CSV, JSON lines or Avro.
+//! Connectors `file`, `s3` and `hdfs`: catalogs whose tables are files of Parquet, CSV, JSON lines or Avro, and Delta Lake tables.
 //!
 //! A catalog is a tree of directories ([`layout`] says how names come from it), a table is a file or a directory with
-//! files, possibly below `key=value` directories ([`location`] opens one). The bytes come from a store ([`stores`]),
+//! files, possibly below `key=value` directories, or with a log of Delta Lake ([`location`] opens one). The bytes come from a store ([`stores`]),
 //! and the engine reads them (`connectors/api/src/file_table`). Hive uses [`Stores`], `CREATE EXTERNAL TABLE` uses
 //! [`open_location_table`].
 
 mod connectors;
+mod delta;
 mod formats;
 mod gate;
 mod glob;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
-use maru_connect::{FileFormatSpec, FileLister, FileTable, OpenedStore, SourceTable, infer_schema};
+use maru_connect::{
+    FileFormatSpec, FileLister, FileTable, OpenedStore, SourceTable, TableVersion, infer_schema,
+};
 use maru_core::limits::INFER_FILES_MAX;
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use crate::delta;
 use crate::formats::{Format, is_hidden};
 use crate::glob::Glob;
 use crate::lister::{DirectoryFiles, OneFile};
@@ -32,6 +35,8 @@ pub struct LocationTable {
     pub partition_columns: Option<SchemaRef>,
     /// Below the place, only files whose path matches: `*` and `?` within a name, `**` across directories.
     pub pattern: Option<String>,
+    /// The version to read, of a table that keeps versions; `None` reads the newest.
+    pub version: Option<TableVersion>,
 }
 
 /// Opens the table that lies at `store.path`.
@@ -40,7 +45,7 @@ pub struct LocationTable {
 /// out. With one, every visible file counts.
 ///
 /// # Errors
-/// HV00D or HV024 for a wrong option, 0A000 for an unknown format, HV00R if nothing lies there, 22P04 for mixed formats, files outside of partition directories, or columns that
+/// As a Delta Lake table's log demands (`delta`); HV00D or HV024 for a wrong option, 0A000 for an unknown format, HV00R if nothing lies there, 22P04 for mixed formats, files outside of partition directories, or columns that
 /// cannot be inferred; XX001 for a corrupt Parquet file.
 ///
 /// # Cancel
@@ -50,6 +55,9 @@ pub async fn open_location_table(
     store: OpenedStore,
     spec: LocationTable,
 ) -> Result<SourceTable> {
+    if let Some(table) = delta_table(catalog, &store, &spec).await? {
+        return Ok(table);
+    }
     let declared = (!spec.format.is_empty()).then(|| Format::of_word(&spec.format)).transpose()?;
     let given = spec.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let options = Options::check("an external table", LOCATION_OPTIONS, given)?;
@@ -85,6 +93,37 @@ pub async fn open_location_table(
         partition_columns,
         files,
     })))
+}
+
+/// Opens a Delta Lake table, if the place is one: its log says which of its files count, and what its columns are.
+async fn delta_table(
+    catalog: &str,
+    store: &OpenedStore,
+    spec: &LocationTable,
+) -> Result<Option<SourceTable>> {
+    let declared = spec.format.eq_ignore_ascii_case("delta");
+    let is_delta = spec.pattern.is_none() && delta::is_delta(store).await?;
+    let declares_columns = [&spec.columns, &spec.partition_columns]
+        .into_iter()
+        .any(|schema| schema.as_ref().is_some_and(|schema| !schema.fields().is_empty()));
+    match (declared, is_delta) {
+        (false, false) if spec.version.is_some() => {
+            Err(Error::unsupported(format!("\"{}\" has no versions", store.path))
+                .with_hint("Only Delta Lake tables can be read as they were."))
+        }
+        (false, false) => Ok(None),
+        (true, _) if declares_columns => {
+            Err(Error::unsupported("columns of a Delta Lake table cannot be declared")
+                .with_hint("Leave them out: the table's log tells them."))
+        }
+        (false, true) if !spec.format.is_empty() => Err(Error::unsupported(format!(
+            "\"{}\" is a Delta Lake table and cannot be read as {}",
+            store.path, spec.format
+        ))
+        .with_detail("Not every file in its directory belongs to the table.")
+        .with_hint("Write STORED AS DELTA.")),
+        _ => delta::open(catalog, store.clone(), spec.version.as_ref()).await.map(Some),
+    }
 }
 
 /// What a first look at the place shows.

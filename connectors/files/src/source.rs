@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
-use maru_connect::{OpenedStore, Source, SourceTable, TableEntry};
+use maru_connect::{OpenedStore, Source, SourceTable, TableEntry, TableVersion};
 use maru_core::{Error, Options, Result};
 use object_store::path::Path;
 use url::Url;
@@ -38,6 +38,24 @@ pub(crate) struct FilesSource {
 impl FilesSource {
     fn opened(&self, path: Path) -> OpenedStore {
         OpenedStore { store: Arc::clone(&self.layout.store), url: self.store_url.clone(), path }
+    }
+
+    async fn open(
+        &self,
+        schema: &str,
+        name: &str,
+        version: Option<TableVersion>,
+    ) -> Result<Option<SourceTable>> {
+        let places = self.layout.tables(schema).await.map_err(|error| self.in_catalog(error))?;
+        let Some(place) = places.into_iter().find(|place| place.name == name) else {
+            return Ok(None);
+        };
+        let options = self.formats.clone();
+        let spec = LocationTable { options, version, ..LocationTable::default() };
+        open_location_table(&self.catalog, self.opened(place.path), spec)
+            .await
+            .map(Some)
+            .map_err(|error| self.in_catalog(error))
     }
 
     fn in_catalog(&self, error: Error) -> Error {
@@ -93,18 +111,16 @@ impl Source for FilesSource {
         schema: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
-        Box::pin(async move {
-            let places =
-                self.layout.tables(schema).await.map_err(|error| self.in_catalog(error))?;
-            let Some(place) = places.into_iter().find(|place| place.name == name) else {
-                return Ok(None);
-            };
-            let spec = LocationTable { options: self.formats.clone(), ..LocationTable::default() };
-            open_location_table(&self.catalog, self.opened(place.path), spec)
-                .await
-                .map(Some)
-                .map_err(|error| self.in_catalog(error))
-        })
+        Box::pin(self.open(schema, name, None))
+    }
+
+    fn table_at<'a>(
+        &'a self,
+        schema: &'a str,
+        name: &'a str,
+        version: TableVersion,
+    ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
+        Box::pin(self.open(schema, name, Some(version)))
     }
 
     fn store_for(&self, url: &Url) -> Option<OpenedStore> {

@@ -154,7 +154,7 @@ impl HiveFiles {
             }
             format::refuse_packed(&self.format, meta.location.as_ref())
                 .map_err(|error| self.named(error))?;
-            files.push(FileEntry { meta, partition_values: values.clone() });
+            files.push(FileEntry { meta, partition_values: values.clone(), details: None });
         }
         if !anything && !exists(store.as_ref(), &base, location).await? {
             return Err(gone());

@@ -7,7 +7,7 @@ mod parser;
 mod split;
 mod statement;
 
-pub use parser::parse;
+pub use parser::{parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
     AlterCatalog, CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog,

@@ -2,13 +2,15 @@
 
 mod create;
 mod show;
+pub mod versions;
 
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
 use maru_core::{Error, ErrorKind, Result, limits};
 use sqlparser::ast::{self, Value};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::ParserError;
-use sqlparser::tokenizer::Token;
+use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::statement::*;
 
@@ -18,8 +20,11 @@ use crate::statement::*;
 /// 42601 with line and column inside of `sql`; 54000 for nesting deeper than `nesting_max`; 0A000 for statements of
 /// PostgreSQL that Maru does not have.
 pub fn parse(sql: &str) -> Result<Statement> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     let mut parser = Words(
-        DFParserBuilder::new(sql)
+        DFParserBuilder::new(versions::rewrite(tokens))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(limits::NESTING_MAX)
             .build()?,

@@ -231,7 +231,7 @@ statements! {
     "CREATE CATALOG", "CREATE [OR REPLACE] CATALOG [IF NOT EXISTS] name USING connector [WITH (option = value, …)]",
         "Attaches a source. The source is contacted first; SHOW CONNECTORS lists connectors and options.",
         "CREATE CATALOG crm USING postgres WITH (url = 'postgres://host/db', secret = 'crm_login')";
-    "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
+    "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
     "CREATE SCHEMA", "CREATE SCHEMA [IF NOT EXISTS] name",

@@ -6,6 +6,7 @@ use maru_sql::ast::{Ident, ObjectNamePart, TableAlias, TableFactor};
 
 use crate::catalog::BUILTIN;
 use crate::catalog::resolve::FILES;
+use crate::catalog::version::plain_name;
 
 /// Puts a name in the place of a path: a text literal, or a quoted name that is a URL.
 pub(super) fn table(table: &mut TableFactor) {
@@ -22,7 +23,7 @@ pub(super) fn table(table: &mut TableFactor) {
     let quoted = |text: &str| ObjectNamePart::Identifier(Ident::with_quote('"', text));
     alias.get_or_insert_with(|| TableAlias {
         explicit: true,
-        name: Ident::with_quote('"', stem(&path.value)),
+        name: Ident::with_quote('"', stem(plain_name(&path.value))),
         columns: Vec::new(),
         at: None,
     });

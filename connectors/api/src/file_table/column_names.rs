@@ -1,5 +1,7 @@
-//! Columns of Parquet files found by name without regard to case, since Hive knows only lower case.
+//! Columns of Parquet files found by name without regard to case, since Hive knows only lower case, or by the names that a
+//! table keeps for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -43,20 +45,52 @@ pub(super) fn in_names_of_file(table: &SchemaRef, file: &[&str]) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// What the files call each column of a table, where the table keeps such names.
+pub(super) type KeptNames = HashMap<String, String>;
+
+/// Returns which name of the file each column of the table has, by the names the table keeps.
+fn kept_names<'a>(table: &Schema, file: &'a [&'a str], kept: &KeptNames) -> Vec<Option<&'a str>> {
+    let find = |field: &Arc<Field>| {
+        let wanted = kept.get(field.name())?;
+        file.iter().find(|name| *name == wanted).copied()
+    };
+    table.fields().iter().map(find).collect()
+}
+
+/// Returns the table's schema with the names it keeps.
+pub(super) fn in_kept_names(table: &SchemaRef, kept: &KeptNames) -> SchemaRef {
+    let fields = table.fields().iter().map(|field| match kept.get(field.name()) {
+        Some(name) => Field::clone(field).with_name(name),
+        None => Field::clone(field).with_name(nobodys(field.name())),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Returns a name that no column has. Something else in a file may have the name that a column has by now.
+fn nobodys(name: &str) -> String {
+    format!("\u{0}{name}")
+}
+
 /// DataFusion's own adaption of expressions to a file, after names have been brought together.
 #[derive(Debug)]
-pub(super) struct CaselessAdapterFactory;
+pub(super) struct NamesAdapterFactory {
+    pub(super) kept: Option<Arc<KeptNames>>,
+}
 
-impl PhysicalExprAdapterFactory for CaselessAdapterFactory {
+impl PhysicalExprAdapterFactory for NamesAdapterFactory {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> DfResult<Arc<dyn PhysicalExprAdapter>> {
         let in_file = file.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
-        let names = names_in_file(&table, &in_file);
+        let names = match &self.kept {
+            Some(kept) => kept_names(&table, &in_file, kept),
+            None => names_in_file(&table, &in_file),
+        };
         let renamed = file.fields().iter().map(|field| {
             let column = names.iter().position(|name| *name == Some(field.name().as_str()));
             match column {
                 Some(column) if table.field(column).name() != field.name() => {
                     Field::clone(field).with_name(table.field(column).name())
                 }
+                None if self.kept.is_some() => Field::clone(field).with_name(nobodys(field.name())),
                 _ => Field::clone(field),
             }
         });
@@ -64,17 +98,17 @@ impl PhysicalExprAdapterFactory for CaselessAdapterFactory {
             Schema::new_with_metadata(renamed.collect::<Vec<_>>(), file.metadata().clone());
         let same = renamed.fields() == file.fields();
         let inner = DefaultPhysicalExprAdapterFactory.create(table, Arc::new(renamed))?;
-        if same { Ok(inner) } else { Ok(Arc::new(CaselessAdapter { inner, file })) }
+        if same { Ok(inner) } else { Ok(Arc::new(NamesAdapter { inner, file })) }
     }
 }
 
 #[derive(Debug)]
-struct CaselessAdapter {
+struct NamesAdapter {
     inner: Arc<dyn PhysicalExprAdapter>,
     file: SchemaRef,
 }
 
-impl PhysicalExprAdapter for CaselessAdapter {
+impl PhysicalExprAdapter for NamesAdapter {
     fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> DfResult<Arc<dyn PhysicalExpr>> {
         let expr = self.inner.rewrite(expr)?;
         let named = expr.transform(|expr| {

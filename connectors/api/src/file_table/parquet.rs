@@ -19,7 +19,7 @@ use datafusion_datasource_parquet::source::ParquetSource;
 use maru_core::Result;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::column_names::in_names_of_file;
+use super::column_names::{KeptNames, in_kept_names, in_names_of_file};
 use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
 use super::pinned_store::PinnedReaders;
@@ -44,20 +44,29 @@ pub(super) struct FooterReader {
     store_url: ObjectStoreUrl,
     footers: Arc<FileMetadataCache>,
     size_hint: Option<usize>,
+    /// What the files call the table's columns, where the table says so.
+    names: Option<Arc<KeptNames>>,
 }
 
 impl FooterReader {
     pub(super) fn new(table: &FileTable, state: &dyn Session) -> Self {
         let caches = &state.runtime_env().cache_manager;
+        let names = table.files.names_in_files();
+        // By the names in the files: columns may have got others since.
+        let in_files = match &names {
+            Some(kept) => in_kept_names(&table.file_schema, kept),
+            None => Arc::clone(&table.file_schema),
+        };
         Self {
             store: Arc::clone(&table.store),
             schema: Arc::clone(&table.file_schema),
-            fingerprint: Arc::new(SchemaFingerprint::from_schema(&table.file_schema)),
+            fingerprint: Arc::new(SchemaFingerprint::from_schema(&in_files)),
             scope: TableReference::bare(table.store_url.as_str()),
             statistics: caches.get_file_statistic_cache(),
             store_url: table.store_url.clone(),
             footers: caches.get_file_metadata_cache(),
             size_hint: state.config_options().execution.parquet.metadata_size_hint,
+            names,
         }
     }
 
@@ -83,11 +92,18 @@ impl FooterReader {
         // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
         let root = metadata.file_metadata().schema_descr().root_schema();
         let names = root.get_fields().iter().map(|field| field.name()).collect::<Vec<_>>();
-        let schema = in_names_of_file(&self.schema, &names);
+        let schema = match &self.names {
+            Some(kept) => in_kept_names(&self.schema, kept),
+            None => in_names_of_file(&self.schema, &names),
+        };
         let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &schema)
             .map_err(in_this)?;
         let statistics = Arc::new(statistics);
-        let ordering = ordering_from_parquet_metadata(&metadata, &self.schema).map_err(in_this)?;
+        // It goes by the names in the file.
+        let ordering = match self.names {
+            None => ordering_from_parquet_metadata(&metadata, &self.schema).map_err(in_this)?,
+            Some(_) => None,
+        };
         if let Some(cache) = &self.statistics {
             let entry = CachedFileMetadata::new(
                 meta.clone(),

@@ -15,6 +15,7 @@ use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::file::FileSource;
@@ -22,14 +23,16 @@ use datafusion_datasource::file_groups::FileGroup;
 use datafusion_datasource::file_scan_config::{FileScanConfig, FileScanConfigBuilder};
 use datafusion_datasource::source::DataSourceExec;
 use datafusion_datasource::{PartitionedFile, TableSchema, compute_all_files_statistics};
+use datafusion_datasource_parquet::ParquetRowSelection;
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use maru_core::{Error, Result};
 
-use super::column_names::CaselessAdapterFactory;
+use super::column_names::NamesAdapterFactory;
+use super::details::Bounds;
 use super::named_source::NamedSource;
 use super::{parquet, text};
-use crate::{FileEntry, FileFormatSpec, FileTable, Predicate};
+use crate::{FileEntry, FileFormatSpec, FileTable, Predicate, QueryContext};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct FileScanRequest {
     predicates: Vec<Predicate>,
     /// All filters on partition columns, evaluated on the values of every listed file.
     partition_filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// Filters on other columns, for files whose bounds the table's own log tells.
+    bound_filters: Vec<Arc<dyn PhysicalExpr>>,
     limit: Option<usize>,
     /// Whether rows are dropped after the scan, so that a limit may not shorten the list of files.
     filtered_later: bool,
@@ -58,17 +63,29 @@ impl FileScanRequest {
     ) -> DfResult<Self> {
         let schema = Schema::new(table.partition_columns.clone());
         let df_schema = DFSchema::try_from(schema.clone())?;
+        let projection = match (table.files.column_order(), projection) {
+            (None, projection) => projection.cloned(),
+            (Some(order), None) => Some(order),
+            (Some(order), Some(wanted)) => Some(wanted.iter().map(|index| order[*index]).collect()),
+        };
         let mut request = Self {
-            projection: projection.cloned(),
+            projection,
             predicates: Vec::new(),
             partition_filters: Vec::new(),
+            bound_filters: Vec::new(),
             limit,
             filtered_later: false,
             pushdown,
         };
+        let whole = DFSchema::try_from(table.table_schema().as_ref().clone())?;
         for filter in filters {
             if !on_partitions(table, filter) {
                 request.filtered_later = true;
+                if !filter.is_volatile() && !holds_subquery(filter) {
+                    // One that has no such form prunes nothing.
+                    let bound = state.create_physical_expr(unqualify(filter.clone())?, &whole);
+                    request.bound_filters.extend(bound.ok());
+                }
                 continue;
             }
             let unqualified = unqualify(filter.clone())?;
@@ -141,9 +158,11 @@ pub(crate) fn plan<'a>(
         state
             .runtime_env()
             .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
-        let listed = table.files.list(&request.predicates).await?;
+        let statement = QueryContext::of(state.config()).query_id;
+        let listed = table.files.list_in(statement, &request.predicates).await?;
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
+        let entries = prune_by_bounds(&table, &request, entries)?;
         let label = label(&table, &request, entries.len(), n_listed);
         let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
         build(&table, &request, state, files, inexact, label)
@@ -181,15 +200,42 @@ fn prune(
     Ok(entries.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect())
 }
 
+/// Drops files of which the table's own log tells that no row can satisfy the filters.
+fn prune_by_bounds(
+    table: &FileTable,
+    request: &FileScanRequest,
+    entries: Vec<FileEntry>,
+) -> Result<Vec<FileEntry>> {
+    if request.bound_filters.is_empty() || entries.iter().all(|entry| entry.details.is_none()) {
+        return Ok(entries);
+    }
+    let schema = table.table_schema();
+    let mut keep = vec![true; entries.len()];
+    for filter in &request.bound_filters {
+        // What cannot be decided by bounds keeps every file.
+        let Ok(predicate) = PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(&schema))
+            .try_build(Arc::clone(filter))
+        else {
+            continue;
+        };
+        let bounds = Bounds { files: &entries, schema: &table.file_schema };
+        for (keep, may) in keep.iter_mut().zip(predicate.prune(&bounds)?) {
+            *keep &= may;
+        }
+    }
+    Ok(entries.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect())
+}
+
 /// What `EXPLAIN` shows of the scan besides the list of files.
 fn label(table: &FileTable, request: &FileScanRequest, n_kept: usize, n_listed: usize) -> Arc<str> {
     let mut label = format!("catalog={}", table.catalog);
     if !request.partition_filters.is_empty() {
         let filters = request.partition_filters.iter().map(ToString::to_string).collect::<Vec<_>>();
         label.push_str(&format!(", partition_filters=[{}]", filters.join(", ")));
-        if n_kept < n_listed {
-            label.push_str(&format!(", files_pruned={}", n_listed - n_kept));
-        }
+    }
+    if n_kept < n_listed {
+        label.push_str(&format!(", files_pruned={}", n_listed - n_kept));
     }
     Arc::from(label)
 }
@@ -204,10 +250,6 @@ async fn with_statistics(
 ) -> Result<(Vec<PartitionedFile>, bool)> {
     let collect =
         state.config().collect_statistics() && matches!(table.format, FileFormatSpec::Parquet);
-    if !collect {
-        let files = entries.into_iter().map(|entry| partitioned(entry, None)).collect();
-        return Ok((files, false));
-    }
     let limit = request.limit.filter(|_| !request.filtered_later);
     let reader = parquet::FooterReader::new(table, state);
     let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
@@ -218,7 +260,7 @@ async fn with_statistics(
         .map(|entry| {
             let reader = &reader;
             async move {
-                let footer = reader.read(&entry.meta).await?;
+                let footer = footer(&reader, &entry, collect).await?;
                 Ok::<_, Error>((entry, footer))
             }
         })
@@ -226,11 +268,11 @@ async fn with_statistics(
         .buffered(concurrency);
     while let Some(footer) = footers.next().await {
         let (entry, footer) = footer?;
-        n_rows = match footer.statistics.num_rows {
-            Precision::Exact(rows) => n_rows.saturating_add(rows),
+        n_rows = match footer.as_ref().map(|footer| footer.statistics.num_rows) {
+            Some(Precision::Exact(rows)) => n_rows.saturating_add(rows),
             _ => n_rows,
         };
-        files.push(partitioned(entry, Some(footer)));
+        files.push(partitioned(entry, footer)?);
         if limit.is_some_and(|limit| n_rows >= limit) {
             break;
         }
@@ -239,7 +281,48 @@ async fn with_statistics(
     Ok((files, cut))
 }
 
-fn partitioned(entry: FileEntry, footer: Option<parquet::Footer>) -> PartitionedFile {
+/// Returns what is known of a file: what the table's own log tells, else what its footer does. The footer is read to learn
+/// the number of rows where some of them do not count.
+async fn footer(
+    reader: &parquet::FooterReader,
+    entry: &FileEntry,
+    collect: bool,
+) -> Result<Option<parquet::Footer>> {
+    let Some(details) = &entry.details else {
+        return if collect { reader.read(&entry.meta).await.map(Some) } else { Ok(None) };
+    };
+    if let Some(statistics) = details.statistics(entry.meta.size) {
+        return Ok(Some(parquet::Footer { statistics: Arc::new(statistics), ordering: None }));
+    }
+    if !collect && details.deleted.is_none() {
+        return Ok(None);
+    }
+    let mut footer = reader.read(&entry.meta).await?;
+    if details.deleted.is_some() {
+        footer.statistics = Arc::new(details.adjust(&footer.statistics));
+    }
+    Ok(Some(footer))
+}
+
+/// Returns the rows to read of a file of which some do not count.
+fn selection(
+    entry: &FileEntry,
+    footer: Option<&parquet::Footer>,
+) -> Result<Option<ParquetRowSelection>> {
+    let Some(details) = entry.details.as_ref().filter(|details| details.deleted.is_some()) else {
+        return Ok(None);
+    };
+    let known = footer.map(|footer| footer.statistics.num_rows);
+    let n_rows = match (details.n_rows, known) {
+        (Some(n_rows), _) => n_rows,
+        (None, Some(Precision::Exact(counted))) => counted.saturating_add(details.n_deleted()),
+        (None, _) => return Err(Error::internal("deleted rows of a file of unknown length")),
+    };
+    details.selection(&entry.meta.location, n_rows)
+}
+
+fn partitioned(entry: FileEntry, footer: Option<parquet::Footer>) -> Result<PartitionedFile> {
+    let selection = selection(&entry, footer.as_ref())?;
     let nulls = entry.partition_values.iter().map(ScalarValue::is_null).collect::<Vec<_>>();
     let mut file =
         PartitionedFile::new_from_meta(entry.meta).with_partition_values(entry.partition_values);
@@ -261,7 +344,10 @@ fn partitioned(entry: FileEntry, footer: Option<parquet::Footer>) -> Partitioned
             file.statistics = Some(Arc::new(statistics));
         }
     }
-    file
+    if let Some(selection) = selection {
+        file = file.with_extension(selection);
+    }
+    Ok(file)
 }
 
 fn build(
@@ -306,7 +392,9 @@ fn build(
         .with_projection_indices(request.projection.clone())?
         .with_limit(request.limit)
         .with_output_ordering(ordering.into_iter().collect())
-        .with_expr_adapter(Some(Arc::new(CaselessAdapterFactory)))
+        .with_expr_adapter(Some(Arc::new(NamesAdapterFactory {
+            kept: table.files.names_in_files(),
+        })))
         .build();
     Ok(DataSourceExec::from_data_source(config))
 }

@@ -1,0 +1,105 @@
+//! The lines of the log that matter to a reader.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+/// One line of a commit, or one row of a checkpoint: at most one of the fields is there. Lines of other kinds have none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Line {
+    pub(super) add: Option<Add>,
+    pub(super) remove: Option<Remove>,
+    pub(super) meta_data: Option<Metadata>,
+    pub(super) protocol: Option<Protocol>,
+    pub(super) commit_info: Option<CommitInfo>,
+    pub(super) sidecar: Option<Sidecar>,
+}
+
+/// A file that belongs to the table from now on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Add {
+    /// Relative to the table, percent-encoded.
+    pub(super) path: String,
+    /// By the physical names of the columns.
+    #[serde(default)]
+    pub(super) partition_values: HashMap<String, Option<String>>,
+    pub(super) size: u64,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub(super) modification_time: i64,
+    pub(super) stats: Option<String>,
+    pub(super) deletion_vector: Option<Vector>,
+}
+
+/// A file that no longer belongs to the table.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Remove {
+    pub(super) path: String,
+    pub(super) deletion_vector: Option<Vector>,
+}
+
+/// Where the positions of a file's deleted rows are written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Vector {
+    /// `u`: a file of the table, `i`: here, `p`: a file elsewhere.
+    pub(super) storage_type: String,
+    pub(super) path_or_inline_dv: String,
+    pub(super) offset: Option<u64>,
+    pub(super) size_in_bytes: u64,
+    pub(super) cardinality: u64,
+}
+
+/// The columns and properties of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    #[serde(default)]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) format: Format,
+    pub(super) schema_string: String,
+    #[serde(default)]
+    pub(super) partition_columns: Vec<String>,
+    #[serde(default)]
+    pub(super) configuration: BTreeMap<String, Option<String>>,
+}
+
+impl Metadata {
+    pub(super) fn property(&self, name: &str) -> Option<&str> {
+        self.configuration.get(name)?.as_deref()
+    }
+}
+
+/// The format of the table's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Format {
+    #[serde(default)]
+    pub(super) provider: String,
+}
+
+/// What a reader must know to read the table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Protocol {
+    pub(super) min_reader_version: u32,
+    #[serde(default)]
+    pub(super) reader_features: Option<Vec<String>>,
+}
+
+/// What a writer says of its commit.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CommitInfo {
+    /// Milliseconds since 1970.
+    pub(super) in_commit_timestamp: Option<i64>,
+}
+
+/// A file with a part of a checkpoint.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sidecar {
+    pub(super) path: String,
+}
