@@ -71,6 +71,43 @@ pub enum FileFormatSpec {
     Json,
     /// Object container files; the codec stands in each file.
     Avro,
+    /// Hive's default text: no quotes, and nested values by further delimiters. A value that does not fit is NULL.
+    LazyText(LazyText),
+    /// One JSON object per line as Hive reads it: names without regard to case, values of the columns' types.
+    HiveJson {
+        /// A number with a fraction in a column of text is given as it is written; else it is refused.
+        raw_fractions: bool,
+    },
+    /// Lines that a pattern of Java's matches whole, each column a group of it. A line that does not match is NULL.
+    Pattern {
+        pattern: String,
+        ignore_case: bool,
+    },
+    /// Text whose first and last lines are no rows, in each file.
+    Trimmed {
+        header: usize,
+        footer: usize,
+        rows: Box<FileFormatSpec>,
+    },
+}
+
+/// The delimiters of Hive's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LazyText {
+    /// One for each level: between columns, between items, between keys and values, and so on inwards.
+    pub separators: Vec<u8>,
+    /// Takes away the meaning of the byte after it.
+    pub escape: Option<u8>,
+    /// What stands for NULL, as it is in the file.
+    pub null: String,
+}
+
+/// Returns whether a pattern of Java's can be followed.
+///
+/// # Errors
+/// 0A000 with what cannot.
+pub fn check_pattern(pattern: &str, ignore_case: bool) -> Result<()> {
+    text::hive::compile_pattern(pattern, ignore_case).map(|_| ())
 }
 
 /// One file and the values of its partition columns.

@@ -29,7 +29,9 @@ mod table_provider;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
 };
-pub use file_table::{FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema};
+pub use file_table::{
+    FileEntry, FileFormatSpec, FileLister, FileTable, LazyText, check_pattern, infer_schema,
+};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use query_context::QueryContext;
 pub use scan_exec::RemoteScanExec;

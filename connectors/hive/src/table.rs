@@ -37,7 +37,7 @@ pub(crate) async fn open(
     let storage = readable(&table, &database, &name).map_err(named)?;
     let format = format::of(&table, storage).map_err(named)?;
     let columns = schema(storage.cols.as_deref().unwrap_or_default()).map_err(named)?;
-    let file_schema = Arc::new(format::columns(storage, &format, columns).map_err(named)?);
+    let file_schema = Arc::new(format::columns(&format, columns).map_err(named)?);
     let keys = schema(table.partition_keys.as_deref().unwrap_or_default()).map_err(named)?;
     let keys = keys.fields().iter().cloned().collect::<Vec<_>>();
     if let Some(key) = keys.iter().find(|key| !is_key_type(key.data_type())) {

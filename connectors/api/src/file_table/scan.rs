@@ -296,9 +296,7 @@ fn build(
             label,
             pushdown: request.pushdown,
         }),
-        FileFormatSpec::Csv { .. } | FileFormatSpec::Json | FileFormatSpec::Avro => {
-            text::source(table, table_schema, label)?
-        }
+        _ => text::source(table, table_schema, label)?,
     };
     let config = FileScanConfigBuilder::new(table.store_url.clone(), source)
         .with_file_groups(groups)
