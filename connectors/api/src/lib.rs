@@ -30,7 +30,8 @@ pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind,
 };
 pub use file_table::{
-    FileEntry, FileFormatSpec, FileLister, FileTable, LazyText, check_pattern, infer_schema,
+    FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable, LazyText, check_pattern,
+    infer_schema,
 };
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use query_context::QueryContext;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Schema};
-use hive_metastore::{StorageDescriptor, Table};
+use hive_metastore::{FieldSchema, StorageDescriptor, Table};
 use maru_connect::{FileFormatSpec, LazyText};
 use maru_core::{Error, Result};
 
@@ -136,6 +136,7 @@ fn lazy_simple(parameters: &Parameters) -> Result<FileFormatSpec> {
     separators.extend((4..=8).take(LEVELS - separators.len()));
     Ok(FileFormatSpec::LazyText(LazyText {
         separators,
+        n_columns: None,
         escape: match parameters.get("escape.delim") {
             None => None,
             escape => Some(delimiter_byte("escape.delim", escape, b'\\')?),
@@ -185,7 +186,7 @@ fn avro(parameters: &Parameters) -> Result<FileFormatSpec> {
     let Some(literal) = literal else {
         return match parameters.get("avro.schema.url").filter(|text| *text != "none") {
             Some(url) => Err(unfollowed("avro.schema.url", url)),
-            None => Ok(FileFormatSpec::Avro),
+            None => Ok(FileFormatSpec::HiveAvro),
         };
     };
     let schema = serde_json::from_str::<serde_json::Value>(literal).map_err(|error| {
@@ -193,7 +194,7 @@ fn avro(parameters: &Parameters) -> Result<FileFormatSpec> {
             .with_detail(format!("{error}."))
     })?;
     match unfollowed_in_avro(&schema) {
-        None => Ok(FileFormatSpec::Avro),
+        None => Ok(FileFormatSpec::HiveAvro),
         Some(field) => Err(Error::unsupported(format!(
             "field \"{field}\" of avro.schema.literal has a default or an alias, which cannot be followed yet"
         ))),
@@ -306,6 +307,52 @@ pub(crate) fn columns(format: &FileFormatSpec, schema: Schema) -> Result<Schema>
     Ok(schema)
 }
 
+/// Fits the format of a partition to the columns it was written with. By name (Parquet, Avro, JSON) columns are found whatever
+/// else was declared; by place they must be the first of the table's, and those behind them are NULL.
+///
+/// # Errors
+/// 0A000 for a partition whose columns cannot be told by their place, or have other types than the table's.
+pub(crate) fn for_partition(
+    mut format: FileFormatSpec,
+    columns: &[FieldSchema],
+    of_table: &[FieldSchema],
+    file_schema: &Schema,
+) -> Result<FileFormatSpec> {
+    let schema = self::columns(&format, crate::table::schema(of_table)?)?;
+    if schema.fields() != file_schema.fields() {
+        return Err(Error::unsupported(
+            "its format gives columns other types than the format of its table does",
+        ));
+    }
+    let by_name = matches!(
+        rows(&format),
+        FileFormatSpec::Parquet | FileFormatSpec::HiveAvro | FileFormatSpec::HiveJson { .. }
+    );
+    let same = |(one, other): (&FieldSchema, &FieldSchema)| {
+        one.name == other.name && one.r#type == other.r#type
+    };
+    let n_columns = columns.len();
+    if by_name || (n_columns == of_table.len() && columns.iter().zip(of_table).all(same)) {
+        return Ok(format);
+    }
+    let first = n_columns < of_table.len() && columns.iter().zip(of_table).all(same);
+    let layout = match &mut format {
+        FileFormatSpec::LazyText(layout) => Some(layout),
+        FileFormatSpec::Trimmed { rows, .. } => match rows.as_mut() {
+            FileFormatSpec::LazyText(layout) => Some(layout),
+            _ => None,
+        },
+        _ => None,
+    };
+    match layout.filter(|_| first) {
+        Some(layout) => layout.n_columns = Some(n_columns),
+        None => {
+            return Err(Error::unsupported("it was written with other columns than its table has"));
+        }
+    }
+    Ok(format)
+}
+
 /// Returns how rows are laid out between the lines that are left out.
 fn rows(format: &FileFormatSpec) -> &FileFormatSpec {
     match format {
@@ -343,7 +390,7 @@ const PACKED: &[&str] = &[".snappy", ".lz4", ".lzo", ".lzo_deflate"];
 pub(crate) fn refuse_packed(format: &FileFormatSpec, path: &str) -> Result<()> {
     let packed = PACKED.iter().find(|ending| path.ends_with(**ending));
     match (packed, format) {
-        (None, _) | (_, FileFormatSpec::Parquet | FileFormatSpec::Avro) => Ok(()),
+        (None, _) | (_, FileFormatSpec::Parquet | FileFormatSpec::HiveAvro) => Ok(()),
         (Some(ending), _) => {
             Err(Error::unsupported(format!("text compressed as {ending} cannot be read yet"))
                 .with_context("path", path)

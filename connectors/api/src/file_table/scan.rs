@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
 use datafusion_datasource::file_scan_config::{FileScanConfig, FileScanConfigBuilder};
@@ -29,7 +30,7 @@ use maru_core::{Error, Result};
 use super::column_names::CaselessAdapterFactory;
 use super::named_source::NamedSource;
 use super::{parquet, text};
-use crate::{FileEntry, FileFormatSpec, FileTable, Predicate};
+use crate::{FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
 #[derive(Debug)]
@@ -138,16 +139,48 @@ pub(crate) fn plan<'a>(
     state: &'a dyn Session,
 ) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
     Box::pin(async move {
-        state
-            .runtime_env()
-            .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
         let listed = table.files.list(&request.predicates).await?;
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
         let label = label(&table, &request, entries.len(), n_listed);
-        let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
-        build(&table, &request, state, files, inexact, label)
+        let mut scans = Vec::new();
+        for (layout, entries) in by_layout(entries) {
+            let table = match layout {
+                Some(layout) => Arc::new(table.laid_out(&layout)),
+                None => Arc::clone(&table),
+            };
+            state
+                .runtime_env()
+                .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
+            let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
+            scans.push(build(&table, &request, state, files, inexact, Arc::clone(&label))?);
+        }
+        match scans.pop() {
+            Some(only) if scans.is_empty() => Ok(only),
+            Some(last) => {
+                scans.push(last);
+                UnionExec::try_new(scans)
+            }
+            None => build(&table, &request, state, Vec::new(), false, label),
+        }
     })
+}
+
+/// Puts files together that one scan can read, in the order in which each layout comes first.
+fn by_layout(entries: Vec<FileEntry>) -> Vec<(Option<Arc<FileLayout>>, Vec<FileEntry>)> {
+    let mut groups: Vec<(Option<Arc<FileLayout>>, Vec<FileEntry>)> = Vec::new();
+    for entry in entries {
+        let alike = |known: &Option<Arc<FileLayout>>| match (known, &entry.layout) {
+            (None, None) => true,
+            (Some(known), Some(layout)) => known.is_like(layout),
+            _ => false,
+        };
+        match groups.iter_mut().find(|(known, _)| alike(known)) {
+            Some((_, files)) => files.push(entry),
+            None => groups.push((entry.layout.clone(), vec![entry])),
+        }
+    }
+    groups
 }
 
 /// Drops files whose partition values do not satisfy the filters; unknown counts as no.
@@ -205,8 +238,15 @@ async fn with_statistics(
     let collect =
         state.config().collect_statistics() && matches!(table.format, FileFormatSpec::Parquet);
     if !collect {
-        let files = entries.into_iter().map(|entry| partitioned(entry, None)).collect();
-        return Ok((files, false));
+        let estimated = |entry: FileEntry| {
+            let footer = entry.n_rows.map(|n_rows| {
+                let mut statistics = Statistics::new_unknown(&table.file_schema);
+                statistics.num_rows = Precision::Inexact(n_rows);
+                parquet::Footer { statistics: Arc::new(statistics), ordering: None }
+            });
+            partitioned(entry, footer)
+        };
+        return Ok((entries.into_iter().map(estimated).collect(), false));
     }
     let limit = request.limit.filter(|_| !request.filtered_later);
     let reader = parquet::FooterReader::new(table, state);

@@ -8,6 +8,7 @@
 
 mod avro;
 mod bytes;
+mod calendar;
 mod csv;
 pub(crate) mod hive;
 mod json;
@@ -139,7 +140,7 @@ impl FileSource for TextSource {
     fn file_type(&self) -> &str {
         match *self.format {
             FileFormatSpec::Json | FileFormatSpec::HiveJson { .. } => "json",
-            FileFormatSpec::Avro => "avro",
+            FileFormatSpec::Avro | FileFormatSpec::HiveAvro => "avro",
             FileFormatSpec::LazyText(_)
             | FileFormatSpec::Pattern { .. }
             | FileFormatSpec::Trimmed { .. } => "text",
@@ -188,8 +189,10 @@ impl TextOpener {
         if let Some(hive) = hive {
             return Ok(Box::new(hive));
         }
-        if matches!(format, FileFormatSpec::Avro) {
-            let avro = AvroDecoder::new(&schema, &self.columns, self.batch_rows, path.clone())?;
+        if matches!(format, FileFormatSpec::Avro | FileFormatSpec::HiveAvro) {
+            let hive = matches!(format, FileFormatSpec::HiveAvro);
+            let path = path.clone();
+            let avro = AvroDecoder::new(&schema, &self.columns, self.batch_rows, path, hive)?;
             return Ok(Box::new(avro));
         }
         Ok(match Dialect::of(format) {

@@ -18,7 +18,12 @@ fn text(parameters: &[(&str, &str)]) -> Result<FileFormatSpec> {
 
 fn lazy(first: [u8; 3], escape: Option<u8>, null: &str) -> FileFormatSpec {
     let separators = first.into_iter().chain(4..=8).collect();
-    FileFormatSpec::LazyText(LazyText { separators, escape, null: null.to_owned() })
+    FileFormatSpec::LazyText(LazyText {
+        separators,
+        n_columns: None,
+        escape,
+        null: null.to_owned(),
+    })
 }
 
 #[test]
@@ -156,12 +161,12 @@ fn reads_avro_whose_files_say_everything() {
         parameters.insert("avro.schema.literal".into(), literal.to_owned().into());
         of(&table, table.sd.as_ref().unwrap())
     };
-    assert_eq!(read(Storage::avro()).unwrap(), FileFormatSpec::Avro);
+    assert_eq!(read(Storage::avro()).unwrap(), FileFormatSpec::HiveAvro);
     let field = |more: &str| {
         format!(r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":"int"{more}}}]}}"#)
     };
-    assert_eq!(avro(&field("")).unwrap(), FileFormatSpec::Avro);
-    assert_eq!(avro(&field(r#","default":null"#)).unwrap(), FileFormatSpec::Avro);
+    assert_eq!(avro(&field("")).unwrap(), FileFormatSpec::HiveAvro);
+    assert_eq!(avro(&field(r#","default":null"#)).unwrap(), FileFormatSpec::HiveAvro);
     for more in [r#","default":7"#, r#","aliases":["b"]"#] {
         let error = avro(&field(more)).unwrap_err();
         assert!(error.primary().contains("field \"a\""), "{error:?}");

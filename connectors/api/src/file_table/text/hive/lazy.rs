@@ -37,8 +37,9 @@ impl LazyRows {
 
     pub(super) fn read(&self, line: &[u8], columns: &mut [Column]) -> Result<()> {
         let mut pieces = self.pieces(line, self.separator(0)?);
-        for wanted in &self.wanted {
-            let piece = pieces.next();
+        let n_columns = self.layout.n_columns.unwrap_or(usize::MAX);
+        for (index, wanted) in self.wanted.iter().enumerate() {
+            let piece = if index < n_columns { pieces.next() } else { None };
             let Some(column) = wanted.and_then(|index| columns.get_mut(index)) else { continue };
             match piece {
                 Some(piece) => self.value(piece, column, 1)?,

@@ -38,6 +38,7 @@ fn read(format: &FileFormatSpec, fields: Vec<Field>, text: &str) -> Result<Vec<S
 fn lazy(separators: &[u8], escape: Option<u8>) -> FileFormatSpec {
     FileFormatSpec::LazyText(LazyText {
         separators: separators.to_vec(),
+        n_columns: None,
         escape,
         null: "\\N".to_owned(),
     })

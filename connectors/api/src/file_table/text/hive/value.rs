@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, Result};
 
+use crate::file_table::text::calendar;
+
 /// One value that is not nested.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Leaf<'a> {
@@ -270,10 +272,7 @@ fn days(text: &str) -> Option<i64> {
     if !(1..=last).contains(&day) {
         return None;
     }
-    // Years that begin in March have their leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let of_years = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    Some(of_years + (153 * month + 2) / 5 + day - 1 - 719_468)
+    Some(calendar::days(year, month, day))
 }
 
 #[cfg(test)]
