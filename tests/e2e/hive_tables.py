@@ -49,7 +49,8 @@ def plain(value):
     if isinstance(value, Row):
         return {name: plain(item) for name, item in value.asDict().items()}
     if isinstance(value, dict):
-        return [[plain(key), plain(item)] for key, item in value.items()]
+        # Spark gives the entries of a map in no order.
+        return sorted([str(key), plain(item)] for key, item in value.items())
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (bytes, bytearray)):
@@ -131,6 +132,12 @@ def formats(maker):
     maker.spark.sql("SET hive.exec.compress.output=false")
     maker.make("ragged", "a INT, b STRING, c ARRAY<INT>, e DECIMAL(5,2), g TIMESTAMP", "ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' STORED AS TEXTFILE")
     maker.file("ragged", "x.csv", "1,a\n2,b,3\x024,1.005,2026-01-02 03:04:05.123456789,too,many\r\n12.7,c,,999.995,2026-01-02 03:04:05\rx,d,\\N,1e2,nonsense\n")
+    # Lines at both ends are no rows for Hive; Spark reads them.
+    maker.spark.sql("CREATE TABLE trimmed (a INT, b STRING) ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' "
+                    "TBLPROPERTIES ('skip.header.line.count'='2', 'skip.footer.line.count'='1')")
+    maker.file("trimmed", "one.csv", "a,b\n=====\n1,one\n2,two\n--the end--\n")
+    maker.file("trimmed", "two.csv", "a,b\r\n=====\r\n3,three\r\n--the end--")
+    maker.file("trimmed", "three.csv", "a,b\n=====")
     for name in ["sequence_file", "rc_file"]:
         maker.spark.sql(f"CREATE TABLE {name} (a INT) STORED AS {name.upper().replace('_', '')}")
     maker.spark.sql("CREATE VIEW a_view AS SELECT id, s FROM text_plain")
@@ -141,9 +148,19 @@ def formats(maker):
 def partitions(maker):
     maker.make("parted", "id INT, s STRING", "PARTITIONED BY (p STRING, n INT) STORED AS TEXTFILE",
                "PARTITION (p, n) SELECT id, s, CASE id WHEN 0 THEN 'a b' WHEN 1 THEN 'x/y' WHEN 2 THEN 'k=v' WHEN 3 THEN '한글' WHEN 4 THEN NULL "
-               "WHEN 5 THEN '100%' WHEN 6 THEN 'it''s \"q\"' ELSE 'plain' END, id % 2 FROM plain")
+               "WHEN 5 THEN '100%' WHEN 6 THEN 'it\\'s \"q\"' ELSE 'plain' END, id % 2 FROM plain")
     maker.spark.sql(f"ALTER TABLE parted ADD PARTITION (p='elsewhere', n=7) LOCATION '{maker.hdfs}/user/{maker.database}_other/place'")
     maker.spark.sql("INSERT INTO parted PARTITION (p='elsewhere', n=7) SELECT id + 100, s FROM plain")
+    # A column that the table got later is NULL in partitions that were there before, whatever their files hold: so it is in
+    # Hive. Spark takes all partitions to have the columns of the table.
+    maker.make("grown", "id INT, s STRING", "PARTITIONED BY (p INT) ROW FORMAT DELIMITED FIELDS TERMINATED BY ','", "PARTITION (p=1) SELECT 1, 'a'")
+    maker.file("grown/p=1", "more.csv", "2,b,3\n")
+    maker.spark.sql("ALTER TABLE grown ADD COLUMNS (n INT)")
+    maker.spark.sql("INSERT INTO grown PARTITION (p=2) SELECT 4, 'd', 5")
+    # Partitions of other formats and stores are added to this one by the test.
+    maker.make("mixed", "id INT, s STRING", "PARTITIONED BY (p STRING) STORED AS TEXTFILE", "PARTITION (p='text') SELECT id, s FROM plain WHERE s <> '\\\\N'")
+    for name in ["parquet", "avro"]:
+        maker.make("as_" + name, "id INT, s STRING", f"STORED AS {name.upper()}", "SELECT id, s FROM plain")
 
 
 def main():

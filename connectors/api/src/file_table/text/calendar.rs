@@ -43,6 +43,6 @@ mod tests {
         assert_eq!(from_hybrid(FIRST_GREGORIAN - 1), days(1582, 10, 4));
         assert_eq!(from_hybrid(-719_164), days(1, 1, 1));
         // The Julian calendar has 29 February 1500.
-        assert_eq!(from_hybrid(FIRST_GREGORIAN - 1 - 30_174), days(1500, 3, 1));
+        assert_eq!(from_hybrid(-171_596), days(1500, 3, 1));
     }
 }

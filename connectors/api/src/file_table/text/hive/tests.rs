@@ -63,9 +63,10 @@ fn reads_lines_however_they_end() {
 #[test]
 fn takes_escapes_out_of_texts_only_where_they_stand() {
     let fields = vec![text("a"), list("b", DataType::Utf8), text("c")];
-    let rows = read(&lazy(b",;", Some(b'\\')), fields, "a\\,b\\\\,x\\;y;\\N;;z,\\n\\q\\").unwrap();
-    assert_eq!(rows, ["a,b\\|[x;y, , , z]|", "q\\"].map(|_| rows[0].clone()).get(..1).unwrap());
-    assert!(rows[0].starts_with("a,b\\|[x;y, , , z]|"), "{rows:?}");
+    // The line feed of the last column shows as a row of its own.
+    let line = "a\\,b\\\\,x\\;y;\\N;;z,\\n\\q\\";
+    let rows = read(&lazy(b",;", Some(b'\\')), fields, line).unwrap();
+    assert_eq!(rows, ["a,b\\|[x;y, , , z]|", "||q\\"]);
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn binary(bytes: &[u8]) -> Vec<u8> {
         if ended {
             continue;
         }
-        group = group << 6 | u32::from(six);
+        group = (group << 6) | u32::from(six);
         n_bits += 6;
         if n_bits >= 8 {
             n_bits -= 8;
