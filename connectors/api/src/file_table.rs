@@ -59,6 +59,19 @@ impl FileTable {
         fields.extend(self.partition_columns.iter().cloned());
         Arc::new(Schema::new(fields))
     }
+
+    /// Returns the table as it is where its files have another layout.
+    fn laid_out(&self, layout: &FileLayout) -> Self {
+        Self {
+            catalog: self.catalog.clone(),
+            store: Arc::clone(&layout.store),
+            store_url: layout.store_url.clone(),
+            format: layout.format.clone(),
+            file_schema: Arc::clone(&self.file_schema),
+            partition_columns: self.partition_columns.clone(),
+            files: Arc::clone(&self.files),
+        }
+    }
 }
 
 /// How the bytes are laid out.
@@ -83,6 +96,47 @@ pub enum FileFormatSpec {
     Json,
     /// Object container files; the codec stands in each file.
     Avro,
+    /// The same; dates and times as Hive writes them, whose calendar stands in the head of each file.
+    HiveAvro,
+    /// Hive's default text: no quotes, and nested values by further delimiters. A value that does not fit is NULL.
+    LazyText(LazyText),
+    /// One JSON object per line as Hive reads it: names without regard to case, values of the columns' types.
+    HiveJson {
+        /// A number with a fraction in a column of text is given as it is written; else it is refused.
+        raw_fractions: bool,
+    },
+    /// Lines that a pattern of Java's matches whole, each column a group of it. A line that does not match is NULL.
+    Pattern {
+        pattern: String,
+        ignore_case: bool,
+    },
+    /// Text whose first and last lines are no rows, in each file.
+    Trimmed {
+        header: usize,
+        footer: usize,
+        rows: Box<FileFormatSpec>,
+    },
+}
+
+/// The delimiters of Hive's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LazyText {
+    /// One for each level: between columns, between items, between keys and values, and so on inwards.
+    pub separators: Vec<u8>,
+    /// Columns that the files have; those behind them are NULL whatever a line holds.
+    pub n_columns: Option<usize>,
+    /// Takes away the meaning of the byte after it.
+    pub escape: Option<u8>,
+    /// What stands for NULL, as it is in the file.
+    pub null: String,
+}
+
+/// Returns whether a pattern of Java's can be followed.
+///
+/// # Errors
+/// 0A000 with what cannot.
+pub fn check_pattern(pattern: &str, ignore_case: bool) -> Result<()> {
+    text::hive::compile_pattern(pattern, ignore_case).map(|_| ())
 }
 
 /// One file and the values of its partition columns.
@@ -93,6 +147,32 @@ pub struct FileEntry {
     pub partition_values: Vec<ScalarValue>,
     /// What the table's own log tells of the file, if it keeps one.
     pub details: Option<Arc<FileDetails>>,
+    /// Where and how it lies, if otherwise than the table.
+    pub layout: Option<Arc<FileLayout>>,
+    /// How many rows it may have, for the order of joins; never used to answer.
+    pub n_rows: Option<usize>,
+}
+
+impl FileEntry {
+    /// Returns a file that lies as its table does, and of which nothing else is known.
+    pub fn new(meta: ObjectMeta, partition_values: Vec<ScalarValue>) -> Self {
+        Self { meta, partition_values, details: None, layout: None, n_rows: None }
+    }
+}
+
+/// A store and a format: what files of one table may have different (Hive's partitions).
+#[derive(Debug, Clone)]
+pub struct FileLayout {
+    pub store: Arc<dyn ObjectStore>,
+    pub store_url: ObjectStoreUrl,
+    pub format: FileFormatSpec,
+}
+
+impl FileLayout {
+    /// Returns whether files of both may be read in one scan.
+    fn is_like(&self, other: &Self) -> bool {
+        self.store_url == other.store_url && self.format == other.format
+    }
 }
 
 /// Finds the files of a table.

@@ -34,7 +34,8 @@ pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
 };
 pub use file_table::{
-    ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLister, FileTable, infer_schema,
+    ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
+    LazyText, check_pattern, infer_schema,
 };
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, without_pushdown};

@@ -117,7 +117,7 @@ impl DirectoryFiles {
                 continue;
             }
             let partition_values = self.values(&step, &meta.location)?;
-            entries.push(FileEntry { meta, partition_values, details: None });
+            entries.push(FileEntry::new(meta, partition_values));
         }
         Ok(entries)
     }
@@ -193,7 +193,7 @@ impl FileLister for OneFile {
         Box::pin(async move {
             use object_store::ObjectStoreExt;
             let meta = self.store.head(&self.path).await?;
-            Ok(vec![FileEntry { meta, partition_values: Vec::new(), details: None }])
+            Ok(vec![FileEntry::new(meta, Vec::new())])
         })
     }
 }

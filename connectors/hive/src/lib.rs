@@ -5,11 +5,12 @@
 //! 1. `source.rs` asks the metastore for the table (`metastore.rs`) and gets columns, location and SerDe as Hive wrote
 //!    them;
 //! 2. `table.rs` decides whether they mean what Maru can read exactly (`types.rs`, `format.rs`), or refuses with 0A000;
-//! 3. the engine asks `lister.rs` for the files: partition names are fetched and pruned here (`partition.rs`), only the
-//!    kept ones are looked up, and each partition's own location is listed in the object store.
+//! 3. the engine asks `lister.rs` for the files: the metastore is asked for the partitions that a filter leaves
+//!    (`filter.rs`), or names are fetched and pruned here (`partition.rs`) and the kept ones looked up, and each partition's own location is listed in the object store.
 //!
 //! The store itself (HDFS, S3, local disk) is opened by whoever the engine passes as `StoreOpener`.
 
+mod filter;
 mod format;
 mod lister;
 mod location;

@@ -34,6 +34,9 @@ const IDLE: Duration = Duration::from_secs(30);
 /// All partitions, in the language of the protocol.
 const ALL: i16 = -1;
 
+/// Partitions that one filtered answer may hold; with more, names are asked for first.
+const FILTERED_MAX: i16 = 2000;
+
 /// A table in a listing.
 #[derive(Debug)]
 pub(crate) struct Listed {
@@ -174,6 +177,27 @@ impl Metastore {
                 async move { client.get_partitions_by_names(database, table, names).await }
             })
             .await??)
+    }
+
+    /// Returns the partitions that satisfy a filter in the metastore's language; `None` if it does not answer that, or
+    /// there may be more.
+    pub(crate) async fn filtered(
+        &self,
+        database: &str,
+        table: &str,
+        filter: &str,
+    ) -> Result<Option<Vec<Partition>>> {
+        let (database, table) = (FastStr::new(database), FastStr::new(table));
+        let filter = FastStr::new(filter);
+        let found = self
+            .call("get_partitions_by_filter", |client| {
+                let (database, table, filter) = (database.clone(), table.clone(), filter.clone());
+                async move {
+                    client.get_partitions_by_filter(database, table, filter, FILTERED_MAX).await
+                }
+            })
+            .await?;
+        Ok(found.ok().filter(|found| found.len() < FILTERED_MAX as usize))
     }
 
     /// Makes one call: the inner result is the metastore's own yes or no.

@@ -37,7 +37,7 @@ pub(crate) async fn open(
     let storage = readable(&table, &database, &name).map_err(named)?;
     let format = format::of(&table, storage).map_err(named)?;
     let columns = schema(storage.cols.as_deref().unwrap_or_default()).map_err(named)?;
-    let file_schema = Arc::new(format::columns(storage, &format, columns).map_err(named)?);
+    let file_schema = Arc::new(format::columns(&format, columns).map_err(named)?);
     let keys = schema(table.partition_keys.as_deref().unwrap_or_default()).map_err(named)?;
     let keys = keys.fields().iter().cloned().collect::<Vec<_>>();
     if let Some(key) = keys.iter().find(|key| !is_key_type(key.data_type())) {
@@ -53,7 +53,7 @@ pub(crate) async fn open(
         store: Arc::clone(&opened.store),
         store_url: opened.url.clone(),
         format: format.clone(),
-        file_schema,
+        file_schema: Arc::clone(&file_schema),
         partition_columns: keys.clone(),
         files: Arc::new(HiveFiles {
             metastore,
@@ -61,6 +61,7 @@ pub(crate) async fn open(
             database,
             name,
             format,
+            file_schema,
             keys,
             root,
             opened,
@@ -91,8 +92,7 @@ fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a Stor
     for (key, value, what) in FOREIGN {
         if parameter(key).is_some_and(|found| found.eq_ignore_ascii_case(value)) {
             let text = format!("\"{database}\".\"{name}\" is {what}");
-            return Err(Error::unsupported(text)
-                .with_hint("Maru reads plain Hive tables in Parquet and in delimited text."));
+            return Err(Error::unsupported(text).with_hint("Maru reads plain Hive tables."));
         }
     }
     table
@@ -101,7 +101,7 @@ fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a Stor
         .ok_or_else(|| Error::unsupported(format!("\"{database}\".\"{name}\" has no files")))
 }
 
-fn schema(columns: &[FieldSchema]) -> Result<Schema> {
+pub(crate) fn schema(columns: &[FieldSchema]) -> Result<Schema> {
     let field = |column: &FieldSchema| {
         let name = column.name.as_deref().unwrap_or_default();
         let data_type = types::parse(column.r#type.as_deref().unwrap_or_default())

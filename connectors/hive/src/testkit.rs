@@ -78,7 +78,8 @@ impl Storage {
         )
     }
 
-    fn with(mut self, parameters: &[(&str, &str)]) -> Self {
+    /// Sets parameters of the SerDe.
+    pub fn with(mut self, parameters: &[(&str, &str)]) -> Self {
         self.parameters = owned(parameters);
         self
     }

@@ -61,6 +61,7 @@ pub async fn infer_schema(
                 .await?;
             Ok(Arc::new(merge(schemas)?))
         }
+        _ => Err(Error::internal("columns of Hive's formats come from its metastore")),
     }
 }
 

@@ -18,6 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
 use datafusion_datasource::file_scan_config::{FileScanConfig, FileScanConfigBuilder};
@@ -32,7 +33,7 @@ use super::column_names::NamesAdapterFactory;
 use super::details::Bounds;
 use super::named_source::NamedSource;
 use super::{parquet, text};
-use crate::{FileEntry, FileFormatSpec, FileTable, Predicate, QueryContext};
+use crate::{FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
 #[derive(Debug)]
@@ -155,18 +156,50 @@ pub(crate) fn plan<'a>(
     state: &'a dyn Session,
 ) -> BoxFuture<'a, DfResult<Arc<dyn ExecutionPlan>>> {
     Box::pin(async move {
-        state
-            .runtime_env()
-            .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
         let statement = QueryContext::of(state.config()).query_id;
         let listed = table.files.list_in(statement, &request.predicates).await?;
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
         let label = label(&table, &request, entries.len(), n_listed);
-        let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
-        build(&table, &request, state, files, inexact, label)
+        let mut scans = Vec::new();
+        for (layout, entries) in by_layout(entries) {
+            let table = match layout {
+                Some(layout) => Arc::new(table.laid_out(&layout)),
+                None => Arc::clone(&table),
+            };
+            state
+                .runtime_env()
+                .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
+            let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
+            scans.push(build(&table, &request, state, files, inexact, Arc::clone(&label))?);
+        }
+        match scans.pop() {
+            Some(only) if scans.is_empty() => Ok(only),
+            Some(last) => {
+                scans.push(last);
+                UnionExec::try_new(scans)
+            }
+            None => build(&table, &request, state, Vec::new(), false, label),
+        }
     })
+}
+
+/// Puts files together that one scan can read, in the order in which each layout comes first.
+fn by_layout(entries: Vec<FileEntry>) -> Vec<(Option<Arc<FileLayout>>, Vec<FileEntry>)> {
+    let mut groups: Vec<(Option<Arc<FileLayout>>, Vec<FileEntry>)> = Vec::new();
+    for entry in entries {
+        let alike = |known: &Option<Arc<FileLayout>>| match (known, &entry.layout) {
+            (None, None) => true,
+            (Some(known), Some(layout)) => known.is_like(layout),
+            _ => false,
+        };
+        match groups.iter_mut().find(|(known, _)| alike(known)) {
+            Some((_, files)) => files.push(entry),
+            None => groups.push((entry.layout.clone(), vec![entry])),
+        }
+    }
+    groups
 }
 
 /// Drops files whose partition values do not satisfy the filters; unknown counts as no.
@@ -268,6 +301,7 @@ async fn with_statistics(
         .buffered(concurrency);
     while let Some(footer) = footers.next().await {
         let (entry, footer) = footer?;
+        let footer = footer.or_else(|| estimated(table, &entry));
         n_rows = match footer.as_ref().map(|footer| footer.statistics.num_rows) {
             Some(Precision::Exact(rows)) => n_rows.saturating_add(rows),
             _ => n_rows,
@@ -279,6 +313,13 @@ async fn with_statistics(
     }
     let cut = files.len() < n_entries;
     Ok((files, cut))
+}
+
+/// Returns the number of rows that a file may have, if a metastore knows.
+fn estimated(table: &FileTable, entry: &FileEntry) -> Option<parquet::Footer> {
+    let mut statistics = Statistics::new_unknown(&table.file_schema);
+    statistics.num_rows = Precision::Inexact(entry.n_rows?);
+    Some(parquet::Footer { statistics: Arc::new(statistics), ordering: None })
 }
 
 /// Returns what is known of a file: what the table's own log tells, else what its footer does. The footer is read to learn
@@ -382,9 +423,7 @@ fn build(
             label,
             pushdown: request.pushdown,
         }),
-        FileFormatSpec::Csv { .. } | FileFormatSpec::Json | FileFormatSpec::Avro => {
-            text::source(table, table_schema, label)?
-        }
+        _ => text::source(table, table_schema, label)?,
     };
     let config = FileScanConfigBuilder::new(table.store_url.clone(), source)
         .with_file_groups(groups)

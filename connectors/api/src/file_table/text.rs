@@ -8,10 +8,13 @@
 
 mod avro;
 mod bytes;
+mod calendar;
 mod csv;
+pub(crate) mod hive;
 mod json;
 mod records;
 mod sample;
+mod trimmed;
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,8 +44,10 @@ use avro::AvroDecoder;
 pub(super) use avro::AvroSample;
 use csv::CsvDecoder;
 pub(super) use csv::Dialect;
+use hive::HiveDecoder;
 use json::JsonDecoder;
 pub(super) use sample::CsvSample;
+use trimmed::Trimmed;
 
 use super::file_error::in_file;
 use crate::{FileFormatSpec, FileTable};
@@ -54,6 +59,9 @@ pub(super) trait Decoder: Send {
     /// # Errors
     /// 22P04 with the line for a line that does not fit, 54000 for one that is too long.
     fn push(&mut self, bytes: &[u8], last: bool) -> Result<Vec<RecordBatch>>;
+
+    /// Says which line of the file the first bytes belong to, where lines before them were dropped.
+    fn begins_at_line(&mut self, _line: u64) {}
 }
 
 /// Returns the source that reads the table's files.
@@ -131,8 +139,11 @@ impl FileSource for TextSource {
 
     fn file_type(&self) -> &str {
         match *self.format {
-            FileFormatSpec::Json => "json",
-            FileFormatSpec::Avro => "avro",
+            FileFormatSpec::Json | FileFormatSpec::HiveJson { .. } => "json",
+            FileFormatSpec::Avro | FileFormatSpec::HiveAvro => "avro",
+            FileFormatSpec::LazyText(_)
+            | FileFormatSpec::Pattern { .. }
+            | FileFormatSpec::Trimmed { .. } => "text",
             _ => "csv",
         }
     }
@@ -169,13 +180,22 @@ struct TextOpener {
 }
 
 impl TextOpener {
-    fn decoder(&self, path: &Path) -> Result<Box<dyn Decoder>> {
+    fn decoder(&self, format: &FileFormatSpec, path: &Path) -> Result<Box<dyn Decoder>> {
         let schema = Arc::clone(&self.schema);
-        if matches!(*self.format, FileFormatSpec::Avro) {
-            let avro = AvroDecoder::new(&schema, &self.columns, self.batch_rows, path.clone())?;
+        if let FileFormatSpec::Trimmed { header, footer, rows } = format {
+            return Ok(Box::new(Trimmed::new(self.decoder(rows, path)?, *header, *footer)));
+        }
+        let hive = HiveDecoder::of(format, &schema, &self.columns, self.batch_rows, path)?;
+        if let Some(hive) = hive {
+            return Ok(Box::new(hive));
+        }
+        if matches!(format, FileFormatSpec::Avro | FileFormatSpec::HiveAvro) {
+            let hive = matches!(format, FileFormatSpec::HiveAvro);
+            let path = path.clone();
+            let avro = AvroDecoder::new(&schema, &self.columns, self.batch_rows, path, hive)?;
             return Ok(Box::new(avro));
         }
-        Ok(match Dialect::of(&self.format) {
+        Ok(match Dialect::of(format) {
             Some(dialect) => Box::new(CsvDecoder::new(
                 dialect,
                 schema,
@@ -194,7 +214,7 @@ impl FileOpener for TextOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let path = file.object_meta.location.clone();
         let listed = file.object_meta.size;
-        let decoder = self.decoder(&path)?;
+        let decoder = self.decoder(&self.format, &path)?;
         let store = Arc::clone(&self.store);
         let scanned = self.bytes_scanned.clone();
         Ok(Box::pin(async move {

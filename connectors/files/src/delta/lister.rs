@@ -119,7 +119,8 @@ impl DeltaFiles {
             e_tag: None,
             version: None,
         };
-        Ok(FileEntry { meta, partition_values, details: Some(Arc::new(details)) })
+        let details = Some(Arc::new(details));
+        Ok(FileEntry { details, ..FileEntry::new(meta, partition_values) })
     }
 
     fn partition_values(&self, add: &Add) -> Result<Vec<ScalarValue>> {

@@ -16,20 +16,21 @@ fn text(parameters: &[(&str, &str)]) -> Result<FileFormatSpec> {
     read(Storage::text(parameters))
 }
 
+fn lazy(first: [u8; 3], escape: Option<u8>, null: &str) -> FileFormatSpec {
+    let separators = first.into_iter().chain(4..=8).collect();
+    FileFormatSpec::LazyText(LazyText {
+        separators,
+        n_columns: None,
+        escape,
+        null: null.to_owned(),
+    })
+}
+
 #[test]
 fn text_has_hives_own_defaults() {
-    let wanted = FileFormatSpec::Csv {
-        has_header: false,
-        delimiter: 1,
-        quote: None,
-        escape: None,
-        null: Some("\\N".into()),
-        lenient: true,
-    };
+    let wanted = lazy([1, 2, 3], None, "\\N");
     assert_eq!(text(&[]).unwrap(), wanted);
     assert_eq!(text(&[("serialization.format", "1")]).unwrap(), wanted);
-    // Two spellings are in use; neither matters while there are no collections.
-    assert_eq!(text(&[("colelction.delim", ","), ("mapkey.delim", ":")]).unwrap(), wanted);
 }
 
 #[test]
@@ -37,20 +38,22 @@ fn text_follows_its_parameters() {
     let parameters = [
         ("field.delim", "|"),
         ("serialization.format", "|"),
+        ("colelction.delim", ","),
+        ("mapkey.delim", ":"),
         ("escape.delim", "\\"),
         ("serialization.null.format", "NIL"),
-        ("skip.header.line.count", "1"),
         ("line.delim", "\n"),
     ];
-    let wanted = FileFormatSpec::Csv {
-        has_header: true,
-        delimiter: b'|',
-        quote: None,
-        escape: Some(b'\\'),
-        null: Some("NIL".into()),
-        lenient: true,
-    };
+    let wanted = lazy([b'|', b',', b':'], Some(b'\\'), "NIL");
     assert_eq!(text(&parameters).unwrap(), wanted);
+    assert_eq!(
+        text(&[("collection.delim", ";"), ("colelction.delim", ",")]).unwrap(),
+        lazy([1, b';', 3], None, "\\N")
+    );
+    let trimmed =
+        text(&[("skip.header.line.count", "2"), ("skip.footer.line.count", " 1 ")]).unwrap();
+    let rows = Box::new(text(&[]).unwrap());
+    assert_eq!(trimmed, FileFormatSpec::Trimmed { header: 2, footer: 1, rows });
 }
 
 #[test]
@@ -58,7 +61,9 @@ fn a_delimiter_may_be_the_number_of_a_byte() {
     for (given, wanted) in [("9", 9), ("124", b'|'), ("\t", 9), ("||", b'|'), ("x1", b'x'), ("", 1)]
     {
         match text(&[("field.delim", given)]).unwrap() {
-            FileFormatSpec::Csv { delimiter, .. } => assert_eq!(delimiter, wanted, "{given:?}"),
+            FileFormatSpec::LazyText(layout) => {
+                assert_eq!(layout.separators[0], wanted, "{given:?}");
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -92,10 +97,9 @@ fn csv_has_its_own_marks() {
 #[test]
 fn csv_columns_are_strings() {
     let table = table(Storage::open_csv(&[]));
-    let storage = table.sd.as_ref().unwrap();
-    let format = of(&table, storage).unwrap();
+    let format = of(&table, table.sd.as_ref().unwrap()).unwrap();
     let declared = Schema::new(vec![arrow::datatypes::Field::new("a", DataType::Int32, true)]);
-    let columns = columns(storage, &format, declared).unwrap();
+    let columns = columns(&format, declared).unwrap();
     assert_eq!(columns.field(0).data_type(), &DataType::Utf8);
 }
 
@@ -103,8 +107,6 @@ fn csv_columns_are_strings() {
 fn refuses_by_name_what_it_cannot_read() {
     for (storage, name) in [
         (Storage::orc(), "ORC files cannot be read yet"),
-        (Storage::avro(), "Avro files cannot be read yet"),
-        (Storage::json(), "files of SerDe JsonSerDe cannot be read yet"),
         (
             Storage::class(
                 "org.apache.hadoop.mapred.SequenceFileInputFormat",
@@ -126,8 +128,8 @@ fn refuses_by_name_what_it_cannot_read() {
 fn refuses_parameters_it_does_not_follow() {
     for (name, value) in [
         ("line.delim", "\r"),
-        ("skip.header.line.count", "2"),
-        ("skip.footer.line.count", "1"),
+        ("skip.header.line.count", "-1"),
+        ("skip.footer.line.count", "one"),
         ("serialization.encoding", "EUC-KR"),
         ("timestamp.formats", "yyyyMMdd"),
         ("textinputformat.record.delimiter", "\u{1}"),
@@ -144,7 +146,43 @@ fn refuses_parameters_it_does_not_follow() {
 #[test]
 fn refuses_packed_text_but_not_parquet() {
     let text = text(&[]).unwrap();
-    assert_eq!(refuse_packed(&text, "t/000000_0.gz").unwrap_err().sqlstate(), "0A000");
+    assert_eq!(refuse_packed(&text, "t/000000_0.snappy").unwrap_err().sqlstate(), "0A000");
+    assert!(refuse_packed(&text, "t/000000_0.gz").is_ok());
     assert!(refuse_packed(&text, "t/000000_0").is_ok());
     assert!(refuse_packed(&FileFormatSpec::Parquet, "t/part-0.snappy").is_ok());
+}
+
+#[test]
+fn reads_avro_whose_files_say_everything() {
+    let avro = |literal: &str| {
+        let mut table = table(Storage::avro());
+        let serde = table.sd.as_mut().unwrap().serde_info.as_mut().unwrap();
+        let parameters = serde.parameters.as_mut().unwrap();
+        parameters.insert("avro.schema.literal".into(), literal.to_owned().into());
+        of(&table, table.sd.as_ref().unwrap())
+    };
+    assert_eq!(read(Storage::avro()).unwrap(), FileFormatSpec::HiveAvro);
+    let field = |more: &str| {
+        format!(r#"{{"type":"record","name":"r","fields":[{{"name":"a","type":"int"{more}}}]}}"#)
+    };
+    assert_eq!(avro(&field("")).unwrap(), FileFormatSpec::HiveAvro);
+    assert_eq!(avro(&field(r#","default":null"#)).unwrap(), FileFormatSpec::HiveAvro);
+    for more in [r#","default":7"#, r#","aliases":["b"]"#] {
+        let error = avro(&field(more)).unwrap_err();
+        assert!(error.primary().contains("field \"a\""), "{error:?}");
+    }
+}
+
+#[test]
+fn reads_json_and_patterns() {
+    assert_eq!(read(Storage::json()).unwrap(), FileFormatSpec::HiveJson { raw_fractions: true });
+    let regex = |pattern: &str| {
+        read(Storage::class(TEXT_INPUT, REGEX_SERDES[0]).with(&[("input.regex", pattern)]))
+    };
+    let wanted = FileFormatSpec::Pattern { pattern: "(a)".into(), ignore_case: false };
+    assert_eq!(regex("(a)").unwrap(), wanted);
+    assert_eq!(regex(r"(a)\1").unwrap_err().sqlstate(), "0A000");
+    let zoned = Schema::new(vec![arrow::datatypes::Field::new("b", DataType::Binary, true)]);
+    assert!(columns(&wanted, zoned.clone()).unwrap_err().primary().contains("column \"b\""));
+    assert!(columns(&text(&[]).unwrap(), zoned).is_ok());
 }

@@ -42,6 +42,7 @@ refusals! {
     ThriftHiveMetastoreGetTableReqException { O1: false, O2: true }
     ThriftHiveMetastoreGetPartitionNamesException { O2: false }
     ThriftHiveMetastoreGetPartitionsByNamesException { O1: false, O2: true }
+    ThriftHiveMetastoreGetPartitionsByFilterException { O1: false, O2: true }
 }
 
 #[cfg(any(test, feature = "testkit"))]

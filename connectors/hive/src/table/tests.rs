@@ -101,9 +101,15 @@ async fn names_the_column_it_cannot_read() {
     let error = refused(sales(Storage::parquet(&[])).column("u", "uniontype<int,string>")).await;
     assert_eq!(error.sqlstate(), "HV004");
     assert_eq!(error.detail().unwrap(), "column=u table=shop.sales");
-    let error = refused(sales(Storage::text(&[])).column("tags", "array<int>")).await;
-    assert_eq!(error.sqlstate(), "0A000");
-    assert!(error.primary().contains("\"tags\""), "{error:?}");
+    for (storage, column, of_type) in [
+        (Storage::text(&[]), "tags", "map<array<int>,int>"),
+        (Storage::text(&[]), "seen", "timestamp with local time zone"),
+        (Storage::json(), "raw", "array<binary>"),
+    ] {
+        let error = refused(sales(storage).column(column, of_type)).await;
+        assert_eq!(error.sqlstate(), "0A000");
+        assert!(error.primary().contains(&format!("\"{column}\"")), "{error:?}");
+    }
     let error = refused(sales(Storage::parquet(&[])).partitioned_by("b", "binary")).await;
     assert_eq!(error.sqlstate(), "HV004");
 }

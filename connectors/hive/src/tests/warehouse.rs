@@ -160,9 +160,13 @@ impl Warehouse {
             assert!(error.primary().contains("cannot create an ACID table"), "{error:?}");
             self.seeder.create_table(&self.table("acid", Storage::orc())).await.unwrap();
         }
-        let as_text = self.table("mixed", Storage::text(&[])).partitioned_by("p", "int");
+        let sequence = Storage::class(
+            "org.apache.hadoop.mapred.SequenceFileInputFormat",
+            "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
+        );
+        let as_sequence = self.table("mixed", sequence).partitioned_by("p", "int");
         let location = self.url("mixed/p=1");
-        self.seeder.add_partitions(&as_text, &[(&["1"], &location)]).await.unwrap();
+        self.seeder.add_partitions(&as_sequence, &[(&["1"], &location)]).await.unwrap();
         // The metastore has made the directory when it made the table.
         self.remove("/gone").await;
     }

@@ -2,14 +2,16 @@
 //!
 //! The library wants a file from its header to its end, or loses blocks when it is given a part (59.3). So whole blocks
 //! are collected and given to it behind the file's own header, as a small file of their own. Source: Apache Avro 1.12,
-//! "Object Container Files".
+//! "Object Container Files". Columns are brought into the shape of the table's by `avro/shape.rs`.
+
+mod shape;
 
 use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_avro::reader::{HeaderInfo, Reader, ReaderBuilder, read_header_info};
 use maru_core::{Error, ErrorKind, Result};
@@ -17,6 +19,7 @@ use object_store::path::Path;
 
 use super::Decoder;
 use crate::file_table::column_names::names_in_file;
+use shape::Shape;
 
 /// Bytes of blocks that are decoded at once.
 const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 1 << 20 };
@@ -29,6 +32,8 @@ pub(super) struct AvroDecoder {
     wanted: SchemaRef,
     batch_rows: usize,
     path: Path,
+    /// Whether dates and times are Hive's.
+    hive: bool,
     header: Option<Header>,
     /// What is read and not decoded; begins with a block once the header is there.
     buffer: Vec<u8>,
@@ -40,6 +45,7 @@ pub(super) struct AvroDecoder {
 struct Header {
     bytes: Vec<u8>,
     mark: [u8; 16],
+    shape: Shape,
 }
 
 impl AvroDecoder {
@@ -48,9 +54,10 @@ impl AvroDecoder {
         columns: &[usize],
         batch_rows: usize,
         path: Path,
+        hive: bool,
     ) -> Result<Self> {
         let wanted = Arc::new(table.project(columns)?);
-        Ok(Self { wanted, batch_rows, path, header: None, buffer: Vec::new(), whole: 0 })
+        Ok(Self { wanted, batch_rows, path, hive, header: None, buffer: Vec::new(), whole: 0 })
     }
 
     /// Decodes the whole blocks in the buffer.
@@ -83,7 +90,9 @@ impl AvroDecoder {
         };
         let file = Cursor::new(&header.bytes).chain(Cursor::new(block));
         match open(file, n_rows, &self.path)?.next() {
-            Some(Ok(batch)) if batch.num_rows() == n_rows => adapt(&batch, &self.wanted).map(Some),
+            Some(Ok(batch)) if batch.num_rows() == n_rows => {
+                adapt(&batch, &self.wanted, header.shape).map(Some)
+            }
             Some(Err(error)) => Err(corrupt(&error.to_string())),
             _ => Err(corrupt(&format!("a block holds fewer rows than the {count} it counts"))),
         }
@@ -98,8 +107,9 @@ impl Decoder for AvroDecoder {
                 return Ok(Vec::new());
             };
             let length = found.header_len() as usize;
-            let bytes = self.buffer.drain(..length).collect();
-            self.header = Some(Header { bytes, mark: found.sync() });
+            let bytes = self.buffer.drain(..length).collect::<Vec<_>>();
+            let shape = if self.hive { Shape::of_hive(&bytes)? } else { Shape::default() };
+            self.header = Some(Header { bytes, mark: found.sync(), shape });
         }
         let mark = self.header.as_ref().map(|header| header.mark).unwrap_or_default();
         while let Some(length) = block(&self.buffer[self.whole..], &mark, &self.path)? {
@@ -219,19 +229,15 @@ fn long(bytes: &[u8]) -> std::result::Result<Option<(i64, usize)>, &'static str>
 ///
 /// # Errors
 /// 22003 and the like for a value that does not fit.
-fn adapt(batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+fn adapt(batch: &RecordBatch, wanted: &SchemaRef, shape: Shape) -> Result<RecordBatch> {
     let schema = batch.schema();
     let in_file = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
     let names = names_in_file(wanted, &in_file);
-    let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = wanted.fields().iter().zip(names).map(|(field, name)| {
         let Some(column) = name.and_then(|name| batch.column_by_name(name)) else {
             return Ok(new_null_array(field.data_type(), batch.num_rows()));
         };
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        Ok(cast_with_options(column, field.data_type(), &options)?)
+        shape.fit(column, field.data_type())
     });
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -5,8 +5,9 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use datafusion::physical_plan::metrics::Count;
+use flate2::{Decompress, FlushDecompress, Status};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use maru_core::{Error, ErrorKind, Result};
@@ -28,6 +29,8 @@ pub(in crate::file_table) enum Compression {
     Bzip2,
     Zstd,
     Xz,
+    /// Hadoop's `.deflate`: zlib.
+    Deflate,
 }
 
 impl Compression {
@@ -38,6 +41,7 @@ impl Compression {
             Some((_, "bz2")) => Self::Bzip2,
             Some((_, "zst")) => Self::Zstd,
             Some((_, "xz")) => Self::Xz,
+            Some((_, "deflate")) => Self::Deflate,
             _ => Self::None,
         }
     }
@@ -49,6 +53,7 @@ impl Compression {
             Self::Bzip2 => "bzip2",
             Self::Zstd => "zstd",
             Self::Xz => "xz",
+            Self::Deflate => "zlib",
         }
     }
 }
@@ -98,12 +103,47 @@ pub(in crate::file_table) async fn read(
             decoder.multiple_members(true);
             unpack(decoder)
         }
+        Compression::Deflate => inflate(raw).boxed(),
     };
     Ok(unpacked.map_err(move |error| read_error(&path, compression, error)).boxed())
 }
 
 fn unpack(decoder: impl AsyncRead + Send + 'static) -> BoxStream<'static, io::Result<Bytes>> {
     ReaderStream::with_capacity(Box::pin(decoder), PIECE_BYTES).boxed()
+}
+
+/// Unpacks zlib; what follows its end is not looked at.
+fn inflate(
+    raw: BoxStream<'static, io::Result<Bytes>>,
+) -> impl futures::Stream<Item = io::Result<Bytes>> {
+    let state = (raw, Bytes::new(), Decompress::new(true), false);
+    stream::try_unfold(state, |(mut raw, mut packed, mut decoder, mut done)| async move {
+        while !done {
+            let mut ended = false;
+            if packed.is_empty() {
+                match raw.try_next().await? {
+                    Some(piece) => packed = piece,
+                    None => ended = true,
+                }
+            }
+            let mut plain = Vec::with_capacity(PIECE_BYTES);
+            let n_before = decoder.total_in();
+            let status = decoder.decompress_vec(&packed, &mut plain, FlushDecompress::None)?;
+            let n_read = usize::try_from(decoder.total_in() - n_before).unwrap_or(packed.len());
+            packed.advance(n_read);
+            done = status == Status::StreamEnd;
+            if !plain.is_empty() {
+                return Ok(Some((Bytes::from(plain), (raw, packed, decoder, done))));
+            }
+            if ended && !done {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if n_read == 0 && !packed.is_empty() && !done {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(None)
+    })
 }
 
 /// Reads a local file off the async threads.

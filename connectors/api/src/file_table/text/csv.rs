@@ -33,7 +33,7 @@ impl Dialect {
             FileFormatSpec::Csv { has_header, delimiter, quote, escape, null, lenient } => {
                 Some(Self { has_header, delimiter, quote, escape, null, lenient })
             }
-            FileFormatSpec::Parquet | FileFormatSpec::Json | FileFormatSpec::Avro => None,
+            _ => None,
         }
     }
 
@@ -299,6 +299,10 @@ impl Decoder for CsvDecoder {
             full.push(self.flush()?);
         }
         Ok(full)
+    }
+
+    fn begins_at_line(&mut self, line: u64) {
+        self.line = line;
     }
 }
 

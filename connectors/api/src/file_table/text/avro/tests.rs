@@ -62,7 +62,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<Vec<i64>> {
         None => sample.push(&[], true)?.unwrap(),
     };
     let columns = (0..schema.fields().len()).collect::<Vec<_>>();
-    let mut decoder = AvroDecoder::new(&Arc::new(schema), &columns, 64, path).unwrap();
+    let mut decoder = AvroDecoder::new(&Arc::new(schema), &columns, 64, path, false).unwrap();
     let mut ids = Vec::new();
     let pieces = bytes.chunks(piece).map(|piece| (piece, false)).chain([(&[][..], true)]);
     for (piece, last) in pieces {
@@ -103,7 +103,7 @@ fn columns_are_found_by_name_and_cast() {
         Field::new("AMOUNT", DataType::Float64, true),
         Field::new("id", DataType::Utf8, true),
     ]));
-    let mut decoder = AvroDecoder::new(&table, &[2, 0, 1], 8192, path).unwrap();
+    let mut decoder = AvroDecoder::new(&table, &[2, 0, 1], 8192, path, false).unwrap();
     let batch = decoder.push(&bytes, true).unwrap().remove(0);
     assert_eq!(batch.column(0).as_string::<i32>().value(1), "1");
     assert_eq!(batch.column(1).null_count(), batch.num_rows());

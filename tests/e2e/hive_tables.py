@@ -1,0 +1,174 @@
+"""Makes Hive tables with Spark, in every format that Maru reads, and writes down what Spark reads from them.
+
+hive_tables.py METASTORE HDFS DATABASE OUTPUT. Not a test: `test_hive_spark.py` runs it with `tests/services/spark`.
+"""
+
+import datetime
+import decimal
+import glob
+import json
+import os
+import sys
+import tempfile
+
+from pyspark.sql import Row, SparkSession
+
+DAY, TIME, D = datetime.date, datetime.datetime, decimal.Decimal
+PLAIN = "id INT, s STRING, t TINYINT, n BIGINT, f FLOAT, d DOUBLE, amount DECIMAL(20,5), ok BOOLEAN, day DATE, at TIMESTAMP"
+NESTED = "tags ARRAY<STRING>, m MAP<STRING,INT>, st STRUCT<a:INT,b:STRING,c:ARRAY<INT>>, deep ARRAY<MAP<STRING,ARRAY<INT>>>"
+SERDE2 = "org.apache.hadoop.hive.serde2."
+
+# Without what a line of text cannot hold: that is for the formats that can.
+TEXTS = ["plain", "", None, "a,b", "a|b;c:d", "back\\slash", "\\N", "ends with \\", 'quote"s and \'', " blanks ", "한글 문자", "tab\there",
+         "\x02\x03\x04", "null", "NULL", "😀 \u200b"]
+DAYS = [DAY(2026, 11, 22), DAY(1, 1, 1), DAY(1582, 10, 4), DAY(1582, 10, 15), DAY(1969, 12, 31), DAY(9999, 12, 31), DAY(1500, 2, 28), None]
+TIMES = [TIME(2026, 11, 22, 1, 2, 3, 456789), TIME(1970, 1, 1), TIME(1969, 12, 31, 23, 59, 59, 999999), TIME(1900, 1, 1, 12), None,
+         TIME(9999, 12, 31, 23, 59, 59), TIME(2000, 2, 29, 0, 0, 0, 1000), TIME(1600, 3, 1, 4, 5, 6)]
+
+
+def plain_rows():
+    for i, text in enumerate(TEXTS):
+        none = i == 2
+        yield (i, text, None if none else [-128, 127, 0][i % 3], None if none else [-2**63, 2**63 - 1, 0, 42][i % 4],
+               None if none else [1.5, -0.1, 3.4e38, float(i)][i % 4], None if none else [1e-300, -2.5, 1.7e308, 0.1][i % 4],
+               None if none else [D("0"), D("-1.5"), D("999999999999999.99999"), D("0.00001")][i % 4],
+               None if none else i % 2 == 0, DAYS[i % len(DAYS)], TIMES[i % len(TIMES)])
+
+
+def nested_rows():
+    for i, text in enumerate(TEXTS):
+        if i == 2:
+            yield (i, None, None, None, None)
+        else:
+            yield (i, [[text, "x", None], [], ["", "y"]][i % 3], [{"k": 1, "l": None}, {}, {f"key {i}": i}][i % 3],
+                   Row(a=i, b=text, c=[[1, 2], [], None][i % 3]), [[{"p": [1, 2], "q": []}, {}], [], [{"r": None}]][i % 3])
+
+
+def plain(value):
+    """The same text for the same value, whoever read it: the test has this function, too."""
+    if isinstance(value, Row):
+        return {name: plain(item) for name, item in value.asDict().items()}
+    if isinstance(value, dict):
+        # Spark gives the entries of a map in no order.
+        return sorted([str(key), plain(item)] for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).hex()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (datetime.date, decimal.Decimal)):
+        return str(value)
+    return value
+
+
+class Maker:
+    def __init__(self, metastore, hdfs, database):
+        jars = ",".join(glob.glob(os.environ["SPARK_JARS"] + "/*.jar"))
+        settings = {
+            "spark.hadoop.hive.metastore.uris": metastore, "spark.hadoop.fs.defaultFS": hdfs, "spark.jars": jars,
+            "spark.sql.warehouse.dir": hdfs + "/user/hive/warehouse", "spark.ui.enabled": "false",
+            "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1", "spark.sql.shuffle.partitions": "1",
+            # Hive's own SerDes write and read, not Spark's.
+            "spark.sql.hive.convertMetastoreParquet": "false", "spark.sql.hive.convertMetastoreOrc": "false",
+            "spark.sql.session.timeZone": "UTC", "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+            "spark.hadoop.hive.exec.dynamic.partition.mode": "nonstrict", "spark.driver.memory": "700m",
+            "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dderby.system.home=" + tempfile.mkdtemp(),
+        }
+        builder = SparkSession.builder.master("local[2]")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        self.spark = builder.enableHiveSupport().getOrCreate()
+        self.spark.sparkContext.setLogLevel("ERROR")
+        self.database, self.hdfs, self.tables = database, hdfs, []
+        self.spark.sql(f"CREATE DATABASE {database} LOCATION '{hdfs}/user/{database}'")
+        self.spark.sql(f"USE {database}")
+        self.spark.createDataFrame(list(plain_rows()), PLAIN).coalesce(1).createOrReplaceTempView("plain")
+        self.spark.createDataFrame(list(nested_rows()), "id INT, " + NESTED).coalesce(1).createOrReplaceTempView("nested")
+
+    def make(self, name, columns, layout, source=None):
+        self.spark.sql(f"CREATE TABLE {name} ({columns}) {layout}")
+        if source:
+            self.spark.sql(f"INSERT INTO {name} {source}")
+        self.tables.append(name)
+
+    def file(self, table, name, content):
+        """Puts a file into the folder of a table."""
+        context = self.spark.sparkContext
+        path = context._jvm.org.apache.hadoop.fs.Path(f"{self.hdfs}/user/{self.database}/{table}/{name}")
+        stream = path.getFileSystem(context._jsc.hadoopConfiguration()).create(path)
+        stream.write(bytearray(content.encode() if isinstance(content, str) else content))
+        stream.close()
+
+    def write_down(self, output):
+        tables = {name: [plain(row) for row in self.spark.table(name).collect()] for name in self.tables}
+        with open(output, "w") as file:
+            json.dump(tables, file)
+
+
+def formats(maker):
+    everything = "SELECT * FROM plain"
+    maker.make("avro_plain", PLAIN, "STORED AS AVRO", everything)
+    maker.make("avro_nested", "id INT, " + NESTED, "STORED AS AVRO", "SELECT * FROM nested")
+    maker.make("text_plain", PLAIN + ", raw BINARY", "STORED AS TEXTFILE", "SELECT *, cast(s AS BINARY) FROM plain")
+    maker.make("text_nested", "id INT, " + NESTED, "STORED AS TEXTFILE", "SELECT * FROM nested")
+    delimited = (r"ROW FORMAT DELIMITED FIELDS TERMINATED BY '|' ESCAPED BY '\\' COLLECTION ITEMS TERMINATED BY ';' "
+                 r"MAP KEYS TERMINATED BY ':' NULL DEFINED AS 'nil' STORED AS TEXTFILE")
+    maker.make("delimited_plain", PLAIN, delimited, everything)
+    maker.make("delimited_nested", "id INT, " + NESTED, delimited, "SELECT * FROM nested")
+    maker.make("csv", "id STRING, s STRING, n STRING", f"ROW FORMAT SERDE '{SERDE2}OpenCSVSerde' STORED AS TEXTFILE",
+               "SELECT id, s, n FROM plain WHERE instr(s, '\\\\') = 0")
+    json_serde = "ROW FORMAT SERDE 'org.apache.hive.hcatalog.data.JsonSerDe' STORED AS TEXTFILE"
+    maker.make("json_plain", PLAIN, json_serde, everything)
+    maker.make("json_nested", "id INT, tags ARRAY<STRING>, m MAP<STRING,INT>, st STRUCT<a:INT,b:STRING,c:ARRAY<INT>>", json_serde,
+               "SELECT id, tags, m, st FROM nested")
+    maker.make("by_pattern", "host STRING, n INT, ok BOOLEAN, day DATE, d DOUBLE",
+               rf"ROW FORMAT SERDE '{SERDE2}RegexSerDe' WITH SERDEPROPERTIES ('input.regex' = '(\\S+) (\\d*\\.?\\d*) (\\w+)(?: ([0-9-]+))? \"([^\"]*)\"') STORED AS TEXTFILE")
+    maker.file("by_pattern", "a.txt", '10.0.0.1 17 true 2026-11-22 "1.5"\n한글 1.5 yes "x"\nno match\n\nb 99999999999 TRUE 1500-01-01 "-2e3"\n')
+    for codec, ending in [("GzipCodec", "gz"), ("BZip2Codec", "bz2"), ("DefaultCodec", "deflate")]:
+        maker.spark.sql("SET hive.exec.compress.output=true")
+        maker.spark.sql(f"SET mapreduce.output.fileoutputformat.compress.codec=org.apache.hadoop.io.compress.{codec}")
+        maker.make(f"packed_{ending}", PLAIN, "STORED AS TEXTFILE", everything)
+    maker.spark.sql("SET hive.exec.compress.output=false")
+    maker.make("ragged", "a INT, b STRING, c ARRAY<INT>, e DECIMAL(5,2), g TIMESTAMP", "ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' STORED AS TEXTFILE")
+    maker.file("ragged", "x.csv", "1,a\n2,b,3\x024,1.005,2026-01-02 03:04:05.123456789,too,many\r\n12.7,c,,999.995,2026-01-02 03:04:05\rx,d,\\N,1e2,nonsense\n")
+    # Lines at both ends are no rows for Hive; Spark reads them.
+    maker.spark.sql("CREATE TABLE trimmed (a INT, b STRING) ROW FORMAT DELIMITED FIELDS TERMINATED BY ',' "
+                    "TBLPROPERTIES ('skip.header.line.count'='2', 'skip.footer.line.count'='1')")
+    maker.file("trimmed", "one.csv", "a,b\n=====\n1,one\n2,two\n--the end--\n")
+    maker.file("trimmed", "two.csv", "a,b\r\n=====\r\n3,three\r\n--the end--")
+    maker.file("trimmed", "three.csv", "a,b\n=====")
+    for name in ["sequence_file", "rc_file"]:
+        maker.spark.sql(f"CREATE TABLE {name} (a INT) STORED AS {name.upper().replace('_', '')}")
+    maker.spark.sql("CREATE VIEW a_view AS SELECT id, s FROM text_plain")
+    maker.spark.sql("CREATE TABLE bucketed (id INT, s STRING) CLUSTERED BY (id) INTO 2 BUCKETS STORED AS PARQUET TBLPROPERTIES ('bucketing_version'='2')")
+    maker.spark.sql("CREATE TABLE acid (id INT) STORED AS PARQUET TBLPROPERTIES ('transactional'='true', 'transactional_properties'='insert_only')")
+
+
+def partitions(maker):
+    maker.make("parted", "id INT, s STRING", "PARTITIONED BY (p STRING, n INT) STORED AS TEXTFILE",
+               "PARTITION (p, n) SELECT id, s, CASE id WHEN 0 THEN 'a b' WHEN 1 THEN 'x/y' WHEN 2 THEN 'k=v' WHEN 3 THEN '한글' WHEN 4 THEN NULL "
+               "WHEN 5 THEN '100%' WHEN 6 THEN 'it\\'s \"q\"' ELSE 'plain' END, id % 2 FROM plain")
+    maker.spark.sql(f"ALTER TABLE parted ADD PARTITION (p='elsewhere', n=7) LOCATION '{maker.hdfs}/user/{maker.database}_other/place'")
+    maker.spark.sql("INSERT INTO parted PARTITION (p='elsewhere', n=7) SELECT id + 100, s FROM plain")
+    # A column that the table got later is NULL in partitions that were there before, whatever their files hold: so it is in
+    # Hive. Spark takes all partitions to have the columns of the table.
+    maker.make("grown", "id INT, s STRING", "PARTITIONED BY (p INT) ROW FORMAT DELIMITED FIELDS TERMINATED BY ','", "PARTITION (p=1) SELECT 1, 'a'")
+    maker.file("grown/p=1", "more.csv", "2,b,3\n")
+    maker.spark.sql("ALTER TABLE grown ADD COLUMNS (n INT)")
+    maker.spark.sql("INSERT INTO grown PARTITION (p=2) SELECT 4, 'd', 5")
+    # Partitions of other formats and stores are added to this one by the test.
+    maker.make("mixed", "id INT, s STRING", "PARTITIONED BY (p STRING) STORED AS TEXTFILE", "PARTITION (p='text') SELECT id, s FROM plain WHERE s <> '\\\\N'")
+    for name in ["parquet", "avro"]:
+        maker.make("as_" + name, "id INT, s STRING", f"STORED AS {name.upper()}", "SELECT id, s FROM plain")
+
+
+def main():
+    metastore, hdfs, database, output = sys.argv[1:]
+    maker = Maker(metastore, hdfs, database)
+    formats(maker)
+    partitions(maker)
+    maker.write_down(output)
+
+
+main()
