@@ -8,6 +8,8 @@ use arrow::datatypes::DataType;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::FutureExt;
 use maru_core::{Error, ErrorKind, Result};
@@ -32,6 +34,19 @@ const VIEW_DEPTH_MAX: usize = 32;
 
 tokio::task_local! {
     static VIEW_DEPTH: usize;
+}
+
+/// Returns whether a statement names something of PostgreSQL's own; what stands in literals does not count.
+fn speaks_of_postgres(sql: &str) -> bool {
+    const WORDS: [&str; 5] = ["regclass", "regtype", "regproc", "current_user", "session_user"];
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return false };
+    tokens.iter().any(|token| match token {
+        Token::Word(word) => {
+            let word = word.value.to_lowercase();
+            word.contains("pg_") || WORDS.contains(&word.as_str())
+        }
+        _ => false,
+    })
 }
 
 /// Rewrites what psql and BI tools ask of `pg_catalog` into what the planner can read.
@@ -156,11 +171,7 @@ impl Session {
     /// Parses; statements on PostgreSQL's catalog go through the compatibility rules.
     fn parse(&self, sql: &str) -> Result<Statement> {
         let parsed = maru_sql::parse(sql);
-        let lower = sql.to_lowercase();
-        let about_postgres =
-            ["pg_", "regclass", "regtype", "regproc", "current_user", "session_user"]
-                .iter()
-                .any(|word| lower.contains(word));
+        let about_postgres = speaks_of_postgres(sql);
         if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
             return parsed;
         }

@@ -151,3 +151,9 @@ def test_the_rest_stays(connection, sql, unwanted):
     sql = sql.format(t=f"pd.{connection.schema}.pushed", g=f"pd.{connection.schema}.pushed_groups")
     queries = sent(connection, sql)
     assert queries and not any(unwanted in query for query in queries), queries
+
+
+def test_native_queries_may_speak_of_anything(connection):
+    """What a literal holds is no business of the rules for PostgreSQL's own catalogs."""
+    own = "SELECT pg_backend_pid() > 0 AS own" if connection.kind == "postgres" else "SELECT 'pg_class' AS own"
+    assert connection.execute(f"SELECT count(*) FROM pd.query($$ {own} $$)").fetchone() == (1,)
