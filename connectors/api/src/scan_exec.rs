@@ -74,7 +74,7 @@ impl RemoteScanExec {
     }
 
     /// Takes no filters that are learned at run time (`SET pushdown = off`).
-    pub(crate) fn as_it_is(mut self) -> Self {
+    pub(crate) fn unnarrowed(mut self) -> Self {
         self.narrows = false;
         self
     }

@@ -169,7 +169,9 @@ impl FederatedTable {
     fn is_verified(&self, state: &dyn Session) -> bool {
         match self.verify {
             Verify::Off => false,
-            Verify::Sample => QueryContext::of(state.config()).query_id % SAMPLE_ONE_IN == 0,
+            Verify::Sample => {
+                QueryContext::of(state.config()).query_id.is_multiple_of(SAMPLE_ONE_IN)
+            }
             Verify::All => true,
         }
     }
@@ -233,7 +235,7 @@ impl FederatedTable {
             batch_rows: state.config().batch_size(),
         };
         let exec = RemoteScanExec::try_new(self.catalog.clone(), Arc::clone(table), request)?;
-        Ok(Arc::new(if self.pushdown { exec } else { exec.as_it_is() }))
+        Ok(Arc::new(if self.pushdown { exec } else { exec.unnarrowed() }))
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) trait Fragments: Conditions {
     ) -> Option<Derived<Self::Column>> {
         let schema = join.schema((schemas.0, input), (schemas.1, other_input))?;
         let mut computed = Vec::new();
-        let mut conditions = vec![Vec::new(), Vec::new()];
+        let mut conditions = [Vec::new(), Vec::new()];
         let mut sides = Vec::new();
         let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
         for (side, (this, input, on)) in

@@ -21,7 +21,7 @@ pub(super) fn regroup(expr: &mut Expr) {
 }
 
 enum Piece {
-    Operand(Expr),
+    Operand(Box<Expr>),
     Not,
     And,
     Or,
@@ -60,7 +60,7 @@ fn flatten(expr: Expr, row: &mut Vec<Piece>) {
         Expr::IsNotDistinctFrom(left, right) => {
             distinct(Expr::IsNotDistinctFrom, left, *right, row);
         }
-        operand => row.push(Piece::Operand(operand)),
+        operand => row.push(Piece::Operand(Box::new(operand))),
     }
 }
 
@@ -80,11 +80,11 @@ fn distinct(
         negations += 1;
     }
     if let Some(Piece::Operand(first)) = row.get_mut(at) {
-        let mut own = mem::replace(first, Expr::value(Value::Null));
+        let mut own = mem::replace(first.as_mut(), Expr::value(Value::Null));
         for _ in 0..negations {
             own = Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(own) };
         }
-        *first = make(left, Box::new(own));
+        **first = make(left, Box::new(own));
     }
 }
 
@@ -111,7 +111,7 @@ fn both(row: &mut Vec<Piece>) -> Expr {
 fn one(row: &mut Vec<Piece>) -> Expr {
     match row.pop() {
         Some(Piece::Not) => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(one(row)) },
-        Some(Piece::Operand(expr)) => expr,
+        Some(Piece::Operand(expr)) => *expr,
         // Between two words stands an operand.
         Some(Piece::And | Piece::Or) | None => Expr::value(Value::Null),
     }

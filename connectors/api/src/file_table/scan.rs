@@ -293,7 +293,7 @@ async fn with_statistics(
         .map(|entry| {
             let reader = &reader;
             async move {
-                let footer = footer(&reader, &entry, collect).await?;
+                let footer = footer(reader, &entry, collect).await?;
                 Ok::<_, Error>((entry, footer))
             }
         })

@@ -40,7 +40,10 @@ pub(super) struct Log {
 }
 
 /// Logs of tables that were read not long ago, the last one first, by the private address of the store.
-static LOGS: LazyLock<Mutex<VecDeque<(String, Arc<Log>)>>> = LazyLock::new(Mutex::default);
+static LOGS: LazyLock<Kept> = LazyLock::new(Mutex::default);
+
+/// Logs by the private address of their place.
+type Kept = Mutex<VecDeque<(String, Arc<Log>)>>;
 
 impl Log {
     /// Returns the log of the table at `opened.path`. What is known of it is kept for a while, and checked before it
