@@ -42,15 +42,8 @@ impl ScalarUDFImpl for MicrosecondsOfMinute {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        use DataType::{Duration, Interval, Null, Time32, Time64, Timestamp};
         match types {
-            [Timestamp(..) | Time32(_) | Time64(_) | Interval(_) | Duration(_) | Null] => {
-                Ok(types.to_vec())
-            }
-            [other] => {
-                let name = sql_name(other);
-                Err(Error::unsupported(format!("seconds are not supported for type {name}")).into())
-            }
+            [_] => Ok(types.to_vec()),
             _ => {
                 Err(Error::new(ErrorKind::UndefinedFunction, "seconds are taken of one value")
                     .into())
@@ -58,8 +51,19 @@ impl ScalarUDFImpl for MicrosecondsOfMinute {
         }
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::Int64)
+    /// Refused here, where the planner keeps the SQLSTATE.
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        use DataType::{Duration, Interval, Null, Time32, Time64, Timestamp};
+        match types {
+            [Timestamp(..) | Time32(_) | Time64(_) | Interval(_) | Duration(_) | Null] => {
+                Ok(DataType::Int64)
+            }
+            [other] => {
+                let name = sql_name(other);
+                Err(Error::unsupported(format!("seconds are not supported for type {name}")).into())
+            }
+            _ => Err(Error::internal("seconds are taken of one value").into()),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
