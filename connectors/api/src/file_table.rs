@@ -1,14 +1,17 @@
 //! Tables that are files: what a connector says about them. How they are read stands in `file_table/scan.rs`.
 
+mod calendar;
 mod column_names;
 mod details;
 mod file_error;
 mod infer;
 mod metadata_cache;
 mod named_source;
+mod orc;
 mod parquet;
 mod pinned_store;
 pub(crate) mod scan;
+mod shape;
 mod text;
 
 use std::collections::HashMap;
@@ -36,7 +39,7 @@ pub struct FileTable {
     /// The private address of the store, see [`OpenedStore`](crate::OpenedStore).
     pub store_url: ObjectStoreUrl,
     pub format: FileFormatSpec,
-    /// The columns inside the files. Parquet and Avro are read by name: the very name, else the only one that differs in case
+    /// The columns inside the files. Parquet, ORC and Avro are read by name: the very name, else the only one that differs in case
     /// alone (Hive knows no case). JSON is read by the very name. A column that a file lacks is NULL.
     pub file_schema: SchemaRef,
     /// Columns whose values come from the path or the metastore, the same for all rows of a file.
@@ -78,6 +81,8 @@ impl FileTable {
 #[derive(Debug, Clone, PartialEq)]
 pub enum FileFormatSpec {
     Parquet,
+    /// Apache ORC 0.11 and 0.12.
+    Orc,
     /// Delimited text as RFC 4180 has it; also Hive's text format with its own delimiter, escape and NULL mark.
     Csv {
         has_header: bool,

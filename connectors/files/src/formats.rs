@@ -8,6 +8,7 @@ use object_store::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     Parquet,
+    Orc,
     Csv,
     Json,
     Avro,
@@ -18,6 +19,7 @@ const EXTENSIONS: &[(&str, Format, Option<u8>)] = &[
     ("parquet", Format::Parquet, None),
     ("parq", Format::Parquet, None),
     ("pq", Format::Parquet, None),
+    ("orc", Format::Orc, None),
     ("csv", Format::Csv, None),
     ("tsv", Format::Csv, Some(b'\t')),
     ("json", Format::Json, None),
@@ -47,7 +49,7 @@ impl Format {
         let (stem, end) = if packed { rest.rsplit_once('.')? } else { (rest, end) };
         let (_, format, delimiter) =
             EXTENSIONS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(end))?;
-        if packed && matches!(format, Self::Parquet | Self::Avro) || stem.is_empty() {
+        if packed && matches!(format, Self::Parquet | Self::Orc | Self::Avro) || stem.is_empty() {
             return None;
         }
         Some(Named { stem, format: *format, delimiter: *delimiter })
@@ -60,17 +62,19 @@ impl Format {
     pub(crate) fn of_word(word: &str) -> Result<Self> {
         match word.to_ascii_lowercase().as_str() {
             "parquet" => Ok(Self::Parquet),
+            "orc" => Ok(Self::Orc),
             "csv" | "tsv" => Ok(Self::Csv),
             "json" | "jsonl" | "ndjson" => Ok(Self::Json),
             "avro" => Ok(Self::Avro),
             _ => Err(Error::unsupported(format!("files of format \"{word}\" cannot be read"))
-                .with_hint("Use PARQUET, CSV, JSON, AVRO or DELTA.")),
+                .with_hint("Use PARQUET, ORC, CSV, JSON, AVRO or DELTA.")),
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Parquet => "Parquet",
+            Self::Orc => "ORC",
             Self::Csv => "CSV",
             Self::Json => "JSON",
             Self::Avro => "Avro",
@@ -84,6 +88,7 @@ impl Format {
     pub(crate) fn spec(self, options: &Options, example: &Path) -> Result<FileFormatSpec> {
         match self {
             Self::Parquet => Ok(FileFormatSpec::Parquet),
+            Self::Orc => Ok(FileFormatSpec::Orc),
             Self::Json => Ok(FileFormatSpec::Json),
             Self::Avro => Ok(FileFormatSpec::Avro),
             Self::Csv => {

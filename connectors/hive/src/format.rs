@@ -12,7 +12,6 @@ use maru_core::{Error, Result};
 
 /// Formats that are known by name, and their input formats.
 const NAMED: &[(&str, &str)] = &[
-    ("OrcInputFormat", "ORC"),
     ("RCFileInputFormat", "RCFile"),
     ("SequenceFileInputFormat", "SequenceFile"),
     ("SymlinkTextInputFormat", "symlinks"),
@@ -29,6 +28,8 @@ const PARQUET_SERDES: &[&str] = &[
     "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
     "parquet.hive.serde.ParquetHiveSerDe",
 ];
+const ORC_INPUTS: &[&str] = &["org.apache.hadoop.hive.ql.io.orc.OrcInputFormat"];
+const ORC_SERDES: &[&str] = &["org.apache.hadoop.hive.ql.io.orc.OrcSerde"];
 const TEXT_INPUT: &str = "org.apache.hadoop.mapred.TextInputFormat";
 const LAZY_SIMPLE_SERDES: &[&str] = &["org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe"];
 const AVRO_INPUT: &str = "org.apache.hadoop.hive.ql.io.avro.AvroContainerInputFormat";
@@ -97,6 +98,12 @@ pub(crate) fn of(table: &Table, storage: &StorageDescriptor) -> Result<FileForma
         }
         return Ok(FileFormatSpec::Parquet);
     }
+    if ORC_INPUTS.contains(&input) && ORC_SERDES.contains(&serde) {
+        if parameters.is_true("orc.force.positional.evolution") {
+            return Err(unfollowed("orc.force.positional.evolution", "true"));
+        }
+        return Ok(FileFormatSpec::Orc);
+    }
     if input == AVRO_INPUT && AVRO_SERDES.contains(&serde) {
         return avro(&parameters);
     }
@@ -120,7 +127,7 @@ pub(crate) fn of(table: &Table, storage: &StorageDescriptor) -> Result<FileForma
     };
     Err(Error::unsupported(format!("{what} cannot be read yet"))
         .with_detail(format!("Input format {}, SerDe {}.", class(input), class(serde)))
-        .with_hint("Maru reads Hive tables in Parquet, Avro, and in text: delimited, CSV, JSON and by a pattern."))
+        .with_hint("Maru reads Hive tables in Parquet, ORC, Avro, and in text: delimited, CSV, JSON and by a pattern."))
 }
 
 /// Hive's default text: fields between delimiters, nothing quoted.
@@ -326,7 +333,10 @@ pub(crate) fn for_partition(
     }
     let by_name = matches!(
         rows(&format),
-        FileFormatSpec::Parquet | FileFormatSpec::HiveAvro | FileFormatSpec::HiveJson { .. }
+        FileFormatSpec::Parquet
+            | FileFormatSpec::Orc
+            | FileFormatSpec::HiveAvro
+            | FileFormatSpec::HiveJson { .. }
     );
     let same = |(one, other): (&FieldSchema, &FieldSchema)| {
         one.name == other.name && one.r#type == other.r#type
@@ -390,7 +400,8 @@ const PACKED: &[&str] = &[".snappy", ".lz4", ".lzo", ".lzo_deflate"];
 pub(crate) fn refuse_packed(format: &FileFormatSpec, path: &str) -> Result<()> {
     let packed = PACKED.iter().find(|ending| path.ends_with(**ending));
     match (packed, format) {
-        (None, _) | (_, FileFormatSpec::Parquet | FileFormatSpec::HiveAvro) => Ok(()),
+        (None, _)
+        | (_, FileFormatSpec::Parquet | FileFormatSpec::Orc | FileFormatSpec::HiveAvro) => Ok(()),
         (Some(ending), _) => {
             Err(Error::unsupported(format!("text compressed as {ending} cannot be read yet"))
                 .with_context("path", path)

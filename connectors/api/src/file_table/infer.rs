@@ -12,14 +12,15 @@ use maru_core::{Error, ErrorKind, Result};
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::file_error::read_untrusted;
+use super::orc;
 use super::text::{self, Dialect};
 use crate::FileFormatSpec;
 
-/// Infers the columns of `files`: Parquet and Avro from the schemas of up to `INFER_FILES_MAX` files, merged; CSV and JSON from the first
+/// Infers the columns of `files`: Parquet, ORC and Avro from the schemas of up to `INFER_FILES_MAX` files, merged; CSV and JSON from the first
 /// `INFER_ROWS_MAX` rows of the first file that has any. Every column may be NULL.
 ///
 /// # Errors
-/// 22P04 if files disagree about a type or a line does not fit, XX001 for a corrupt Parquet or Avro file, 58P01 for one that is
+/// 22P04 if files disagree about a type or a line does not fit, XX001 for a corrupt Parquet, ORC or Avro file, 58P01 for one that is
 /// gone; each names the file.
 ///
 /// # Cancel
@@ -48,6 +49,18 @@ pub async fn infer_schema(
                 }
             }
             Err(nothing_found("JSON"))
+        }
+        FileFormatSpec::Orc => {
+            let schemas = stream::iter(files.iter().take(INFER_FILES_MAX).cloned())
+                .map(|meta| async move {
+                    let schema = orc::infer(store, &meta).await?;
+                    Ok::<_, Error>((meta, Schema::clone(&schema)))
+                })
+                .boxed()
+                .buffered(8)
+                .try_collect::<Vec<_>>()
+                .await?;
+            Ok(Arc::new(merge(schemas)?))
         }
         FileFormatSpec::Avro => {
             let schemas = stream::iter(files.iter().take(INFER_FILES_MAX).cloned())

@@ -1,6 +1,6 @@
 //! Reads one file as it was when it was listed.
 //!
-//! A Parquet file is read in many ranges. If another program replaces it in between, ranges of two files would make rows
+//! A Parquet or ORC file is read in many ranges. If another program replaces it in between, ranges of two files would make rows
 //! that never were. So each range is asked for on condition that the file is still the same one, where the store has
 //! marks (ETags) to tell by: local disks and S3 do, HDFS does not.
 
@@ -43,13 +43,7 @@ impl ParquetFileReaderFactory for PinnedReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
-        let store = match &file.object_meta.e_tag {
-            Some(mark) => {
-                Arc::new(PinnedStore { inner: Arc::clone(&self.store), mark: mark.clone() })
-                    as Arc<dyn ObjectStore>
-            }
-            None => Arc::clone(&self.store),
-        };
+        let store = pinned(Arc::clone(&self.store), file.object_meta.e_tag.as_ref());
         let mark = file.object_meta.e_tag.clone();
         let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
         CachedParquetFileReaderFactory::new(store, footers).create_reader(
@@ -58,6 +52,14 @@ impl ParquetFileReaderFactory for PinnedReaders {
             metadata_size_hint,
             metrics,
         )
+    }
+}
+
+/// Returns a store that gives ranges of a file only as long as its ETag is `mark`, if it has one.
+pub(super) fn pinned(store: Arc<dyn ObjectStore>, mark: Option<&String>) -> Arc<dyn ObjectStore> {
+    match mark {
+        Some(mark) => Arc::new(PinnedStore { inner: store, mark: mark.clone() }),
+        None => store,
     }
 }
 

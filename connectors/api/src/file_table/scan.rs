@@ -32,7 +32,7 @@ use maru_core::{Error, Result};
 use super::column_names::NamesAdapterFactory;
 use super::details::Bounds;
 use super::named_source::NamedSource;
-use super::{parquet, text};
+use super::{orc, parquet, text};
 use crate::{FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
@@ -97,12 +97,12 @@ impl FileScanRequest {
     }
 }
 
-/// Returns how much of `filter` the scan takes over: all of one on partition columns, pruning of one on Parquet
-/// columns, nothing of the rest.
+/// Returns how much of `filter` the scan takes over: all of one on partition columns, pruning of one on columns of
+/// Parquet and ORC, nothing of the rest.
 pub(crate) fn pushdown(table: &FileTable, filter: &Expr) -> TableProviderFilterPushDown {
     if on_partitions(table, filter) {
         TableProviderFilterPushDown::Exact
-    } else if matches!(table.format, FileFormatSpec::Parquet) {
+    } else if matches!(table.format, FileFormatSpec::Parquet | FileFormatSpec::Orc) {
         TableProviderFilterPushDown::Inexact
     } else {
         TableProviderFilterPushDown::Unsupported
@@ -423,6 +423,7 @@ fn build(
             label,
             pushdown: request.pushdown,
         }),
+        FileFormatSpec::Orc => orc::source(table, state, table_schema, label, request.pushdown),
         _ => text::source(table, table_schema, label)?,
     };
     let config = FileScanConfigBuilder::new(table.store_url.clone(), source)

@@ -8,7 +8,6 @@
 
 mod avro;
 mod bytes;
-mod calendar;
 mod csv;
 pub(crate) mod hive;
 mod json;

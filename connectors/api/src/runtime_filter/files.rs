@@ -55,8 +55,8 @@ impl FilteredFilesExec {
         let scan = config(input)?;
         let column = table_column(scan, filter.column)?;
         let in_path = column.index() >= scan.file_schema().fields().len();
-        // Only Parquet has row groups that tell what is in them.
-        if !in_path && scan.file_source().file_type() != "parquet" {
+        // Only these have row groups and stripes that tell what is in them.
+        if !in_path && !["parquet", "orc"].contains(&scan.file_source().file_type()) {
             return None;
         }
         filters.push(filter.clone());

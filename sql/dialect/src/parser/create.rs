@@ -90,7 +90,7 @@ impl Words<'_> {
             }
         }
         if table.format.is_empty() {
-            return Err(self.unexpected("STORED AS PARQUET, CSV or JSON"));
+            return Err(self.unexpected("STORED AS PARQUET, ORC, AVRO, CSV or JSON"));
         }
         if table.location.is_empty() {
             return Err(Error::new(ErrorKind::Syntax, "CREATE EXTERNAL TABLE needs a LOCATION")

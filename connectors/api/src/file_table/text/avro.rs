@@ -2,24 +2,22 @@
 //!
 //! The library wants a file from its header to its end, or loses blocks when it is given a part (59.3). So whole blocks
 //! are collected and given to it behind the file's own header, as a small file of their own. Source: Apache Avro 1.12,
-//! "Object Container Files". Columns are brought into the shape of the table's by `avro/shape.rs`.
-
-mod shape;
+//! "Object Container Files". Columns are brought into the shape of the table's by `file_table/shape.rs`.
 
 use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_avro::reader::{HeaderInfo, Reader, ReaderBuilder, read_header_info};
 use maru_core::{Error, ErrorKind, Result};
+use memchr::memmem;
 use object_store::path::Path;
 
 use super::Decoder;
-use crate::file_table::column_names::names_in_file;
-use shape::Shape;
+use crate::file_table::shape::Shape;
 
 /// Bytes of blocks that are decoded at once.
 const CHUNK_BYTES: usize = if cfg!(test) { 64 } else { 1 << 20 };
@@ -91,7 +89,7 @@ impl AvroDecoder {
         let file = Cursor::new(&header.bytes).chain(Cursor::new(block));
         match open(file, n_rows, &self.path)?.next() {
             Some(Ok(batch)) if batch.num_rows() == n_rows => {
-                adapt(&batch, &self.wanted, header.shape).map(Some)
+                header.shape.adapt(&batch, &self.wanted).map(Some)
             }
             Some(Err(error)) => Err(corrupt(&error.to_string())),
             _ => Err(corrupt(&format!("a block holds fewer rows than the {count} it counts"))),
@@ -108,7 +106,7 @@ impl Decoder for AvroDecoder {
             };
             let length = found.header_len() as usize;
             let bytes = self.buffer.drain(..length).collect::<Vec<_>>();
-            let shape = if self.hive { Shape::of_hive(&bytes)? } else { Shape::default() };
+            let shape = if self.hive { shape_of_hive(&bytes)? } else { Shape::default() };
             self.header = Some(Header { bytes, mark: found.sync(), shape });
         }
         let mark = self.header.as_ref().map(|header| header.mark).unwrap_or_default();
@@ -225,23 +223,28 @@ fn long(bytes: &[u8]) -> std::result::Result<Option<(i64, usize)>, &'static str>
     if bytes.len() < 10 { Ok(None) } else { Err("a number has no end") }
 }
 
-/// Brings a batch into the shape of the table: a column that the file lacks is NULL, another type is cast.
+/// Returns what Hive takes from the head of a file: it writes there by which calendar and in which zone it counted,
+/// and without a word the calendar is the old one.
 ///
 /// # Errors
-/// 22003 and the like for a value that does not fit.
-fn adapt(batch: &RecordBatch, wanted: &SchemaRef, shape: Shape) -> Result<RecordBatch> {
-    let schema = batch.schema();
-    let in_file = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
-    let names = names_in_file(wanted, &in_file);
-    let columns = wanted.fields().iter().zip(names).map(|(field, name)| {
-        let Some(column) = name.and_then(|name| batch.column_by_name(name)) else {
-            return Ok(new_null_array(field.data_type(), batch.num_rows()));
-        };
-        shape.fit(column, field.data_type())
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(wanted), columns, &options)?)
+/// 0A000 for a file whose times were counted in another zone than UTC.
+fn shape_of_hive(header: &[u8]) -> Result<Shape> {
+    let says = |entry: &[u8]| memmem::find(header, entry).is_some();
+    const ZONE: &[u8] = b"writer.time.zone";
+    if let Some(at) = memmem::find(header, ZONE) {
+        let rest = &header[at + ZONE.len()..];
+        // A length, doubled, and then the name.
+        let name = rest.get(1..1 + usize::from(rest.first().copied().unwrap_or(0) / 2));
+        let name = String::from_utf8_lossy(name.unwrap_or_default());
+        if !matches!(name.as_ref(), "UTC" | "Etc/UTC" | "GMT" | "Z") {
+            return Err(Error::unsupported(format!(
+                "an Avro file that Hive wrote in time zone \"{name}\" cannot be read yet"
+            )));
+        }
+    }
+    let proleptic = says(b"writer.proleptic\x08true")
+        || (says(b"org.apache.spark.version") && !says(b"org.apache.spark.legacyDateTime"));
+    Ok(Shape { hybrid: !proleptic, ..Shape::default() })
 }
 
 fn no_avro(path: &Path, why: &str) -> Error {

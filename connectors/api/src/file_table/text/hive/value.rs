@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::file_table::text::calendar;
+use crate::file_table::calendar;
 
 /// One value that is not nested.
 #[derive(Debug, Clone, PartialEq)]

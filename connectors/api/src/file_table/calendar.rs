@@ -10,7 +10,7 @@ const EPOCH_JULIAN_DAY: i64 = 2_440_588;
 
 /// Returns the days since 1970 of a date of the Gregorian calendar, carried on backwards. A day that the month does not
 /// have counts into the next one.
-pub(super) fn days(year: i64, month: i64, day: i64) -> i64 {
+pub(in crate::file_table) fn days(year: i64, month: i64, day: i64) -> i64 {
     // Years that begin in March have their leap day at the end.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_years = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
@@ -18,7 +18,7 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Turns a day counted by both calendars into the day of the same date in the Gregorian one.
-pub(super) fn from_hybrid(number: i64) -> i64 {
+pub(in crate::file_table) fn from_hybrid(number: i64) -> i64 {
     if number >= FIRST_GREGORIAN {
         return number;
     }

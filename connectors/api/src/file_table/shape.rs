@@ -1,18 +1,21 @@
-//! From the columns of an Avro file to those of the table.
+//! From the columns of an Avro or ORC file to those of the table.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Date32Array, ListArray, MapArray, StructArray,
-    TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, Date32Array, Decimal128Array, ListArray, MapArray, RecordBatch,
+    RecordBatchOptions, StructArray, TimestampMicrosecondArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Date32Type, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
-use maru_core::{Error, Result};
-use memchr::memmem;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, FieldRef, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
+};
+use arrow::error::ArrowError;
+use maru_core::{Error, ErrorKind, Result};
 
+use crate::file_table::calendar;
 use crate::file_table::column_names::names_in_file;
-use crate::file_table::text::calendar;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -20,34 +23,15 @@ const DAY_MICROS: i64 = 86_400_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Shape {
     /// Dates are counted by the Julian calendar before 1582.
-    hybrid: bool,
+    pub(super) hybrid: bool,
+    /// Times come as nanoseconds in a [`NANOS`], which has room for all of them.
+    pub(super) times_in_nanos: bool,
 }
 
-impl Shape {
-    /// Returns what Hive takes from the head of a file: it writes there by which calendar and in which zone it counted,
-    /// and without a word the calendar is the old one.
-    ///
-    /// # Errors
-    /// 0A000 for a file whose times were counted in another zone than UTC.
-    pub(super) fn of_hive(header: &[u8]) -> Result<Self> {
-        let says = |entry: &[u8]| memmem::find(header, entry).is_some();
-        const ZONE: &[u8] = b"writer.time.zone";
-        if let Some(at) = memmem::find(header, ZONE) {
-            let rest = &header[at + ZONE.len()..];
-            // A length, doubled, and then the name.
-            let name = rest.get(1..1 + usize::from(rest.first().copied().unwrap_or(0) / 2));
-            let name = String::from_utf8_lossy(name.unwrap_or_default());
-            if !matches!(name.as_ref(), "UTC" | "Etc/UTC" | "GMT" | "Z") {
-                return Err(Error::unsupported(format!(
-                    "an Avro file that Hive wrote in time zone \"{name}\" cannot be read yet"
-                )));
-            }
-        }
-        let proleptic = says(b"writer.proleptic\x08true")
-            || (says(b"org.apache.spark.version") && !says(b"org.apache.spark.legacyDateTime"));
-        Ok(Self { hybrid: !proleptic })
-    }
+/// What a time of any year fits into, in nanoseconds.
+pub(super) const NANOS: DataType = DataType::Decimal128(38, 9);
 
+impl Shape {
     /// Brings a column into a type of the table: fields are found by name, other types are cast.
     ///
     /// # Errors
@@ -104,9 +88,43 @@ impl Shape {
         wanted.iter().zip(names).map(column).collect()
     }
 
+    /// Brings a batch of a file into the shape of the table: columns are found by name, one that the file lacks is NULL.
+    ///
+    /// # Errors
+    /// 22003 and the like for a value that does not fit.
+    pub(super) fn adapt(self, batch: &RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+        let schema = batch.schema();
+        let in_file = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
+        let names = names_in_file(wanted, &in_file);
+        self.adapt_named(batch, wanted, &names)
+    }
+
+    /// [`Shape::adapt`] by the names that the file has for the wanted columns.
+    pub(super) fn adapt_named(
+        self,
+        batch: &RecordBatch,
+        wanted: &SchemaRef,
+        names: &[Option<&str>],
+    ) -> Result<RecordBatch> {
+        let columns = wanted.fields().iter().zip(names).map(|(field, name)| {
+            let Some(column) = name.and_then(|name| batch.column_by_name(name)) else {
+                return Ok(new_null_array(field.data_type(), batch.num_rows()));
+            };
+            self.fit(column, field.data_type())
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(wanted), columns, &options)?)
+    }
+
     fn leaf(self, column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        let column = if column.data_type() == wanted {
+        let column = if self.times_in_nanos
+            && let (&NANOS, DataType::Timestamp(_, zone)) = (column.data_type(), wanted)
+        {
+            let micros = micros(column.as_primitive::<Decimal128Type>())?;
+            cast_with_options(&micros.with_timezone_opt(zone.clone()), wanted, &options)?
+        } else if column.data_type() == wanted {
             Arc::clone(column)
         } else {
             cast_with_options(column, wanted, &options)?
@@ -131,4 +149,17 @@ impl Shape {
             _ => column,
         })
     }
+}
+
+/// Cuts times to microseconds, as Parquet's INT96 are cut.
+///
+/// # Errors
+/// 22007 beyond the year 294246.
+fn micros(nanos: &Decimal128Array) -> Result<TimestampMicrosecondArray> {
+    nanos
+        .try_unary::<_, TimestampMicrosecondType, ArrowError>(|nanos| {
+            i64::try_from(nanos.div_euclid(1000))
+                .map_err(|_| ArrowError::ComputeError(String::new()))
+        })
+        .map_err(|_| Error::new(ErrorKind::InvalidDatetime, "timestamp out of range"))
 }
