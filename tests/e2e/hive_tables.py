@@ -110,6 +110,9 @@ def formats(maker):
     everything = "SELECT * FROM plain"
     maker.make("avro_plain", PLAIN, "STORED AS AVRO", everything)
     maker.make("avro_nested", "id INT, " + NESTED, "STORED AS AVRO", "SELECT * FROM nested")
+    maker.make("orc_plain", PLAIN, "STORED AS ORC", everything)
+    maker.make("orc_nested", "id INT, " + NESTED, "STORED AS ORC", "SELECT * FROM nested")
+    maker.make("orc_of_spark", PLAIN + ", " + NESTED, "USING orc", "SELECT plain.*, tags, m, st, deep FROM plain JOIN nested USING (id)")
     maker.make("text_plain", PLAIN + ", raw BINARY", "STORED AS TEXTFILE", "SELECT *, cast(s AS BINARY) FROM plain")
     maker.make("text_nested", "id INT, " + NESTED, "STORED AS TEXTFILE", "SELECT * FROM nested")
     delimited = (r"ROW FORMAT DELIMITED FIELDS TERMINATED BY '|' ESCAPED BY '\\' COLLECTION ITEMS TERMINATED BY ';' "

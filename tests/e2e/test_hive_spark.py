@@ -67,7 +67,7 @@ def key(row):
     return json.dumps(row, sort_keys=True, ensure_ascii=False)
 
 
-TABLES = ["avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
+TABLES = ["orc_plain", "orc_nested", "orc_of_spark", "avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
           "json_nested", "by_pattern", "packed_gz", "packed_bz2", "packed_deflate", "ragged", "parted"]
 
 

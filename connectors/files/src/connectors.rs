@@ -31,6 +31,11 @@ const FORMATS: &[TypeSpec] = &[
         "filters prune files, row groups and pages",
     ),
     TypeSpec::new(
+        "ORC",
+        "by the file's own schema: integers, floats, decimals, text, dates, timestamps, lists, structs, maps; unions are refused (0A000)",
+        "filters prune files and stripes, but those on floats",
+    ),
+    TypeSpec::new(
         "CSV, TSV",
         "boolean, bigint, double precision, date, timestamp, text, as the values are; or as declared",
         "–",
@@ -61,7 +66,7 @@ pub static HDFS: HdfsConnector = HdfsConnector;
 
 static FILE_SPEC: ConnectorSpec = ConnectorSpec {
     name: "file",
-    doc: "Parquet, CSV and JSON files in a directory of the machine that runs Maru.",
+    doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of the machine that runs Maru.",
     options: FILE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
@@ -79,7 +84,7 @@ static S3_SPEC: ConnectorSpec = ConnectorSpec {
 
 static HDFS_SPEC: ConnectorSpec = ConnectorSpec {
     name: "hdfs",
-    doc: "Parquet, CSV and JSON files in a directory of HDFS.",
+    doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of HDFS.",
     options: HDFS_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,

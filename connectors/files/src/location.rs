@@ -243,7 +243,7 @@ fn note_partitions(found: &mut Found, directories: &[String], file: &Path) -> Re
 fn nothing_at(path: &Path) -> Error {
     Error::new(
         ErrorKind::RemoteTableNotFound,
-        format!("no Parquet, CSV, JSON or Avro file lies at \"{path}\""),
+        format!("no Parquet, ORC, CSV, JSON or Avro file lies at \"{path}\""),
     )
     .with_detail("Files whose names begin with _ or . and empty files do not count.")
     .with_hint("Check the location: upper and lower case matter. Without STORED AS, names must end in .parquet, .csv, .json or .avro.")

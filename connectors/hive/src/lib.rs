@@ -99,7 +99,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         TypeSpec::new(
             "boolean, tinyint, smallint, int, bigint, float, double",
             "boolean, smallint, smallint, integer, bigint, real, double precision",
-            "prunes row groups of Parquet; partitions",
+            "prunes row groups of Parquet and stripes of ORC; partitions",
         ),
         TypeSpec::new(
             "decimal(p,s)",

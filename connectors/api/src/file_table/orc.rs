@@ -3,7 +3,7 @@
 //! The end of each file is read and checked ([`tail`]), stripes that cannot hold a wanted row are left out ([`prune`]), the
 //! streams of the others are fetched in few requests and decoded ([`stripe`]).
 
-mod lengths;
+mod bounds;
 mod prune;
 mod sparse;
 mod stripe;

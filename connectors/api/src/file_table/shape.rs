@@ -18,6 +18,8 @@ use crate::file_table::calendar;
 use crate::file_table::column_names::names_in_file;
 
 const DAY_MICROS: i64 = 86_400_000_000;
+/// 1 January 1900.
+const LOCAL_1900: i64 = -2_208_988_800_000_000;
 
 /// How values of a file are to be taken.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +28,9 @@ pub(super) struct Shape {
     pub(super) hybrid: bool,
     /// Times come as nanoseconds in a [`NANOS`], which has room for all of them.
     pub(super) times_in_nanos: bool,
+    /// How far local mean time is from the standard time of the writer's zone, in microseconds: times of day before 1900
+    /// are moved by so much.
+    pub(super) mean_time: i64,
 }
 
 /// What a time of any year fits into, in nanoseconds.
@@ -122,7 +127,13 @@ impl Shape {
         let column = if self.times_in_nanos
             && let (&NANOS, DataType::Timestamp(_, zone)) = (column.data_type(), wanted)
         {
-            let micros = micros(column.as_primitive::<Decimal128Type>())?;
+            let mut micros = micros(column.as_primitive::<Decimal128Type>())?;
+            if zone.is_none() && self.mean_time != 0 {
+                micros = micros.unary(|time| match time < LOCAL_1900 {
+                    true => time.saturating_add(self.mean_time),
+                    false => time,
+                });
+            }
             cast_with_options(&micros.with_timezone_opt(zone.clone()), wanted, &options)?
         } else if column.data_type() == wanted {
             Arc::clone(column)

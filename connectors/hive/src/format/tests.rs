@@ -106,7 +106,6 @@ fn csv_columns_are_strings() {
 #[test]
 fn refuses_by_name_what_it_cannot_read() {
     for (storage, name) in [
-        (Storage::orc(), "ORC files cannot be read yet"),
         (
             Storage::class(
                 "org.apache.hadoop.mapred.SequenceFileInputFormat",

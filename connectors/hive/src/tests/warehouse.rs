@@ -155,15 +155,15 @@ impl Warehouse {
         for table in [&orc, &gone, &view, &mixed] {
             self.seeder.create_table(table).await.unwrap();
         }
-        // Metastore 4 lets only Hive itself make one.
-        if let Err(error) = self.seeder.create_table(&acid).await {
-            assert!(error.primary().contains("cannot create an ACID table"), "{error:?}");
-            self.seeder.create_table(&self.table("acid", Storage::orc())).await.unwrap();
-        }
         let sequence = Storage::class(
             "org.apache.hadoop.mapred.SequenceFileInputFormat",
             "org.apache.hadoop.hive.serde2.lazy.LazySimpleSerDe",
         );
+        // Metastore 4 lets only Hive itself make one.
+        if let Err(error) = self.seeder.create_table(&acid).await {
+            assert!(error.primary().contains("cannot create an ACID table"), "{error:?}");
+            self.seeder.create_table(&self.table("acid", sequence.clone())).await.unwrap();
+        }
         let as_sequence = self.table("mixed", sequence).partitioned_by("p", "int");
         let location = self.url("mixed/p=1");
         self.seeder.add_partitions(&as_sequence, &[(&["1"], &location)]).await.unwrap();

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::array::timezone::Tz;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
+use chrono::{NaiveDate, NaiveTime, Offset, TimeZone};
 use datafusion::physical_plan::metrics::Count;
 use maru_core::{Error, Result};
 use object_store::path::Path;
@@ -16,10 +18,11 @@ use orc_rust::projection::ProjectionMask;
 use orc_rust::proto::StripeFooter;
 use orc_rust::proto::column_encoding::Kind as Encoding;
 use orc_rust::proto::stream::Kind;
+use orc_rust::proto::r#type::Kind as Type;
 use orc_rust::schema::RootDataType;
 use orc_rust::stripe::{Stripe, StripeMetadata};
 
-use super::lengths;
+use super::bounds::{self, Bound};
 use super::sparse::Sparse;
 use super::tail::{Tail, unpack};
 use super::{no_orc, untrusted};
@@ -77,7 +80,8 @@ impl FileReader {
         let place = info.footer_offset()..info.footer_offset() + info.footer_length();
         let footer = self.store.get_range(path, place.clone()).await;
         let footer = footer.map_err(|error| in_file(path, error))?;
-        let streams = untrusted(path, || self.streams(&info, footer.clone()))?;
+        let (streams, mean_time) = untrusted(path, || self.streams(&info, footer.clone()))?;
+        let (indexes, streams): (Vec<_>, Vec<_>) = streams.into_iter().partition(|s| s.is_index);
         let ranges = streams.iter().map(|part| part.start..part.start + part.length);
         let ranges = ranges.collect::<Vec<_>>();
         let fetched = self.store.get_ranges(path, &ranges).await;
@@ -85,22 +89,27 @@ impl FileReader {
         let read = footer.len() + fetched.iter().map(Bytes::len).sum::<usize>();
         self.bytes_scanned.add(read);
         for (part, bytes) in streams.iter().zip(&fetched) {
-            if part.is_lengths {
-                let version = part.encoding;
+            if let Some(bound) = part.bound {
+                let packing = self.tail.metadata.compression();
                 untrusted(path, || {
-                    lengths::check(bytes.clone(), self.tail.metadata.compression(), version)
-                        .map_err(|why| no_orc(path, &why))
+                    let checked = bounds::check(bytes.clone(), packing, part.encoding, bound);
+                    checked.map_err(|why| no_orc(path, &why))
                 })?;
             }
         }
         let keys = streams.iter().map(|part| (part.start, part.length));
         let mut parts = keys.zip(fetched).collect::<HashMap<_, _>>();
+        // The library takes them along with the rest, and looks at none.
+        parts.extend(indexes.iter().map(|index| ((index.start, index.length), Bytes::new())));
         parts.insert((place.start, info.footer_length()), footer);
-        Ok(Fetched { info, file: Sparse::of_parts(self.meta.size, parts) })
+        let file = Sparse::of_parts(self.meta.size, parts);
+        let shape = Shape { hybrid: self.tail.hybrid, times_in_nanos: true, mean_time };
+        Ok(Fetched { info, file, shape })
     }
 
-    /// Finds the streams to fetch in the stripe's footer. Indexes are none of them, and are seen as empty.
-    fn streams(&self, info: &StripeMetadata, footer: Bytes) -> Result<Vec<Stream>> {
+    /// Finds the streams of the wanted columns in the stripe's footer, and how far local mean time is from what its writer took
+    /// for it.
+    fn streams(&self, info: &StripeMetadata, footer: Bytes) -> Result<(Vec<Stream>, i64)> {
         let corrupt = |why: &str| no_orc(&self.meta.location, why);
         let footer = unpack(footer, self.tail.metadata.compression());
         let footer = StripeFooter::decode(footer.map_err(|why| corrupt(&why))?.as_slice())
@@ -109,13 +118,15 @@ impl FileReader {
             return Err(corrupt("a stripe has other columns than the file"));
         }
         if let Some(zone) = &footer.writer_timezone
-            && zone.parse::<arrow::array::timezone::Tz>().is_err()
+            && zone.parse::<Tz>().is_err()
         {
             let what = format!("times of an ORC file in time zone \"{zone}\" cannot be read");
             return Err(
                 Error::unsupported(what).with_context("file", self.meta.location.to_string())
             );
         }
+        let zone = footer.writer_timezone.as_deref().unwrap_or_default();
+        let mean_time = if self.tail.by_java { mean_time(zone) } else { 0 };
         let mut at = info.offset();
         let mut wanted = Vec::new();
         for stream in &footer.streams {
@@ -131,24 +142,28 @@ impl FileReader {
             if encoding.dictionary_size() > DICTIONARY_MAX {
                 return Err(corrupt(&format!("a dictionary of {}", encoding.dictionary_size())));
             }
-            let is_index = [Kind::RowIndex, Kind::BloomFilter, Kind::BloomFilterUtf8];
-            if length == 0 || is_index.contains(&stream.kind()) {
+            if length == 0 {
                 continue;
             }
-            let is_lengths = stream.kind() == Kind::Length
-                && matches!(
-                    self.tail.kinds[column],
-                    orc_rust::proto::r#type::Kind::List | orc_rust::proto::r#type::Kind::Map
-                );
-            wanted.push(Stream { start, length, is_lengths, encoding: encoding.kind() });
+            let is_index =
+                [Kind::RowIndex, Kind::BloomFilter, Kind::BloomFilterUtf8].contains(&stream.kind());
+            let bound = match (self.tail.kinds[column], stream.kind()) {
+                (Type::List | Type::Map, Kind::Length) => Some(Bound::Items),
+                (Type::Timestamp | Type::TimestampInstant, Kind::Secondary) => {
+                    Some(Bound::Fraction)
+                }
+                _ => None,
+            };
+            let encoding = encoding.kind();
+            wanted.push(Stream { start, length, is_index, bound, encoding });
         }
-        Ok(wanted)
+        Ok((wanted, mean_time))
     }
 
     /// Returns the rows of a stripe.
     pub(super) fn decode(&self, stripe: Fetched) -> Result<Rows> {
         let path = self.meta.location.clone();
-        let Fetched { info, mut file } = stripe;
+        let Fetched { info, mut file, shape } = stripe;
         let metadata = &self.tail.metadata;
         let decoder = untrusted(&path, || {
             let stripe = Stripe::new(&mut file, metadata, &self.root, &info);
@@ -163,7 +178,7 @@ impl FileReader {
             path,
             wanted: Arc::clone(&self.wanted),
             names: self.names.clone(),
-            shape: Shape { hybrid: self.tail.hybrid, times_in_nanos: true },
+            shape,
             left: info.number_of_rows(),
         })
     }
@@ -173,8 +188,9 @@ impl FileReader {
 struct Stream {
     start: u64,
     length: u64,
-    /// Whether it says how many items lists and maps have.
-    is_lengths: bool,
+    is_index: bool,
+    /// What its numbers may not go beyond.
+    bound: Option<Bound>,
     encoding: Encoding,
 }
 
@@ -182,6 +198,21 @@ struct Stream {
 pub(super) struct Fetched {
     info: StripeMetadata,
     file: Sparse,
+    shape: Shape,
+}
+
+/// Returns how far the standard time of a zone is from local mean time, in microseconds. Java has no local mean time: before
+/// 1900 its old calendar takes the standard time of today.
+fn mean_time(zone: &str) -> i64 {
+    let Ok(zone) = zone.parse::<Tz>() else { return 0 };
+    let seconds = |year, month| {
+        let day = NaiveDate::from_ymd_opt(year, month, 15).unwrap_or_default();
+        let offset = zone.offset_from_utc_datetime(&day.and_time(NaiveTime::MIN)).fix();
+        i64::from(offset.local_minus_utc())
+    };
+    // In summer it is later, if there is a summer time.
+    let standard = seconds(2026, 1).min(seconds(2026, 7));
+    (standard - seconds(1800, 1)) * 1_000_000
 }
 
 /// The batches of a stripe. The last one is an error if the stripe holds fewer rows than it counts.

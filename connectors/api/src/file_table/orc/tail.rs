@@ -46,6 +46,8 @@ pub(super) struct Tail {
     pub(super) decoded: SchemaRef,
     /// The columns as a user sees them.
     pub(super) schema: SchemaRef,
+    /// Whether the file is of the Java library.
+    pub(super) by_java: bool,
     /// Whether dates before 1582 are counted by the Julian calendar.
     pub(super) hybrid: bool,
     /// Of each stripe, and in it of each column by its number; empty if the writer left them out or got them wrong.
@@ -96,7 +98,7 @@ pub(super) async fn read(
     let postscript = untrusted(&meta.location, || postscript(&last).map_err(|why| corrupt(&why)))?;
     let length = postscript.length(meta.size).map_err(|why| corrupt(&why))?;
     let bytes = if length <= last.len() as u64 {
-        last.slice(last.len() - length as usize..)
+        last
     } else {
         let before = fetch(meta.size - length..guess.start).await?;
         Bytes::from([before, last].concat())
@@ -155,12 +157,13 @@ fn parse(meta: &ObjectMeta, script: &Script, bytes: Bytes) -> Result<Tail> {
     }
     let end = n_bytes - script.n_bytes as usize;
     let middle = end - script.postscript.footer_length() as usize;
+    let start = middle - script.postscript.metadata_length() as usize;
     // The library knows the compression, and takes all of the tail for granted: what it will read is read here first,
     // with an end to it.
     let packing = packing(&script.postscript);
     let footer = unpack(bytes.slice(middle..end), packing).map_err(|why| corrupt(&why))?;
     let footer = Footer::decode(footer.as_slice()).map_err(|error| corrupt(&error.to_string()))?;
-    let statistics = unpack(bytes.slice(..middle), packing).map_err(|why| corrupt(&why))?;
+    let statistics = unpack(bytes.slice(start..middle), packing).map_err(|why| corrupt(&why))?;
     let statistics =
         Metadata::decode(statistics.as_slice()).map_err(|error| corrupt(&error.to_string()))?;
     if footer.encryption.is_some() {
@@ -185,6 +188,7 @@ fn parse(meta: &ObjectMeta, script: &Script, bytes: Bytes) -> Result<Tail> {
     };
     Ok(Tail {
         metadata,
+        by_java,
         decoded: mapped(in_nanos),
         schema: mapped(in_micros),
         // Java's writer counted by both calendars until it learned to say so; the others never did.

@@ -1,7 +1,8 @@
-//! How many items lists and maps have, added up before anything is reserved for them.
+//! Numbers of a stream that are looked at before they are used.
 //!
-//! orc-rust makes room for as many items as the lengths say before it looks for the first one. Bytes that are not what they
-//! were could so ask for more memory than there is, which ends the process. Source: Apache ORC specification v1, "Integer
+//! orc-rust makes room for as many items of a list as the lengths say before it looks for the first one: bytes that are not
+//! what they were could ask for more memory than there is, which ends the process. And it takes a fraction of a second that is
+//! negative (Apache Arrow writes such for times before 1970) for a very large one. Source: Apache ORC specification v1, "Integer
 //! Run Length Encoding", versions 1 and 2.
 
 use std::io::{BufReader, Read};
@@ -12,26 +13,41 @@ use orc_rust::proto::column_encoding::Kind as Encoding;
 
 /// Items that the lists of one column may have in a stripe.
 const ITEMS_MAX: u64 = 1 << 28;
+/// A billion nanoseconds, as they are coded.
+const FRACTION_END: u64 = 1_000_000_000 << 3;
+
+/// What numbers may not go beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bound {
+    /// They are lengths of lists, and add up to no more than there can be.
+    Items,
+    /// They are fractions of a second.
+    Fraction,
+}
 
 /// Widths of packed numbers by their code, from 24 on.
 const WIDTHS: [u32; 8] = [26, 28, 30, 32, 40, 48, 56, 64];
 
-/// Checks that the lengths in a stream are not beyond all measure.
+/// Checks the numbers of a stream.
 pub(super) fn check(
     bytes: Bytes,
     packing: Option<Compression>,
     encoding: Encoding,
+    bound: Bound,
 ) -> Result<(), String> {
-    let mut runs =
-        Runs { bytes: BufReader::new(Decompressor::new(bytes, packing, Vec::new())), sum: 0 };
+    let bytes = BufReader::new(Decompressor::new(bytes, packing, Vec::new()));
+    let mut runs = Runs { bytes, sum: 0, most: 0 };
     loop {
         let Some(head) = runs.next_byte() else { return Ok(()) };
         let run = match encoding {
             Encoding::Direct | Encoding::Dictionary => runs.version_1(head),
             Encoding::DirectV2 | Encoding::DictionaryV2 => runs.version_2(head),
         };
-        if runs.sum > ITEMS_MAX {
+        if bound == Bound::Items && runs.sum > ITEMS_MAX {
             return Err(format!("lists of more than {ITEMS_MAX} items in one stripe"));
+        }
+        if bound == Bound::Fraction && runs.most >= FRACTION_END {
+            return Err("a time whose fraction of a second is none".to_owned());
         }
         // The decoder finds the same end in the middle of a run, and says so.
         if run.is_none() {
@@ -42,8 +58,8 @@ pub(super) fn check(
 
 struct Runs<R> {
     bytes: R,
-    /// Never less than the lengths add up to.
     sum: u64,
+    most: u64,
 }
 
 impl<R: Read> Runs<R> {
@@ -55,6 +71,7 @@ impl<R: Read> Runs<R> {
 
     fn add(&mut self, value: u64, count: u64) {
         self.sum = self.sum.saturating_add(value.saturating_mul(count));
+        self.most = self.most.max(value);
     }
 
     fn varint(&mut self) -> Option<u64> {
@@ -132,15 +149,20 @@ impl<R: Read> Runs<R> {
         let (n_base, patch) = (u32::from(third >> 5) + 1, width(third & 0x1f));
         let (gap, n_patches) = (u32::from(fourth >> 5) + 1, u64::from(fourth & 0x1f));
         let base = self.big_endian(n_base)?;
-        self.add(base, count);
-        self.packed(count, width_of, |runs, value| runs.add(value, 1))?;
+        let mut values = Vec::new();
+        self.packed(count, width_of, |_, value| values.push(value))?;
         let mask = 1_u64.checked_shl(patch).map_or(u64::MAX, |bit| bit - 1);
-        self.packed(n_patches, closest(gap + patch), |runs, value| {
-            runs.add(
-                (value & mask).saturating_mul(1_u64.checked_shl(width_of).unwrap_or(u64::MAX)),
-                1,
-            );
-        })
+        let mut at = 0;
+        self.packed(n_patches, closest(gap + patch), |_, both| {
+            at += both.checked_shr(patch).unwrap_or(0) as usize;
+            if let Some(value) = values.get_mut(at) {
+                *value = value.saturating_add((both & mask).saturating_mul(1 << width_of.min(63)));
+            }
+        })?;
+        for value in values {
+            self.add(value.saturating_add(base), 1);
+        }
+        Some(())
     }
 
     fn delta(&mut self, count: u64, width: u32) -> Option<()> {
@@ -186,7 +208,7 @@ mod tests {
     use super::*;
 
     fn sum(encoding: Encoding, bytes: &[u8]) -> u64 {
-        let mut runs = Runs { bytes, sum: 0 };
+        let mut runs = Runs { bytes, sum: 0, most: 0 };
         while let Some(head) = runs.next_byte() {
             let run = match encoding {
                 Encoding::Direct => runs.version_1(head),
@@ -211,7 +233,8 @@ mod tests {
             0x8e, 0x13, 0x2b, 0x21, 0x07, 0xd0, 0x1e, 0x00, 0x14, 0x70, 0x28, 0x32, 0x3c, 0x46,
             0x50, 0x5a, 0x64, 0x6e, 0x78, 0x82, 0x8c, 0x96, 0xa0, 0xaa, 0xb4, 0xbe, 0xfc, 0xe8,
         ];
-        let plain = [2030_u64, 2000, 2020, 1_000_000, 2040, 2050, 2060, 2070, 2080, 2090, 2100, 2110];
+        let plain =
+            [2030_u64, 2000, 2020, 1_000_000, 2040, 2050, 2060, 2070, 2080, 2090, 2100, 2110];
         let more = [2120, 2130, 2140, 2150, 2160, 2170, 2180, 2190];
         assert_eq!(sum(Encoding::DirectV2, &patched), plain.iter().chain(&more).sum::<u64>());
     }
@@ -219,6 +242,9 @@ mod tests {
     #[test]
     fn refuses_what_no_list_has() {
         let run = Bytes::from_static(&[0x38, 0x7f, 0, 0, 0, 0, 0, 0, 0]);
-        assert!(check(run, None, Encoding::DirectV2).is_err());
+        assert!(check(run, None, Encoding::DirectV2, Bound::Items).is_err());
+        // -5 as a fraction.
+        let run = Bytes::from_static(&[0x38, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xd8]);
+        assert!(check(run, None, Encoding::DirectV2, Bound::Fraction).is_err());
     }
 }
