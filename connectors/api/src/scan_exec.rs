@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use maru_core::{Error, Result};
 
+use crate::join_order::{Facts, remaining};
 use crate::runtime_filter::{Learned, learn, shortened};
 use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream};
 
@@ -112,6 +113,27 @@ impl RemoteScanExec {
     /// Returns the number of rows that the source knows of, before filters.
     pub(crate) fn n_rows(&self) -> Option<usize> {
         self.table.statistics().n_rows
+    }
+
+    /// Returns the rows of the table, those that the request leaves of them, and what is believed of the columns it gives.
+    pub(crate) fn estimate(&self) -> Option<(f64, f64, Vec<Facts>)> {
+        let base = self.table.statistics().n_rows? as f64;
+        let fields = self.table.schema().fields().len();
+        let mut facts = (0..fields)
+            .map(|column| Facts::of_estimate(&self.table.column_estimate(column)))
+            .collect::<Vec<_>>();
+        for key in self.table.unique_keys() {
+            if let [column] = key.as_slice()
+                && let Some(known) = facts.get_mut(*column)
+            {
+                known.n_distinct.get_or_insert(base);
+            }
+        }
+        let kept = base * remaining(&self.request.filters, &facts);
+        let rows = self.request.limit.map_or(kept, |limit| kept.min(limit as f64));
+        let columns = self.request.projection.iter();
+        let columns = columns.map(|index| facts.get(*index).cloned().unwrap_or_default());
+        Some((base, rows, columns.collect()))
     }
 
     /// Returns what the scan learns at run time, before it has.
@@ -252,15 +274,15 @@ impl ExecutionPlan for RemoteScanExec {
 
     fn partition_statistics(&self, _: Option<usize>) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        let known = self.table.statistics();
-        // Of filters it is taken that they leave one row of five, as the engine takes it of its own.
-        let kept =
-            |rows: usize| if self.request.filters.is_empty() { rows } else { rows.div_ceil(5) };
-        let n_rows = match (known.n_rows.map(kept), self.request.limit) {
-            (Some(rows), Some(limit)) => Some(rows.min(limit)),
-            (rows, _) => rows,
-        };
-        statistics.num_rows = n_rows.map_or(Precision::Absent, Precision::Inexact);
+        if let Some((_, rows, columns)) = self.estimate() {
+            statistics.num_rows = Precision::Inexact(rows.ceil() as usize);
+            for (known, facts) in statistics.column_statistics.iter_mut().zip(columns) {
+                let n_distinct = facts.n_distinct.map(|n| n.min(rows).ceil() as usize);
+                known.distinct_count = n_distinct.map_or(Precision::Absent, Precision::Inexact);
+            }
+        } else if let Some(limit) = self.request.limit {
+            statistics.num_rows = Precision::Inexact(limit);
+        }
         Ok(Arc::new(statistics))
     }
 }
