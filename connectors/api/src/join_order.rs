@@ -12,6 +12,7 @@
 
 mod believed_exec;
 mod build;
+mod derived;
 mod estimate;
 mod search;
 mod selectivity;
@@ -28,7 +29,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::replace_children_if_necessary;
 
 pub(crate) use believed_exec::BelievedExec;
-pub(crate) use selectivity::{Facts, remaining};
+pub(crate) use derived::of_plan;
+pub(crate) use estimate::Estimate;
+pub(crate) use selectivity::Facts;
 use tree::{Tree, leaves, with_leaves};
 
 /// An order is changed only for one that is estimated to cost less than this share.

@@ -20,7 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use maru_core::{Error, Result};
 
-use crate::join_order::{Facts, remaining};
+use crate::join_order::Estimate;
 use crate::runtime_filter::{Learned, learn, shortened};
 use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream};
 
@@ -42,6 +42,8 @@ pub struct RemoteScanExec {
     narrows: bool,
     /// What was learned: `None` if no row can count.
     learned: Arc<OnceLock<Option<Vec<Predicate>>>>,
+    /// What is known of the whole table, if it does not say so itself.
+    whole: Option<Estimate>,
 }
 
 impl RemoteScanExec {
@@ -71,6 +73,7 @@ impl RemoteScanExec {
             runtime_filters,
             narrows: true,
             learned,
+            whole: None,
         })
     }
 
@@ -98,6 +101,7 @@ impl RemoteScanExec {
             runtime_filters,
             narrows: true,
             learned: Arc::default(),
+            whole: self.whole.clone(),
         }))
     }
 
@@ -115,25 +119,16 @@ impl RemoteScanExec {
         self.table.statistics().n_rows
     }
 
-    /// Returns the rows of the table, those that the request leaves of them, and what is believed of the columns it gives.
-    pub(crate) fn estimate(&self) -> Option<(f64, f64, Vec<Facts>)> {
-        let base = self.table.statistics().n_rows? as f64;
-        let fields = self.table.schema().fields().len();
-        let mut facts = (0..fields)
-            .map(|column| Facts::of_estimate(&self.table.column_estimate(column)))
-            .collect::<Vec<_>>();
-        for key in self.table.unique_keys() {
-            if let [column] = key.as_slice()
-                && let Some(known) = facts.get_mut(*column)
-            {
-                known.n_distinct.get_or_insert(base);
-            }
-        }
-        let kept = base * remaining(&self.request.filters, &facts);
-        let rows = self.request.limit.map_or(kept, |limit| kept.min(limit as f64));
-        let columns = self.request.projection.iter();
-        let columns = columns.map(|index| facts.get(*index).cloned().unwrap_or_default());
-        Some((base, rows, columns.collect()))
+    /// Adds what is known of the table besides what it says itself.
+    pub(crate) fn with_estimate(mut self, whole: Option<Estimate>) -> Self {
+        self.whole = whole;
+        self
+    }
+
+    /// Returns what is believed of the rows that the scan gives.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        let own = || Estimate::of_table(self.table.as_ref());
+        Some(self.whole.clone().or_else(own)?.asked(&self.request))
     }
 
     /// Returns what the scan learns at run time, before it has.
@@ -274,11 +269,12 @@ impl ExecutionPlan for RemoteScanExec {
 
     fn partition_statistics(&self, _: Option<usize>) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        if let Some((_, rows, columns)) = self.estimate() {
-            statistics.num_rows = Precision::Inexact(rows.ceil() as usize);
-            for (known, facts) in statistics.column_statistics.iter_mut().zip(columns) {
-                let n_distinct = facts.n_distinct.map(|n| n.min(rows).ceil() as usize);
-                known.distinct_count = n_distinct.map_or(Precision::Absent, Precision::Inexact);
+        // Bounds are not shown: the engine's rules take some for proofs.
+        if let Some(known) = self.estimate() {
+            statistics.num_rows = Precision::Inexact(known.rows.ceil() as usize);
+            for (column, facts) in statistics.column_statistics.iter_mut().zip(known.columns) {
+                let n_distinct = facts.n_distinct.map(|n| n.min(known.rows).ceil() as usize);
+                column.distinct_count = n_distinct.map_or(Precision::Absent, Precision::Inexact);
             }
         } else if let Some(limit) = self.request.limit {
             statistics.num_rows = Precision::Inexact(limit);

@@ -17,40 +17,63 @@ use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMerge
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
-use super::selectivity::share;
+use super::selectivity::{remaining, share};
 use super::{BelievedExec, Facts};
-use crate::{RemoteScanExec, VerifyExec};
+use crate::{RemoteScanExec, RemoteTable, ScanRequest, VerifyExec};
 
 /// Of rows with a partner on the other side, or without one.
 const HALF: f64 = 0.5;
 
 /// An estimate. Rows are at least one: nobody knows that there are none.
 #[derive(Debug, Clone)]
-pub(super) struct Estimate {
-    pub(super) rows: f64,
+pub(crate) struct Estimate {
+    pub(crate) rows: f64,
     /// Rows before they were filtered: so many values a key may have.
     pub(super) base: f64,
-    pub(super) columns: Vec<Facts>,
+    pub(crate) columns: Vec<Facts>,
 }
 
 impl Estimate {
-    fn new(rows: f64, columns: Vec<Facts>) -> Self {
+    pub(super) fn new(rows: f64, columns: Vec<Facts>) -> Self {
         let rows = rows.max(1.0);
         Self { rows, base: rows, columns }
     }
 
-    fn kept(self, share: f64) -> Self {
+    pub(super) fn kept(self, share: f64) -> Self {
         Self { rows: (self.rows * share).max(1.0), ..self }
     }
 
-    fn at_most(self, rows: Option<usize>) -> Self {
+    pub(super) fn at_most(self, rows: Option<usize>) -> Self {
         let rows = rows.map_or(self.rows, |most| self.rows.min(most as f64));
         Self { rows: rows.max(1.0), ..self }
     }
 
-    fn choose<'c>(self, columns: impl Iterator<Item = &'c usize>) -> Self {
+    pub(super) fn choose<'c>(self, columns: impl Iterator<Item = &'c usize>) -> Self {
         let chosen = columns.map(|index| self.columns.get(*index).cloned().unwrap_or_default());
         Self { columns: chosen.collect(), ..self }
+    }
+
+    /// Returns what is known of a table of a source.
+    pub(crate) fn of_table(table: &dyn RemoteTable) -> Option<Self> {
+        let rows = table.statistics().n_rows? as f64;
+        let columns = 0..table.schema().fields().len();
+        let mut columns = columns
+            .map(|column| Facts::of_estimate(&table.column_estimate(column)))
+            .collect::<Vec<_>>();
+        for key in table.unique_keys() {
+            if let [column] = key.as_slice()
+                && let Some(known) = columns.get_mut(*column)
+            {
+                known.n_distinct.get_or_insert(rows);
+            }
+        }
+        Some(Self::new(rows, columns))
+    }
+
+    /// Returns what a request leaves.
+    pub(crate) fn asked(self, request: &ScanRequest) -> Self {
+        let share = remaining(&request.filters, &self.columns);
+        self.kept(share).at_most(request.limit).choose(request.projection.iter())
     }
 
     /// Returns how many different values a column has, and whether that is known or only a bound.
@@ -71,6 +94,9 @@ impl Estimate {
 /// One side's values are taken to be among the other's. Where only bounds are known, the smaller one is a key: most joins are
 /// with one.
 pub(super) fn matching(left: &Estimate, right: &Estimate, on: &[(usize, usize)]) -> f64 {
+    if on.is_empty() {
+        return 1.0;
+    }
     if let [(one, other)] = on {
         let ((one, one_known), (other, other_known)) =
             (left.distinct(*one), right.distinct(*other));
@@ -95,8 +121,7 @@ pub(super) fn matching(left: &Estimate, right: &Estimate, on: &[(usize, usize)])
 /// Estimates a part of a plan; `None` if nothing is known of it.
 pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Estimate> {
     if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
-        let (base, rows, columns) = scan.estimate()?;
-        return Some(Estimate { base: base.max(1.0), ..Estimate::new(rows, columns) });
+        return scan.estimate();
     }
     if let Some(believed) = plan.downcast_ref::<BelievedExec>() {
         let below = of(believed.input())?;
@@ -171,17 +196,21 @@ fn computed(expr: &Arc<dyn PhysicalExpr>, below: &Estimate) -> Facts {
 }
 
 fn grouped(aggregate: &AggregateExec, below: &Estimate) -> Estimate {
-    let keys = aggregate.group_expr().expr();
-    let mut columns = keys.iter().map(|(key, _)| computed(key, below)).collect::<Vec<_>>();
-    let n_groups = keys.iter().map(|(key, _)| {
-        let column = key.downcast_ref::<Column>();
-        column.map_or(below.rows, |column| below.distinct(column.index()).0)
-    });
+    let keys = aggregate.group_expr().expr().iter();
+    let keys = keys.map(|(key, _)| key.downcast_ref::<Column>().map(Column::index));
+    groups(below, &keys.collect::<Vec<_>>(), aggregate.schema().fields().len())
+}
+
+/// Returns the groups by some columns, which come first; `None` is a key that is no column.
+pub(super) fn groups(below: &Estimate, keys: &[Option<usize>], n_columns: usize) -> Estimate {
+    let n_groups = keys.iter().map(|key| key.map_or(below.rows, |key| below.distinct(key).0));
     let rows = n_groups.product::<f64>().min(below.rows);
+    let key = |key: &Option<usize>| key.and_then(|key| below.columns.get(key)).cloned();
+    let mut columns = keys.iter().map(|at| key(at).unwrap_or_default()).collect::<Vec<_>>();
     if let [key] = columns.as_mut_slice() {
         key.n_distinct = Some(rows);
     }
-    columns.resize(aggregate.schema().fields().len(), Facts::default());
+    columns.resize(n_columns, Facts::default());
     Estimate::new(rows, columns)
 }
 
@@ -191,33 +220,32 @@ fn joined(join: &HashJoinExec) -> Option<Estimate> {
         let index = |expr: &Arc<dyn PhysicalExpr>| expr.downcast_ref::<Column>().map(Column::index);
         Some((index(one)?, index(other)?))
     });
-    let matched = match on.collect::<Option<Vec<_>>>() {
-        Some(on) if !on.is_empty() => left.rows * right.rows * matching(&left, &right, &on),
-        _ => left.rows.max(right.rows),
+    let share = match on.collect::<Option<Vec<_>>>() {
+        Some(on) => matching(&left, &right, &on),
+        None => 1.0 / left.base.min(right.base),
     };
-    let both = || [left.columns.as_slice(), &right.columns].concat();
-    let rows = match join.join_type() {
-        JoinType::Inner => matched,
-        JoinType::Left => matched.max(left.rows),
-        JoinType::Right => matched.max(right.rows),
-        JoinType::Full => matched.max(left.rows + right.rows),
-        JoinType::LeftSemi | JoinType::LeftAnti => left.rows * HALF,
-        JoinType::RightSemi | JoinType::RightAnti => right.rows * HALF,
-        JoinType::LeftMark => left.rows,
-        JoinType::RightMark => right.rows,
-    };
-    let estimate = match join.join_type() {
-        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
-            Estimate { base: left.base, ..Estimate::new(rows, left.columns.clone()) }
-        }
-        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
-            Estimate { base: right.base, ..Estimate::new(rows, right.columns.clone()) }
-        }
-        _ => Estimate::new(rows, both()),
-    };
-    let estimate = estimate.at_most(join.fetch());
+    let joined = joined_rows(*join.join_type(), left, right, share).at_most(join.fetch());
     Some(match &join.projection {
-        Some(chosen) => estimate.choose(chosen.iter()),
-        None => estimate,
+        Some(chosen) => joined.choose(chosen.iter()),
+        None => joined,
     })
+}
+
+/// Returns the rows of a join of which `share` of all pairs match.
+pub(super) fn joined_rows(kind: JoinType, left: Estimate, right: Estimate, share: f64) -> Estimate {
+    let matched = left.rows * right.rows * share;
+    let both = || [left.columns.as_slice(), &right.columns].concat();
+    match kind {
+        JoinType::Inner => Estimate::new(matched, both()),
+        JoinType::Left => Estimate::new(matched.max(left.rows), both()),
+        JoinType::Right => Estimate::new(matched.max(right.rows), both()),
+        JoinType::Full => Estimate::new(matched.max(left.rows + right.rows), both()),
+        JoinType::LeftSemi | JoinType::LeftAnti => left.kept(HALF),
+        JoinType::RightSemi | JoinType::RightAnti => right.kept(HALF),
+        JoinType::LeftMark | JoinType::RightMark => {
+            let mut side = if kind == JoinType::LeftMark { left } else { right };
+            side.columns.push(Facts::default());
+            side
+        }
+    }
 }
