@@ -42,7 +42,7 @@ pub use file_table::{
 };
 pub use join_order::{JoinOrder, JoinOrderOptions};
 pub use predicate::{CompareOp, Predicate, evaluate};
-pub use pushdown::{PushIntoSources, without_pushdown};
+pub use pushdown::{PushIntoSources, why_stays, without_pushdown};
 pub use query_context::QueryContext;
 pub use runtime_filter::{FilteredFilesExec, RuntimeFilter, RuntimeFilterOptions, RuntimeFilters};
 pub use scan_exec::RemoteScanExec;
