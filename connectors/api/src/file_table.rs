@@ -201,6 +201,12 @@ pub trait FileLister: Send + Sync + Debug {
         self.list(filters)
     }
 
+    /// Returns which version of the table [`FileLister::list_in`] gives the statement, for `EXPLAIN`; `None` if it has none.
+    fn version_in(&self, statement: u64) -> BoxFuture<'_, Option<u64>> {
+        let _ = statement;
+        Box::pin(std::future::ready(None))
+    }
+
     /// Returns what is believed of the columns, one for each of [`FileTable::table_schema`]; `None` if nothing is. Asked when a
     /// scan is planned, after the list of files, so an answer is to be kept with the table; an error counts as `None`.
     fn column_estimates(&self) -> BoxFuture<'_, Option<Arc<Vec<ColumnEstimate>>>> {

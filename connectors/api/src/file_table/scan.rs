@@ -164,7 +164,8 @@ pub(crate) fn plan<'a>(
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
-        let label = label(&table, &request, entries.len(), n_listed);
+        let version = table.files.version_in(statement).await;
+        let label = label(&table, &request, version, entries.len(), n_listed);
         let believed = match state.config().collect_statistics() {
             true => table.files.column_estimates().await,
             false => None,
@@ -272,8 +273,17 @@ fn prune_by_bounds(
 }
 
 /// What `EXPLAIN` shows of the scan besides the list of files.
-fn label(table: &FileTable, request: &FileScanRequest, n_kept: usize, n_listed: usize) -> Arc<str> {
+fn label(
+    table: &FileTable,
+    request: &FileScanRequest,
+    version: Option<u64>,
+    n_kept: usize,
+    n_listed: usize,
+) -> Arc<str> {
     let mut label = format!("catalog={}", table.catalog);
+    if let Some(version) = version {
+        label.push_str(&format!(", version={version}"));
+    }
     if !request.partition_filters.is_empty() {
         let filters = request.partition_filters.iter().map(ToString::to_string).collect::<Vec<_>>();
         label.push_str(&format!(", partition_filters=[{}]", filters.join(", ")));
