@@ -16,7 +16,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec};
+use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec, why_stays};
 use maru_core::{Error, Result};
 
 use crate::engine::Engine;
@@ -164,7 +164,8 @@ fn file_scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
-/// Lists the conditions right above the tables of sources that the sources do not, or not alone, decide.
+/// Lists the conditions right above the tables of sources that the sources do not, or not alone, decide, and the groups, orders
+/// and joins that a source was not sent.
 fn stays(plan: &LogicalPlan, lines: &mut Vec<String>) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Filter(filter) = node
@@ -182,6 +183,7 @@ fn stays(plan: &LogicalPlan, lines: &mut Vec<String>) -> Result<()> {
                 }
             }
         }
+        lines.extend(why_stays(node).map(|line| format!("  {line}")));
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())

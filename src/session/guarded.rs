@@ -16,19 +16,21 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
+use maru_connect::JoinOrder;
 
-/// Puts the guarded rules in the place of DataFusion's.
+/// Puts the guarded rules in the place of DataFusion's, and the order of joins before their sides are chosen.
 pub(super) fn register(state: SessionState) -> SessionStateBuilder {
-    let physical = state
-        .physical_optimizers()
-        .iter()
-        .map(|rule| -> Arc<dyn PhysicalOptimizerRule + Send + Sync> {
-            match rule.name().starts_with("FilterPushdown") {
-                true => Arc::new(WhereNamesAreUnique { rule: Arc::clone(rule) }),
-                false => Arc::clone(rule),
-            }
-        })
-        .collect();
+    let mut physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = Vec::new();
+    for rule in state.physical_optimizers() {
+        // It chooses the sides of joins, which have to be in their order by then.
+        if rule.name() == "join_selection" {
+            physical.push(Arc::new(JoinOrder));
+        }
+        physical.push(match rule.name().starts_with("FilterPushdown") {
+            true => Arc::new(WhereNamesAreUnique { rule: Arc::clone(rule) }),
+            false => Arc::clone(rule),
+        });
+    }
     let logical = state
         .optimizers()
         .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use datafusion::prelude::SessionConfig;
-use maru_connect::{RuntimeFilterOptions, Verify};
+use maru_connect::{JoinOrderOptions, RuntimeFilterOptions, Verify};
 use maru_core::{Error, ErrorKind, Result, did_you_mean, limits};
 
 use crate::access::Login;
@@ -74,6 +74,7 @@ settings! {
     "idle_in_transaction_session_timeout", Kind::Accepted, "Transaction blocks hold nothing.";
     "integer_datetimes", Kind::Fixed, "Times are whole microseconds on the wire.";
     "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
+    "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
     "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
     "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
@@ -118,6 +119,7 @@ impl Settings {
             ("idle_in_transaction_session_timeout", "0".to_owned()),
             ("integer_datetimes", "on".to_owned()),
             ("intervalstyle", "postgres".to_owned()),
+            ("join_reorder", "on".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("max_identifier_length", "63".to_owned()),
             ("pushdown", "on".to_owned()),
@@ -216,6 +218,8 @@ impl Settings {
         options.execution.time_zone = Some(self.text("timezone").to_owned());
         let learns = self.text("pushdown") == "on" && self.text("runtime_filters") == "on";
         options.extensions.insert(RuntimeFilterOptions::with_enabled(learns));
+        let reorders = self.text("join_reorder") == "on";
+        options.extensions.insert(JoinOrderOptions::with_enabled(reorders));
     }
 
     fn text(&self, name: &str) -> &str {

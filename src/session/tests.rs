@@ -1,5 +1,6 @@
 //! The door from text to rows, on the memory connector: names, errors, cancel, limits, monitoring.
 
+mod join_order;
 mod runtime_filters;
 
 use std::time::Duration;

@@ -157,3 +157,32 @@ def test_native_queries_may_speak_of_anything(connection):
     """What a literal holds is no business of the rules for PostgreSQL's own catalogs."""
     own = "SELECT pg_backend_pid() > 0 AS own" if connection.kind == "postgres" else "SELECT 'pg_class' AS own"
     assert connection.execute(f"SELECT count(*) FROM pd.query($$ {own} $$)").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("sql,what,why", [
+    ("SELECT sum(price * 2) FROM {t}", "aggregate of", "price"),
+    ("SELECT upper(name), count(*) FROM {t} GROUP BY upper(name)", "aggregate of", "upper"),
+    ("SELECT grp, count(*) FROM {t} WHERE upper(name) = 'A' GROUP BY grp", "aggregate of", "filters below it are kept"),
+    ("SELECT DISTINCT lower(code) FROM {t}", "DISTINCT of", "lower"),
+    ("SELECT id FROM {t} WHERE upper(name) = 'A' ORDER BY id LIMIT 3", "order with a limit of", "filters below it are kept"),
+    ("SELECT id FROM {t} ORDER BY id + 1 LIMIT 3", "order with a limit of", "id"),
+    ("SELECT a.id, b.id FROM {t} a JOIN {t} b ON a.grp = b.grp", "join of a and b", "no unique key of either side"),
+    ("SELECT a.id, b.label FROM {t} a JOIN {g} b ON a.grp = b.id AND a.name < b.label", "join of a and b", "a condition besides equal columns"),
+    ("SELECT a.id, b.label FROM {t} a LEFT JOIN {g} b ON a.grp + 1 = b.id", "join of a and b", "is an expression"),
+])
+def test_explain_says_why_something_stays(connection, sql, what, why):
+    sql = sql.format(t=f"pd.{connection.schema}.pushed", g=f"pd.{connection.schema}.pushed_groups")
+    text = explain(connection, sql)
+    kept = text.split("Stays in the engine:")[1]
+    assert any(what in line and why in line for line in kept.split("\n")), text
+
+
+def test_explain_says_that_pushdown_is_off(connection):
+    table = f"pd.{connection.schema}.pushed"
+    connection.execute("SET pd.pushdown = off")
+    text = explain(connection, f"SELECT grp, count(*) FROM {table} GROUP BY grp")
+    connection.execute("RESET pd.pushdown")
+    assert f"aggregate of {table}: pushdown is off" in text, text
+    # What is sent does not stay.
+    for sql in ["SELECT grp, count(*) FROM {t} GROUP BY grp", "SELECT id FROM {t} ORDER BY id LIMIT 3"]:
+        assert "Stays in the engine" not in explain(connection, sql.format(t=table))

@@ -1,5 +1,6 @@
 //! Tables that are files: what a connector says about them. How they are read stands in `file_table/scan.rs`.
 
+mod believed;
 mod calendar;
 mod column_names;
 mod details;
@@ -25,7 +26,7 @@ use futures::future::BoxFuture;
 use maru_core::Result;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::Predicate;
+use crate::{ColumnEstimate, Predicate};
 
 pub use details::{ColumnBounds, FileDetails};
 pub use infer::infer_schema;
@@ -198,6 +199,18 @@ pub trait FileLister: Send + Sync + Debug {
     ) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
         let _ = statement;
         self.list(filters)
+    }
+
+    /// Returns which version of the table [`FileLister::list_in`] gives the statement, for `EXPLAIN`; `None` if it has none.
+    fn version_in(&self, statement: u64) -> BoxFuture<'_, Option<u64>> {
+        let _ = statement;
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Returns what is believed of the columns, one for each of [`FileTable::table_schema`]; `None` if nothing is. Asked when a
+    /// scan is planned, after the list of files, so an answer is to be kept with the table; an error counts as `None`.
+    fn column_estimates(&self) -> BoxFuture<'_, Option<Arc<Vec<ColumnEstimate>>>> {
+        Box::pin(std::future::ready(None))
     }
 
     /// Returns whether the table has other columns by now, so that it must be opened again.

@@ -18,7 +18,9 @@
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod connector;
+mod estimate;
 mod file_table;
+mod join_order;
 mod predicate;
 mod pushdown;
 mod query_context;
@@ -33,12 +35,14 @@ mod verify_exec;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
 };
+pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
     LazyText, check_pattern, infer_schema,
 };
+pub use join_order::{JoinOrder, JoinOrderOptions};
 pub use predicate::{CompareOp, Predicate, evaluate};
-pub use pushdown::{PushIntoSources, without_pushdown};
+pub use pushdown::{PushIntoSources, why_stays, without_pushdown};
 pub use query_context::QueryContext;
 pub use runtime_filter::{FilteredFilesExec, RuntimeFilter, RuntimeFilterOptions, RuntimeFilters};
 pub use scan_exec::RemoteScanExec;

@@ -32,7 +32,7 @@ impl CompareOp {
     }
 
     /// Returns the operator with its sides swapped.
-    fn swapped(self) -> Self {
+    pub(crate) fn swapped(self) -> Self {
         match self {
             Self::Eq => Self::Eq,
             Self::NotEq => Self::NotEq,

@@ -7,6 +7,7 @@
 //! the engine does stays where it was.
 
 mod lower;
+mod reasons;
 mod unpushed;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use crate::{FederatedTable, RemoteTable, SortBy, SourceTable, Step};
 use lower::Input;
+pub use reasons::why_stays;
 pub use unpushed::without_pushdown;
 
 /// The name of a derived table in plans.
@@ -95,9 +97,6 @@ fn join(node: &Join, plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
         return Ok(None);
     }
     let Some(join) = lower::join(node, &left, &right) else { return Ok(None) };
-    let covered = |remote: &dyn RemoteTable, columns: &[usize]| {
-        remote.unique_keys().iter().any(|key| key.iter().all(|column| columns.contains(column)))
-    };
     let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
     if !covered(left.remote.as_ref(), &lefts) && !covered(right.remote.as_ref(), &rights) {
         return Ok(None);
@@ -108,6 +107,11 @@ fn join(node: &Join, plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
         return Ok(None);
     };
     scan(&left, derived, plan, None, None)
+}
+
+/// Returns whether no two rows of a table have the same values in `columns`.
+fn covered(remote: &dyn RemoteTable, columns: &[usize]) -> bool {
+    remote.unique_keys().iter().any(|key| key.iter().all(|column| columns.contains(column)))
 }
 
 /// Returns the scan of a derived table in the place of `plan`, with the names of its columns; `None` if the types are not

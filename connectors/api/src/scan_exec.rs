@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use maru_core::{Error, Result};
 
+use crate::join_order::Estimate;
 use crate::runtime_filter::{Learned, learn, shortened};
 use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream};
 
@@ -41,6 +42,8 @@ pub struct RemoteScanExec {
     narrows: bool,
     /// What was learned: `None` if no row can count.
     learned: Arc<OnceLock<Option<Vec<Predicate>>>>,
+    /// What is known of the whole table, if it does not say so itself.
+    whole: Option<Estimate>,
 }
 
 impl RemoteScanExec {
@@ -70,6 +73,7 @@ impl RemoteScanExec {
             runtime_filters,
             narrows: true,
             learned,
+            whole: None,
         })
     }
 
@@ -97,6 +101,7 @@ impl RemoteScanExec {
             runtime_filters,
             narrows: true,
             learned: Arc::default(),
+            whole: self.whole.clone(),
         }))
     }
 
@@ -112,6 +117,18 @@ impl RemoteScanExec {
     /// Returns the number of rows that the source knows of, before filters.
     pub(crate) fn n_rows(&self) -> Option<usize> {
         self.table.statistics().n_rows
+    }
+
+    /// Adds what is known of the table besides what it says itself.
+    pub(crate) fn with_estimate(mut self, whole: Option<Estimate>) -> Self {
+        self.whole = whole;
+        self
+    }
+
+    /// Returns what is believed of the rows that the scan gives.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        let own = || Estimate::of_table(self.table.as_ref());
+        Some(self.whole.clone().or_else(own)?.asked(&self.request))
     }
 
     /// Returns what the scan learns at run time, before it has.
@@ -252,15 +269,16 @@ impl ExecutionPlan for RemoteScanExec {
 
     fn partition_statistics(&self, _: Option<usize>) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        let known = self.table.statistics();
-        // Of filters it is taken that they leave one row of five, as the engine takes it of its own.
-        let kept =
-            |rows: usize| if self.request.filters.is_empty() { rows } else { rows.div_ceil(5) };
-        let n_rows = match (known.n_rows.map(kept), self.request.limit) {
-            (Some(rows), Some(limit)) => Some(rows.min(limit)),
-            (rows, _) => rows,
-        };
-        statistics.num_rows = n_rows.map_or(Precision::Absent, Precision::Inexact);
+        // Bounds are not shown: the engine's rules take some for proofs.
+        if let Some(known) = self.estimate() {
+            statistics.num_rows = Precision::Inexact(known.rows.ceil() as usize);
+            for (column, facts) in statistics.column_statistics.iter_mut().zip(known.columns) {
+                let n_distinct = facts.n_distinct.map(|n| n.min(known.rows).ceil() as usize);
+                column.distinct_count = n_distinct.map_or(Precision::Absent, Precision::Inexact);
+            }
+        } else if let Some(limit) = self.request.limit {
+            statistics.num_rows = Precision::Inexact(limit);
+        }
         Ok(Arc::new(statistics))
     }
 }

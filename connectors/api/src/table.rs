@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use maru_core::Result;
 
-use crate::{FileTable, Join, Predicate, Step};
+use crate::{ColumnEstimate, FileTable, Join, Predicate, Step};
 
 /// Record batches from a source. Dropping it stops the source and frees its connection.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -72,6 +72,12 @@ pub trait RemoteTable: Any + Send + Sync + Debug {
 
     fn statistics(&self) -> TableStatistics {
         TableStatistics::default()
+    }
+
+    /// Returns what is believed of one column, by index.
+    fn column_estimate(&self, column: usize) -> ColumnEstimate {
+        let _ = column;
+        ColumnEstimate::default()
     }
 
     /// Returns whether the source evaluates `predicate` exactly as the engine would, for every value, NULLs and

@@ -20,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use maru_core::Error;
 
 use crate::file_table::scan;
+use crate::join_order::{Estimate, of_plan};
 use crate::pushdown::without_pushdown;
 use crate::verify_exec::{Expected, VerifyExec};
 use crate::{Predicate, QueryContext, RemoteScanExec, RemoteTable, ScanRequest, SourceTable};
@@ -157,6 +158,15 @@ impl FederatedTable {
         self.derived.as_ref().map(|derived| &derived.original)
     }
 
+    /// Returns what is known of the rows of a remote table, for the order of joins.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        match (&self.derived, &self.table) {
+            (Some(derived), _) => of_plan(&derived.original),
+            (None, SourceTable::Remote(table)) => Estimate::of_table(table.as_ref()),
+            (None, SourceTable::Files(_) | SourceTable::View { .. }) => None,
+        }
+    }
+
     pub(crate) fn most_rows(&self) -> Option<usize> {
         self.derived.as_ref().and_then(|derived| derived.most_rows)
     }
@@ -234,7 +244,8 @@ impl FederatedTable {
             limit: limit.filter(|_| all_sent && self.pushdown && table.supports_limit()),
             batch_rows: state.config().batch_size(),
         };
-        let exec = RemoteScanExec::try_new(self.catalog.clone(), Arc::clone(table), request)?;
+        let exec = RemoteScanExec::try_new(self.catalog.clone(), Arc::clone(table), request)?
+            .with_estimate(self.derived.as_ref().and_then(|_| self.estimate()));
         Ok(Arc::new(if self.pushdown { exec } else { exec.unnarrowed() }))
     }
 }

@@ -8,6 +8,7 @@
 mod catalog;
 mod conditions;
 mod decode;
+mod estimates;
 mod fragments;
 mod read;
 mod table;

@@ -15,9 +15,9 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Capabilities, CompareOp, Connector, ConnectorSpec, Join, OpenContext, Predicate,
-    RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry, TableKind, TableStatistics,
-    TypeSpec,
+    BatchStream, Capabilities, ColumnEstimate, CompareOp, Connector, ConnectorSpec, Join,
+    OpenContext, Predicate, RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry,
+    TableKind, TableStatistics, TypeSpec,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -243,6 +243,8 @@ impl Source for SqliteSource {
                 fields.push(Field::new(&column, mapping.data_type(), nullable));
                 columns.push(Column { quoted: quoted(&column), name: column, mapping });
             }
+            let (counted, estimates) = self.analyzed(name, &columns).await;
+            let n_rows = counted.or(n_rows);
             let table = SqliteTable {
                 file: self.file.clone(),
                 name: name.to_owned(),
@@ -251,6 +253,7 @@ impl Source for SqliteSource {
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
                 statistics: TableStatistics { n_rows, n_bytes: None },
+                estimates,
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
         }
@@ -283,6 +286,40 @@ impl SqliteSource {
     }
 }
 
+impl SqliteSource {
+    /// Returns the rows and the different values of columns that an index begins with, as ANALYZE has counted them; without
+    /// it there is no table of them.
+    async fn analyzed(
+        &self,
+        name: &str,
+        columns: &[Column],
+    ) -> (Option<usize>, Vec<ColumnEstimate>) {
+        let sql = format!(
+            "SELECT s.stat, (SELECT c.name FROM pragma_index_info(s.idx) AS c WHERE c.seqno = 0) \
+             FROM sqlite_stat1 AS s WHERE s.tbl = {}",
+            quote_literal(name)
+        );
+        let Ok(rows) = self.file.rows(sql).await else { return (None, Vec::new()) };
+        let mut n_rows = None;
+        let mut estimates = vec![ColumnEstimate::default(); columns.len()];
+        for row in rows {
+            // The rows, then those that one value of the first column has.
+            let stat = row.try_get::<Option<String>, _>(0).ok().flatten().unwrap_or_default();
+            let mut numbers = stat.split(' ').map_while(|number| number.parse::<usize>().ok());
+            let Some(counted) = numbers.next().filter(|counted| *counted > 0) else { continue };
+            n_rows = n_rows.max(Some(counted));
+            let column = row.try_get::<Option<String>, _>(1).ok().flatten();
+            let position =
+                column.and_then(|name| columns.iter().position(|known| known.name == name));
+            if let (Some(position), Some(each)) = (position, numbers.next()) {
+                let known = &mut estimates[position].n_distinct;
+                *known = (*known).max(Some((counted / each.max(1)).max(1)));
+            }
+        }
+        (n_rows, estimates)
+    }
+}
+
 /// A column as SQLite and as the engine know it.
 #[derive(Debug, Clone)]
 struct Column {
@@ -303,6 +340,8 @@ struct SqliteTable {
     columns: Arc<Vec<Column>>,
     schema: SchemaRef,
     statistics: TableStatistics,
+    /// What is believed of the columns; may be shorter than they are.
+    estimates: Vec<ColumnEstimate>,
 }
 
 impl SqliteTable {
@@ -315,6 +354,7 @@ impl SqliteTable {
             columns: Arc::new(derived.columns),
             schema: derived.schema,
             statistics: derived.statistics,
+            estimates: Vec::new(),
         })
     }
 
@@ -336,6 +376,10 @@ impl RemoteTable for SqliteTable {
 
     fn statistics(&self) -> TableStatistics {
         self.statistics
+    }
+
+    fn column_estimate(&self, column: usize) -> ColumnEstimate {
+        self.estimates.get(column).cloned().unwrap_or_default()
     }
 
     fn supports(&self, predicate: &Predicate) -> bool {

@@ -16,16 +16,16 @@ use super::*;
 const BIG_ROWS: i64 = 160_000;
 
 /// A generator of numbers, the same in each run.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+    pub(super) fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len() as u64) as usize]
     }
 }
@@ -45,7 +45,7 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
 
 /// Files `lake.d.big` (sorted by id), `lake.d.few`, `lake.d.parts` (partitions by k); SQLite's `lite.main.small`, `big`,
 /// `none`; the memory connector's `m`.
-async fn sources() -> Fixture {
+pub(super) async fn sources() -> Fixture {
     let maru = fixture().await;
     let dir = maru._dir.path().join("src");
     let text = |n: i64| (n % 11 != 5).then(|| format!("k{}", n % 50));
@@ -120,7 +120,7 @@ async fn sources() -> Fixture {
 
 impl Fixture {
     /// Returns the rows sorted, so that they can be compared.
-    async fn sorted(&self, sql: &str) -> Vec<String> {
+    pub(super) async fn sorted(&self, sql: &str) -> Vec<String> {
         let rows = self.rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let mut rows = rows.lines().map(str::to_owned).collect::<Vec<_>>();
         rows.sort();

@@ -70,18 +70,27 @@ impl FooterReader {
         }
     }
 
+    fn key(&self, meta: &ObjectMeta) -> TableScopedPath {
+        TableScopedPath { table: Some(self.scope.clone()), path: meta.location.clone() }
+    }
+
+    /// Returns what is known of a file without reading it.
+    pub(super) fn cached(&self, meta: &ObjectMeta) -> Option<Footer> {
+        let known = self.statistics.as_ref()?.get(&self.key(meta))?;
+        if !known.is_valid_for(meta, &self.fingerprint) || known.meta.e_tag != meta.e_tag {
+            return None;
+        }
+        let statistics = Arc::clone(&known.statistics);
+        Some(Footer { statistics, ordering: known.ordering.clone() })
+    }
+
     /// # Errors
     /// XX001 if the file is not valid Parquet, 58P01 if it is gone; both name it.
     pub(super) async fn read(&self, meta: &ObjectMeta) -> Result<Footer> {
-        let key = TableScopedPath { table: Some(self.scope.clone()), path: meta.location.clone() };
-        if let Some(cache) = &self.statistics
-            && let Some(known) = cache.get(&key)
-            && known.is_valid_for(meta, &self.fingerprint)
-            && known.meta.e_tag == meta.e_tag
-        {
-            let statistics = Arc::clone(&known.statistics);
-            return Ok(Footer { statistics, ordering: known.ordering.clone() });
+        if let Some(known) = self.cached(meta) {
+            return Ok(known);
         }
+        let key = self.key(meta);
         let mark = meta.e_tag.clone();
         let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
         let footer = DFParquetMetadata::new(self.store.as_ref(), meta)

@@ -32,8 +32,11 @@ use maru_core::{Error, Result};
 use super::column_names::NamesAdapterFactory;
 use super::details::Bounds;
 use super::named_source::NamedSource;
-use super::{orc, parquet, text};
-use crate::{FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext};
+use super::{believed, orc, parquet, text};
+use crate::join_order::BelievedExec;
+use crate::{
+    ColumnEstimate, FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext,
+};
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
 #[derive(Debug)]
@@ -161,7 +164,12 @@ pub(crate) fn plan<'a>(
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
-        let label = label(&table, &request, entries.len(), n_listed);
+        let version = table.files.version_in(statement).await;
+        let label = label(&table, &request, version, entries.len(), n_listed);
+        let believed = match state.config().collect_statistics() {
+            true => table.files.column_estimates().await,
+            false => None,
+        };
         let mut scans = Vec::new();
         for (layout, entries) in by_layout(entries) {
             let table = match layout {
@@ -171,8 +179,9 @@ pub(crate) fn plan<'a>(
             state
                 .runtime_env()
                 .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
-            let (files, inexact) = with_statistics(&table, &request, state, entries).await?;
-            scans.push(build(&table, &request, state, files, inexact, Arc::clone(&label))?);
+            let known = with_statistics(&table, &request, state, entries).await?;
+            let believed = believed.as_deref();
+            scans.push(build(&table, &request, state, known, believed, Arc::clone(&label))?);
         }
         match scans.pop() {
             Some(only) if scans.is_empty() => Ok(only),
@@ -180,7 +189,10 @@ pub(crate) fn plan<'a>(
                 scans.push(last);
                 UnionExec::try_new(scans)
             }
-            None => build(&table, &request, state, Vec::new(), false, label),
+            None => {
+                let none = Known { files: Vec::new(), cut: false, sample: Vec::new() };
+                build(&table, &request, state, none, None, label)
+            }
         }
     })
 }
@@ -261,8 +273,17 @@ fn prune_by_bounds(
 }
 
 /// What `EXPLAIN` shows of the scan besides the list of files.
-fn label(table: &FileTable, request: &FileScanRequest, n_kept: usize, n_listed: usize) -> Arc<str> {
+fn label(
+    table: &FileTable,
+    request: &FileScanRequest,
+    version: Option<u64>,
+    n_kept: usize,
+    n_listed: usize,
+) -> Arc<str> {
     let mut label = format!("catalog={}", table.catalog);
+    if let Some(version) = version {
+        label.push_str(&format!(", version={version}"));
+    }
     if !request.partition_filters.is_empty() {
         let filters = request.partition_filters.iter().map(ToString::to_string).collect::<Vec<_>>();
         label.push_str(&format!(", partition_filters=[{}]", filters.join(", ")));
@@ -273,27 +294,40 @@ fn label(table: &FileTable, request: &FileScanRequest, n_kept: usize, n_listed: 
     Arc::from(label)
 }
 
-/// Adds what Parquet footers tell to each file, in the order of the list. Stops early once the exact row counts reach
-/// a limit that nothing filters afterwards; the flag says whether files were left out for that.
+/// Files of one layout with what is known of them, in the order of the list.
+struct Known {
+    files: Vec<PartitionedFile>,
+    /// Whether files were left out because those before them have rows enough.
+    cut: bool,
+    /// What some files told where not all were asked.
+    sample: Vec<Arc<Statistics>>,
+}
+
+/// Adds what Parquet footers tell to each file. Stops early once the exact row counts reach a limit that nothing filters
+/// afterwards. Of very many files only some are asked that are not known already.
 async fn with_statistics(
     table: &Arc<FileTable>,
     request: &FileScanRequest,
     state: &dyn Session,
     entries: Vec<FileEntry>,
-) -> Result<(Vec<PartitionedFile>, bool)> {
+) -> Result<Known> {
     let collect =
         state.config().collect_statistics() && matches!(table.format, FileFormatSpec::Parquet);
     let limit = request.limit.filter(|_| !request.filtered_later);
     let reader = parquet::FooterReader::new(table, state);
     let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
     let n_entries = entries.len();
-    let mut files = Vec::with_capacity(n_entries);
+    let mut known = Vec::with_capacity(n_entries);
     let mut n_rows = 0_usize;
-    let mut footers = stream::iter(entries)
-        .map(|entry| {
+    let mut footers = stream::iter(entries.into_iter().enumerate())
+        .map(|(index, entry)| {
             let reader = &reader;
+            let asked = limit.is_some() || believed::is_sampled(index, n_entries);
             async move {
-                let footer = footer(reader, &entry, collect).await?;
+                let footer = match reader.cached(&entry.meta) {
+                    Some(cached) if collect && entry.details.is_none() => Some(cached),
+                    _ => footer(reader, &entry, collect && asked).await?,
+                };
                 Ok::<_, Error>((entry, footer))
             }
         })
@@ -301,25 +335,25 @@ async fn with_statistics(
         .buffered(concurrency);
     while let Some(footer) = footers.next().await {
         let (entry, footer) = footer?;
-        let footer = footer.or_else(|| estimated(table, &entry));
+        let footer = footer.or_else(|| believed::estimated(table, &entry));
         n_rows = match footer.as_ref().map(|footer| footer.statistics.num_rows) {
             Some(Precision::Exact(rows)) => n_rows.saturating_add(rows),
             _ => n_rows,
         };
-        files.push(partitioned(entry, footer)?);
+        known.push((entry, footer));
         if limit.is_some_and(|limit| n_rows >= limit) {
             break;
         }
     }
-    let cut = files.len() < n_entries;
-    Ok((files, cut))
-}
-
-/// Returns the number of rows that a file may have, if a metastore knows.
-fn estimated(table: &FileTable, entry: &FileEntry) -> Option<parquet::Footer> {
-    let mut statistics = Statistics::new_unknown(&table.file_schema);
-    statistics.num_rows = Precision::Inexact(entry.n_rows?);
-    Some(parquet::Footer { statistics: Arc::new(statistics), ordering: None })
+    let cut = known.len() < n_entries;
+    let mut sample = Vec::new();
+    if known.iter().any(|(_, footer)| footer.is_none()) {
+        let told = known.iter().filter_map(|(_, footer)| footer.as_ref());
+        sample = told.map(|footer| Arc::clone(&footer.statistics)).collect();
+        believed::extrapolate(&table.file_schema, &mut known);
+    }
+    let files = known.into_iter().map(|(entry, footer)| partitioned(entry, footer));
+    Ok(Known { files: files.collect::<Result<Vec<_>>>()?, cut, sample })
 }
 
 /// Returns what is known of a file: what the table's own log tells, else what its footer does. The footer is read to learn
@@ -395,11 +429,12 @@ fn build(
     table: &Arc<FileTable>,
     request: &FileScanRequest,
     state: &dyn Session,
-    files: Vec<PartitionedFile>,
-    inexact: bool,
+    known: Known,
+    believed: Option<&Vec<ColumnEstimate>>,
     label: Arc<str>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let schema: SchemaRef = table.table_schema();
+    let Known { files, cut, sample } = known;
     if files.is_empty() {
         let projected = match &request.projection {
             Some(projection) => Arc::new(schema.project(projection)?),
@@ -410,8 +445,9 @@ fn build(
     let n_groups = state.config().target_partitions().max(1);
     let groups = FileGroup::new(files).split_files(n_groups);
     let collect = state.config().collect_statistics();
+    let believed = believed::columns(&schema, believed, &sample);
     let (groups, statistics) =
-        compute_all_files_statistics(groups, Arc::clone(&schema), collect, inexact)?;
+        compute_all_files_statistics(groups, Arc::clone(&schema), collect, cut)?;
     let ordering = parquet::common_ordering(&groups);
     let groups = order_groups(state, &schema, groups, ordering.as_ref(), n_groups);
     let table_schema = TableSchema::builder(Arc::clone(&table.file_schema))
@@ -436,7 +472,16 @@ fn build(
             kept: table.files.names_in_files(),
         })))
         .build();
-    Ok(DataSourceExec::from_data_source(config))
+    let scan = DataSourceExec::from_data_source(config);
+    Ok(match believed {
+        Some(columns) => {
+            let projection = request.projection.clone();
+            let projection = projection.unwrap_or_else(|| (0..columns.len()).collect());
+            let of = |index: &usize| columns.get(*index).cloned().unwrap_or_default();
+            Arc::new(BelievedExec::new(scan, projection.iter().map(of).collect()))
+        }
+        None => scan,
+    })
 }
 
 /// Regroups files so that a common order of their rows survives within each group, where the session asks for it.

@@ -48,7 +48,7 @@ impl<'p> Input<'p> {
     }
 
     /// Returns which column of the table an expression is.
-    fn column(&self, expr: &Expr) -> Option<usize> {
+    pub(super) fn column(&self, expr: &Expr) -> Option<usize> {
         match expr {
             Expr::Alias(alias) => self.column(&alias.expr),
             Expr::Column(column) => {
@@ -59,7 +59,7 @@ impl<'p> Input<'p> {
         }
     }
 
-    fn data_type(&self, column: usize) -> Option<DataType> {
+    pub(super) fn data_type(&self, column: usize) -> Option<DataType> {
         Some(self.remote.schema().fields().get(column)?.data_type().clone())
     }
 }
@@ -91,7 +91,8 @@ pub(super) fn aggregate(node: &logical::Aggregate, input: &Input<'_>) -> Option<
     Some(Step::Aggregate { keys, aggregates })
 }
 
-fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
+/// Lowers a call of an aggregate.
+pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
     let call = match expr {
         Expr::Alias(alias) => return function(&alias.expr, input),
         Expr::AggregateFunction(call) => call,

@@ -61,6 +61,15 @@ impl FileLister for DeltaFiles {
         })
     }
 
+    fn version_in(&self, statement: u64) -> BoxFuture<'_, Option<u64>> {
+        Box::pin(async move {
+            if self.fixed {
+                return Some(self.opened.version);
+            }
+            self.log.in_statement(statement).await.ok().map(|snapshot| snapshot.version)
+        })
+    }
+
     fn changed(&self) -> BoxFuture<'_, Result<bool>> {
         Box::pin(async move { Ok(!self.fixed && !self.log.newest().await?.is_like(&self.opened)) })
     }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use maru_connect::{TableEntry, TableKind, TableStatistics};
+use maru_connect::{ColumnEstimate, TableEntry, TableKind, TableStatistics};
 use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlRow};
 use sqlx::{
     AssertSqlSafe, Column as _, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo,
@@ -30,6 +30,8 @@ pub(crate) struct Relation {
     pub unique: Vec<Vec<usize>>,
     pub schema: SchemaRef,
     pub statistics: TableStatistics,
+    /// What is believed of the columns; may be shorter than they are.
+    pub estimates: Vec<ColumnEstimate>,
 }
 
 /// One column.
@@ -172,9 +174,9 @@ pub(crate) async fn relation(
         fields.push(Field::new(&column, mapping.kind.arrow(), nullable));
         columns.push(MyColumn { quoted: quoted(&column), nullable, mapping });
     }
-    let unique = match kind {
-        TableKind::Table => unique_keys(connection, schema, name, &columns).await?,
-        TableKind::View => Vec::new(),
+    let (unique, estimates) = match kind {
+        TableKind::Table => indexes(connection, schema, name, &columns).await?,
+        TableKind::View => (Vec::new(), Vec::new()),
     };
     let estimate = |value: Option<u64>| {
         value.and_then(|value| usize::try_from(value).ok()).filter(|value| *value > 0)
@@ -189,21 +191,24 @@ pub(crate) async fn relation(
             n_rows: estimate(number(found, 3)?),
             n_bytes: estimate(number(found, 4)?),
         },
+        estimates,
     }))
 }
 
 /// Fetches the sets of columns that a unique index keeps different. An index on the beginning of a text keeps that apart, and so
-/// the text. A collation takes more for equal than the engine does, so what differs there differs here.
-async fn unique_keys(
+/// the text. A collation takes more for equal than the engine does, so what differs there differs here. With them come the
+/// numbers of different values of columns that an index begins with.
+async fn indexes(
     connection: &mut MySqlConnection,
     schema: &str,
     name: &str,
     columns: &[MyColumn],
-) -> sqlx::Result<Vec<Vec<usize>>> {
+) -> sqlx::Result<(Vec<Vec<usize>>, Vec<ColumnEstimate>)> {
     let rows = sqlx::query(
-        "SELECT table_schema, table_name, index_name, column_name
+        "SELECT table_schema, table_name, index_name, column_name, CAST(non_unique AS CHAR),
+                CAST(seq_in_index AS CHAR), CAST(cardinality AS CHAR)
          FROM information_schema.statistics
-         WHERE table_schema = ? AND table_name = ? AND non_unique = 0
+         WHERE table_schema = ? AND table_name = ?
          ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index",
     )
     .bind(schema)
@@ -211,6 +216,7 @@ async fn unique_keys(
     .fetch_all(connection)
     .await?;
     let mut keys: Vec<(String, Option<Vec<usize>>)> = Vec::new();
+    let mut estimates = vec![ColumnEstimate::default(); columns.len()];
     for row in &rows {
         if text(row, 0)? != schema || text(row, 1)? != name {
             continue;
@@ -219,6 +225,14 @@ async fn unique_keys(
         let column = optional_text(row, 3)?.map(|column| quoted(&column));
         let position =
             column.and_then(|column| columns.iter().position(|known| known.quoted == column));
+        let counted = number(row, 6)?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+        if let (Some(position), Some(1)) = (position, number(row, 5)?) {
+            let known = &mut estimates[position].n_distinct;
+            *known = (*known).max(counted);
+        }
+        if number(row, 4)? != Some(0) {
+            continue;
+        }
         if keys.last().is_none_or(|(last, _)| *last != index) {
             keys.push((index, Some(Vec::new())));
         }
@@ -230,7 +244,7 @@ async fn unique_keys(
             });
         }
     }
-    Ok(keys.into_iter().filter_map(|(_, key)| key).collect())
+    Ok((keys.into_iter().filter_map(|(_, key)| key).collect(), estimates))
 }
 
 /// Describes a query without running it.
@@ -273,6 +287,7 @@ pub(crate) async fn query(
         unique: Vec::new(),
         schema: Arc::new(Schema::new(fields)),
         statistics: TableStatistics::default(),
+        estimates: Vec::new(),
     })
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use maru_connect::{
-    BatchStream, Join, JoinKind, Predicate, RemoteTable, ScanRequest, Step, TableStatistics,
+    BatchStream, ColumnEstimate, Join, JoinKind, Predicate, RemoteTable, ScanRequest, Step,
+    TableStatistics,
 };
 use maru_core::Result;
 use sqlx::MySql;
@@ -36,6 +37,7 @@ impl MySqlTable {
             unique: derived.unique,
             schema: derived.schema,
             statistics: derived.statistics,
+            estimates: Vec::new(),
         };
         Arc::new(Self::new(Arc::clone(&self.connections), relation))
     }
@@ -48,6 +50,10 @@ impl RemoteTable for MySqlTable {
 
     fn statistics(&self) -> TableStatistics {
         self.relation.statistics
+    }
+
+    fn column_estimate(&self, column: usize) -> ColumnEstimate {
+        self.relation.estimates.get(column).cloned().unwrap_or_default()
     }
 
     fn supports(&self, predicate: &Predicate) -> bool {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use maru_connect::{TableEntry, TableKind, TableStatistics};
+use maru_connect::{ColumnEstimate, TableEntry, TableKind, TableStatistics};
 use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
 
+use super::estimates;
 use super::types::{self, Collation, Mapping, TypeRow};
 
 /// Something that can stand in FROM, with its columns.
@@ -25,6 +26,8 @@ pub(crate) struct Relation {
     pub columns: Vec<PgColumn>,
     pub schema: SchemaRef,
     pub statistics: TableStatistics,
+    /// What is believed of the columns; may be shorter than they are.
+    pub estimates: Vec<ColumnEstimate>,
     /// Whether text is UTF-8 in the database, so that bytes there are bytes here.
     pub utf8: bool,
 }
@@ -154,6 +157,11 @@ pub(crate) async fn relation(
         });
     }
     let unique = unique_keys(connection, oid, &columns).await?;
+    let statistics = statistics(found.try_get(1)?, found.try_get(2)?);
+    let estimates = match statistics.n_rows {
+        Some(n_rows) => estimates::fetch(connection, oid, &columns, n_rows).await?,
+        None => Vec::new(),
+    };
     Ok(Some(Relation {
         shown: format!("{schema}.{name}"),
         from: format!("{}.{}", quoted(schema), quoted(name)),
@@ -162,7 +170,8 @@ pub(crate) async fn relation(
         unique,
         columns,
         schema: Arc::new(Schema::new(fields)),
-        statistics: statistics(found.try_get(1)?, found.try_get(2)?),
+        statistics,
+        estimates,
         utf8: found.try_get(3)?,
     }))
 }
@@ -225,6 +234,7 @@ pub(crate) async fn query(
         columns,
         schema: Arc::new(Schema::new(fields)),
         statistics: TableStatistics::default(),
+        estimates: Vec::new(),
         utf8,
     })
 }

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use maru_connect::{BatchStream, Join, Predicate, RemoteTable, ScanRequest, Step, TableStatistics};
+use maru_connect::{
+    BatchStream, ColumnEstimate, Join, Predicate, RemoteTable, ScanRequest, Step, TableStatistics,
+};
 use maru_core::Result;
 use sqlx::Postgres;
 
@@ -36,6 +38,7 @@ impl PostgresTable {
             columns: derived.columns,
             schema: derived.schema,
             statistics: derived.statistics,
+            estimates: Vec::new(),
             utf8: self.relation.utf8,
         };
         Arc::new(Self::new(Arc::clone(&self.connections), relation))
@@ -49,6 +52,10 @@ impl RemoteTable for PostgresTable {
 
     fn statistics(&self) -> TableStatistics {
         self.relation.statistics
+    }
+
+    fn column_estimate(&self, column: usize) -> ColumnEstimate {
+        self.relation.estimates.get(column).cloned().unwrap_or_default()
     }
 
     fn supports(&self, predicate: &Predicate) -> bool {
