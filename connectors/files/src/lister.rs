@@ -113,7 +113,11 @@ impl DirectoryFiles {
         let mut listed = self.store.list(Some(&step.directory));
         let mut entries = Vec::new();
         while let Some(meta) = listed.try_next().await? {
-            if !self.wants(&meta) || self.hidden_below(&step.directory, &meta.location) {
+            if self.hidden_below(&step.directory, &meta.location) {
+                continue;
+            }
+            self.refuse_other_format(&meta)?;
+            if !self.wants(&meta) {
                 continue;
             }
             let partition_values = self.values(&step, &meta.location)?;
@@ -130,6 +134,30 @@ impl DirectoryFiles {
             && self
                 .only
                 .is_none_or(|only| Format::of_name(name).is_some_and(|named| named.format == only))
+    }
+
+    /// A file of another format has rows, too, which would be missing.
+    fn refuse_other_format(&self, meta: &ObjectMeta) -> Result<()> {
+        let Some(only) = self.only else { return Ok(()) };
+        let name = meta.location.filename().unwrap_or_default();
+        let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&meta.location));
+        let Some(named) = Format::of_name(name).filter(|named| named.format != only) else {
+            return Ok(());
+        };
+        if meta.size == 0 || !matches {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::BadFileFormat,
+            format!(
+                "\"{}\" holds files of more than one format: {} and \"{}\", which is {}",
+                self.root,
+                only.name(),
+                meta.location,
+                named.format.name()
+            ),
+        )
+        .with_hint("Keep the files of a table in a directory of their own."))
     }
 
     fn hidden_below(&self, directory: &Path, file: &Path) -> bool {
