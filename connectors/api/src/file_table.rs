@@ -28,7 +28,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::Predicate;
 
 pub use details::{ColumnBounds, FileDetails};
-pub use infer::infer_schema;
+pub use infer::{check_schema, infer_schema};
 
 /// A table over files of one format in one store.
 #[derive(Debug)]
