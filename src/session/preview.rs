@@ -68,6 +68,7 @@ fn format_of(format: &FileFormatSpec) -> String {
     match format {
         FileFormatSpec::Parquet => "Parquet".to_owned(),
         FileFormatSpec::Json => "JSON lines".to_owned(),
+        FileFormatSpec::Orc => "ORC".to_owned(),
         FileFormatSpec::Avro => "Avro".to_owned(),
         FileFormatSpec::Csv { has_header, delimiter, .. } => format!(
             "CSV with delimiter {:?}{}",

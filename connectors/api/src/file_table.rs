@@ -13,6 +13,7 @@ mod pinned_store;
 pub(crate) mod scan;
 mod shape;
 mod text;
+mod type_name;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -29,6 +30,7 @@ use crate::Predicate;
 
 pub use details::{ColumnBounds, FileDetails};
 pub use infer::{check_schema, infer_schema};
+pub use type_name::type_name;
 
 /// A table over files of one format in one store.
 #[derive(Debug)]

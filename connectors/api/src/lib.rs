@@ -35,7 +35,7 @@ pub use connector::{
 };
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
-    LazyText, check_pattern, check_schema, infer_schema,
+    LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, without_pushdown};

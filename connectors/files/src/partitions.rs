@@ -102,7 +102,10 @@ pub(crate) fn value(
     ScalarValue::try_from_string(text.to_owned(), data_type).map_err(|_| {
         Error::new(
             ErrorKind::InvalidText,
-            format!("\"{directory}\": partition value \"{text}\" is not of type {data_type}"),
+            format!(
+                "\"{directory}\": partition value \"{text}\" is not of type {}",
+                maru_connect::type_name(data_type)
+            ),
         )
         .with_hint("Declare the partition column as text, or rename the directory.")
     })

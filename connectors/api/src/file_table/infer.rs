@@ -18,6 +18,7 @@ use super::column_names::names_in_file;
 use super::file_error::read_untrusted;
 use super::orc;
 use super::text::{self, Dialect};
+use super::type_name;
 use crate::FileFormatSpec;
 use widen::{Text, join, without_null};
 
@@ -64,7 +65,14 @@ pub async fn infer_schema(
         }
         let schema = if has_header { as_read(&known, schema, &meta)? } else { schema };
         joined = Some(join(&known, &schema, text).map_err(|(column, a, b)| {
-            disagreement(&meta, &format!("has {b} in column \"{column}\" where others have {a}"))
+            disagreement(
+                &meta,
+                &format!(
+                    "has {} in column \"{column}\" where others have {}",
+                    type_name(&b),
+                    type_name(&a)
+                ),
+            )
         })?);
     }
     let Some(schema) = joined else { return Err(nothing_found(format)) };
@@ -133,9 +141,9 @@ pub async fn check_schema(
                     format!(
                         "column \"{}\" is declared {}, file \"{}\" has {}",
                         field.name(),
-                        field.data_type(),
+                        type_name(field.data_type()),
                         meta.location,
-                        other.data_type()
+                        type_name(other.data_type())
                     ),
                 )
                 .with_hint("Declare the type that the file has, or leave the columns out."));

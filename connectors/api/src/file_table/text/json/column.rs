@@ -21,6 +21,7 @@ use maru_core::{Error, ErrorKind, Result};
 
 use super::number::{self, Misfit};
 use super::scan::{Kind, Scanner, Value};
+use crate::file_table::type_name;
 
 /// Characters of a value that an error shows.
 const SHOWN_CHARS: usize = 60;
@@ -430,7 +431,7 @@ fn hexadecimal(text: &str) -> Option<Vec<u8>> {
 }
 
 fn misfit(data_type: &DataType, text: &str, value: Value, why: Misfit) -> Error {
-    let name = name_of(data_type);
+    let name = type_name(data_type);
     let shown = shown(text, value);
     match why {
         Misfit::NoNumber => no_value(data_type, text, value),
@@ -453,7 +454,7 @@ fn misfit(data_type: &DataType, text: &str, value: Value, why: Misfit) -> Error 
 fn no_value(data_type: &DataType, text: &str, value: Value) -> Error {
     Error::new(
         ErrorKind::InvalidText,
-        format!("invalid input syntax for type {}: {}", name_of(data_type), shown(text, value)),
+        format!("invalid input syntax for type {}: {}", type_name(data_type), shown(text, value)),
     )
     .with_hint("Declare the column as text, or as a type that holds the value.")
 }
@@ -465,28 +466,5 @@ fn shown(text: &str, value: Value) -> String {
     match written.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{quote}{}…{quote}", &written[..end]),
         None => format!("{quote}{written}{quote}"),
-    }
-}
-
-fn name_of(data_type: &DataType) -> String {
-    use DataType as T;
-    match data_type {
-        T::Boolean => "boolean".to_owned(),
-        T::Int8 | T::UInt8 | T::Int16 => "smallint".to_owned(),
-        T::UInt16 | T::Int32 => "integer".to_owned(),
-        T::UInt32 | T::Int64 => "bigint".to_owned(),
-        T::Float32 => "real".to_owned(),
-        T::Float64 => "double precision".to_owned(),
-        T::Decimal128(precision, scale) => format!("numeric({precision},{scale})"),
-        T::Binary | T::LargeBinary | T::BinaryView => "bytea".to_owned(),
-        T::Date32 | T::Date64 => "date".to_owned(),
-        T::Time32(_) | T::Time64(_) => "time".to_owned(),
-        T::Timestamp(_, None) => "timestamp".to_owned(),
-        T::Timestamp(_, Some(_)) => "timestamp with time zone".to_owned(),
-        T::Interval(_) => "interval".to_owned(),
-        T::List(field) => format!("{}[]", name_of(field.data_type())),
-        T::Struct(_) => "struct".to_owned(),
-        T::Map(..) => "map".to_owned(),
-        _ => "text".to_owned(),
     }
 }
