@@ -391,13 +391,9 @@ fn numeral(text: &str, value: Value) -> Option<Cow<'_, str>> {
     }
 }
 
-fn float<T: std::str::FromStr>(
-    text: &str,
-    value: Value,
-    is_finite: fn(T) -> bool,
-) -> Result<T, Misfit>
+fn float<T>(text: &str, value: Value, is_finite: fn(T) -> bool) -> Result<T, Misfit>
 where
-    T: Copy,
+    T: Copy + std::str::FromStr,
 {
     let digits = numeral(text, value).ok_or(Misfit::NoNumber)?;
     // Words that stand for values: PostgreSQL knows them in texts, JSON has none.
