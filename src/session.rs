@@ -12,6 +12,7 @@ mod functions;
 mod guarded;
 mod parameters;
 mod plan;
+mod preview;
 mod rewrite;
 mod seconds;
 mod settings;
@@ -98,6 +99,8 @@ pub struct Prepared {
     /// Types of `$1`, `$2`, …; `None` where the statement does not tell.
     pub parameters: Vec<Option<DataType>>,
     pub text: StatementText,
+    /// What was found out on the way and belongs before the rows.
+    notices: Vec<String>,
     kind: Kind,
 }
 

@@ -42,9 +42,10 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
             }
             Ok(Output::command(*tag))
         }
-        Statement::Query { .. } | Statement::Describe(_) | Statement::ShowVariable(_) => {
-            Err(Error::internal("a query was run as a command"))
-        }
+        Statement::Query { .. }
+        | Statement::Describe(_)
+        | Statement::Preview(_)
+        | Statement::ShowVariable(_) => Err(Error::internal("a query was run as a command")),
     }
 }
 

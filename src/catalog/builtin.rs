@@ -5,7 +5,7 @@ use std::sync::Weak;
 use futures::future::BoxFuture;
 use maru_connect::{Source, SourceTable, TableEntry, TableKind, TableVersion};
 use maru_core::{Error, ErrorKind, Result};
-use maru_files::{LocationTable, open_location_table, split_pattern};
+use maru_files::{LocationTable, check_location_table, open_location_table, split_pattern};
 use url::Url;
 
 use super::definition::{Definition, ExternalTableDefinition};
@@ -114,11 +114,30 @@ pub async fn open_external_table(
     known: bool,
     version: Option<TableVersion>,
 ) -> Result<SourceTable> {
-    let url = location_url(&table.location)?;
-    let store = catalogs.store_for(&url).await?;
+    let store = catalogs.store_for(&location_url(&table.location)?).await?;
+    open_location_table(BUILTIN, store, location_table(table, known, version)?).await
+}
+
+/// Holds the declared columns of an external table against its files, and returns those that no file looked at has.
+///
+/// # Errors
+/// Those of [`check_location_table`].
+pub async fn check_external_table(
+    catalogs: &Catalogs,
+    table: &ExternalTableDefinition,
+) -> Result<Vec<String>> {
+    let store = catalogs.store_for(&location_url(&table.location)?).await?;
+    check_location_table(&store, &location_table(table, false, None)?).await
+}
+
+fn location_table(
+    table: &ExternalTableDefinition,
+    known: bool,
+    version: Option<TableVersion>,
+) -> Result<LocationTable> {
     let columns = table.columns.decode()?;
     let partition_columns = table.partition_columns.decode()?;
-    let spec = LocationTable {
+    Ok(LocationTable {
         format: table.format.clone(),
         options: table.options.clone(),
         columns: (known || !columns.fields().is_empty()).then_some(columns),
@@ -126,8 +145,7 @@ pub async fn open_external_table(
             .then_some(partition_columns),
         pattern: None,
         version,
-    };
-    open_location_table(BUILTIN, store, spec).await
+    })
 }
 
 /// Opens what lies at a path as a table: a file, a directory, or the files that match a pattern. The ends of their names

@@ -92,7 +92,9 @@ impl Session {
                         let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
                         let timeout = self.statement_timeout();
                         let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
-                        return Ok(Output::rows(self.located(rows, prepared)));
+                        let mut output = Output::rows(self.located(rows, prepared));
+                        output.notices.clone_from(&prepared.notices);
+                        return Ok(output);
                     }
                     Err(error) => Err(error),
                 }

@@ -70,7 +70,10 @@ impl Session {
         let work = async {
             let parsed = self.parse(&statement.text)?;
             // Only planning takes long enough to disturb others.
-            if !matches!(parsed, Statement::Query { .. } | Statement::Describe(_)) {
+            if !matches!(
+                parsed,
+                Statement::Query { .. } | Statement::Describe(_) | Statement::Preview(_)
+            ) {
                 return self.prepare_statement(parsed, statement, parameters).await;
             }
             let work = self.engine.inner.executor.spawn({
@@ -109,7 +112,13 @@ impl Session {
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
+        let mut notices = Vec::new();
         let statement = match statement {
+            Statement::Preview(preview) => {
+                let (query, facts) = self.preview(&preview).await?;
+                notices = facts;
+                query
+            }
             Statement::Describe(name) => self.describe(&name).await?,
             Statement::ShowVariable(name) => {
                 let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
@@ -135,6 +144,7 @@ impl Session {
                     schema: Some(schema),
                     parameters,
                     text: text.clone(),
+                    notices,
                     kind: Kind::Query { plan: Opaque::new(plan), tag, monitors },
                 })
             }
@@ -142,6 +152,7 @@ impl Session {
                 schema: None,
                 parameters: Vec::new(),
                 text: text.clone(),
+                notices,
                 kind: Kind::Command(Opaque::new(command)),
             }),
         }

@@ -265,3 +265,36 @@ async fn passwords_are_checked() {
         assert_eq!(error.sqlstate(), "28P01");
     }
 }
+
+#[tokio::test]
+async fn a_preview_tells_of_its_files() {
+    let maru = fixture().await;
+    let dir = tempfile::tempdir().unwrap();
+    for (day, text) in [("2026-01-01", "id,name\n1,a\n2,b\n"), ("2026-01-02", "id,name\n3,c\n")] {
+        let folder = dir.path().join(format!("day={day}"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("x.csv"), text).unwrap();
+    }
+    let path = dir.path().display();
+    let output = maru.run(&format!("PREVIEW '{path}/' LIMIT 2")).await.unwrap();
+    let [files, columns] = output.notices.as_slice() else { panic!("{:?}", output.notices) };
+    let wanted = "CSV with delimiter ',' and a header: 2 files, 28 bytes, the newest of ";
+    assert!(files.starts_with(wanted), "{files}");
+    assert_eq!(columns, "columns: id bigint, name text, day date (from the directories)");
+    let rows = maru.rows(&format!("PREVIEW '{path}/**/*.csv'")).await.unwrap();
+    assert_eq!(rows.lines().count(), 3);
+    let rows = maru.rows("PREVIEW system.settings LIMIT 1").await.unwrap();
+    assert_eq!(rows.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_column_that_no_file_has_is_told() {
+    let maru = fixture().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("x.json"), "{\"a\": 1}\n").unwrap();
+    let path = dir.path().display();
+    let create =
+        format!("CREATE EXTERNAL TABLE t (a bigint, b text) STORED AS JSON LOCATION '{path}'");
+    let output = maru.run(&create).await.unwrap();
+    assert_eq!(output.notices, ["no file has column \"b\": it is NULL"]);
+}

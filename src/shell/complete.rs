@@ -73,6 +73,7 @@ pub(super) const KEYWORDS: &[&str] = &[
     "OVER",
     "PARTITION",
     "PARTITIONED",
+    "PREVIEW",
     "QUERY",
     "REPLACE",
     "RIGHT",
@@ -273,7 +274,7 @@ impl Place {
             .to_lowercase();
         let relation = matches!(
             previous.as_str(),
-            "from" | "join" | "into" | "update" | "table" | "describe" | "view" | "\\d"
+            "from" | "join" | "into" | "update" | "table" | "describe" | "preview" | "view" | "\\d"
         );
         Self { qualifiers, word, relation }
     }

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use maru_connect::SourceTable;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast;
 use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
 
 use super::{builtin_relation, require_builtin, too_many_parts};
-use crate::catalog::builtin::{location_url, open_external_table};
+use crate::catalog::builtin::{check_external_table, location_url, open_external_table};
 use crate::catalog::definition::{
     Definition, EncodedSchema, ExternalTableDefinition, ViewDefinition,
 };
@@ -59,8 +59,11 @@ pub(super) async fn create_external_table(
     }
     let mut partition_columns = Vec::new();
     for (name, data_type) in &create.partitioned_by {
-        let data_type = data_type.as_ref().map_or("text".to_owned(), ToString::to_string);
-        partition_columns.push(typed_field(session, name, &data_type, true).await?);
+        // One without a type has that of the declared column, else it is found from the directories.
+        partition_columns.push(match data_type {
+            Some(data_type) => typed_field(session, name, &data_type.to_string(), true).await?,
+            None => Field::new(name, DataType::Null, true),
+        });
     }
     let url = location_url(&create.location)?;
     let mut definition = ExternalTableDefinition {
@@ -70,13 +73,16 @@ pub(super) async fn create_external_table(
         columns: EncodedSchema::new(&Schema::new(columns))?,
         partition_columns: EncodedSchema::new(&Schema::new(partition_columns))?,
     };
+    let in_location = |error: Error| error.with_context("location", create.location.clone());
     // What was inferred is kept, so that a table does not change its columns with its files.
     let opened = open_external_table(session.catalogs(), &definition, false, None)
         .await
-        .map_err(|error| error.with_context("location", create.location.clone()))?;
+        .map_err(in_location)?;
     let SourceTable::Files(files) = opened else {
         return Err(Error::internal("a location was opened as something else than files"));
     };
+    let missing =
+        check_external_table(session.catalogs(), &definition).await.map_err(in_location)?;
     // The log of a Delta Lake table says at each version what its columns are.
     if definition.format != "delta" {
         definition.columns = EncodedSchema::new(&files.file_schema)?;
@@ -91,7 +97,15 @@ pub(super) async fn create_external_table(
         comment: None,
     };
     session.engine().inner.store.put_relation(&relation).await?;
-    Ok(Output::command(tag))
+    let output = Output::command(tag);
+    Ok(match missing.as_slice() {
+        [] => output,
+        [one] => output.with_notice(format!("no file has column \"{one}\": it is NULL")),
+        several => {
+            let names = several.iter().map(|name| quote_ident(name)).collect::<Vec<_>>();
+            output.with_notice(format!("no file has columns {}: they are NULL", names.join(", ")))
+        }
+    })
 }
 
 pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> Result<Output> {

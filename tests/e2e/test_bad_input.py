@@ -4,6 +4,7 @@ A hundred or so mutations in `tests/run`, thousands in `tests/run --long`; which
 
 import bz2
 import csv
+import decimal
 import gzip
 import io
 import json
@@ -104,8 +105,20 @@ def rows_of_csv(raw):
 
 
 def rows_of_json(raw):
-    rows = [json.loads(line, strict=False) for line in raw.decode().split("\n") if line.strip()]
-    return [(r.get("id"), r.get("name"), None if r.get("amount") is None else float(r["amount"])) for r in rows]
+    """By the rule of the documentation: a whole number is an integer however it is written, text is what is written."""
+    rows = [json.loads(line, parse_float=decimal.Decimal) for line in raw.decode().split("\n") if line.strip()]
+
+    def whole(value):
+        if value is None or type(value) is int:
+            return value
+        if type(value) is bool or int(value) != decimal.Decimal(value):
+            raise ValueError(value)
+        return int(value)
+
+    def text(value):
+        return value if value is None or type(value) is str else json.dumps(value)
+
+    return [(whole(r.get("id")), text(r.get("name")), None if r.get("amount") is None else float(r["amount"])) for r in rows]
 
 
 def unpacked(unpack, rows_of):

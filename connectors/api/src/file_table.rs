@@ -14,6 +14,7 @@ mod pinned_store;
 pub(crate) mod scan;
 mod shape;
 mod text;
+mod type_name;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -29,7 +30,8 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::{ColumnEstimate, Predicate};
 
 pub use details::{ColumnBounds, FileDetails};
-pub use infer::infer_schema;
+pub use infer::{check_schema, infer_schema};
+pub use type_name::type_name;
 
 /// A table over files of one format in one store.
 #[derive(Debug)]

@@ -38,7 +38,7 @@ pub use connector::{
 pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
-    LazyText, check_pattern, infer_schema,
+    LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
 pub use join_order::{JoinOrder, JoinOrderOptions};
 pub use predicate::{CompareOp, Predicate, evaluate};

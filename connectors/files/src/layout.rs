@@ -48,7 +48,7 @@ pub(crate) struct Place {
 impl Layout {
     /// Lists schemas in order of their names; `public` only if it has tables.
     pub(crate) async fn schemas(&self) -> Result<Vec<String>> {
-        let (mut schemas, public) = self.root().await?;
+        let (mut schemas, public) = self.root(None).await?;
         if !public.is_empty() && !schemas.iter().any(|schema| schema == PUBLIC) {
             schemas.push(PUBLIC.to_owned());
         }
@@ -58,9 +58,20 @@ impl Layout {
 
     /// Lists the tables of a schema in order of their names; none if there is no such schema.
     pub(crate) async fn tables(&self, schema: &str) -> Result<Vec<Place>> {
+        self.tables_like(schema, None).await
+    }
+
+    /// Finds one table by its name.
+    pub(crate) async fn table(&self, schema: &str, name: &str) -> Result<Option<Place>> {
+        let places = self.tables_like(schema, Some(name)).await?;
+        Ok(places.into_iter().find(|place| place.name == name))
+    }
+
+    /// Lists the tables of a schema; with `wanted` at least the one of that name, if there is one.
+    async fn tables_like(&self, schema: &str, wanted: Option<&str>) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         if schema == PUBLIC {
-            places = self.root().await?.1;
+            places = self.root(wanted).await?.1;
         }
         let usable = !schema.is_empty()
             && !is_hidden(schema)
@@ -76,15 +87,23 @@ impl Layout {
         Ok(named_apart(places))
     }
 
-    /// Returns the schemas at the root and the tables of `public`.
-    async fn root(&self) -> Result<(Vec<String>, Vec<Place>)> {
+    /// Returns the schemas at the root and the tables of `public`. With `wanted` only those directories are looked into
+    /// that decide about the table of that name.
+    async fn root(&self, wanted: Option<&str>) -> Result<(Vec<String>, Vec<Place>)> {
         let root = Some(&self.root).filter(|root| !root.as_ref().is_empty());
         let listed = self.store.list_with_delimiter(root).await?;
         if self.flat {
             return Ok((Vec::new(), named_apart(entries(&listed).collect())));
         }
         let mut places = files(&listed).collect::<Vec<_>>();
-        let directories = directories(&listed).collect::<Vec<_>>();
+        let decides = |place: &Place| {
+            wanted.is_none_or(|wanted| {
+                // A file takes its whole name where a directory has the short one.
+                let stem = Format::of_name(wanted).map(|named| named.stem);
+                place.name == wanted || stem == Some(place.name.as_str())
+            })
+        };
+        let directories = directories(&listed).filter(decides).collect::<Vec<_>>();
         let looked = stream::iter(directories)
             .map(|place| async move {
                 let inside = self.store.list_with_delimiter(Some(&place.path)).await?;

@@ -15,6 +15,7 @@ mod lister;
 mod location;
 mod options;
 mod partitions;
+mod sample;
 mod source;
 mod stores;
 
@@ -22,7 +23,7 @@ use maru_connect::Connector;
 
 pub use connectors::{FILE, HDFS, S3};
 pub use glob::split_pattern;
-pub use location::{LOCATION_OPTIONS, LocationTable, open_location_table};
+pub use location::{LOCATION_OPTIONS, LocationTable, check_location_table, open_location_table};
 pub use stores::Stores;
 
 /// What this room offers to the registry.

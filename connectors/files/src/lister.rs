@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use futures::future::BoxFuture;
@@ -53,6 +54,25 @@ impl FileLister for DirectoryFiles {
     }
 }
 
+/// Keeps the directories of one level whose values satisfy all of `filters`; unknown counts as no.
+fn keep(steps: Vec<Step>, schema: &Arc<Schema>, filters: &[&Predicate]) -> Result<Vec<Step>> {
+    if steps.is_empty() || filters.is_empty() {
+        return Ok(steps);
+    }
+    let columns = (0..schema.fields().len())
+        .map(|at| ScalarValue::iter_to_array(steps.iter().map(|step| step.values[at].clone())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
+    let mut kept = vec![true; steps.len()];
+    for filter in filters {
+        let holds = evaluate::rows(filter, &batch)?;
+        for (kept, holds) in kept.iter_mut().zip(&holds) {
+            *kept &= holds == Some(true);
+        }
+    }
+    Ok(steps.into_iter().zip(kept).filter_map(|(step, kept)| kept.then_some(step)).collect())
+}
+
 impl DirectoryFiles {
     async fn list_matching(&self, filters: &[Predicate]) -> Result<Vec<FileEntry>> {
         let mut steps = vec![Step { directory: self.root.clone(), values: Vec::new() }];
@@ -68,16 +88,7 @@ impl DirectoryFiles {
                 .buffer_unordered(CONCURRENT_LISTINGS)
                 .try_concat()
                 .await?;
-            steps = Vec::with_capacity(found.len());
-            for step in found {
-                let mut keep = true;
-                for filter in &decidable {
-                    keep = keep && evaluate::holds(filter, &schema, &step.values)?;
-                }
-                if keep {
-                    steps.push(step);
-                }
-            }
+            steps = keep(found, &schema, &decidable)?;
         }
         stream::iter(steps)
             .map(|step| self.list_below(step))
@@ -113,7 +124,11 @@ impl DirectoryFiles {
         let mut listed = self.store.list(Some(&step.directory));
         let mut entries = Vec::new();
         while let Some(meta) = listed.try_next().await? {
-            if !self.wants(&meta) || self.hidden_below(&step.directory, &meta.location) {
+            if self.hidden_below(&step.directory, &meta.location) {
+                continue;
+            }
+            self.refuse_other_format(&meta)?;
+            if !self.wants(&meta) {
                 continue;
             }
             let partition_values = self.values(&step, &meta.location)?;
@@ -130,6 +145,30 @@ impl DirectoryFiles {
             && self
                 .only
                 .is_none_or(|only| Format::of_name(name).is_some_and(|named| named.format == only))
+    }
+
+    /// A file of another format has rows, too, which would be missing.
+    fn refuse_other_format(&self, meta: &ObjectMeta) -> Result<()> {
+        let Some(only) = self.only else { return Ok(()) };
+        let name = meta.location.filename().unwrap_or_default();
+        let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&meta.location));
+        let Some(named) = Format::of_name(name).filter(|named| named.format != only) else {
+            return Ok(());
+        };
+        if meta.size == 0 || !matches {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::BadFileFormat,
+            format!(
+                "\"{}\" holds files of more than one format: {} and \"{}\", which is {}",
+                self.root,
+                only.name(),
+                meta.location,
+                named.format.name()
+            ),
+        )
+        .with_hint("Keep the files of a table in a directory of their own."))
     }
 
     fn hidden_below(&self, directory: &Path, file: &Path) -> bool {

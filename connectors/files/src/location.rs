@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use maru_connect::{
-    FileFormatSpec, FileLister, FileTable, OpenedStore, SourceTable, TableVersion, infer_schema,
+    FileFormatSpec, FileLister, FileTable, OpenedStore, SourceTable, TableVersion, check_schema,
+    infer_schema,
 };
-use maru_core::limits::INFER_FILES_MAX;
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -18,8 +18,18 @@ use crate::formats::{Format, is_hidden};
 use crate::glob::Glob;
 use crate::lister::{DirectoryFiles, OneFile};
 use crate::partitions::{self, TypeGuess};
+use crate::sample::Sample;
 
 pub use crate::options::LOCATION_OPTIONS;
+
+/// Objects that a look at a place lists one after the other; where there are more, directories are looked into instead.
+const LOOK_OBJECTS_MAX: usize = if cfg!(test) { 100 } else { 20_000 };
+
+/// Directories of one level that such a look opens.
+const LOOK_DIRECTORIES_MAX: usize = if cfg!(test) { 8 } else { 64 };
+
+/// Directories listed at once.
+const CONCURRENT_LISTINGS: usize = 16;
 
 /// What is known of a table besides its place.
 #[derive(Debug, Clone, Default)]
@@ -58,18 +68,8 @@ pub async fn open_location_table(
     if let Some(table) = delta_table(catalog, &store, &spec).await? {
         return Ok(table);
     }
-    let declared = (!spec.format.is_empty()).then(|| Format::of_word(&spec.format)).transpose()?;
-    let given = spec.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let options = Options::check("an external table", LOCATION_OPTIONS, given)?;
-    let pattern = spec.pattern.as_deref().map(|text| Glob::new(&store.path, text)).transpose()?;
-    let single = if pattern.is_none() { single_file(&store).await? } else { None };
-    let found = match single {
-        Some(meta) => Found::one(meta),
-        None => look(&store.store, &store.path, declared, pattern.as_ref()).await?,
-    };
-    let format = decide_format(&store.path, declared, &found)?;
-    let example = &found.files.first().ok_or_else(|| nothing_at(&store.path))?.location;
-    let format_spec = format.spec(&options, example)?;
+    let Laid { found, declared, format, spec: format_spec, pattern } =
+        laid(&store, &spec, is_known(&spec)).await?;
     let partition_columns = partition_columns(&spec, &found)?;
     let file_schema =
         file_schema(&store.store, &spec, &found.files, &format_spec, &partition_columns).await?;
@@ -93,6 +93,60 @@ pub async fn open_location_table(
         partition_columns,
         files,
     })))
+}
+
+/// Holds the declared columns of a table against the files that lie at `store.path`, and returns those that no file
+/// looked at has: they are NULL in every row.
+///
+/// # Errors
+/// 42804 for a column whose type in a file cannot become the declared one, 22P04 for a header that names another
+/// column; else those of [`open_location_table`].
+///
+/// # Cancel
+/// Dropping the future stops the listing and the reading.
+pub async fn check_location_table(
+    store: &OpenedStore,
+    spec: &LocationTable,
+) -> Result<Vec<String>> {
+    let Some(columns) = &spec.columns else { return Ok(Vec::new()) };
+    let laid = laid(store, spec, false).await?;
+    let partition_columns = partition_columns(spec, &laid.found)?;
+    let schema = without(columns, &partition_columns);
+    check_schema(&store.store, &laid.found.files, &laid.spec, &schema).await
+}
+
+/// What lies at a place, and in which format.
+struct Laid {
+    found: Found,
+    declared: Option<Format>,
+    format: Format,
+    spec: FileFormatSpec,
+    pattern: Option<Glob>,
+}
+
+/// Returns whether the files need not tell anything.
+fn is_known(spec: &LocationTable) -> bool {
+    let typed =
+        |schema: &SchemaRef| schema.fields().iter().all(|field| !field.data_type().is_null());
+    !spec.format.is_empty()
+        && spec.columns.is_some()
+        && spec.partition_columns.as_ref().is_some_and(typed)
+}
+
+async fn laid(store: &OpenedStore, spec: &LocationTable, first_only: bool) -> Result<Laid> {
+    let declared = (!spec.format.is_empty()).then(|| Format::of_word(&spec.format)).transpose()?;
+    let given = spec.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let options = Options::check("an external table", LOCATION_OPTIONS, given)?;
+    let pattern = spec.pattern.as_deref().map(|text| Glob::new(&store.path, text)).transpose()?;
+    let single = if pattern.is_none() { single_file(store).await? } else { None };
+    let found = match single {
+        Some(meta) => Found::one(meta),
+        None => look(&store.store, &store.path, declared, pattern.as_ref(), first_only).await?,
+    };
+    let format = decide_format(&store.path, declared, &found)?;
+    let example = &found.files.first().ok_or_else(|| nothing_at(&store.path))?.location;
+    let spec = format.spec(&options, example)?;
+    Ok(Laid { found, declared, format, spec, pattern })
 }
 
 /// Opens a Delta Lake table, if the place is one: its log says which of its files count, and what its columns are.
@@ -129,7 +183,7 @@ async fn delta_table(
 /// What a first look at the place shows.
 #[derive(Debug, Default)]
 struct Found {
-    /// The first files in order of their names, to infer from.
+    /// A sample in order of their names, to infer from.
     files: Vec<ObjectMeta>,
     /// Formats that names say, each with the first file of it.
     formats: BTreeMap<&'static str, (Format, Path)>,
@@ -168,40 +222,104 @@ async fn single_file(store: &OpenedStore) -> Result<Option<ObjectMeta>> {
     }
 }
 
-/// Walks through the whole place once, keeping only what inference needs.
+/// Looks at a place, keeping only what inference needs; at its first file alone where nothing has to be inferred.
 async fn look(
     store: &Arc<dyn ObjectStore>,
     root: &Path,
     declared: Option<Format>,
     pattern: Option<&Glob>,
+    first_only: bool,
 ) -> Result<Found> {
-    let mut found = Found::default();
+    let mut look =
+        Look { root, declared, pattern, found: Found::default(), sample: Sample::default() };
     let mut listed = store.list(Some(root));
+    let (mut n_listed, mut nested) = (0, false);
     while let Some(meta) = listed.try_next().await? {
-        let Some(parts) = meta.location.prefix_match(root) else { continue };
-        let parts = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
-        if meta.size == 0 || parts.iter().any(|part| is_hidden(part)) {
-            continue;
+        n_listed += 1;
+        nested |= meta.location.parts_count() > root.parts_count() + 1;
+        let counts = look.note(meta)?;
+        if counts && first_only {
+            break;
         }
-        if pattern.is_some_and(|pattern| !pattern.matches(&meta.location)) {
-            continue;
+        if n_listed >= LOOK_OBJECTS_MAX && nested && pattern.is_none() {
+            look.by_directories(store).await?;
+            break;
         }
-        if found.note_format(&meta.location).is_none() && declared.is_none() {
-            continue;
-        }
-        let directories = parts.split_last().map_or(&[][..], |(_, directories)| directories);
-        note_partitions(&mut found, directories, &meta.location)?;
-        keep_smallest(&mut found.files, meta);
     }
-    Ok(found)
+    look.found.files = look.sample.files();
+    Ok(look.found)
 }
 
-/// Keeps the files with the smallest names, so that inference does not depend on the order of the listing.
-fn keep_smallest(files: &mut Vec<ObjectMeta>, meta: ObjectMeta) {
-    let at = files.partition_point(|file| file.location < meta.location);
-    if at < INFER_FILES_MAX {
-        files.insert(at, meta);
-        files.truncate(INFER_FILES_MAX);
+/// A look that is under way.
+struct Look<'a> {
+    root: &'a Path,
+    declared: Option<Format>,
+    pattern: Option<&'a Glob>,
+    found: Found,
+    sample: Sample,
+}
+
+impl Look<'_> {
+    /// Takes notice of a file; returns whether it counts.
+    fn note(&mut self, meta: ObjectMeta) -> Result<bool> {
+        let Some(parts) = meta.location.prefix_match(self.root) else { return Ok(false) };
+        let parts = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
+        if meta.size == 0 || parts.iter().any(|part| is_hidden(part)) {
+            return Ok(false);
+        }
+        if self.pattern.is_some_and(|pattern| !pattern.matches(&meta.location)) {
+            return Ok(false);
+        }
+        if self.found.note_format(&meta.location).is_none() && self.declared.is_none() {
+            return Ok(false);
+        }
+        let directories = parts.split_last().map_or(&[][..], |(_, directories)| directories);
+        note_partitions(&mut self.found, directories, &meta.location)?;
+        self.sample.add(meta);
+        Ok(true)
+    }
+
+    /// Looks into the first and last directories of each level: a place may have more objects than can be listed for a
+    /// look. All values of the first key are seen, of further keys those in the directories looked into.
+    async fn by_directories(&mut self, store: &Arc<dyn ObjectStore>) -> Result<()> {
+        let mut level = vec![self.root.clone()];
+        while !level.is_empty() {
+            let listed = stream::iter(level)
+                .map(|directory| async move { store.list_with_delimiter(Some(&directory)).await })
+                .boxed()
+                .buffered(CONCURRENT_LISTINGS)
+                .try_collect::<Vec<_>>()
+                .await?;
+            let mut below = Vec::new();
+            for listing in listed {
+                for meta in listing.objects {
+                    self.note(meta)?;
+                }
+                let visible = |path: &Path| path.filename().is_some_and(|name| !is_hidden(name));
+                below.extend(listing.common_prefixes.into_iter().filter(visible));
+            }
+            for directory in &below {
+                self.note_value(directory);
+            }
+            below.sort();
+            if below.len() > LOOK_DIRECTORIES_MAX {
+                let half = LOOK_DIRECTORIES_MAX / 2;
+                below.drain(half..below.len() - half);
+            }
+            level = below;
+        }
+        Ok(())
+    }
+
+    fn note_value(&mut self, directory: &Path) {
+        let depth = directory.parts_count().saturating_sub(self.root.parts_count() + 1);
+        let value = directory.filename().and_then(partitions::split);
+        if let (Some((key, Some(value))), Some((known, guess))) =
+            (value, self.found.keys.get_mut(depth))
+            && key == known
+        {
+            guess.add(&value);
+        }
     }
 }
 
@@ -315,9 +433,14 @@ async fn file_schema(
         Some(columns) => Arc::clone(columns),
         None => infer_schema(store, files, format).await?,
     };
+    Ok(without(&schema, partition_columns))
+}
+
+/// Leaves out the columns that are partitions'.
+fn without(schema: &Schema, partition_columns: &[Arc<Field>]) -> SchemaRef {
     let is_partition = |field: &Field| {
         partition_columns.iter().any(|column| column.name().eq_ignore_ascii_case(field.name()))
     };
     let fields = schema.fields().iter().filter(|field| !is_partition(field)).cloned();
-    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

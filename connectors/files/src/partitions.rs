@@ -92,7 +92,7 @@ fn is_date(value: &str) -> bool {
 /// Returns a directory's value in the column's type.
 ///
 /// # Errors
-/// 22P04 if it does not fit; names the directory.
+/// 22P02 if it does not fit; names the directory or file.
 pub(crate) fn value(
     text: Option<&str>,
     data_type: &DataType,
@@ -101,8 +101,11 @@ pub(crate) fn value(
     let Some(text) = text else { return Ok(ScalarValue::try_new_null(data_type)?) };
     ScalarValue::try_from_string(text.to_owned(), data_type).map_err(|_| {
         Error::new(
-            ErrorKind::BadFileFormat,
-            format!("directory \"{directory}\": \"{text}\" is not a value of type {data_type}"),
+            ErrorKind::InvalidText,
+            format!(
+                "\"{directory}\": partition value \"{text}\" is not of type {}",
+                maru_connect::type_name(data_type)
+            ),
         )
         .with_hint("Declare the partition column as text, or rename the directory.")
     })

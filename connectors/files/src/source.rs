@@ -46,10 +46,8 @@ impl FilesSource {
         name: &str,
         version: Option<TableVersion>,
     ) -> Result<Option<SourceTable>> {
-        let places = self.layout.tables(schema).await.map_err(|error| self.in_catalog(error))?;
-        let Some(place) = places.into_iter().find(|place| place.name == name) else {
-            return Ok(None);
-        };
+        let place = self.layout.table(schema, name).await;
+        let Some(place) = place.map_err(|error| self.in_catalog(error))? else { return Ok(None) };
         let options = self.formats.clone();
         let spec = LocationTable { options, version, ..LocationTable::default() };
         open_location_table(&self.catalog, self.opened(place.path), spec)

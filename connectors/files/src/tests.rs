@@ -1,6 +1,7 @@
 //! Catalogs of files through the engine: temporary directories here, real S3 and HDFS in `tests/services.rs`.
 
 mod errors;
+mod listing;
 mod reading;
 mod services;
 

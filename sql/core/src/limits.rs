@@ -21,11 +21,14 @@ pub const CONNECT_TIMEOUT_S: u64 = 10;
 /// Connections that one catalog keeps to its database at most.
 pub const SOURCE_CONNECTIONS_MAX: u32 = 8;
 
-/// Files of one directory whose footers are opened to infer a schema.
+/// Files of one directory that are opened to infer a schema: half of them the first by name, half the newest.
 pub const INFER_FILES_MAX: usize = 16;
 
 /// Rows of a CSV or JSON file that are read to infer a schema.
 pub const INFER_ROWS_MAX: usize = 1000;
+
+/// Unpacked bytes of a CSV or JSON file that are read to infer a schema, once they hold a row.
+pub const INFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Rows of past queries kept in `system.queries`.
 pub const QUERY_HISTORY_ROWS_MAX: u64 = 10_000;

@@ -12,7 +12,7 @@ pub use split::{Piece, split};
 pub use statement::{
     AlterCatalog, CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog,
     CreateExternalTable, CreateSchema, CreateSecret, CreateView, DropObject, Name, ObjectKind,
-    OptionList, STATEMENTS, SetScope, SetVariable, Statement, StatementSpec, Transaction,
+    OptionList, Preview, STATEMENTS, SetScope, SetVariable, Statement, StatementSpec, Transaction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -73,6 +73,9 @@ impl Words<'_> {
             let name = (!name.eq_ignore_ascii_case("all")).then_some(name);
             return Ok(Some(Statement::Reset(name)));
         }
+        if self.take(&["preview"]) {
+            return self.preview().map(Some);
+        }
         if self.sees(&["show"]) || self.sees(&["describe"]) || self.sees(&["desc"]) {
             return self.show();
         }

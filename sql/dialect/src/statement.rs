@@ -25,6 +25,7 @@ pub enum Statement {
     Reset(Option<String>),
     /// `DESCRIBE name`, `SHOW COLUMNS FROM name`
     Describe(Name),
+    Preview(Preview),
     /// `SHOW name` for one setting.
     ShowVariable(String),
     CancelQuery(CancelQuery),
@@ -121,6 +122,14 @@ pub struct CreateView {
     pub query: Box<ast::Query>,
     pub or_replace: bool,
     pub if_not_exists: bool,
+}
+
+/// `PREVIEW 'path' | name [LIMIT n]`
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// A path is a name of one part.
+    pub name: Name,
+    pub limit: Option<u64>,
 }
 
 /// What `DROP` and `COMMENT ON` take.
@@ -243,8 +252,8 @@ statements! {
     "CREATE VIEW", "CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column, …)] AS query",
         "Keeps a query under a name in the catalog maru.",
         "CREATE VIEW demo.errors AS SELECT * FROM demo.weblogs WHERE status >= 500";
-    "DESCRIBE", "DESCRIBE name",
-        "Lists the columns of a table or view.",
+    "DESCRIBE", "DESCRIBE { name | 'path' }",
+        "Lists the columns of a table or view, or of files.",
         "DESCRIBE crm.public.customers";
     "DROP", "DROP { CATALOG | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
@@ -252,6 +261,9 @@ statements! {
     "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
+    "PREVIEW", "PREVIEW { 'path' | name } [LIMIT n]",
+        "Shows the first rows of files, and tells their format, number, bytes and columns.",
+        "PREVIEW 's3://weblogs/2026/*.parquet'";
     "RESET", "RESET { setting | ALL }",
         "Puts a setting of the session back to its default.",
         "RESET pushdown";

@@ -45,6 +45,7 @@ use csv::CsvDecoder;
 pub(super) use csv::Dialect;
 use hive::HiveDecoder;
 use json::JsonDecoder;
+pub(super) use json::JsonSample;
 pub(super) use sample::CsvSample;
 use trimmed::Trimmed;
 

@@ -71,7 +71,7 @@ async fn a_value_that_does_not_fit_is_told_with_its_line() {
     text.push_str("{\"id\": \"x\"}\n{\"id\": 1}\n");
     lake.write("s/j.json", &text);
     let error = fails(&lake, "s.j", "select sum(id) from t").await;
-    assert_eq!(error.sqlstate(), "22P04");
+    assert_eq!(error.sqlstate(), "22P02");
     assert!(error.message().starts_with("file \"s/j.json\" line 10001: "), "{error}");
     lake.write("s/k.json", format!("{}{{\"id\": \n1}}\n", &text[..9000]));
     let error = fails(&lake, "s.k", "select sum(id) from t").await;

@@ -165,12 +165,85 @@ async fn reads_csv_columns_by_the_header_of_each_file() {
     let text = lake.sql("s.t", "select id, name from t order by id").await.unwrap();
     assert_eq!(rows(&text), ["1,x", "2,y", "3,"]);
     lake.write("s/t/d.csv", "id,phone\n4,z\n");
-    let error = lake.sql("s.t", "select id, name from t").await.unwrap_err();
+    let text = lake.sql("s.t", "select id, name, phone from t order by id").await.unwrap();
+    assert_eq!(rows(&text), ["1,x,", "2,y,", "3,,", "4,,z"]);
+}
+
+#[tokio::test]
+async fn a_header_with_an_unknown_column_is_told() {
+    let lake = Lake::new().await;
+    lake.write("s/t/a.csv", "id,name\n1,x\n");
+    let table = lake.source.table("s", "t").await.unwrap().unwrap();
+    lake.write("s/t/b.csv", "id,phone\n4,z\n");
+    let context = SessionContext::new();
+    context.register_table("t", Arc::new(FederatedTable::new("lake", table))).unwrap();
+    let error = context.sql("select id, name from t").await.unwrap().collect().await.unwrap_err();
+    let error = maru_core::Error::from(error);
     assert_eq!(error.sqlstate(), "22P04");
-    assert!(
-        error.message().contains("d.csv\" line 1: the header names column \"phone\""),
-        "{error}"
+    let wanted = "b.csv\" line 1: the header names column \"phone\"";
+    assert!(error.message().contains(wanted), "{error}");
+}
+
+#[tokio::test]
+async fn parquet_files_of_different_types_are_widened() {
+    use arrow::array::{ArrayRef, Date32Array, Int32Array};
+    let lake = Lake::new().await;
+    fs::create_dir_all(lake.path("s/t")).unwrap();
+    let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let file = fs::File::create(lake.path(name)).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    let ints = Arc::new(Int32Array::from(vec![9, 10])) as ArrayRef;
+    let days = Arc::new(Date32Array::from(vec![0, 1])) as ArrayRef;
+    write("s/t/a.parquet", vec![("n", Arc::clone(&ints)), ("code", ints), ("at", days)]);
+    let times = arrow::array::TimestampMicrosecondArray::from(vec![3_600_000_000]);
+    write(
+        "s/t/b.parquet",
+        vec![
+            ("n", Arc::new(Int64Array::from(vec![9_000_000_000])) as ArrayRef),
+            ("code", Arc::new(StringArray::from(vec!["x7"]))),
+            ("at", Arc::new(times)),
+        ],
     );
+    let text = lake.sql("s.t", "select n, code, at from t order by n").await.unwrap();
+    let wanted = [
+        "9,9,1970-01-01T00:00:00",
+        "10,10,1970-01-02T00:00:00",
+        "9000000000,x7,1970-01-01T01:00:00",
+    ];
+    assert_eq!(rows(&text), wanted);
+    // Texts are compared as texts, whatever the footers say of the numbers.
+    for (sql, wanted) in [
+        ("select min(code), max(code), count(*) from t", "10,x7,3"),
+        ("select n from t where code > '7' and code < 'a'", "9"),
+        ("select n from t where code = '10'", "10"),
+        ("select count(*) from t where at > '1970-01-01 00:30:00'", "2"),
+        ("select max(n) from t where n > 9", "9000000000"),
+    ] {
+        assert_eq!(rows(&lake.sql("s.t", sql).await.unwrap()), [wanted], "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_long_is_refused() {
+    use async_compression::tokio::write::GzipEncoder;
+    use tokio::io::AsyncWriteExt;
+    let lake = Lake::new().await;
+    let long = "x".repeat(65 << 20);
+    for (name, text) in
+        [("c.csv.gz", format!("a\n{long}\n")), ("j.json.gz", format!("{{\"a\": \"{long}\"}}\n"))]
+    {
+        let mut packed = Vec::new();
+        pack!(GzipEncoder, packed, text);
+        lake.write(&format!("s/{name}"), packed);
+        let table = format!("s.{}", &name[..1]);
+        let error = lake.sql(&table, "select count(*) from t").await.unwrap_err();
+        assert_eq!(error.sqlstate(), "54000", "{error}");
+        assert!(error.message().starts_with(&format!("file \"s/{name}\" line ")), "{error}");
+    }
 }
 
 #[tokio::test]

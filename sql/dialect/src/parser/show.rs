@@ -2,6 +2,8 @@
 
 use maru_core::{Error, ErrorKind, Result, did_you_mean, quote_literal};
 
+use sqlparser::tokenizer::Token;
+
 use super::{Words, parse_query};
 use crate::statement::*;
 
@@ -74,6 +76,26 @@ impl Words<'_> {
         }
         let name = self.setting_name()?;
         Ok(Some(Statement::ShowVariable(name)))
+    }
+
+    pub(super) fn preview(&mut self) -> Result<Statement> {
+        // A path is a name of one part.
+        let name = match self.string() {
+            Ok(path) => Name(vec![path]),
+            Err(_) => self.name()?,
+        };
+        let limit = if self.take(&["limit"]) {
+            let limit = match self.0.parser.peek_token().token {
+                Token::Number(text, _) => text.parse().ok(),
+                _ => None,
+            };
+            let limit = limit.ok_or_else(|| self.unexpected("a number of rows"))?;
+            self.0.parser.next_token();
+            Some(limit)
+        } else {
+            None
+        };
+        Ok(Statement::Preview(Preview { name, limit }))
     }
 
     fn like(&mut self) -> Result<Option<String>> {

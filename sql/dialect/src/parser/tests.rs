@@ -61,6 +61,12 @@ fn lists_become_queries() {
     let zone = parse("SHOW TIME ZONE").unwrap();
     assert!(matches!(zone, Statement::ShowVariable(name) if name == "timezone"));
     assert!(matches!(parse("DESCRIBE crm.public.t").unwrap(), Statement::Describe(_)));
+    let Statement::Preview(preview) = parse("PREVIEW 's3://b/*.csv' LIMIT 3").unwrap() else {
+        panic!()
+    };
+    assert_eq!((preview.name.0, preview.limit), (vec!["s3://b/*.csv".to_owned()], Some(3)));
+    assert!(matches!(parse("preview crm.t").unwrap(), Statement::Preview(_)));
+    assert_eq!(parse("PREVIEW t LIMIT x").unwrap_err().sqlstate(), "42601");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::records::{Cut, Field, Records};
 use crate::FileFormatSpec;
 
 /// Bytes that one record may have; a longer one is most likely an open quote.
-const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const RECORD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The layout of delimited text, out of [`FileFormatSpec::Csv`].
 #[derive(Debug, Clone)]
@@ -284,17 +284,10 @@ impl Decoder for CsvDecoder {
         self.buffer = buffer;
         self.buffer.drain(..at);
         if self.buffer.len() > RECORD_BYTES_MAX {
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                format!(
-                    "file \"{}\" line {}: the record is longer than {RECORD_BYTES_MAX} bytes",
-                    self.path, self.line
-                ),
-            )
-            .with_hint("Check the options quote and escape: a quote may have no end."));
+            return Err(too_long(&self.path, self.line));
         }
         // Doubling keeps the work linear when one record spans many pieces.
-        self.look_at = self.buffer.len() * 2;
+        self.look_at = (self.buffer.len() * 2).min(RECORD_BYTES_MAX);
         if last && self.n_rows > 0 {
             full.push(self.flush()?);
         }
@@ -304,6 +297,14 @@ impl Decoder for CsvDecoder {
     fn begins_at_line(&mut self, line: u64) {
         self.line = line;
     }
+}
+
+pub(super) fn too_long(path: &Path, line: u64) -> Error {
+    Error::new(
+        ErrorKind::LimitExceeded,
+        format!("file \"{path}\" line {line}: the record is longer than {RECORD_BYTES_MAX} bytes"),
+    )
+    .with_hint("Check the options quote and escape: a quote may have no end.")
 }
 
 /// Returns the name that a header gives to a column; an empty one is called by its place.

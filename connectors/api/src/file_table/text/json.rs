@@ -1,32 +1,54 @@
-//! JSON lines, decoded by arrow in pieces that end with a line.
+//! JSON lines: one object in each, read strictly.
+//!
+//! A reader of our own, since arrow's cuts `15197.5` to 15197 for an integer, rounds decimals, takes numbers for times,
+//! and accepts `[1,]`. `json/scan.rs` walks through the text, `json/column.rs` takes the values, `json/number.rs` reads
+//! numbers exactly, `json/sample.rs` finds columns.
 
+mod column;
+mod number;
+mod sample;
+mod scan;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
-use arrow::json::ReaderBuilder;
-use arrow::json::reader::Decoder as ArrowDecoder;
 use maru_core::{Error, ErrorKind, Result};
-use memchr::{memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 use object_store::path::Path;
 
 use super::Decoder;
+use column::{Column, by_name};
+pub(in crate::file_table) use sample::JsonSample;
+use scan::{Scanner, Value, bad};
 
 /// Bytes that one line may have.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes decoded at once, so that stores which send small pieces do not make small batches.
-const BLOCK_BYTES: usize = if cfg!(test) { 1 } else { 256 * 1024 };
+/// Bytes of lines that one batch is made of at most, however few the rows.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct JsonDecoder {
-    schema: SchemaRef,
-    decoder: ArrowDecoder,
+    rows: Rows,
+    projected: SchemaRef,
     batch_rows: usize,
+    n_rows: usize,
+    n_bytes: usize,
     /// The start of a line whose end is not here yet.
     buffer: Vec<u8>,
     /// The line that `buffer` begins with.
     line: u64,
     path: Path,
+}
+
+/// Where the members of an object go.
+struct Rows {
+    columns: Vec<Column>,
+    places: HashMap<String, usize>,
+    /// The names of the object before and their places: the next one mostly has the same in the same order.
+    known: Vec<(String, Option<usize>)>,
+    found: Vec<Option<Value>>,
 }
 
 impl JsonDecoder {
@@ -36,112 +58,180 @@ impl JsonDecoder {
         batch_rows: usize,
         path: Path,
     ) -> Result<Self> {
-        let schema = Arc::new(table.project(wanted)?);
-        let decoder = new_decoder(&schema, batch_rows)?;
-        Ok(Self { schema, decoder, batch_rows, buffer: Vec::new(), line: 1, path })
+        let projected = Arc::new(table.project(wanted)?);
+        let columns = projected.fields().iter().map(|field| Column::new(field.data_type()));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            rows: Rows {
+                found: vec![None; columns.len()],
+                columns,
+                places: by_name(projected.fields()),
+                known: Vec::new(),
+            },
+            projected,
+            batch_rows,
+            n_rows: 0,
+            n_bytes: 0,
+            buffer: Vec::new(),
+            line: 1,
+            path,
+        })
     }
 
-    /// Decodes whole lines.
-    fn decode(&mut self, lines: &[u8], full: &mut Vec<RecordBatch>) -> Result<()> {
-        let n_full = full.len();
-        let mut at = 0;
-        while at < lines.len() {
-            let n_read = match self.decoder.decode(&lines[at..]) {
-                Ok(n_read) => n_read,
-                Err(error) => return Err(self.bad_line(lines, Error::from(error))),
-            };
-            at += n_read;
-            if n_read == 0 || self.decoder.len() >= self.batch_rows {
-                match self.decoder.flush() {
-                    Ok(batch) => full.extend(batch),
-                    Err(error) => return Err(self.bad_line(lines, Error::from(error))),
+    /// Takes whole lines.
+    fn take(&mut self, mut lines: &[u8], full: &mut Vec<RecordBatch>) -> Result<()> {
+        while !lines.is_empty() {
+            let end = memchr(b'\n', lines).unwrap_or(lines.len());
+            let line = &lines[..end];
+            if !line.trim_ascii().is_empty() {
+                if line.len() > LINE_BYTES_MAX {
+                    return Err(self.too_long());
+                }
+                self.rows
+                    .take(line, &self.projected, self.line)
+                    .map_err(|error| self.on_line(self.line, &error))?;
+                self.n_rows += 1;
+                self.n_bytes += line.len();
+                if self.n_rows == self.batch_rows || self.n_bytes >= BATCH_BYTES_MAX {
+                    full.push(self.flush()?);
                 }
             }
+            self.line += 1;
+            lines = lines.get(end + 1..).unwrap_or_default();
         }
-        if self.decoder.has_partial_record() {
-            return Err(self.bad_line(lines, Error::internal("JSON record goes on")));
-        }
-        // A row may still fail when the batch is built: do it while the lines are here to tell which.
-        match self.decoder.flush() {
-            Ok(batch) => full.extend(batch),
-            Err(error) => return Err(self.bad_line(lines, Error::from(error))),
-        }
-        // An object over several lines would be cut where a block ends, so it is refused everywhere.
-        let n_rows = full[n_full..].iter().map(RecordBatch::num_rows).sum::<usize>();
-        let n_lines =
-            lines.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
-        if n_rows != n_lines.count() {
-            return Err(self.bad_line(lines, Error::internal("JSON lines and rows differ")));
-        }
-        self.line += memchr_iter(b'\n', lines).count() as u64;
         Ok(())
     }
 
-    /// Finds the line that cannot be decoded by decoding each alone.
-    fn bad_line(&self, lines: &[u8], error: Error) -> Error {
-        let mut what = error.message();
-        let mut number = self.line;
-        for (index, line) in lines.split(|byte| *byte == b'\n').enumerate() {
-            if let Some(found) = self.defect(line) {
-                number = self.line + index as u64;
-                what = found;
-                break;
-            }
+    fn flush(&mut self) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.rows.columns.len());
+        for (column, field) in self.rows.columns.iter_mut().zip(self.projected.fields()) {
+            let finished = column.finish();
+            columns.push(finished.map_err(|(line, error)| {
+                let named = in_column(field.name(), &error);
+                if line == 0 { error } else { on_line(&self.path, line, &named) }
+            })?);
         }
-        Error::new(
-            ErrorKind::BadFileFormat,
-            format!("file \"{}\" line {number}: {what}", self.path),
-        )
-        .with_hint("A JSON file holds one object per line, with values of the columns' types.")
+        let options = RecordBatchOptions::new().with_row_count(Some(self.n_rows));
+        self.n_rows = 0;
+        self.n_bytes = 0;
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.projected), columns, &options)?)
     }
 
-    fn defect(&self, line: &[u8]) -> Option<String> {
-        let mut decoder = new_decoder(&self.schema, 2).ok()?;
-        let text = |error: arrow::error::ArrowError| Some(Error::from(error).message());
-        if let Err(error) = decoder.decode(line).and_then(|_| decoder.decode(b"\n")) {
-            return text(error);
+    fn on_line(&self, line: u64, error: &Error) -> Error {
+        on_line(&self.path, line, error)
+    }
+
+    fn too_long(&self) -> Error {
+        too_long(&self.path, self.line)
+    }
+}
+
+impl Rows {
+    fn take(&mut self, line: &[u8], schema: &SchemaRef, number: u64) -> Result<()> {
+        let text = object_of(line, number == 1)?;
+        self.found.fill(None);
+        let mut scanner = Scanner::new(text);
+        let (known, places, found) = (&mut self.known, &self.places, &mut self.found);
+        let mut nth = 0;
+        scanner.members(|name, value| {
+            let name = name.characters(text)?;
+            let place = match known.get(nth) {
+                Some((same, place)) if *same == name => *place,
+                _ => {
+                    let place = places.get(name.as_ref()).copied();
+                    known.truncate(nth);
+                    known.push((name.into_owned(), place));
+                    place
+                }
+            };
+            nth += 1;
+            // Of two members of one name the last counts, as in PostgreSQL's jsonb.
+            if let Some(place) = place {
+                found[place] = Some(value);
+            }
+            Ok(())
+        })?;
+        scanner.end()?;
+        for (index, (column, value)) in self.columns.iter_mut().zip(&self.found).enumerate() {
+            match value {
+                Some(value) => column
+                    .append(text, *value, number)
+                    .map_err(|error| in_column(schema.field(index).name(), &error))?,
+                None => column.append_null(number)?,
+            }
         }
-        if decoder.has_partial_record() {
-            return Some("the object does not end on its line".to_owned());
-        }
-        if decoder.len() > 1 {
-            return Some("more than one object".to_owned());
-        }
-        decoder.flush().err().and_then(text)
+        Ok(())
     }
 }
 
 impl Decoder for JsonDecoder {
     fn push(&mut self, bytes: &[u8], last: bool) -> Result<Vec<RecordBatch>> {
         let mut full = Vec::new();
-        if !last && self.buffer.len() + bytes.len() < BLOCK_BYTES {
-            self.buffer.extend_from_slice(bytes);
-            return Ok(full);
-        }
         let end = if last { Some(bytes.len()) } else { memrchr(b'\n', bytes).map(|at| at + 1) };
         let Some(end) = end else {
             self.buffer.extend_from_slice(bytes);
-            if self.buffer.len() > LINE_BYTES_MAX {
-                return Err(Error::new(
-                    ErrorKind::LimitExceeded,
-                    format!(
-                        "file \"{}\" line {}: the line is longer than {LINE_BYTES_MAX} bytes",
-                        self.path, self.line
-                    ),
-                ));
-            }
-            return Ok(full);
+            return if self.buffer.len() > LINE_BYTES_MAX {
+                Err(self.too_long())
+            } else {
+                Ok(full)
+            };
         };
-        let mut lines = std::mem::take(&mut self.buffer);
-        lines.extend_from_slice(&bytes[..end]);
-        self.decode(&lines, &mut full)?;
-        lines.clear();
-        lines.extend_from_slice(&bytes[end..]);
-        self.buffer = lines;
+        let mut whole = &bytes[..end];
+        if !self.buffer.is_empty() {
+            // The line that began before ends here; the others are read where they are.
+            let rest = memchr(b'\n', whole).map_or(whole.len(), |at| at + 1);
+            let mut first = std::mem::take(&mut self.buffer);
+            first.extend_from_slice(&whole[..rest]);
+            self.take(&first, &mut full)?;
+            whole = &whole[rest..];
+            first.clear();
+            self.buffer = first;
+        }
+        self.take(whole, &mut full)?;
+        self.buffer.extend_from_slice(&bytes[end..]);
+        if last && self.n_rows > 0 {
+            full.push(self.flush()?);
+        }
         Ok(full)
     }
 }
 
-fn new_decoder(schema: &SchemaRef, batch_rows: usize) -> Result<ArrowDecoder> {
-    Ok(ReaderBuilder::new(Arc::clone(schema)).with_batch_size(batch_rows).build_decoder()?)
+/// Returns the text of a line that begins like an object. The first line of a file may have a mark before it.
+fn object_of(line: &[u8], first: bool) -> Result<&str> {
+    let mark: &[u8] = if first { b"\xef\xbb\xbf" } else { b"" };
+    let line = line.strip_prefix(mark).unwrap_or(line);
+    let text = std::str::from_utf8(line).map_err(|_| bad("the line is not valid UTF-8"))?;
+    let is_object = text.trim_ascii_start().starts_with('{');
+    if is_object { Ok(text) } else { Err(bad("the line is no JSON object")) }
+}
+
+fn in_column(name: &str, error: &Error) -> Error {
+    let text = format!("column \"{name}\": {}", error.message());
+    like(error, text)
+}
+
+fn on_line(path: &Path, line: u64, error: &Error) -> Error {
+    let named = like(error, format!("file \"{path}\" line {line}: {}", error.message()));
+    named.or_hint(|| {
+        Some("A JSON file holds one object per line, with values of the columns' types.".to_owned())
+    })
+}
+
+/// Returns the same error with another text.
+fn like(error: &Error, text: String) -> Error {
+    let mut same = Error::new(error.kind(), text);
+    if let Some(hint) = error.hint() {
+        same = same.with_hint(hint);
+    }
+    match error.detail() {
+        Some(detail) => same.with_detail(detail),
+        None => same,
+    }
+}
+
+fn too_long(path: &Path, line: u64) -> Error {
+    Error::new(
+        ErrorKind::LimitExceeded,
+        format!("file \"{path}\" line {line}: the line is longer than {LINE_BYTES_MAX} bytes"),
+    )
 }

@@ -1,14 +1,12 @@
 //! The first rows of a CSV file, to infer its columns from.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono::{NaiveDate, NaiveDateTime};
-use maru_core::limits::INFER_ROWS_MAX;
+use maru_core::limits::{INFER_BYTES_MAX, INFER_ROWS_MAX};
 use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 
-use super::csv::{Dialect, header_name};
+use super::csv::{Dialect, RECORD_BYTES_MAX, header_name, too_long};
 use super::records::{Cut, Records};
 
 /// What the values of a column seen so far allow, from the narrowest to the widest.
@@ -72,20 +70,24 @@ impl Guess {
             Self::Float => DataType::Float64,
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Nothing | Self::Text => DataType::Utf8,
+            Self::Text => DataType::Utf8,
+            Self::Nothing => DataType::Null,
         }
     }
 }
 
-/// Collects up to `INFER_ROWS_MAX` rows.
+/// Collects up to `INFER_ROWS_MAX` rows out of up to `INFER_BYTES_MAX` bytes.
 pub(in crate::file_table) struct CsvSample {
     dialect: Dialect,
     records: Records,
     names: Option<Vec<String>>,
     guesses: Vec<Guess>,
     n_rows: usize,
+    n_bytes: usize,
     line: u64,
     buffer: Vec<u8>,
+    /// The buffer is not looked at again before it has this many bytes.
+    look_at: usize,
     path: Path,
 }
 
@@ -97,22 +99,29 @@ impl CsvSample {
             names: None,
             guesses: Vec::new(),
             n_rows: 0,
+            n_bytes: 0,
             line: 1,
             buffer: Vec::new(),
+            look_at: 0,
             path,
         }
     }
 
-    pub(in crate::file_table) fn n_rows(&self) -> usize {
-        self.n_rows
+    /// Returns whether more of the file would not be looked at.
+    pub(in crate::file_table) fn is_full(&self) -> bool {
+        self.n_rows >= INFER_ROWS_MAX || self.n_rows > 0 && self.n_bytes >= INFER_BYTES_MAX
     }
 
     /// Takes more bytes of the file.
     ///
     /// # Errors
-    /// 22P04 for a line with another number of fields than those before it.
+    /// 22P04 for a line with another number of fields than those before it, 54000 for a record that is too long.
     pub(in crate::file_table) fn push(&mut self, bytes: &[u8], last: bool) -> Result<()> {
+        self.n_bytes += bytes.len();
         self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() < self.look_at && !last {
+            return Ok(());
+        }
         let buffer = std::mem::take(&mut self.buffer);
         let mut at = if self.line == 1 && buffer.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         while at < buffer.len() && self.n_rows < INFER_ROWS_MAX {
@@ -134,6 +143,11 @@ impl CsvSample {
         }
         self.buffer = buffer;
         self.buffer.drain(..at);
+        if self.buffer.len() > RECORD_BYTES_MAX && !self.is_full() {
+            return Err(too_long(&self.path, self.line));
+        }
+        // Doubling keeps the work linear when one record spans many pieces.
+        self.look_at = (self.buffer.len() * 2).min(RECORD_BYTES_MAX);
         Ok(())
     }
 
@@ -174,14 +188,15 @@ impl CsvSample {
         Ok(())
     }
 
-    /// Returns the columns found; `None` if the file holds neither header nor row.
-    pub(in crate::file_table) fn schema(&self) -> Option<SchemaRef> {
+    /// Returns the columns found, with the type NULL where there was no value; `None` if the file holds neither header
+    /// nor row.
+    pub(in crate::file_table) fn schema(&self) -> Option<Schema> {
         let names = self.names.as_ref()?;
         let fields = names
             .iter()
             .zip(&self.guesses)
             .map(|(name, guess)| Field::new(name, guess.data_type(), true));
-        Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+        Some(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
 

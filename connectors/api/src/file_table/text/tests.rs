@@ -148,14 +148,14 @@ fn json_lines_in_any_pieces() {
     let text = "{\"a\": 1, \"b\": \"x\\ny\"}\n\n{\"b\": null, \"c\": [1]}\r\n{\"a\": 3}\n{\"a\": 4}\n{\"a\": 5}";
     let rows = decode_all(&FileFormatSpec::Json, &schema, text).unwrap();
     assert_eq!(rows, ["1|x\ny", "∅|∅", "3|∅", "4|∅", "5|∅"]);
-    for (text, line) in [
-        ("{\"a\": 1}\n{\"a\": \"x\"}\n{\"a\": 2}\n", 2),
-        ("{\"a\": 1}\n{\"a\": 2}\n\n{\"a\":\n3}\n", 4),
-        ("{\"a\": 1}\nnonsense\n", 2),
-        ("{\"a\": 1}\n{\"a\": 1", 2),
+    for (text, line, state) in [
+        ("{\"a\": 1}\n{\"a\": \"x\"}\n{\"a\": 2}\n", 2, "22P02"),
+        ("{\"a\": 1}\n{\"a\": 2}\n\n{\"a\":\n3}\n", 4, "22P04"),
+        ("{\"a\": 1}\nnonsense\n", 2, "22P04"),
+        ("{\"a\": 1}\n{\"a\": 1", 2, "22P04"),
     ] {
         let error = decode_all(&FileFormatSpec::Json, &schema, text).unwrap_err();
-        assert_eq!(error.sqlstate(), "22P04");
+        assert_eq!(error.sqlstate(), state);
         let wanted = format!("file \"f\" line {line}: ");
         assert!(error.message().starts_with(&wanted), "{text}: {error}");
     }
@@ -172,4 +172,97 @@ fn json_nested_values_keep_their_types() {
     let list = batches[0].column(0).as_list::<i32>();
     assert_eq!(list.value(0).as_string::<i32>().value(0), "p");
     assert!(list.value(0).is_null(1) && list.is_null(1));
+}
+
+/// What one value of JSON becomes in a column: the row, or the SQLSTATE.
+fn json_value(data_type: DataType, value: &str) -> String {
+    let schema = schema(&[("v", data_type)]);
+    let text = format!("{{\"v\": {value}}}\n");
+    match decode(&FileFormatSpec::Json, &schema, text.as_bytes(), text.len()) {
+        Ok(rows) => rows.join(";"),
+        Err(error) => {
+            assert!(error.message().starts_with("file \"f\" line 1: "), "{error}");
+            error.sqlstate().to_owned()
+        }
+    }
+}
+
+#[test]
+fn json_values_are_exactly_what_is_written_or_refused() {
+    let numeric = DataType::Decimal128(5, 2);
+    let instant = DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, None);
+    let table = [
+        (DataType::Int64, "15197.5", "22P02"),
+        (DataType::Int64, "15197.0", "15197"),
+        (DataType::Int64, "1e3", "1000"),
+        (DataType::Int64, "\" 7 \"", "7"),
+        (DataType::Int64, "\"7.5\"", "22P02"),
+        (DataType::Int64, "9223372036854775808", "22003"),
+        (DataType::Int64, "true", "22P02"),
+        (DataType::Int64, "[1]", "22P02"),
+        (DataType::Int64, "null", "∅"),
+        (DataType::Int16, "32768", "22003"),
+        (DataType::Int16, "-32768", "-32768"),
+        (DataType::UInt8, "-1", "22003"),
+        (numeric.clone(), "1.50", "1.50"),
+        (numeric.clone(), "1.505", "22P02"),
+        (numeric.clone(), "\"12.3\"", "12.30"),
+        (numeric, "1000", "22003"),
+        (DataType::Float64, "0.1", "0.1"),
+        (DataType::Float64, "1e999", "22003"),
+        (DataType::Float64, "\"NaN\"", "NaN"),
+        (DataType::Float64, "NaN", "22P04"),
+        (DataType::Float64, "\"nano\"", "22P02"),
+        (DataType::Float64, "9007199254740993", "9007199254740992.0"),
+        (DataType::Float32, "1e39", "22003"),
+        (DataType::Boolean, "true", "true"),
+        (DataType::Boolean, "\"off\"", "false"),
+        (DataType::Boolean, "1", "22P02"),
+        (DataType::Utf8, "15197.50", "15197.50"),
+        (DataType::Utf8, "false", "false"),
+        (DataType::Utf8View, "{\"a\": [1, 2.0]}", "{\"a\": [1, 2.0]}"),
+        (DataType::Utf8, "\"\\u00e9\"", "é"),
+        (DataType::Date32, "\"2026-02-28\"", "2026-02-28"),
+        (DataType::Date32, "\"2026-02-29\"", "22007"),
+        (DataType::Date32, "20000", "22P02"),
+        (instant.clone(), "\"2026-02-28T01:02:03.5\"", "2026-02-28T01:02:03.500"),
+        (instant, "1700000000", "22P02"),
+        (DataType::Binary, "\"\\\\x00ff\"", "00ff"),
+        (DataType::Binary, "\"abc\"", "22P02"),
+    ];
+    for (data_type, value, wanted) in table {
+        assert_eq!(json_value(data_type.clone(), value), wanted, "{data_type} {value}");
+    }
+}
+
+#[test]
+fn json_keys_twice_deep_and_unknown() {
+    let schema = schema(&[("a", DataType::Int64)]);
+    let rows = decode_all(
+        &FileFormatSpec::Json,
+        &schema,
+        "{\"a\": 1, \"x\": [{}], \"a\": 2}\n{\"b\": {\"a\": 9}}\n",
+    );
+    assert_eq!(rows.unwrap(), ["2", "∅"]);
+    for bad in ["[1,]", "{\"b\": 1,}", "[1 2]", &"[".repeat(5000), "01", "\"\u{1}\""] {
+        let text = format!("{{\"a\": 1}}\n{{\"x\": {bad}}}\n");
+        let error = decode(&FileFormatSpec::Json, &schema, text.as_bytes(), 7).unwrap_err();
+        assert_eq!(error.sqlstate(), "22P04", "{bad:.20}");
+        assert!(error.message().starts_with("file \"f\" line 2: "), "{error}");
+    }
+}
+
+#[test]
+fn json_tells_the_line_and_the_column() {
+    let schema = schema(&[("n", DataType::Int64), ("d", DataType::Date32)]);
+    let error =
+        |text: &str| decode_all(&FileFormatSpec::Json, &schema, text).unwrap_err().message();
+    assert_eq!(
+        error("{\"n\": 1}\n{\"n\": 1.5}\n"),
+        "file \"f\" line 2: column \"n\": 1.5 is no whole number (type bigint)"
+    );
+    assert_eq!(
+        error("{}\n\n{\"d\": \"2026-13-01\"}\n{}\n"),
+        "file \"f\" line 3: column \"d\": invalid input syntax for type date: \"2026-13-01\""
+    );
 }
