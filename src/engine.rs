@@ -15,7 +15,7 @@ pub mod query;
 pub mod run;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) base: Opaque<SessionState>,
     pub(crate) executor: Executor,
+    /// Commands that have run so far. A plan from before one may be of another world.
+    pub(crate) commands: AtomicU64,
     sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
     next_session: AtomicI32,
     closing: AtomicBool,
@@ -93,6 +95,7 @@ impl Engine {
             queries: Queries::new(next_query),
             metrics: Metrics::new()?,
             executor: Executor::new(config.target_partitions)?,
+            commands: AtomicU64::new(0),
             sessions: RwLock::new(BTreeMap::new()),
             next_session: AtomicI32::new(1),
             closing: AtomicBool::new(false),

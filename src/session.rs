@@ -20,7 +20,8 @@ mod sum;
 mod timezone;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::execution::SessionState;
@@ -102,6 +103,34 @@ pub struct Prepared {
     /// What was found out on the way and belongs before the rows.
     notices: Vec<String>,
     kind: Kind,
+    planned: Arc<Planned>,
+}
+
+/// How old a plan is. Tables may be dropped, made anew or replaced meanwhile, here or in a source, settings may change; so a plan
+/// is good for one run soon after it was made, and each further run plans again.
+#[derive(Debug)]
+struct Planned {
+    at: Instant,
+    /// Commands that had run by then.
+    commands: u64,
+    used: AtomicBool,
+}
+
+impl Planned {
+    /// Clients that prepare a statement in order to run it do so at once.
+    const GOOD_FOR: Duration = Duration::from_millis(500);
+
+    fn now(engine: &Engine) -> Arc<Self> {
+        let commands = engine.inner.commands.load(Ordering::Relaxed);
+        Arc::new(Self { at: Instant::now(), commands, used: AtomicBool::new(false) })
+    }
+
+    /// Takes the plan for one run; returns whether it can be had.
+    fn take(&self, engine: &Engine) -> bool {
+        let first = !self.used.swap(true, Ordering::Relaxed);
+        let same = self.commands == engine.inner.commands.load(Ordering::Relaxed);
+        first && same && self.at.elapsed() < Self::GOOD_FOR
+    }
 }
 
 #[derive(Debug, Clone)]

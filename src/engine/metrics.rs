@@ -2,8 +2,8 @@
 
 use maru_core::{Error, Result};
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 use super::Engine;
@@ -19,6 +19,7 @@ pub struct Metrics {
     /// Bytes from sources by catalog.
     pub source_bytes: IntCounterVec,
     pub spilled_bytes: IntCounter,
+    source_wait_seconds: GaugeVec,
     running: IntGauge,
     queued: IntGauge,
     sessions: IntGauge,
@@ -50,6 +51,13 @@ impl Metrics {
                     "maru_spilled_bytes_total",
                     "Bytes spilled to disk",
                 )?,
+                source_wait_seconds: GaugeVec::new(
+                    Opts::new(
+                        "maru_source_wait_seconds",
+                        "Time that queries waited for max_queries_per_second, by catalog",
+                    ),
+                    &["catalog"],
+                )?,
                 running: IntGauge::new("maru_queries_running", "Statements that run or wait now")?,
                 queued: IntGauge::new("maru_queries_queued", "Statements that wait for a place")?,
                 sessions: IntGauge::new("maru_sessions", "Open sessions")?,
@@ -67,6 +75,7 @@ impl Metrics {
                 metrics.registry.register(Box::new(gauge.clone()))?;
             }
             metrics.registry.register(Box::new(metrics.query_seconds.clone()))?;
+            metrics.registry.register(Box::new(metrics.source_wait_seconds.clone()))?;
             Ok(metrics)
         };
         build().map_err(|error| Error::internal("could not register metrics").with_cause(error))
@@ -78,6 +87,15 @@ impl Metrics {
         self.queued.set(signed(engine.inner.admission.n_waiting()));
         self.sessions.set(signed(engine.sessions().len()));
         self.memory.set(signed(engine.inner.governor.used_bytes()));
+        self.source_wait_seconds.reset();
+        for catalog in engine.inner.catalogs.all() {
+            if let Some(waited) = catalog.source().ok().map(|source| source.waited())
+                && !waited.is_zero()
+            {
+                let gauge = self.source_wait_seconds.with_label_values(&[&catalog.name]);
+                gauge.set(waited.as_secs_f64());
+            }
+        }
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
             tracing::warn!(error = %error, "could not encode metrics");

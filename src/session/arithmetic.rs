@@ -7,6 +7,7 @@
 mod cast;
 mod date;
 mod float;
+mod frames;
 mod interval;
 mod promised;
 
@@ -28,6 +29,7 @@ use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind};
 
 pub(super) use date::keep_times;
+pub(super) use frames::keep_peers;
 
 /// The rule.
 #[derive(Debug)]

@@ -77,10 +77,26 @@ impl Session {
         query: Arc<Query>,
         ending: Ending,
     ) -> Result<Output> {
+        let again = match prepared.kind {
+            Kind::Query { .. } if !prepared.planned.take(&self.engine) => {
+                query.set_state(State::Planning);
+                match self.plan_again(prepared).await {
+                    Ok(again) => Some(again),
+                    Err(error) => {
+                        ending.fail(&error);
+                        return Err(error);
+                    }
+                }
+            }
+            _ => None,
+        };
+        let prepared = again.as_ref().unwrap_or(prepared);
         let result = match &prepared.kind {
             Kind::Command(command) => {
                 query.set_state(State::Running);
-                statement::execute(self, command).await
+                let result = statement::execute(self, command).await;
+                self.engine.inner.commands.fetch_add(1, Ordering::Relaxed);
+                result
             }
             Kind::Query { plan, tag, monitors } if explain::explained(plan).is_some() => {
                 self.explain(plan, tag, parameters, &query, *monitors).await.map(Output::rows)

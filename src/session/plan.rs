@@ -16,10 +16,10 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Statement;
 use tokio::task::JoinError;
 
-use super::arithmetic::keep_times;
+use super::arithmetic::{keep_peers, keep_times};
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
-use super::{Kind, Prepared, Session, StatementText, TransactionStatus, explain};
+use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
@@ -130,12 +130,14 @@ impl Session {
             }
             other => other,
         };
+        let planned = Planned::now(&self.engine);
         match statement {
             Statement::Query { mut statement, tag } => {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
-                let plan = keep_times(state.statement_to_plan(*statement).await?)?;
+                let plan = state.statement_to_plan(*statement).await?;
+                let plan = keep_peers(keep_times(plan)?)?;
                 refuse_writes(&plan)?;
                 let parameters = parameter_types(&plan, declared)?;
                 let (schema, parameters) = settle(&plan, parameters)?;
@@ -146,6 +148,7 @@ impl Session {
                     text: text.clone(),
                     notices,
                     kind: Kind::Query { plan: Opaque::new(plan), tag, monitors },
+                    planned,
                 })
             }
             command => Ok(Prepared {
@@ -154,8 +157,32 @@ impl Session {
                 text: text.clone(),
                 notices,
                 kind: Kind::Command(Opaque::new(command)),
+                planned,
             }),
         }
+    }
+
+    /// Plans a prepared query again.
+    ///
+    /// # Errors
+    /// 0A000 if it has other columns now than the client was told; whatever is wrong with the statement by now.
+    pub(super) async fn plan_again(self: &Arc<Self>, prepared: &Prepared) -> Result<Prepared> {
+        let text = &prepared.text;
+        let again = async {
+            let parsed = self.parse(&text.text)?;
+            self.prepare_statement(parsed, text, &prepared.parameters).await
+        };
+        let again = again.await.map_err(|e| locate(self.suggest_function(e), &text.text))?;
+        let columns = |prepared: &Prepared| {
+            let schema = prepared.schema.iter().flat_map(|schema| schema.fields().iter());
+            schema.map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
+        };
+        if columns(&again) == columns(prepared) {
+            return Ok(again);
+        }
+        Err(Error::new(ErrorKind::Unsupported, "cached plan must not change result type")
+            .with_detail("Tables of the statement have changed since it was prepared.")
+            .with_hint("Prepare it again."))
     }
 
     /// Adds the nearest function to an error that misses one.
@@ -280,7 +307,7 @@ impl Session {
         };
         rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
-        Ok(keep_times(plan)?)
+        Ok(keep_peers(keep_times(plan)?)?)
     }
 
     pub(crate) async fn plan_stored_view(

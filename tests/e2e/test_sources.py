@@ -1,8 +1,11 @@
 """Each source for itself, on the real service: names, types, NULLs, and what is honestly refused."""
 
 import collections
+import concurrent.futures
 import os
+import time
 import urllib.parse
+import urllib.request
 
 import psycopg
 import pytest
@@ -168,3 +171,30 @@ def test_secrets_are_never_shown(connection):
     assert "src_pg" in text
     for secret in [urllib.parse.urlsplit(os.environ["MARU_TEST_PG"]).password, os.environ["MARU_TEST_S3_SECRET_KEY"]]:
         assert secret not in text
+
+
+@pytest.mark.parametrize("connector,variable,schema", [("postgres", "MARU_TEST_PG", "public"), ("mysql", "MARU_TEST_MYSQL", "shop")])
+def test_queries_wait_for_their_turn(server, connection, connector, variable, schema):
+    """With two queries per second, eight statements side by side take three seconds at least; none fails."""
+    url = urllib.parse.urlsplit(os.environ[variable])
+    connection.execute(f"CREATE CATALOG paced_{connector} USING {connector} WITH (url = '{connector}://{url.hostname}:{url.port}{url.path}', "
+                       f"secret = 'src_login', max_queries_per_second = 2)")
+    sql = f"SELECT count(*) FROM paced_{connector}.{schema}.customers WHERE id > 0"
+
+    def ask(_):
+        with server.connect() as session:
+            return session.execute(sql).fetchone()[0]
+
+    try:
+        expected = ask(0)
+        start = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, range(8))) == [expected] * 8
+        assert time.monotonic() - start >= 3
+        with urllib.request.urlopen(server.url() + "/metrics", timeout=20) as answer:
+            waits = [line for line in answer.read().decode().splitlines() if line.startswith(f'maru_source_wait_seconds{{catalog="paced_{connector}"}}')]
+        assert len(waits) == 1 and float(waits[0].rsplit(" ", 1)[1]) > 3
+        shown = dict(connection.execute(f"SELECT name, options::text FROM system.catalogs WHERE name = 'paced_{connector}'").fetchall())
+        assert "max_queries_per_second" in shown[f"paced_{connector}"]
+    finally:
+        connection.execute(f"DROP CATALOG paced_{connector}")

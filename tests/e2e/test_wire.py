@@ -71,6 +71,36 @@ def test_prepared_statement_is_used_again(connection):
         assert connection.execute("SELECT CAST(%s AS bigint) * 2", [n], prepare=True).fetchone() == (2 * n,)
 
 
+def test_prepared_statement_sees_what_its_tables_have_become(server, connection):
+    """A plan is made again when the table may be another; with other columns than the client was told it is refused."""
+    sql = "SELECT * FROM prepared_view"
+    with server.connect() as other:
+        other.execute("CREATE VIEW prepared_view AS SELECT 1 AS n")
+        try:
+            assert connection.execute(sql, prepare=True).fetchall() == [(1,)]
+            other.execute("CREATE OR REPLACE VIEW prepared_view AS SELECT 2 AS n UNION ALL SELECT 3 ORDER BY 1")
+            assert connection.execute(sql, prepare=True).fetchall() == [(2,), (3,)]
+            other.execute("DROP VIEW prepared_view")
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                connection.execute(sql, prepare=True)
+            other.execute("CREATE VIEW prepared_view AS SELECT 4 AS n")
+            assert connection.execute(sql, prepare=True).fetchall() == [(4,)]
+            other.execute("CREATE OR REPLACE VIEW prepared_view AS SELECT 'four' AS n")
+            with pytest.raises(psycopg.errors.FeatureNotSupported, match="cached plan must not change result type"):
+                connection.execute(sql, prepare=True)
+            connection.execute("DEALLOCATE ALL")
+            assert connection.execute(sql, prepare=True).fetchall() == [("four",)]
+        finally:
+            other.execute("DROP VIEW IF EXISTS prepared_view")
+
+
+def test_prepared_statement_follows_the_settings(connection):
+    zone = "SELECT current_setting('TimeZone')"
+    assert connection.execute(zone, prepare=True).fetchone() != ("Asia/Seoul",)
+    connection.execute("SET TimeZone = 'Asia/Seoul'")
+    assert connection.execute(zone, prepare=True).fetchone() == ("Asia/Seoul",)
+
+
 def test_large_result_streams(connection):
     with connection.cursor() as cursor:
         total = 0

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_core::{Error, OptionSpec, Options, Result};
@@ -181,6 +182,11 @@ pub trait Source: Send + Sync + Debug {
         Box::pin(async {
             Err(Error::unsupported("this kind of catalog has no query language of its own"))
         })
+    }
+
+    /// Returns how long queries have waited so far, all together, because the catalog's options allow only so many per second.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Closes connections and ends background work; awaited by `DROP CATALOG` and at shutdown. Streams that are

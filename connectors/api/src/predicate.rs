@@ -46,7 +46,7 @@ impl CompareOp {
 
 /// A condition on the columns of one table, with SQL's three-valued logic. Values have the column's own type, are
 /// never NULL, and columns are indexes into the table's schema.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Predicate {
     Compare {
         column: usize,

@@ -6,6 +6,7 @@
 //! filters, limits and further steps above it are pushed by the same means, and what a source does not know to compute as
 //! the engine does stays where it was.
 
+mod average;
 mod lower;
 mod reasons;
 mod unpushed;
@@ -44,10 +45,13 @@ impl OptimizerRule for PushIntoSources {
     fn rewrite(
         &self,
         plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
+        config: &dyn OptimizerConfig,
     ) -> DfResult<Transformed<LogicalPlan>> {
         let pushed = match &plan {
-            LogicalPlan::Aggregate(node) => aggregate(node, &plan)?,
+            LogicalPlan::Aggregate(node) => match average::taken_apart(node, config)? {
+                Some(parts) => parts.put_together(aggregate(&parts.node, &parts.plan()?)?)?,
+                None => aggregate(node, &plan)?,
+            },
             LogicalPlan::Sort(node) => top_n(node)?,
             LogicalPlan::Join(node) => join(node, &plan)?,
             _ => None,
@@ -88,7 +92,8 @@ fn positions(by: &[SortBy], projection: &[usize]) -> Vec<usize> {
     (0..projection.len()).filter(|i| by.iter().any(|by| by.column == projection[*i])).collect()
 }
 
-/// A join is computed by the source only where it cannot make more rows than its inputs have together.
+/// A join is computed by the source only where it cannot make more rows than its inputs have together. One that keeps left
+/// rows alone never does.
 fn join(node: &Join, plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
     let (Some(left), Some(right)) = (Input::of(&node.left), Input::of(&node.right)) else {
         return Ok(None);
@@ -98,7 +103,8 @@ fn join(node: &Join, plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
     }
     let Some(join) = lower::join(node, &left, &right) else { return Ok(None) };
     let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
-    if !covered(left.remote.as_ref(), &lefts) && !covered(right.remote.as_ref(), &rights) {
+    let unique = covered(left.remote.as_ref(), &lefts) || covered(right.remote.as_ref(), &rights);
+    if !unique && !join.kind.keeps_left_only() {
         return Ok(None);
     }
     let Some(derived) =

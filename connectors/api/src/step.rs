@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 
-use crate::ScanRequest;
+use crate::{Predicate, ScanRequest};
 
 /// An aggregate over the rows of a group. NULLs are passed over, as SQL has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Aggregate {
     pub function: AggregateFunction,
     /// By index into the table's schema; `None` for `count(*)`.
     pub column: Option<usize>,
+    /// Which rows of a group it is about (`FILTER`); supported by the table.
+    pub filter: Option<Predicate>,
 }
 
 /// One column of an order.
@@ -82,7 +84,9 @@ impl Step {
         match self {
             Self::Aggregate { keys, aggregates } => {
                 let arguments = aggregates.iter().filter_map(|aggregate| aggregate.column);
-                keys.iter().copied().chain(arguments).collect()
+                let filters = aggregates.iter().filter_map(|aggregate| aggregate.filter.as_ref());
+                let filtered = filters.flat_map(Predicate::columns);
+                keys.iter().copied().chain(arguments).chain(filtered).collect()
             }
             Self::TopN { by, .. } => {
                 let by = by.iter().map(|by| by.column);
@@ -99,7 +103,7 @@ impl Step {
                 for key in keys {
                     fields.push(table.fields().get(*key)?.as_ref().clone());
                 }
-                for Aggregate { function, column } in aggregates {
+                for Aggregate { function, column, .. } in aggregates {
                     let input = match column {
                         Some(column) => table.fields().get(*column)?.data_type(),
                         None => &DataType::Null,
@@ -134,6 +138,10 @@ pub enum JoinKind {
     Left,
     Right,
     Full,
+    /// The left rows that equal some right row, once each; the result has the left columns alone, as that of the next has.
+    Semi,
+    /// The left rows that equal no right row, those with NULL among them.
+    Anti,
 }
 
 impl JoinKind {
@@ -144,7 +152,14 @@ impl JoinKind {
             Self::Left => "LEFT JOIN",
             Self::Right => "RIGHT JOIN",
             Self::Full => "FULL JOIN",
+            Self::Semi => "EXISTS",
+            Self::Anti => "NOT EXISTS",
         }
+    }
+
+    /// Returns whether the result has left rows alone.
+    pub fn keeps_left_only(self) -> bool {
+        matches!(self, Self::Semi | Self::Anti)
     }
 }
 
@@ -158,7 +173,9 @@ impl Join {
         let missing_left = matches!(self.kind, JoinKind::Right | JoinKind::Full);
         let missing_right = matches!(self.kind, JoinKind::Left | JoinKind::Full);
         let mut fields = Vec::new();
-        for ((schema, input), may_miss) in [(left, missing_left), (right, missing_right)] {
+        let sides = [(left, missing_left), (right, missing_right)];
+        let n_sides = if self.kind.keeps_left_only() { 1 } else { 2 };
+        for ((schema, input), may_miss) in sides.into_iter().take(n_sides) {
             for column in &input.projection {
                 let field = schema.fields().get(*column)?.as_ref().clone();
                 let nullable = field.is_nullable() || may_miss;
@@ -195,7 +212,7 @@ mod tests {
             Field::new("count", DataType::Int32, true),
             Field::new("Count_2", DataType::Utf8, false),
         ]));
-        let count = |column| Aggregate { function: AggregateFunction::Count, column };
+        let count = |column| Aggregate { function: AggregateFunction::Count, column, filter: None };
         let step =
             Step::Aggregate { keys: vec![0, 1], aggregates: vec![count(None), count(Some(0))] };
         let schema = step.schema(&table, &ScanRequest::all(&table)).unwrap();

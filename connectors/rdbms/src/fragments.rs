@@ -21,6 +21,32 @@ pub(crate) struct Computed<C> {
     pub column: C,
 }
 
+/// The rows an aggregate is about: all of its group, or those of a condition. `CASE` makes the others NULL, which aggregates pass
+/// over; `FILTER` is not known everywhere.
+pub(crate) struct Filtered(Option<String>);
+
+impl Filtered {
+    /// Returns what is counted for `count(*)`.
+    pub fn rows(&self) -> String {
+        match &self.0 {
+            None => "*".to_owned(),
+            Some(condition) => format!("CASE WHEN {condition} THEN 1 END"),
+        }
+    }
+
+    /// Returns the argument.
+    pub fn values(&self, argument: &str) -> String {
+        match &self.0 {
+            None => argument.to_owned(),
+            Some(condition) => format!("CASE WHEN {condition} THEN {argument} END"),
+        }
+    }
+
+    pub fn is_everything(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// A query that can stand in FROM, and its columns.
 pub(crate) struct Derived<C> {
     pub from: String,
@@ -56,8 +82,9 @@ pub(crate) trait Fragments: Conditions {
     /// Returns the column as a key of groups.
     fn key(&self, column: usize) -> Option<Computed<Self::Column>>;
 
-    /// Returns an aggregate whose values have the type that [`maru_connect::AggregateFunction::result_type`] says.
-    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<Self::Column>>;
+    /// Returns an aggregate whose values have the type that [`maru_connect::AggregateFunction::result_type`] says, over what `of`
+    /// says of its argument.
+    fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<Self::Column>>;
 
     /// Returns what stands in ORDER BY.
     fn order(&self, by: &SortBy) -> Option<String>;
@@ -80,7 +107,11 @@ pub(crate) trait Fragments: Conditions {
                     computed.iter().map(|key| key.group.as_ref().unwrap_or(&key.sql).clone());
                 let group = group.collect::<Vec<_>>().join(", ");
                 for aggregate in aggregates {
-                    computed.push(self.aggregate(aggregate)?);
+                    let filter = match &aggregate.filter {
+                        Some(filter) => Some(self.condition(filter)?),
+                        None => None,
+                    };
+                    computed.push(self.aggregate(aggregate, &Filtered(filter))?);
                 }
                 let tail = match keys.as_slice() {
                     [] => rows,
@@ -124,7 +155,9 @@ pub(crate) trait Fragments: Conditions {
         {
             let alias = if side == 0 { "l" } else { "r" };
             let mut list = Vec::new();
-            for (position, column) in this.plain(input)?.into_iter().enumerate() {
+            let seen = side == 0 || !join.kind.keeps_left_only();
+            let plain = if seen { this.plain(input)? } else { Vec::new() };
+            for (position, column) in plain.into_iter().enumerate() {
                 let name = Self::quote(&format!("c{position}"));
                 list.push(format!("{} AS {name}", column.sql));
                 computed.push(Computed { sql: format!("{alias}.{name}"), ..column });
@@ -138,9 +171,16 @@ pub(crate) trait Fragments: Conditions {
         }
         let on = conditions[0].iter().zip(&conditions[1]).map(|(l, r)| format!("{l} = {r}"));
         let on = on.collect::<Vec<_>>().join(" AND ");
-        let tail = format!(" FROM {} {} {} ON {on}", sides[0], join.kind.sql(), sides[1]);
+        let kind = join.kind.sql();
         let known = [self.statistics().n_rows, other.statistics().n_rows];
-        let n_rows = known[0].zip(known[1]).map(|(left, right)| left.max(right));
+        let (tail, n_rows) = if join.kind.keeps_left_only() {
+            let tail =
+                format!(" FROM {} WHERE {kind} (SELECT 1 FROM {} WHERE {on})", sides[0], sides[1]);
+            (tail, known[0])
+        } else {
+            let n_rows = known[0].zip(known[1]).map(|(left, right)| left.max(right));
+            (format!(" FROM {} {kind} {} ON {on}", sides[0], sides[1]), n_rows)
+        };
         Some(Derived {
             statistics: TableStatistics { n_rows, n_bytes: None },
             ..select::<Self>(computed, &schema, &tail)?

@@ -12,6 +12,7 @@ mod failure;
 mod fragments;
 mod mysql;
 mod network;
+mod pace;
 mod pool;
 mod postgres;
 mod render;

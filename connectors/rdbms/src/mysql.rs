@@ -14,6 +14,7 @@ mod table;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
@@ -45,6 +46,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         network::TLS,
         network::CA_FILE,
         network::MAX_CONNECTIONS,
+        network::MAX_QUERIES_PER_SECOND,
         network::CONNECT_TIMEOUT,
         OptionSpec::new(
             "tinyint1",
@@ -305,12 +307,17 @@ impl Source for MySqlSource {
         Box::pin(async move {
             let query = query.trim().trim_end_matches(';');
             // A connection of its own: what the query does to its session ends with it.
-            let mut connection = self.connections.connect().await?;
+            let connect = self.connections.connect();
+            let mut connection = self.connections.turn(connect).await?;
             let described = catalog::query(&mut connection, query, self.choices).await;
             let _ = connection.close().await;
             let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
             Ok(self.opened(relation))
         })
+    }
+
+    fn waited(&self) -> Duration {
+        self.connections.waited()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

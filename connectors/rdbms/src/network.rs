@@ -34,6 +34,11 @@ pub(crate) const MAX_CONNECTIONS: OptionSpec = OptionSpec::new(
     "Connections that the catalog keeps open at most; one more query waits.",
 )
 .default("8");
+pub(crate) const MAX_QUERIES_PER_SECOND: OptionSpec = OptionSpec::new(
+    "max_queries_per_second",
+    OptionKind::Integer,
+    "Queries that the catalog begins within a second at most; one more waits. Without it there is no such limit.",
+);
 pub(crate) const CONNECT_TIMEOUT: OptionSpec = OptionSpec::new(
     "connect_timeout",
     OptionKind::Duration,
@@ -63,6 +68,7 @@ pub(crate) struct Address {
     pub tls: Tls,
     pub ca_file: Option<PathBuf>,
     pub max_connections: u32,
+    pub max_queries_per_second: Option<u32>,
     pub connect_timeout: Duration,
 }
 
@@ -104,6 +110,16 @@ impl Address {
                 invalid("option \"max_connections\" is out of range")
                     .with_hint("Give a number from 1 to 1000.")
             })?;
+        let max_queries_per_second = match options.integer("max_queries_per_second") {
+            None => None,
+            Some(n) => {
+                let n = u32::try_from(n).ok().filter(|n| (1..=10_000).contains(n));
+                Some(n.ok_or_else(|| {
+                    invalid("option \"max_queries_per_second\" is out of range")
+                        .with_hint("Give a number from 1 to 10000, or leave it out for no limit.")
+                })?)
+            }
+        };
         let connect_timeout = options
             .duration("connect_timeout")
             .unwrap_or(Duration::from_secs(CONNECT_TIMEOUT_S))
@@ -128,6 +144,7 @@ impl Address {
             tls,
             ca_file,
             max_connections,
+            max_queries_per_second,
             connect_timeout,
         })
     }
@@ -191,6 +208,7 @@ mod tests {
         TLS,
         CA_FILE,
         MAX_CONNECTIONS,
+        MAX_QUERIES_PER_SECOND,
         CONNECT_TIMEOUT,
     ];
 
@@ -206,6 +224,7 @@ mod tests {
         assert_eq!(address.database, "my shop");
         assert_eq!(address.shown(), "db.example:5432/my shop");
         assert_eq!(address.max_connections, SOURCE_CONNECTIONS_MAX);
+        assert_eq!(address.max_queries_per_second, None);
         assert_eq!(address.connect_timeout, Duration::from_secs(CONNECT_TIMEOUT_S));
     }
 
@@ -227,6 +246,8 @@ mod tests {
             &[("url", "postgres://a@h/d"), ("user", "b")],
             &[("url", "postgres://h/d"), ("max_connections", "0")],
             &[("url", "postgres://h/d"), ("max_connections", "-1")],
+            &[("url", "postgres://h/d"), ("max_queries_per_second", "0")],
+            &[("url", "postgres://h/d"), ("max_queries_per_second", "10001")],
             &[("url", "postgres://h/d"), ("ca_file", "/no/such/file.pem")],
         ] {
             assert_eq!(read(raw).unwrap_err().sqlstate(), "HV024", "{raw:?}");

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::failure::Peer;
 use crate::network::Address;
+use crate::pace::Pace;
 use crate::stream::Sink;
 
 /// How long a query waits for one of its catalog's connections. Long, since other queries may read for a while; not
@@ -30,6 +31,7 @@ const KNOCK_AFTER: Duration = Duration::from_millis(300);
 pub(crate) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
+    pace: Option<Pace>,
     pub peer: Peer,
     /// Where to knock.
     socket: (String, u16),
@@ -66,6 +68,7 @@ impl<DB: Database> Connections<DB> {
         Self {
             pool,
             places: Arc::new(Semaphore::new(address.max_connections as usize)),
+            pace: address.max_queries_per_second.map(Pace::new),
             peer,
             socket: (address.host.clone(), address.port),
             connect_timeout: address.connect_timeout,
@@ -73,18 +76,13 @@ impl<DB: Database> Connections<DB> {
         }
     }
 
-    /// Returns a connection that answers.
+    /// Returns a connection that answers, for one query.
     ///
     /// # Errors
     /// HV00N if there is no server or the catalog is closed, HV00L if it refuses the login, HV024 if it lacks the
     /// database, 53300 if no connection becomes free in time.
     pub async fn lease(&self) -> Result<Lease<DB>> {
-        let waited = timeout(WAIT_FOR_CONNECTION, Arc::clone(&self.places).acquire_owned()).await;
-        let place = match waited {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(self.peer.closed()),
-            Err(_) => return Err(self.peer.all_busy(self.max_connections)),
-        };
+        let place = self.turn(self.place()).await?;
         let mut acquired = pin!(self.pool.acquire());
         let acquired = match timeout(KNOCK_AFTER, &mut acquired).await {
             Ok(acquired) => acquired,
@@ -102,6 +100,27 @@ impl<DB: Database> Connections<DB> {
             Err(sqlx::Error::PoolClosed) => Err(self.peer.closed()),
             Err(error) => Err(self.peer.connect_error(error)),
         }
+    }
+
+    async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        match timeout(WAIT_FOR_CONNECTION, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) => Err(self.peer.closed()),
+            Err(_) => Err(self.peer.all_busy(self.max_connections)),
+        }
+    }
+
+    /// Does `first`, with which a query begins, when the limit of queries per second allows.
+    pub async fn turn<T>(&self, first: impl Future<Output = Result<T>>) -> Result<T> {
+        match &self.pace {
+            None => first.await,
+            Some(pace) => pace.turn(first).await,
+        }
+    }
+
+    /// Returns how long queries have waited for that limit, all together.
+    pub fn waited(&self) -> Duration {
+        self.pace.as_ref().map_or(Duration::ZERO, Pace::waited)
     }
 
     /// Connects afresh, past the pool: to check the options, or to cancel what a pooled connection does.

@@ -15,6 +15,7 @@ mod table;
 mod types;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
@@ -45,6 +46,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         network::TLS,
         network::CA_FILE,
         network::MAX_CONNECTIONS,
+        network::MAX_QUERIES_PER_SECOND,
         network::CONNECT_TIMEOUT,
         OptionSpec::new(
             "numeric_scale",
@@ -265,13 +267,18 @@ impl Source for PostgresSource {
             let query = query.trim().trim_end_matches(';').to_owned();
             let scale = self.numeric_scale;
             // A connection of its own: it keeps the prepared statement until it closes.
-            let mut connection = self.connections.connect().await?;
+            let connect = self.connections.connect();
+            let mut connection = self.connections.turn(connect).await?;
             let described = catalog::query(&mut connection, &query, scale).await;
             let _ = connection.close().await;
             let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
             let table = PostgresTable::new(Arc::clone(&self.connections), relation);
             Ok(SourceTable::Remote(Arc::new(table)))
         })
+    }
+
+    fn waited(&self) -> Duration {
+        self.connections.waited()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

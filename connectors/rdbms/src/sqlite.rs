@@ -405,6 +405,12 @@ impl RemoteTable for SqliteTable {
         if !Arc::ptr_eq(&self.file.closed, &other.file.closed) {
             return None;
         }
+        // A row that is not looked up by a key is looked for in the whole table, again and again.
+        let rights = join.on.iter().map(|(_, right)| *right).collect::<Vec<_>>();
+        let is_key = |key: &Vec<usize>| key.iter().all(|column| rights.contains(column));
+        if join.kind.keeps_left_only() && !other.unique.iter().any(is_key) {
+            return None;
+        }
         let schemas = (&self.schema, &other.schema);
         Some(self.over(self.derived_join(schemas, input, other, other_input, join)?))
     }

@@ -85,8 +85,66 @@ pub(crate) fn scaled(
     fits().ok_or_else(|| Misfit::out_of_range(format!("does not fit decimal({precision},{scale})")))
 }
 
+/// Returns `digits · 10^exponent` as [`scaled`] does, for a number of which the digits fit 64 bits; `None` if that is not
+/// certain, or if it does not fit. Most numbers are such, and arithmetic of 128 bits costs ten times as much.
+pub(crate) fn scaled_short(digits: u64, exponent: i32, precision: u8, scale: i8) -> Option<i128> {
+    let shift = exponent.checked_add(i32::from(scale))?;
+    let power = |n: u32| POWERS.get(usize::try_from(n).ok()?).copied();
+    let value = if shift >= 0 {
+        u128::from(digits) * u128::from(power(shift.unsigned_abs())?)
+    } else {
+        let power = power(shift.unsigned_abs())?;
+        if digits % power != 0 {
+            return None;
+        }
+        u128::from(digits / power)
+    };
+    // One that is longer may still fit, which is seen elsewhere.
+    let limit = u128::from(power(u32::from(precision.min(19)))?);
+    if value < limit { i128::try_from(value).ok() } else { None }
+}
+
+/// Powers of ten that fit 64 bits.
+const POWERS: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut n = 1;
+    while n < powers.len() {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// Reads digits with a point among them or none, and a sign or none, if they are few; `None` for anything else.
+fn parse_short(text: &str, precision: u8, scale: i8) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let (negative, bytes) = match bytes.split_first()? {
+        (b'-', rest) => (true, rest),
+        _ => (false, bytes),
+    };
+    // Nineteen digits fit.
+    if bytes.is_empty() || bytes.len() > 19 {
+        return None;
+    }
+    let mut digits = 0_u64;
+    let mut point = None;
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() && bytes.len() > 1 => point = Some(at),
+            _ => return None,
+        }
+    }
+    let places = point.map_or(0, |at| bytes.len() - at - 1);
+    let value = scaled_short(digits, -i32::try_from(places).ok()?, precision, scale)?;
+    Some(if negative { -value } else { value })
+}
+
 /// Reads `-12.340`, also `1.5e-7`, as an exact number of `scale` decimal places.
 pub(crate) fn parse_decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Misfit> {
+    if let Some(value) = parse_short(text, precision, scale) {
+        return Ok(value);
+    }
     let malformed = || Misfit::malformed(format!("is not a number: \"{}\"", shortened(text)));
     let (mantissa, exponent) = match text.find(['e', 'E']) {
         Some(at) => (&text[..at], text[at + 1..].parse::<i32>().map_err(|_| malformed())?),
@@ -157,6 +215,36 @@ mod tests {
         }
         assert_eq!(scaled(0, 1000, 5, 2), Ok(0));
         assert_eq!(scaled(1, -1000, 5, 2).unwrap_err().kind, ErrorKind::OutOfRange);
+    }
+
+    #[test]
+    fn short_numbers_are_what_long_ones_are() {
+        for (digits, exponent, precision, scale) in [
+            (0, 0, 5, 2),
+            (12_345, -2, 5, 2),
+            (12_345, -3, 5, 2),
+            (12_340, -3, 5, 2),
+            (12_345, -1, 5, 2),
+            (12_345, 4, 12, 2),
+            (u64::MAX, 0, 20, 0),
+            (u64::MAX, 0, 38, 18),
+            (9_999_999_999_999_999_999, 0, 19, 0),
+            (1, 19, 38, 0),
+            (1, -19, 38, 19),
+            (1, i32::MIN, 38, 38),
+        ] {
+            let long = scaled(digits.into(), exponent, precision, scale);
+            if let Some(short) = scaled_short(digits, exponent, precision, scale) {
+                assert_eq!(long, Ok(short), "{digits} {exponent} {precision} {scale}");
+            }
+        }
+        assert_eq!(scaled_short(12_345, -2, 12, 2), Some(12_345));
+        assert_eq!(scaled_short(12_345, 0, 12, 2), Some(1_234_500));
+        assert_eq!(parse_short("-98765432.10", 12, 2), Some(-9_876_543_210));
+        assert_eq!(parse_short("98765432109876543.2", 38, 10), None);
+        for text in ["", "-", ".", "1.2.3", "+1", "1e3", " 1", "98765432109876543210"] {
+            assert_eq!(parse_short(text, 38, 2), None, "{text}");
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::JoinType;
 use datafusion::prelude::SessionContext;
 use maru_core::Result;
@@ -34,8 +34,9 @@ pub(super) async fn hold(
     let schema = remote.schema();
     let inputs = inputs(remote, whole)?;
     let (mut aggregated, mut ordered, mut joined) = (0, 0, 0);
+    let filter = inputs.get(1).and_then(|(request, _)| request.filters.first());
     for (request, rows) in &inputs {
-        for step in aggregates(&schema) {
+        for step in aggregates(&schema, filter) {
             aggregated += usize::from(aggregate(remote, request, rows, &step).await?);
         }
         for by in orders(&schema) {
@@ -76,13 +77,22 @@ fn inputs(
     Ok(inputs)
 }
 
-fn aggregates(schema: &SchemaRef) -> Vec<Step> {
+fn aggregates(schema: &SchemaRef, filter: Option<&Predicate>) -> Vec<Step> {
     let n_columns = schema.fields().len();
-    let count = Aggregate { function: AggregateFunction::Count, column: None };
-    let mut steps = vec![Step::Aggregate { keys: vec![], aggregates: vec![count.clone()] }];
+    let count = Aggregate { function: AggregateFunction::Count, column: None, filter: None };
+    let filtered = Aggregate { filter: filter.cloned(), ..count.clone() };
+    let both = vec![count.clone(), filtered.clone()];
+    let mut steps = vec![
+        Step::Aggregate { keys: vec![], aggregates: vec![count.clone()] },
+        Step::Aggregate { keys: vec![], aggregates: both },
+    ];
     for column in 0..n_columns {
         for function in FUNCTIONS {
-            let aggregate = Aggregate { function, column: Some(column) };
+            let aggregate = Aggregate { function, column: Some(column), filter: None };
+            if filter.is_some() {
+                let aggregates = vec![Aggregate { filter: filter.cloned(), ..aggregate.clone() }];
+                steps.push(Step::Aggregate { keys: vec![(column + 1) % n_columns], aggregates });
+            }
             for keys in [vec![], vec![(column + 1) % n_columns]] {
                 steps.push(Step::Aggregate { keys, aggregates: vec![aggregate.clone()] });
             }
@@ -111,15 +121,23 @@ async fn aggregate(
     })?;
     let session = SessionContext::new();
     let quoted = |index: &usize| format!("\"c{index}\"");
-    let renamed = rename(rows)?;
+    let mut renamed = rename(rows)?;
+    for (at, aggregate) in aggregates.iter().enumerate() {
+        if let Some(filter) = &aggregate.filter {
+            let kept = crate::evaluate::rows(filter, rows)?;
+            renamed = with_column(&renamed, &format!("kept{at}"), Arc::new(kept))?;
+        }
+    }
     session.register_batch("rows", renamed)?;
     let mut list = keys.iter().map(quoted).collect::<Vec<_>>();
-    for (Aggregate { function, column }, field) in
-        aggregates.iter().zip(&schema.fields()[keys.len()..])
+    for (at, (Aggregate { function, column, filter }, field)) in
+        aggregates.iter().zip(&schema.fields()[keys.len()..]).enumerate()
     {
         let argument = column.as_ref().map_or_else(|| "*".to_owned(), quoted);
         let result = arrow_type(field.data_type());
-        list.push(format!("arrow_cast({}({argument}), '{result}')", function.sql()));
+        let filter =
+            filter.as_ref().map_or_else(String::new, |_| format!(" FILTER (WHERE kept{at})"));
+        list.push(format!("arrow_cast({}({argument}){filter}, '{result}')", function.sql()));
     }
     let group = match keys.as_slice() {
         [] => String::new(),
@@ -137,6 +155,13 @@ fn arrow_type(data_type: &DataType) -> String {
     data_type.to_string().replace('\'', "''")
 }
 
+fn with_column(rows: &RecordBatch, name: &str, values: ArrayRef) -> Result<RecordBatch> {
+    let mut fields = rows.schema().fields().iter().cloned().collect::<Vec<_>>();
+    fields.push(Arc::new(Field::new(name, values.data_type().clone(), true)));
+    let columns = rows.columns().iter().cloned().chain([values]).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 /// Names the columns by their number, so that SQL can say them.
 fn rename(rows: &RecordBatch) -> Result<RecordBatch> {
     let fields = rows.schema();
@@ -145,7 +170,7 @@ fn rename(rows: &RecordBatch) -> Result<RecordBatch> {
         .iter()
         .enumerate()
         .map(|(index, field)| field.as_ref().clone().with_name(format!("c{index}")));
-    let schema = arrow::datatypes::Schema::new(fields.collect::<Vec<_>>());
+    let schema = Schema::new(fields.collect::<Vec<_>>());
     Ok(RecordBatch::try_new(Arc::new(schema), rows.columns().to_vec())?)
 }
 
@@ -215,6 +240,8 @@ async fn join(
         (JoinKind::Left, JoinType::Left),
         (JoinKind::Right, JoinType::Right),
         (JoinKind::Full, JoinType::Full),
+        (JoinKind::Semi, JoinType::LeftSemi),
+        (JoinKind::Anti, JoinType::LeftAnti),
     ] {
         let join = Join { kind, on: vec![(column, column)] };
         let Some(derived) = remote.join(input, remote.as_ref(), input, &join) else { continue };

@@ -4,7 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{JoinType, NullEquality};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::expr::{AggregateFunction as Call, AggregateFunctionParams};
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, TableScan};
@@ -59,6 +60,20 @@ impl<'p> Input<'p> {
         }
     }
 
+    /// Returns an expression about the plan's columns as one about the table's, if it is a filter that the source evaluates.
+    fn filter(&self, expr: &Expr) -> Option<Predicate> {
+        let schema = self.remote.schema();
+        let of_table = expr.clone().transform(|expr| {
+            let Expr::Column(_) = &expr else { return Ok(Transformed::no(expr)) };
+            let field = self.column(&expr).and_then(|column| schema.fields().get(column));
+            // A name that no table has: the whole is not lowered then.
+            let name = field.map_or("", |field| field.name());
+            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+        });
+        let filter = Predicate::lower(&of_table.ok()?.data, &schema)?;
+        self.remote.supports(&filter).then_some(filter)
+    }
+
     pub(super) fn data_type(&self, column: usize) -> Option<DataType> {
         Some(self.remote.schema().fields().get(column)?.data_type().clone())
     }
@@ -100,9 +115,13 @@ pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
     };
     let Call { func, params } = call;
     let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
-    if *distinct || filter.is_some() || !order_by.is_empty() || null_treatment.is_some() {
+    if *distinct || !order_by.is_empty() || null_treatment.is_some() {
         return None;
     }
+    let filter = match filter {
+        Some(filter) => Some(input.filter(filter)?),
+        None => None,
+    };
     // The engine's functions of these names mean what PostgreSQL's do; nobody can register others.
     let function = match func.name() {
         "count" => AggregateFunction::Count,
@@ -115,7 +134,7 @@ pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
     let column = match argument {
         Expr::Literal(value, _) => {
             let counts_rows = function == AggregateFunction::Count && !value.is_null();
-            return counts_rows.then_some(Aggregate { function, column: None });
+            return counts_rows.then_some(Aggregate { function, column: None, filter });
         }
         // Whole numbers are widened before they are summed, which a source does by itself.
         Expr::Cast(cast) if function == AggregateFunction::Sum => {
@@ -127,7 +146,7 @@ pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
         }
         other => input.column(other)?,
     };
-    Some(Aggregate { function, column: Some(column) })
+    Some(Aggregate { function, column: Some(column), filter })
 }
 
 /// Lowers `ORDER BY`.
@@ -148,8 +167,11 @@ pub(super) fn join(node: &logical::Join, left: &Input<'_>, right: &Input<'_>) ->
         JoinType::Left => JoinKind::Left,
         JoinType::Right => JoinKind::Right,
         JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi => JoinKind::Semi,
+        JoinType::LeftAnti => JoinKind::Anti,
         _ => return None,
     };
+    // A `NOT IN` of which NULLs matter is not ordinary.
     let ordinary = node.null_equality == NullEquality::NullEqualsNothing && !node.null_aware;
     if !ordinary || node.filter.is_some() || node.on.is_empty() {
         return None;

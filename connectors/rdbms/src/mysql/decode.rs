@@ -73,8 +73,14 @@ impl Decoder {
             appended.map_err(|misfit| misfit.of(&self.table, field.name()))?;
         }
         self.rows += 1;
-        let full = self.rows >= self.batch_rows || self.bytes >= BATCH_BYTES;
-        if full { self.batch().map(Some) } else { Ok(None) }
+        if self.rows < self.batch_rows && self.bytes < BATCH_BYTES {
+            return Ok(None);
+        }
+        let batch = self.batch()?;
+        for (kind, builder) in &mut self.columns {
+            *builder = Builder::new(*kind, self.batch_rows);
+        }
+        Ok(Some(batch))
     }
 
     /// Returns the last rows.
@@ -236,10 +242,15 @@ fn integer(kind: Kind, bytes: &[u8]) -> Result<i128, Misfit> {
         Kind::Year => true,
         _ => false,
     };
-    let n = bytes.iter().rev().fold(0_i128, |n, byte| n << 8 | i128::from(*byte));
-    let bits = 8 * bytes.len();
-    let negative = !unsigned && n >> (bits - 1) == 1;
-    Ok(if negative { n - (1 << bits) } else { n })
+    let mut whole = [0; 8];
+    whole[..bytes.len()].copy_from_slice(bytes);
+    let n = u64::from_le_bytes(whole);
+    // A sign is moved to where it is one of 64 bits, and back.
+    let shift = 64 - 8 * bytes.len();
+    Ok(match unsigned {
+        true => i128::from(n),
+        false => i128::from((n << shift).cast_signed() >> shift),
+    })
 }
 
 fn narrowed<T: TryFrom<i128>>(n: i128) -> Result<T, Misfit> {
@@ -341,6 +352,8 @@ mod tests {
         let int = |unsigned, bytes: &[u8]| integer(Kind::Int8 { unsigned }, bytes).unwrap();
         assert_eq!(int(false, &[0xff]), -1);
         assert_eq!(int(true, &[0xff]), 255);
+        assert_eq!(int(false, &[0, 0, 0x80]), -(1 << 23));
+        assert_eq!(int(false, &[0xff, 0x7f]), 32_767);
         assert_eq!(int(false, &i64::MIN.to_le_bytes()), i128::from(i64::MIN));
         assert_eq!(int(true, &u64::MAX.to_le_bytes()), i128::from(u64::MAX));
         assert_eq!(integer(Kind::Bits { wide: true }, &[1, 0]).unwrap(), 256);

@@ -8,7 +8,7 @@ use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
 use super::catalog::{MyColumn, Relation, quoted};
 use super::conditions::bytes_of;
 use super::types::{Comparison, Kind, Mapping, Selected};
-use crate::fragments::{Computed, Fragments};
+use crate::fragments::{Computed, Filtered, Fragments};
 
 /// Returns whether values are equal and ordered as in the engine.
 fn is_exact(column: &MyColumn) -> bool {
@@ -63,17 +63,17 @@ impl Fragments for Relation {
         exact.then(|| Computed { sql: name.clone(), group: None, column: column.clone() })
     }
 
-    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<MyColumn>> {
+    fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<MyColumn>> {
         let computed = |sql: String, kind: Kind| {
             let mapping = Mapping { kind, selected: Selected::Plain, comparison: Comparison::Same };
             let column = MyColumn { quoted: String::new(), nullable: true, mapping };
             Some(Computed { sql, group: None, column })
         };
         let Some(column) = aggregate.column else {
-            return computed("count(*)".to_owned(), Kind::Int8 { unsigned: false });
+            return computed(format!("count({})", of.rows()), Kind::Int8 { unsigned: false });
         };
         let column = self.columns.get(column)?;
-        let name = &column.quoted;
+        let name = of.values(&column.quoted);
         match aggregate.function {
             AggregateFunction::Count => {
                 computed(format!("count({name})"), Kind::Int8 { unsigned: false })
@@ -95,6 +95,17 @@ impl Fragments for Relation {
                 _ => None,
             },
             AggregateFunction::Min | AggregateFunction::Max => {
+                // CASE gives small whole numbers and TIMESTAMP another type, which differs between servers.
+                let kept = matches!(
+                    column.mapping.kind,
+                    Kind::Int8 { unsigned: false }
+                        | Kind::Decimal { .. }
+                        | Kind::Date
+                        | Kind::Datetime
+                );
+                if !of.is_everything() && !kept {
+                    return None;
+                }
                 let sql = format!("{}({name})", aggregate.function.sql());
                 is_exact(column).then(|| computed(sql, column.mapping.kind))?
             }

@@ -83,6 +83,12 @@ impl RemoteTable for MySqlTable {
         join: &Join,
     ) -> Option<Arc<dyn RemoteTable>> {
         let other = (other as &dyn Any).downcast_ref::<Self>()?;
+        // A row that is not looked up by a key is looked for in the whole table, again and again.
+        let rights = join.on.iter().map(|(_, right)| *right).collect::<Vec<_>>();
+        let is_key = |key: &Vec<usize>| key.iter().all(|column| rights.contains(column));
+        if join.kind.keeps_left_only() && !other.relation.unique.iter().any(is_key) {
+            return None;
+        }
         // MySQL has no full join.
         if join.kind == JoinKind::Full || !Arc::ptr_eq(&self.connections, &other.connections) {
             return None;

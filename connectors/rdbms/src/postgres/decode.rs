@@ -14,7 +14,7 @@ use arrow::datatypes::{Field, IntervalMonthDayNano, SchemaRef};
 use maru_core::{Error, ErrorKind, Result};
 
 use super::types::Kind;
-use crate::values::{BATCH_BYTES, Misfit, scaled};
+use crate::values::{BATCH_BYTES, Misfit, scaled, scaled_short};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
@@ -25,6 +25,7 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 pub(crate) struct Decoder {
     schema: SchemaRef,
     table: String,
+    kinds: Vec<Kind>,
     columns: Vec<Builder>,
     batch_rows: usize,
     rows: usize,
@@ -43,11 +44,13 @@ impl Decoder {
         kinds: impl Iterator<Item = Kind>,
         batch_rows: usize,
     ) -> Self {
-        let columns = kinds.map(|kind| Builder::new(&kind, batch_rows)).collect();
+        let kinds = kinds.collect::<Vec<_>>();
+        let columns = kinds.iter().map(|kind| Builder::new(kind, batch_rows)).collect();
         let batch_rows = batch_rows.max(1);
         Self {
             schema,
             table,
+            kinds,
             columns,
             batch_rows,
             rows: 0,
@@ -113,6 +116,9 @@ impl Decoder {
                     at += length;
                     if self.rows >= self.batch_rows || self.bytes >= BATCH_BYTES {
                         batches.push(self.batch()?);
+                        let builders =
+                            self.kinds.iter().map(|kind| Builder::new(kind, self.batch_rows));
+                        self.columns = builders.collect();
                     }
                 }
             }
@@ -474,6 +480,18 @@ fn numeric(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
                 ));
         }
     };
+    // Four groups have sixteen digits at most.
+    if let (0..=4, true) = (groups, reader.0.len() == 2 * usize::from(groups.unsigned_abs())) {
+        let mut digits = 0_u64;
+        for group in reader.0.chunks_exact(2) {
+            let group = u16::from_be_bytes([group[0], group[1]]);
+            digits = digits * 10_000 + u64::from(group);
+        }
+        let exponent = (i32::from(weight) - i32::from(groups) + 1) * 4;
+        if let Some(value) = scaled_short(digits, exponent, precision, scale) {
+            return Ok(if negative { -value } else { value });
+        }
+    }
     let mut digits = 0_i128;
     let mut exponent = (i32::from(weight) - i32::from(groups) + 1) * 4;
     for index in 0..groups {

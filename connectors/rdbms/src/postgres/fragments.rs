@@ -8,7 +8,7 @@ use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
 
 use super::catalog::{PgColumn, Relation, quoted};
 use super::types::{Comparison, Kind, Mapping};
-use crate::fragments::{Computed, Fragments};
+use crate::fragments::{Computed, Filtered, Fragments};
 
 const C_TEXT: Comparison = Comparison::Text { deterministic: true, c_order: true };
 
@@ -82,7 +82,7 @@ impl Fragments for Relation {
         Some(Computed { sql, group: None, column: PgColumn { mapping, ..column.clone() } })
     }
 
-    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<PgColumn>> {
+    fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<PgColumn>> {
         let computed = |sql: String, kind: Kind, comparison: Comparison| Computed {
             sql,
             group: None,
@@ -96,14 +96,14 @@ impl Fragments for Relation {
             },
         };
         let Some(column) = aggregate.column else {
-            return Some(computed("count(*)".to_owned(), Kind::Int8, Comparison::Same));
+            return Some(computed(format!("count({})", of.rows()), Kind::Int8, Comparison::Same));
         };
         let column = self.columns.get(column)?;
         let name = &column.quoted;
         match aggregate.function {
             AggregateFunction::Count => {
-                let sql = format!("count({name}{})", column.mapping.cast);
-                Some(computed(sql, Kind::Int8, Comparison::Same))
+                let argument = of.values(&format!("{name}{}", column.mapping.cast));
+                Some(computed(format!("count({argument})"), Kind::Int8, Comparison::Same))
             }
             AggregateFunction::Sum => {
                 let kind = match column.mapping.kind {
@@ -114,7 +114,7 @@ impl Fragments for Relation {
                     }
                     _ => return None,
                 };
-                Some(computed(format!("sum({name})"), kind, Comparison::Same))
+                Some(computed(format!("sum({})", of.values(name)), kind, Comparison::Same))
             }
             AggregateFunction::Min | AggregateFunction::Max => {
                 // There is no least boolean or UUID.
@@ -122,7 +122,7 @@ impl Fragments for Relation {
                     return None;
                 }
                 let (side, mapping) = self.exact(column, true)?;
-                let sql = format!("{}({side})", aggregate.function.sql());
+                let sql = format!("{}({})", aggregate.function.sql(), of.values(&side));
                 Some(computed(sql, mapping.kind, mapping.comparison))
             }
         }

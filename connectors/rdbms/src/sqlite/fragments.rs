@@ -7,7 +7,7 @@ use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
 
 use super::types::Mapping;
 use super::{Column, SqliteTable, quoted};
-use crate::fragments::{Computed, Fragments};
+use crate::fragments::{Computed, Filtered, Fragments};
 
 impl Fragments for SqliteTable {
     type Column = Column;
@@ -51,13 +51,13 @@ impl Fragments for SqliteTable {
         Some(Computed { sql: column.quoted.clone(), group: Some(group), column: column.clone() })
     }
 
-    fn aggregate(&self, aggregate: &Aggregate) -> Option<Computed<Column>> {
+    fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<Column>> {
         let computed = |sql: String, mapping: Mapping| {
             let column = Column { name: String::new(), quoted: String::new(), mapping };
             Some(Computed { sql, group: None, column })
         };
         let Some(column) = aggregate.column else {
-            return computed("count(*)".to_owned(), Mapping::Integer);
+            return computed(format!("count({})", of.rows()), Mapping::Integer);
         };
         let column = self.columns.get(column)?;
         let name = &column.quoted;
@@ -68,14 +68,18 @@ impl Fragments for SqliteTable {
             )
         };
         match (aggregate.function, column.mapping) {
-            (AggregateFunction::Count, _) => computed(format!("count({name})"), Mapping::Integer),
+            (AggregateFunction::Count, _) => {
+                computed(format!("count({})", of.values(name)), Mapping::Integer)
+            }
             // Its own sum is an error beyond 64 bits; the engine's is not.
             (AggregateFunction::Sum, _) => None,
             (function, Mapping::Integer) => {
-                computed(whole(format!("{}({name})", function.sql())), Mapping::Integer)
+                let sql = format!("{}({})", function.sql(), of.values(name));
+                computed(whole(sql), Mapping::Integer)
             }
             (function, Mapping::Text) => {
-                let sql = format!("{}({name} COLLATE BINARY)", function.sql());
+                let argument = of.values(&format!("{name} COLLATE BINARY"));
+                let sql = format!("{}({argument})", function.sql());
                 computed(sql, Mapping::Text)
             }
             _ => None,

@@ -1,0 +1,196 @@
+//! Averages of decimals as sums and counts, which a source may compute. The division stays in the engine.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Int64Type, i256};
+use datafusion::common::{Column, DFSchema};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::AggregateFunction as Call;
+use datafusion::logical_expr::{
+    Aggregate, AggregateUDF, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::OptimizerConfig;
+use maru_core::{Error, ErrorKind};
+
+/// An aggregation whose averages are sums and counts, and how they become averages again.
+pub(super) struct Parts {
+    pub(super) node: Aggregate,
+    /// One expression over the columns of `node` for each column of the aggregation as it was.
+    columns: Vec<Expr>,
+}
+
+impl Parts {
+    pub(super) fn plan(&self) -> DfResult<LogicalPlan> {
+        Ok(LogicalPlan::Aggregate(self.node.clone()))
+    }
+
+    /// Divides above what took the place of the aggregation, if anything did.
+    pub(super) fn put_together(
+        &self,
+        pushed: Option<LogicalPlan>,
+    ) -> DfResult<Option<LogicalPlan>> {
+        let Some(pushed) = pushed else { return Ok(None) };
+        LogicalPlanBuilder::from(pushed).project(self.columns.clone())?.build().map(Some)
+    }
+}
+
+/// Takes an aggregation apart; `None` if it has no averages of decimals. Averages of whole numbers are floats in the engine, sums of
+/// floats even, so that another way to them could end in another digit.
+pub(super) fn taken_apart(
+    node: &Aggregate,
+    config: &dyn OptimizerConfig,
+) -> DfResult<Option<Parts>> {
+    let input = node.input.schema();
+    let named = |expr: &Expr| averaged(expr, input).cloned();
+    if node.aggr_expr.iter().all(|expr| named(expr).is_none()) {
+        return Ok(None);
+    }
+    let Some(registry) = config.function_registry() else { return Ok(None) };
+    let (Ok(sum), Ok(count)) = (registry.udaf("sum"), registry.udaf("count")) else {
+        return Ok(None);
+    };
+    let mut aggregates: Vec<Expr> = Vec::new();
+    let mut place = |expr: Expr| match aggregates.iter().position(|other| *other == expr) {
+        Some(at) => at,
+        None => {
+            aggregates.push(expr);
+            aggregates.len() - 1
+        }
+    };
+    let with = |function: &Arc<AggregateUDF>, call: &Call| {
+        let call = Call { func: Arc::clone(function), params: call.params.clone() };
+        Expr::AggregateFunction(call)
+    };
+    let places = node
+        .aggr_expr
+        .iter()
+        .map(|expr| match named(expr) {
+            Some(call) => (place(with(&sum, &call)), Some(place(with(&count, &call)))),
+            None => (place(expr.clone()), None),
+        })
+        .collect::<Vec<_>>();
+    let parts = Aggregate::try_new(Arc::clone(&node.input), node.group_expr.clone(), aggregates)?;
+    let n_keys = node.schema.fields().len() - node.aggr_expr.len();
+    let column = |at: usize| Expr::Column(Column::from(parts.schema.qualified_field(at)));
+    let keys = (0..n_keys).map(|at| (column(at), at));
+    let values = places.into_iter().enumerate().map(|(at, (value, count))| {
+        let at = n_keys + at;
+        let value = column(n_keys + value);
+        let Some(count) = count else { return (value, at) };
+        let function = ScalarUDF::from(Average::new(node.schema.field(at).data_type().clone()));
+        (function.call(vec![value, column(n_keys + count)]), at)
+    });
+    let columns = keys.chain(values).map(|(expr, at)| {
+        let (qualifier, field) = node.schema.qualified_field(at);
+        expr.alias_qualified(qualifier.cloned(), field.name())
+    });
+    let columns = columns.collect();
+    Ok(Some(Parts { node: parts, columns }))
+}
+
+/// Returns the call if an expression is the average of a decimal.
+fn averaged<'e>(expr: &'e Expr, input: &DFSchema) -> Option<&'e Call> {
+    match expr {
+        Expr::Alias(alias) => averaged(&alias.expr, input),
+        Expr::AggregateFunction(call) if call.func.name() == "avg" && !call.params.distinct => {
+            let [argument] = call.params.args.as_slice() else { return None };
+            let data_type = argument.get_type(input).ok()?;
+            matches!(data_type, DataType::Decimal128(_, scale) if scale >= 0).then_some(call)
+        }
+        _ => None,
+    }
+}
+
+/// A sum divided by a count as the engine's `avg` divides: with the decimal places of its type, the rest cut off.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Average {
+    signature: Signature,
+    result: DataType,
+}
+
+impl Average {
+    fn new(result: DataType) -> Self {
+        Self { signature: Signature::any(2, Volatility::Immutable), result }
+    }
+}
+
+impl ScalarUDFImpl for Average {
+    fn name(&self) -> &str {
+        "average"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.result.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let [sums, counts] = arrays.as_slice() else {
+            return Err(Error::internal("an average is of a sum and a count").into());
+        };
+        Ok(ColumnarValue::Array(divided(sums, counts, &self.result)?))
+    }
+}
+
+fn divided(sums: &ArrayRef, counts: &ArrayRef, result: &DataType) -> DfResult<ArrayRef> {
+    let (DataType::Decimal128(_, scale), DataType::Decimal128(precision, places)) =
+        (sums.data_type(), result)
+    else {
+        return Err(Error::internal("an average is of decimals").into());
+    };
+    let shift = u32::try_from(*places - *scale)
+        .map_err(|_| Error::internal("an average has fewer places than its sum"))?;
+    let power = i256::from_i128(10_i128.pow(shift));
+    let limit = 10_u128.pow(u32::from((*precision).min(DECIMAL128_MAX_PRECISION)));
+    let overflow = || Error::new(ErrorKind::OutOfRange, "an average is out of range");
+    let sums = sums.as_primitive::<Decimal128Type>();
+    let counts = counts.as_primitive::<Int64Type>();
+    let mut averages = Decimal128Array::builder(sums.len());
+    for (sum, count) in sums.iter().zip(counts) {
+        let (Some(sum), Some(count @ 1..)) = (sum, count) else {
+            averages.append_null();
+            continue;
+        };
+        let count = i256::from_i128(count.into());
+        let average = i256::from_i128(sum).checked_mul(power).and_then(|n| n.checked_div(count));
+        let average = average.and_then(i256::to_i128).filter(|n| n.unsigned_abs() < limit);
+        averages.append_value(average.ok_or_else(overflow)?);
+    }
+    Ok(Arc::new(averages.finish().with_data_type(result.clone())))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+
+    use super::*;
+
+    #[test]
+    fn divides_as_the_engine_does() {
+        let sums = [Some(100), Some(-200), Some(0), None, Some(10_i128.pow(37))];
+        let sums = Decimal128Array::from_iter(sums).with_data_type(DataType::Decimal128(38, 2));
+        let counts = Int64Array::from(vec![3, 3, 7, 0, 1]);
+        let average = |result: DataType| {
+            let sums: ArrayRef = Arc::new(sums.clone());
+            divided(&sums, &(Arc::new(counts.clone()) as ArrayRef), &result)
+        };
+        assert!(average(DataType::Decimal128(16, 6)).is_err(), "10^35 has no place");
+        let sums = sums.slice(0, 4);
+        let counts = counts.slice(0, 4);
+        let averages = divided(
+            &(Arc::new(sums) as ArrayRef),
+            &(Arc::new(counts) as ArrayRef),
+            &DataType::Decimal128(16, 6),
+        );
+        let averages = averages.unwrap();
+        let averages = averages.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>();
+        // 1.00 / 3 = 0.333333, and -2.00 / 3 = -0.666666: cut, not rounded.
+        assert_eq!(averages, [Some(333_333), Some(-666_666), Some(0), None]);
+    }
+}
