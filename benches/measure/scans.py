@@ -57,10 +57,11 @@ def run(arguments):
 
 
 def fill(arguments, folder, schema):
-    """`lineitem` as CSV, too, and both on HDFS."""
+    """A quarter of `lineitem` as CSV, too, and both on HDFS."""
     if not (folder / ".complete-csv").exists():
-        subprocess.run([arguments.tpchgen, "csv", "-s", arguments.scale, "-o", folder / "csv", "-T", "lineitem", "-p", "4", "--overwrite", "-q"],
-                       check=True)
+        for part in range(1, 5):
+            subprocess.run([arguments.tpchgen, "csv", "-s", arguments.scale, "-o", folder / "csv", "-T", "lineitem", "-p", "16", "--part", str(part),
+                            "--overwrite", "-q"], check=True)
         (folder / ".complete-csv").touch()
     files = {"parquet": lake.files_of(folder, "lineitem"), "csv": sorted((folder / "csv/lineitem").glob("*.csv"))}
     client, hdfs = s3_client(), Hdfs()
