@@ -2,8 +2,10 @@
 
 import io
 import os
+import pathlib
 import re
 import subprocess
+import time
 import urllib.parse
 
 import psycopg
@@ -121,3 +123,15 @@ def to_mariadb(folder, name):
         for start in range(0, len(rows), 5000):
             cursor.executemany(f"INSERT INTO {name}.part VALUES ({','.join(['%s'] * 9)})", rows[start:start + 5000])
         cursor.execute(f"ANALYZE TABLE {name}.part PERSISTENT FOR ALL")
+
+
+def shell(work, *arguments):
+    """`hdfs dfs`, and the milliseconds it took."""
+    conf = work / "hdfs-conf"
+    conf.mkdir(exist_ok=True)
+    (conf / "core-site.xml").write_text("<configuration/>")
+    jars = pathlib.Path(os.environ.get("MARU_TEST_CACHE", pathlib.Path.home() / ".cache/maru")) / "services/hdfs/*"
+    start = time.perf_counter()
+    subprocess.run(["java", "-Xmx512m", "-cp", f"{conf}:{jars}", "org.apache.hadoop.fs.FsShell", *arguments], check=True,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return (time.perf_counter() - start) * 1000

@@ -1,7 +1,6 @@
 """How fast whole files are read from S3 and HDFS, beside what the servers give to a program that throws the bytes away."""
 
 import os
-import pathlib
 import statistics
 import subprocess
 import time
@@ -109,20 +108,9 @@ def presigned(endpoint, key):
 def cat(work, schema, names):
     """`hdfs dfs -cat` without the start of its JVM, which looking for a folder takes as well."""
     base = f"{os.environ['MARU_TEST_HDFS']}/user/bench/{schema}"
-    whole = shell(work, "-cat", *(f"{base}/{name}" for name in names))
+    whole = lake.shell(work, "-cat", *(f"{base}/{name}" for name in names))
     # Of a try with a little data nothing would be left.
-    return max(whole - shell(work, "-test", "-e", base), whole / 10)
-
-
-def shell(work, *arguments):
-    conf = work / "hdfs-conf"
-    conf.mkdir(exist_ok=True)
-    (conf / "core-site.xml").write_text("<configuration/>")
-    jars = pathlib.Path(os.environ.get("MARU_TEST_CACHE", pathlib.Path.home() / ".cache/maru")) / "services/hdfs/*"
-    start = time.perf_counter()
-    subprocess.run(["java", "-Xmx512m", "-cp", f"{conf}:{jars}", "org.apache.hadoop.fs.FsShell", *arguments], check=True,
-                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return (time.perf_counter() - start) * 1000
+    return max(whole - lake.shell(work, "-test", "-e", base), whole / 10)
 
 
 def table(figures):
