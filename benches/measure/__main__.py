@@ -4,15 +4,25 @@ import argparse
 import pathlib
 import sys
 
-from measure import demo, report, tpch, wire
+from measure import demo, federated, planning, report, scans, tpch, wire
 
-PARTS = {"tpch": tpch.run, "demo": demo.run, "wire": wire.run}
+# What measures a part, and what makes a table for people of its figures.
+PARTS = {
+    "tpch": (tpch.run, report.tpch_table),
+    "demo": (demo.run, report.demo_table),
+    "wire": (wire.run, report.wire_table),
+    "federated": (federated.run, federated.table),
+    "scans": (scans.run, scans.table),
+    "planning": (planning.run, planning.table),
+}
 
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run")
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--data", type=pathlib.Path, required=True)
+    parser.add_argument("--cache", type=pathlib.Path, required=True)
+    parser.add_argument("--tpchgen", type=pathlib.Path, required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--scale", required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -23,9 +33,10 @@ def main():
     wrong = []
     for part in dict.fromkeys(arguments.parts):
         machine = report.machine()
-        figures = PARTS[part](arguments)
+        measure, table = PARTS[part]
+        figures = measure(arguments)
         figures["machine"] = machine | {"load_after": report.load()}
-        report.keep(part, figures, arguments)
+        report.keep(part, figures, arguments, table)
         wrong += [f"{part}: {text}" for text in figures["wrong"]]
     for text in wrong:
         print(f"WRONG  {text}", file=sys.stderr)

@@ -39,16 +39,17 @@ def git(*arguments):
     return subprocess.run(["git", "-C", HERE, *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def keep(part, figures, arguments):
+def keep(part, figures, arguments, table):
     """Writes the result file; renews the table if the run was whole."""
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H%M")
     RESULTS.mkdir(exist_ok=True)
-    name = f"{date}-tpch-{arguments.scale}" if part == "tpch" else f"{date}-{part}"
+    scaled = part not in ("demo", "wire")
+    name = f"{date}-{part}-{arguments.scale}" if scaled else f"{date}-{part}"
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(rounded({"date": date, "part": part} | figures), indent=1) + "\n")
-    text = figures["wrong"] and "Failed: " + "; ".join(figures["wrong"]) or TABLES[part](figures)
+    text = figures["wrong"] and "Failed: " + "; ".join(figures["wrong"]) or table(figures)
     print(f"\n{text}\n\n{path}")
-    if part != "tpch" or (arguments.scale == "1" and not arguments.only):
+    if not scaled or (arguments.scale == "1" and not arguments.only):
         renew(part, f"{conditions(figures)} `results/{path.name}`\n\n{text}")
 
 
@@ -106,5 +107,3 @@ def wire_table(figures):
         lines.append(f"| {text} | {figures[name]['median_ms']:.1f} ms | {figures[name]['p95_ms']:.1f} ms |")
     return "\n".join(lines)
 
-
-TABLES = {"tpch": tpch_table, "demo": demo_table, "wire": wire_table}

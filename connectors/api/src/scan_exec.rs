@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Statistics, stats::Precision};
@@ -27,7 +28,7 @@ use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, bat
 /// Reads a [`RemoteTable`] with one [`ScanRequest`].
 ///
 /// `EXPLAIN` shows `RemoteScanExec: catalog=crm, sent=SELECT …`; `EXPLAIN ANALYZE` adds `output_rows` and
-/// `bytes_received` (the size of the batches in memory), which also feed `system.queries`.
+/// `bytes_received` (what the values take in memory), which also feed `system.queries`.
 #[derive(Debug)]
 pub struct RemoteScanExec {
     catalog: String,
@@ -257,7 +258,7 @@ impl ExecutionPlan for RemoteScanExec {
                 .into());
             }
             baseline.record_output(batch.num_rows());
-            received.add(batch.get_array_memory_size());
+            received.add(size_of_values(&batch));
             Ok(batch)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream)))
@@ -281,4 +282,13 @@ impl ExecutionPlan for RemoteScanExec {
         }
         Ok(Arc::new(statistics))
     }
+}
+
+/// Returns the size of what came, without the room that builders set aside for more of it.
+fn size_of_values(batch: &RecordBatch) -> usize {
+    let size = |column: &ArrayRef| {
+        let values = column.to_data().get_slice_memory_size();
+        values.unwrap_or_else(|_| column.get_array_memory_size())
+    };
+    batch.columns().iter().map(size).sum()
 }
