@@ -364,7 +364,7 @@ fn nothing_at(path: &Path) -> Error {
         format!("no Parquet, ORC, CSV, JSON or Avro file lies at \"{path}\""),
     )
     .with_detail("Files whose names begin with _ or . and empty files do not count.")
-    .with_hint("Check the location: upper and lower case matter. Without STORED AS, names must end in .parquet, .csv, .json or .avro.")
+    .with_hint("Check the location: upper and lower case matter. Without STORED AS, names must end in .parquet, .orc, .avro, .csv or .json.")
 }
 
 fn decide_format(root: &Path, declared: Option<Format>, found: &Found) -> Result<Format> {
