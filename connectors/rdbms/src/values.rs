@@ -75,7 +75,7 @@ pub(crate) fn scaled(
             digits.checked_mul(power?)?
         } else {
             let power = power?;
-            if digits % power != 0 {
+            if !digits.is_multiple_of(power) {
                 return None;
             }
             digits / power
