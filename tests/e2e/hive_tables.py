@@ -144,6 +144,22 @@ def formats(maker):
     maker.spark.sql("CREATE TABLE acid (id INT) STORED AS PARQUET TBLPROPERTIES ('transactional'='true', 'transactional_properties'='insert_only')")
 
 
+def old_dates(maker):
+    """Spark writes Parquet itself where a table is of its own kind, by the calendar that it is told."""
+    for mode in ["CORRECTED", "LEGACY"]:
+        for setting in ["datetimeRebaseModeInWrite", "int96RebaseModeInWrite"]:
+            maker.spark.sql(f"SET spark.sql.parquet.{setting}={mode}")
+        for kind in ["TIMESTAMP_MICROS", "INT96"]:
+            maker.spark.sql(f"SET spark.sql.parquet.outputTimestampType={kind}")
+            for age, condition in [("old", "true"), ("new", "coalesce(day, date'2000-01-01') > '1600-01-01' AND coalesce(at, timestamp'2000-01-01') > '1950-01-01'")]:
+                name = f"{mode}_{kind}_{age}".lower()
+                maker.spark.sql(f"CREATE TABLE {name} USING parquet AS SELECT id, day, at FROM plain WHERE {condition}")
+                maker.tables.append(name)
+    maker.make("parquet_hive_old", "id INT, day DATE", "STORED AS PARQUET", "SELECT id, day FROM plain")
+    maker.make("parquet_hive_new", "id INT, day DATE, at TIMESTAMP", "STORED AS PARQUET", "SELECT id, day, at FROM plain WHERE day > '1600-01-01'")
+    maker.make("orc_dates", "id INT, day DATE", "STORED AS ORC", "SELECT id, day FROM plain")
+
+
 def partitions(maker):
     maker.make("parted", "id INT, s STRING", "PARTITIONED BY (p STRING, n INT) STORED AS TEXTFILE",
                "PARTITION (p, n) SELECT id, s, CASE id WHEN 0 THEN 'a b' WHEN 1 THEN 'x/y' WHEN 2 THEN 'k=v' WHEN 3 THEN '한글' WHEN 4 THEN NULL "
@@ -205,6 +221,7 @@ def main():
     metastore, hdfs, database, output = sys.argv[1:]
     maker = Maker(metastore, hdfs, database)
     formats(maker)
+    old_dates(maker)
     partitions(maker)
     views(maker)
     maker.write_down(output)
