@@ -8,6 +8,7 @@ mod cooperative;
 mod execute;
 mod explain;
 mod extremes;
+mod foreign_view;
 mod functions;
 mod guarded;
 mod parameters;

@@ -152,18 +152,20 @@ async fn find_in(
         },
     };
     let Some(source_table) = source_table else { return Ok(None) };
-    let view = match &source_table {
-        SourceTable::View { sql, .. } => Some(sql.clone()),
+    let plan = match &source_table {
+        SourceTable::View { sql, .. } => Some(Box::pin(session.plan_stored_view(sql)).await),
+        SourceTable::ForeignView(view) => {
+            Some(Box::pin(session.plan_foreign_view(&attached.name, name, view)).await)
+        }
         SourceTable::Remote(_) | SourceTable::Files(_) => None,
     };
     let mut table = FederatedTable::new(&attached.name, source_table)
         .with_pushdown(session.pushdown(&attached.name))
         .with_verify(session.verify_pushdown(&attached.name));
-    if let Some(definition) = view {
-        table =
-            table.with_view_plan(Box::pin(session.plan_stored_view(&definition)).await.map_err(
-                |error| error.or_context("view", format!("{}.{schema}.{name}", attached.name)),
-            )?);
+    if let Some(plan) = plan {
+        table = table.with_view_plan(plan.map_err(|error| {
+            error.or_context("view", format!("{}.{schema}.{name}", attached.name))
+        })?);
     }
     Ok(Some(Arc::new(table)))
 }

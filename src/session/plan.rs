@@ -290,6 +290,19 @@ impl Session {
         sql: &str,
         place: Option<(&str, &str)>,
     ) -> Result<LogicalPlan> {
+        let Statement::Query { statement, .. } = maru_sql::parse(sql)? else {
+            return Err(Error::internal("a view is not a query"));
+        };
+        self.plan_view_statement(*statement, place, Ok).await
+    }
+
+    /// Plans a view as [`Session::plan_view`] does. `settle` looks at the plan while its types are those of the text.
+    pub(super) async fn plan_view_statement(
+        self: &Arc<Self>,
+        mut statement: DfStatement,
+        place: Option<(&str, &str)>,
+        settle: impl FnOnce(LogicalPlan) -> Result<LogicalPlan>,
+    ) -> Result<LogicalPlan> {
         let depth = VIEW_DEPTH.try_with(|depth| *depth).unwrap_or(0);
         if depth >= VIEW_DEPTH_MAX {
             return Err(Error::new(ErrorKind::LimitExceeded, "views are nested too deeply")
@@ -302,12 +315,9 @@ impl Session {
             options.catalog.default_catalog = catalog.to_owned();
             options.catalog.default_schema = schema.to_owned();
         }
-        let Statement::Query { mut statement, .. } = maru_sql::parse(sql)? else {
-            return Err(Error::internal("a view is not a query"));
-        };
         rewrite(&mut statement)?;
-        let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(*statement)).await?;
-        Ok(keep_peers(keep_times(plan)?)?)
+        let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(statement)).await?;
+        Ok(keep_peers(keep_times(settle(plan)?)?)?)
     }
 
     pub(crate) async fn plan_stored_view(

@@ -143,9 +143,24 @@ def formats(maker):
     maker.file("trimmed", "three.csv", "a,b\n=====")
     for name in ["sequence_file", "rc_file"]:
         maker.spark.sql(f"CREATE TABLE {name} (a INT) STORED AS {name.upper().replace('_', '')}")
-    maker.spark.sql("CREATE VIEW a_view AS SELECT id, s FROM text_plain")
     maker.spark.sql("CREATE TABLE bucketed (id INT, s STRING) CLUSTERED BY (id) INTO 2 BUCKETS STORED AS PARQUET TBLPROPERTIES ('bucketing_version'='2')")
     maker.spark.sql("CREATE TABLE acid (id INT) STORED AS PARQUET TBLPROPERTIES ('transactional'='true', 'transactional_properties'='insert_only')")
+
+
+def old_dates(maker):
+    """Spark writes Parquet itself where a table is of its own kind, by the calendar that it is told."""
+    for mode in ["CORRECTED", "LEGACY"]:
+        for setting in ["datetimeRebaseModeInWrite", "int96RebaseModeInWrite"]:
+            maker.spark.sql(f"SET spark.sql.parquet.{setting}={mode}")
+        for kind in ["TIMESTAMP_MICROS", "INT96"]:
+            maker.spark.sql(f"SET spark.sql.parquet.outputTimestampType={kind}")
+            for age, condition in [("old", "true"), ("new", "coalesce(day, date'2000-01-01') > '1600-01-01' AND coalesce(at, timestamp'2000-01-01') > '1950-01-01'")]:
+                name = f"{mode}_{kind}_{age}".lower()
+                maker.spark.sql(f"CREATE TABLE {name} USING parquet AS SELECT id, day, at FROM plain WHERE {condition}")
+                maker.tables.append(name)
+    maker.make("parquet_hive_old", "id INT, day DATE", "STORED AS PARQUET", "SELECT id, day FROM plain")
+    maker.make("parquet_hive_new", "id INT, day DATE, at TIMESTAMP", "STORED AS PARQUET", "SELECT id, day, at FROM plain WHERE day > '1600-01-01'")
+    maker.make("orc_dates", "id INT, day DATE", "STORED AS ORC", "SELECT id, day FROM plain")
 
 
 def partitions(maker):
@@ -166,11 +181,52 @@ def partitions(maker):
         maker.make("as_" + name, "id INT, s STRING", f"STORED AS {name.upper()}", "SELECT id, s FROM plain")
 
 
+# Each is read by Spark and by Maru, and has the same rows.
+VIEWS = {
+    "v_plain": "SELECT id, s FROM text_plain",
+    "v_renamed (a COMMENT 'x', b)": "SELECT `ID`, upper(s) AS up FROM Text_Plain WHERE id < 10",
+    "v_star": "SELECT * FROM avro_plain",
+    "v_functions": "SELECT id, nvl(s, \"none\") AS s, concat(s, '-', id) AS c, if(ok, 'y', 'n') AS yn, id / 4 AS q, year(day) AS y, month(day) AS m, "
+                   "date_add(day, 7) AS later, datediff(day, date'2000-01-01') AS days, substr(s, 1, 3) AS three, length(s) AS len, "
+                   "cast(id AS string) AS id_text, trim(s) AS bare, amount * 2 AS twice, day <=> NULL AS no_day FROM avro_plain "
+                   "WHERE day < '9999-01-01' OR day IS NULL",
+    "v_group": "SELECT ok, count(*) AS n, sum(id) AS total, min(day) AS first, avg(id) AS mean, max(s) AS last, sum(id) / count(*) AS again "
+               "FROM avro_plain GROUP BY ok HAVING count(*) > 0",
+    "v_unnamed (ok, n)": "SELECT ok, count(*) AS `count(1)` FROM avro_plain GROUP BY 1",
+    "v_top": "SELECT id, day FROM avro_plain ORDER BY day, id DESC LIMIT 3",
+    "v_numbered": "SELECT id, row_number() OVER (PARTITION BY ok ORDER BY day DESC, id) AS rn FROM avro_plain",
+    "v_on_view": "SELECT v.id, p.s, p.id AS other FROM v_plain v LEFT JOIN avro_plain AS p ON v.id = p.id + 1",
+    "v_cte": "WITH big AS (SELECT id FROM avro_plain WHERE id > 3) SELECT count(*) AS c FROM big WHERE id IN (SELECT id FROM text_plain)",
+    "v_union": "SELECT id FROM text_plain WHERE id < 2 UNION ALL SELECT id FROM spark_catalog.{database}.avro_plain WHERE id > 13",
+    "v_parted": "SELECT id, p FROM parted WHERE n = 0 AND p = 'plain'",
+    "v_texts": r"""SELECT id, 'it\'s' AS t FROM text_plain WHERE s LIKE '%\\\\%' OR s = "a,b" OR s = 'quote"s and \''""",
+    "v_nested": "SELECT id, tags, m, st FROM text_nested WHERE st IS NOT NULL",
+}
+REFUSED_VIEWS = {
+    "v_text_and_number": "SELECT id FROM text_plain WHERE s > id",
+    "v_explode": "SELECT id, x FROM text_nested LATERAL VIEW explode(tags) e AS x",
+    "v_round": "SELECT round(d, 2) AS r FROM avro_plain",
+    "v_cut": "SELECT cast(d AS INT) AS i FROM avro_plain",
+    "v_of_refused": "SELECT * FROM v_round",
+    "v_of_two_types": "SELECT id AS x FROM text_plain UNION ALL SELECT s FROM text_plain",
+}
+
+
+def views(maker):
+    for name, query in VIEWS.items():
+        maker.spark.sql(f"CREATE VIEW {name} AS " + query.format(database=maker.database))
+        maker.tables.append(name.split(" ")[0])
+    for name, query in REFUSED_VIEWS.items():
+        maker.spark.sql(f"CREATE VIEW {name} AS {query}")
+
+
 def main():
     metastore, hdfs, database, output = sys.argv[1:]
     maker = Maker(metastore, hdfs, database)
     formats(maker)
+    old_dates(maker)
     partitions(maker)
+    views(maker)
     maker.write_down(output)
 
 

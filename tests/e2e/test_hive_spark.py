@@ -1,5 +1,6 @@
 """Hive tables that Spark made with Hive's own SerDes: value by value what Spark reads from them."""
 
+import base64
 import datetime
 import decimal
 import json
@@ -69,10 +70,17 @@ def key(row):
 
 TABLES = ["orc_plain", "orc_nested", "orc_of_spark", "avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
           "json_nested", "by_pattern", "packed_gz", "packed_bz2", "packed_deflate", "ragged", "parted"]
+VIEWS = ["v_plain", "v_renamed", "v_star", "v_functions", "v_group", "v_unnamed", "v_top", "v_numbered", "v_on_view", "v_cte",
+         "v_union", "v_parted", "v_texts", "v_nested"]
+
+
+OLD_DATES = ["corrected_timestamp_micros_old", "corrected_timestamp_micros_new", "corrected_int96_old", "corrected_int96_new",
+             "legacy_timestamp_micros_new", "parquet_hive_new", "orc_dates"]
+REFUSED_DATES = ["legacy_timestamp_micros_old", "legacy_int96_old", "legacy_int96_new", "parquet_hive_old"]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", TABLES + VIEWS + OLD_DATES)
 def test_values_are_those_that_spark_reads(server, hive, made, table):
     # Spark shows the name of the partition of NULL where the column is text.
     null = {"p": None}
@@ -96,13 +104,89 @@ def test_partitions_are_found_by_their_values(server, hive, made, condition):
 
 
 @pytest.mark.parametrize("table,text", [("sequence_file", "SequenceFile"), ("rc_file", "RCFile"), ("acid", "transactional"),
-                                        ("a_view", "text_plain")])
+                                        ("v_text_and_number", "> with a text and an integer"), ("v_explode", "LATERAL VIEW"),
+                                        ("v_round", "function round"), ("v_cut", "the cast of a double to an integer"),
+                                        ("v_of_refused", 'view "v_round" cannot be read: function round'),
+                                        ("v_of_two_types", "UNION with an integer and a text")])
 def test_what_cannot_be_read_is_refused_by_name(hive, table, text):
     connection, base = hive
     with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
         connection.execute(f"SELECT * FROM {base}.{table}")
     diagnosis = caught.value.diag
     assert text in f"{diagnosis.message_primary} {diagnosis.message_detail}"
+
+
+def test_a_view_is_like_a_table(server, hive):
+    """It is listed with its columns, filters reach the partitions of its table, and its refusal shows its text."""
+    connection, base = hive
+    columns = connection.execute(f"DESCRIBE {base}.v_renamed").fetchall()
+    assert [row[:2] for row in columns] == [("a", "integer"), ("b", "text")]
+    assert (base.split(".")[1], "v_parted", "view") in [row[:3] for row in connection.execute(f"SHOW TABLES FROM {base}").fetchall()]
+    plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT * FROM {base}.v_parted WHERE id > 3").fetchall())
+    assert "1 file" in plan, plan
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+        connection.execute(f"SELECT * FROM {base}.v_round")
+    diagnosis = caught.value.diag
+    assert "SELECT round(d, 2) AS r FROM avro_plain" in diagnosis.message_detail and "CREATE VIEW" in diagnosis.message_hint
+
+
+PRESTO_VIEW = base64.b64encode(json.dumps({"originalSql": "SELECT 1 AS one", "catalog": "hive"}).encode()).decode()
+HIVE_VIEWS = {
+    "h_plain": ([("id", "int"), ("x", "string")], "SELECT `t`.`id`, `t`.`s` AS `X` FROM `{0}`.`text_plain` `T` WHERE `t`.`s` = 'plain'"),
+    "h_cast": ([("n", "smallint"), ("d", "double")], "SELECT `text_plain`.`id`, 7 FROM `{0}`.`text_plain` WHERE `text_plain`.`id` = 3"),
+    "h_upwards": ([("id", "int"), ("x", "string")], "SELECT `h_plain`.`id`, `h_plain`.`x` FROM `{0}`.`h_plain`"),
+    "h_presto": ([("one", "int")], f"/* Presto View: {PRESTO_VIEW} */"),
+    "h_round_a": ([("id", "int")], "SELECT `h_round_b`.`id` FROM `{0}`.`h_round_b`"),
+    "h_round_b": ([("id", "int")], "SELECT `h_round_a`.`id` FROM `{0}`.`h_round_a`"),
+    "h_width": ([("id", "int"), ("more", "int")], "SELECT `text_plain`.`id` FROM `{0}`.`text_plain`"),
+    "h_declared": ([("id", "boolean")], "SELECT `text_plain`.`day` FROM `{0}`.`text_plain`"),
+    "h_gone": ([("id", "int")], "SELECT `gone`.`id` FROM `{0}`.`gone`"),
+    "h_top": ([("id", "int")], "SELECT `text_plain`.`id` FROM `{0}`.`text_plain` ORDER BY `text_plain`.`id` LIMIT 1"),
+    "h_broken": ([("id", "int")], "SELECT FROM WHERE"),
+}
+
+
+def test_views_of_hive(hive, made):
+    connection, base = hive
+    with Metastore(os.environ["MARU_TEST_HMS3"]) as metastore:
+        for name, (columns, text) in HIVE_VIEWS.items():
+            metastore.create_view(made[0], name, columns, text.replace("{0}", made[0]))
+        stored = metastore.client.get_table(made[0], "as_parquet")
+        stored.tableName, stored.tableType = "stored_view", "MATERIALIZED_VIEW"
+        stored.viewOriginalText = stored.viewExpandedText = "SELECT 1"
+        metastore.client.create_table(stored)
+
+    def ask(name, columns="*"):
+        return connection.execute(f"SELECT {columns} FROM {base}.{name}").fetchall()
+
+    assert ask("h_plain") == ask("h_upwards") == [(0, "plain")]
+    assert ask("h_plain", "x, id") == [("plain", 0)]
+    assert ask("h_cast") == [(3, 7.0)]
+    described = connection.execute(f"SELECT * FROM {base}.h_cast").description
+    assert [(column.name, column.type_code) for column in described] == [("n", 21), ("d", 701)]
+    # A materialized view is the table that it was made into.
+    assert ask("stored_view", "count(*)") == ask("as_parquet", "count(*)") == [(16,)]
+    for name, state, said in [("h_presto", "0A000", "is a view of Presto or Trino"), ("h_round_a", "54000", "nested too deeply"),
+                              ("h_width", "0A000", "1 columns which are not the 2"), ("h_declared", "0A000", "column \"id\": the cast of a date"),
+                              ("h_gone", "42P01", "gone"), ("h_top", "0A000", "NULLS FIRST"), ("h_broken", "0A000", "not understood")]:
+        with pytest.raises(psycopg.Error) as caught:
+            ask(name)
+        assert (caught.value.sqlstate, said in str(caught.value)) == (state, True), (name, caught.value)
+        assert name in str(caught.value) or state == "54000" and "h_round" in str(caught.value), caught.value
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="SELECT 1 AS one"):
+        ask("h_presto")
+
+
+@pytest.mark.parametrize("table", REFUSED_DATES)
+@pytest.mark.parametrize("columns", ["*", "min(day)", "count(*)"])
+def test_dates_counted_by_another_calendar_are_refused(hive, made, table, columns):
+    """Spark reads those of the first three rightly, and those of Hive by a setting; Maru does not guess."""
+    connection, base = hive
+    try:
+        rows = connection.execute(f"SELECT {columns} FROM {base}.{table} WHERE day = '1500-02-28' OR day > '0001-01-01'").fetchall()
+        raise AssertionError(rows)
+    except psycopg.errors.FeatureNotSupported as error:
+        assert "calendar" in error.diag.message_primary and ".parquet" in error.diag.message_primary or "000000" in error.diag.message_primary, error
 
 
 def test_lines_at_both_ends_are_left_out(server, hive):

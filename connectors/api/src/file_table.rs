@@ -8,6 +8,7 @@ mod file_error;
 mod infer;
 mod metadata_cache;
 mod named_source;
+mod old_dates;
 mod orc;
 mod parquet;
 mod pinned_store;

@@ -49,7 +49,8 @@ pub use scan_exec::RemoteScanExec;
 pub use step::{Aggregate, AggregateFunction, Join, JoinKind, SortBy, Step};
 pub use store::{OpenedStore, StoreOpener};
 pub use table::{
-    BatchStream, RemoteTable, ScanRequest, SourceTable, TableStatistics, TableVersion, batch_stream,
+    BatchStream, ForeignView, RemoteTable, ScanRequest, SourceTable, TableStatistics, TableVersion,
+    ViewLanguage, batch_stream,
 };
 pub use table_provider::{FederatedTable, Verify};
 pub use verify_exec::VerifyExec;

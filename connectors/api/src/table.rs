@@ -36,6 +36,29 @@ pub enum SourceTable {
         /// Schema of the result as it was when the view was made.
         schema: SchemaRef,
     },
+    /// A query in another system's SQL, kept by the source.
+    ForeignView(Arc<ForeignView>),
+}
+
+/// A view that another system made: its text, and what it was declared to be. Only the engine can read the text.
+#[derive(Debug, Clone)]
+pub struct ForeignView {
+    pub language: ViewLanguage,
+    /// The query as it is kept.
+    pub text: String,
+    /// Schema of the source in which names without one are looked up.
+    pub search_schema: String,
+    /// Which columns of the query are the view's, in their order; empty if that is all of them.
+    pub query_columns: Vec<String>,
+    /// The declared columns. What the query gives is cast to them.
+    pub schema: SchemaRef,
+}
+
+/// The SQL in which a view is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ViewLanguage {
+    Hive,
+    Spark,
 }
 
 impl SourceTable {
@@ -45,6 +68,7 @@ impl SourceTable {
             Self::Remote(table) => table.schema(),
             Self::Files(table) => table.user_schema(),
             Self::View { schema, .. } => Arc::clone(schema),
+            Self::ForeignView(view) => Arc::clone(&view.schema),
         }
     }
 }

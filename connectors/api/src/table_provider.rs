@@ -129,7 +129,7 @@ impl FederatedTable {
                 }
                 TableProviderFilterPushDown::Unsupported => Some("checked for each row"),
             },
-            SourceTable::View { .. } => None,
+            SourceTable::View { .. } | SourceTable::ForeignView(_) => None,
         }
     }
 
@@ -257,7 +257,7 @@ impl TableProvider for FederatedTable {
 
     fn table_type(&self) -> TableType {
         match self.table {
-            SourceTable::View { .. } => TableType::View,
+            SourceTable::View { .. } | SourceTable::ForeignView(_) => TableType::View,
             SourceTable::Remote(_) | SourceTable::Files(_) => TableType::Base,
         }
     }
@@ -307,10 +307,10 @@ impl TableProvider for FederatedTable {
                     Err(error) => Box::pin(std::future::ready(Err(error))),
                 }
             }
-            SourceTable::View { .. } => Box::pin(std::future::ready(Err(Error::internal(
-                "a view was scanned instead of planned",
-            )
-            .into()))),
+            SourceTable::View { .. } | SourceTable::ForeignView(_) => {
+                let error = Error::internal("a view was scanned instead of planned");
+                Box::pin(std::future::ready(Err(error.into())))
+            }
         }
     }
 
@@ -329,7 +329,9 @@ impl TableProvider for FederatedTable {
                 },
                 SourceTable::Files(table) if self.pushdown => scan::pushdown(table, filter),
                 SourceTable::Files(_) => TableProviderFilterPushDown::Unsupported,
-                SourceTable::View { .. } => TableProviderFilterPushDown::Unsupported,
+                SourceTable::View { .. } | SourceTable::ForeignView(_) => {
+                    TableProviderFilterPushDown::Unsupported
+                }
             })
             .collect())
     }

@@ -21,6 +21,7 @@ mod table;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod types;
+mod view;
 
 use std::sync::Arc;
 

@@ -228,9 +228,11 @@ impl Metastore {
         let answer = tokio::select! {
             () = self.closed.cancelled() => return Err(closed()),
             answer = tokio::time::timeout(self.timeout, work) => answer.map_err(|_| {
+                let silent = self.peer();
+                self.dial.pass_over();
                 Error::new(
                     ErrorKind::RemoteUnavailable,
-                    format!("Hive metastore at {} did not answer {name} in time", self.peer()),
+                    format!("Hive metastore at {silent} did not answer {name} in time"),
                 )
                 .with_detail(format!("It was given {:?}.", self.timeout))
                 .with_hint("Option \"timeout\" of the catalog gives it more.")

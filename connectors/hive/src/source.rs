@@ -7,8 +7,8 @@ use futures::future::{BoxFuture, FutureExt, ready};
 use maru_connect::{OpenContext, Source, SourceTable, TableEntry};
 use maru_core::Result;
 
-use crate::metastore::{Endpoint, Metastore};
-use crate::table;
+use crate::metastore::{Endpoint, Metastore, is_view};
+use crate::{table, view};
 
 /// A catalog over one metastore.
 #[derive(Debug)]
@@ -69,6 +69,10 @@ impl Source for HiveSource {
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
         async move {
             let Some(found) = self.metastore.table(schema, name).await? else { return Ok(None) };
+            if is_view(found.table_type.as_deref().unwrap_or_default()) {
+                let view = view::open(&found)?;
+                return Ok(Some(SourceTable::ForeignView(Arc::new(view))));
+            }
             let metastore = Arc::clone(&self.metastore);
             let table = table::open(metastore, self.context.clone(), found).await?;
             Ok(Some(SourceTable::Files(Arc::new(table))))

@@ -8,7 +8,7 @@ use maru_connect::{FileTable, OpenContext};
 use maru_core::{Error, ErrorKind, Result};
 
 use crate::lister::HiveFiles;
-use crate::metastore::{Metastore, is_view};
+use crate::metastore::Metastore;
 use crate::{format, location, types};
 
 /// Table parameters that mark tables of another kind, whose files must not be read as they lie there.
@@ -24,7 +24,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
 /// Opens a table.
 ///
 /// # Errors
-/// 0A000 for views, transactional tables, tables of other systems, and formats Maru does not read; HV004 for a column
+/// 0A000 for transactional tables, tables of other systems, and formats Maru does not read; HV004 for a column
 /// of a type it does not have; what the store says if it cannot be opened.
 pub(crate) async fn open(
     metastore: Arc<Metastore>,
@@ -72,14 +72,6 @@ pub(crate) async fn open(
 
 /// Returns how the table is stored, if it is one that consists of plain files.
 fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a StorageDescriptor> {
-    if is_view(table.table_type.as_deref().unwrap_or_default()) {
-        let query = table.view_expanded_text.as_deref().or(table.view_original_text.as_deref());
-        return Err(Error::unsupported(format!(
-            "\"{database}\".\"{name}\" is a view in Hive's own SQL"
-        ))
-        .with_detail(format!("Its query is: {}.", one_line(query.unwrap_or("not known"))))
-        .with_hint("Make a view of that query in Maru: CREATE VIEW … AS SELECT …."));
-    }
     let parameter = |key: &str| {
         let parameters = table.parameters.as_ref();
         parameters.and_then(|all| all.get(key)).map(|value| value.as_str())
@@ -113,10 +105,6 @@ pub(crate) fn schema(columns: &[FieldSchema]) -> Result<Schema> {
 
 fn is_key_type(data_type: &DataType) -> bool {
     !data_type.is_nested() && data_type != &DataType::Binary
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod rows;
 mod services;
 mod warehouse;
 
-use maru_connect::{Connector, TableKind, conformance};
+use maru_connect::{Connector, SourceTable, TableKind, ViewLanguage, conformance};
 use maru_core::ErrorKind;
 
 use services::{HDFS, Service, each_metastore};
@@ -79,11 +79,13 @@ async fn lists_databases_tables_and_views() {
             "hms3" => "is a transactional (ACID) table",
             _ => "SequenceFile files cannot be read yet",
         };
-        for (name, said) in [("it_is_a_view", "is a view in Hive's own SQL"), ("acid", acid)] {
-            let error = source.table(&warehouse.database, name).await.unwrap_err();
-            assert_eq!(error.sqlstate(), "0A000", "{name}");
-            assert!(error.primary().contains(said), "{error:?}");
-        }
+        let error = source.table(&warehouse.database, "acid").await.unwrap_err();
+        assert_eq!(error.sqlstate(), "0A000");
+        assert!(error.primary().contains(acid), "{error:?}");
+        let view = source.table(&warehouse.database, "it_is_a_view").await.unwrap().unwrap();
+        let SourceTable::ForeignView(view) = view else { panic!("not a view: {view:?}") };
+        assert_eq!((view.language, view.text.as_str()), (ViewLanguage::Hive, "SELECT 1"));
+        assert_eq!(view.search_schema, warehouse.database);
         warehouse.drop().await;
     }
 }

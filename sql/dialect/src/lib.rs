@@ -3,6 +3,7 @@
 //! [`split`] cuts a text into statements, [`parse`] turns one into a [`Statement`]. What a statement does stands in the
 //! program's `statement/` folder; this room knows only words. Start reading at `statement.rs`: it is the list.
 
+pub mod hive;
 mod parser;
 mod split;
 mod statement;

@@ -23,7 +23,7 @@ pub(super) fn pushes(table: &SourceTable, filter: &Predicate) -> bool {
     match table {
         SourceTable::Remote(remote) => remote.supports(filter),
         SourceTable::Files(_) => true,
-        SourceTable::View { .. } => false,
+        SourceTable::View { .. } | SourceTable::ForeignView(_) => false,
     }
 }
 
@@ -33,7 +33,9 @@ pub(super) async fn read(table: &SourceTable, request: &ScanRequest) -> Result<V
     let batches = match table {
         SourceTable::Remote(remote) => remote.read(request.clone()).try_collect::<Vec<_>>().await?,
         SourceTable::Files(files) => read_files(files, request).await?,
-        SourceTable::View { .. } => return Err(broken("a view cannot be the subject")),
+        SourceTable::View { .. } | SourceTable::ForeignView(_) => {
+            return Err(broken("a view cannot be the subject"));
+        }
     };
     for batch in &batches {
         ensure(batch.schema_ref().fields() == schema.fields(), || {

@@ -22,6 +22,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::column_names::{KeptNames, in_kept_names, in_names_of_file};
 use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
+use super::old_dates;
 use super::pinned_store::PinnedReaders;
 use crate::FileTable;
 
@@ -97,6 +98,7 @@ impl FooterReader {
             .with_metadata_size_hint(self.size_hint)
             .with_file_metadata_cache(Some(footers));
         let metadata = read_untrusted(&meta.location, footer.fetch_metadata()).await?;
+        old_dates::check(&metadata, &meta.location)?;
         let in_this = |error| in_file(&meta.location, error);
         // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
         let root = metadata.file_metadata().schema_descr().root_schema();

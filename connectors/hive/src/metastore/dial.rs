@@ -87,6 +87,9 @@ impl fmt::Display for Dial {
 impl Dial {
     pub(super) fn new(endpoints: Vec<Endpoint>, user: &str, timeout: Duration) -> Self {
         let last_good = Arc::new(AtomicUsize::new(0));
+        // One that says nothing leaves the others time to be asked within one call.
+        let share = u32::try_from(endpoints.len().max(1)).unwrap_or(u32::MAX);
+        let timeout = if share > 1 { timeout / (share + 1) } else { timeout };
         Self { endpoints: endpoints.into(), last_good, user: FastStr::new(user), timeout }
     }
 
@@ -94,11 +97,19 @@ impl Dial {
         &self.endpoints[self.last_good.load(Ordering::Relaxed)]
     }
 
-    /// Connects to the first metastore that answers.
+    /// Lets the next connection begin with another metastore: the last one has gone silent.
+    pub(super) fn pass_over(&self) {
+        let next = (self.last_good.load(Ordering::Relaxed) + 1) % self.endpoints.len().max(1);
+        self.last_good.store(next, Ordering::Relaxed);
+    }
+
+    /// Connects to the first metastore that answers, beginning with the one that did last.
     async fn connect(&self) -> Result<Conn> {
         let mut errors: Vec<Error> = Vec::new();
-        for (i, endpoint) in self.endpoints.iter().enumerate() {
-            match self.connect_to(endpoint).await {
+        let n = self.endpoints.len();
+        let first = self.last_good.load(Ordering::Relaxed);
+        for i in (0..n).map(|i| (first + i) % n) {
+            match self.connect_to(&self.endpoints[i]).await {
                 Ok(conn) => {
                     self.last_good.store(i, Ordering::Relaxed);
                     return Ok(conn);

@@ -74,15 +74,6 @@ async fn refused(table: TableDef) -> Error {
 }
 
 #[tokio::test]
-async fn refuses_views_with_their_query() {
-    let error = refused(sales(Storage::parquet(&[])).view("SELECT id\n  FROM t")).await;
-    assert_eq!(error.sqlstate(), "0A000");
-    assert_eq!(error.primary(), "\"shop\".\"sales\" is a view in Hive's own SQL");
-    assert_eq!(error.detail().unwrap(), "Its query is: SELECT id FROM t. (table=shop.sales)");
-    assert!(error.hint().unwrap().contains("CREATE VIEW"));
-}
-
-#[tokio::test]
 async fn refuses_tables_that_are_more_than_files() {
     for (key, value, said) in [
         ("transactional", "TRUE", "a transactional (ACID) table"),
