@@ -163,7 +163,10 @@ impl FederatedTable {
         match (&self.derived, &self.table) {
             (Some(derived), _) => of_plan(&derived.original),
             (None, SourceTable::Remote(table)) => Estimate::of_table(table.as_ref()),
-            (None, SourceTable::Files(_) | SourceTable::View { .. }) => None,
+            (
+                None,
+                SourceTable::Files(_) | SourceTable::View { .. } | SourceTable::ForeignView(_),
+            ) => None,
         }
     }
 

@@ -75,7 +75,7 @@ pub(crate) fn scaled(
             digits.checked_mul(power?)?
         } else {
             let power = power?;
-            if !digits.is_multiple_of(power) {
+            if digits % power != 0 {
                 return None;
             }
             digits / power
@@ -94,7 +94,7 @@ pub(crate) fn scaled_short(digits: u64, exponent: i32, precision: u8, scale: i8)
         u128::from(digits) * u128::from(power(shift.unsigned_abs())?)
     } else {
         let power = power(shift.unsigned_abs())?;
-        if digits % power != 0 {
+        if !digits.is_multiple_of(power) {
             return None;
         }
         u128::from(digits / power)

@@ -40,7 +40,8 @@ fn refuses_only_what_may_be_wrong() {
     const JAVA: &str = "parquet-mr version 1.13.1 (build db4183109d5b734ec5930d870cdae161e408ddba)";
     let spark = ("org.apache.spark.version", "3.5.9");
     let legacy = ("org.apache.spark.legacyDateTime", "");
-    let table: &[(&str, &[(&str, &str)], &[i32], bool, bool)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [i32], bool, bool);
+    let table: &[Case<'_>] = &[
         ("parquet-rs version 59", &[], &[OLD], true, true),
         (JAVA, &[], &[MODERN, FIRST_GREGORIAN as i32], true, true),
         (JAVA, &[], &[MODERN, OLD], true, false),
