@@ -147,8 +147,8 @@ class Trino(Engine):
         self.url = f"http://127.0.0.1:{free_port()}"
         self.settings(home, threads)
         self.log = work / "trino.log"
-        self.process = subprocess.Popen([PEERS, "trino", str(threads), str(HEAP_MB)], stdin=subprocess.DEVNULL, env=os.environ | {"TRINO_HOME": str(home)},
-                                        stdout=open(self.log, "wb"), stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen([PEERS, "trino", str(threads), str(HEAP_MB)], env=os.environ | {"TRINO_HOME": str(home)},
+                                        stdin=subprocess.DEVNULL, stdout=open(self.log, "wb"), stderr=subprocess.STDOUT)
         self.pid = self.process.pid
         self.places = places("lake.tpch", f"hive.{schema}", f"postgres.{schema}", f"mariadb.{schema}")
         self.wait()
@@ -239,8 +239,8 @@ class Spark(Engine):
         settings = work / "spark.json"
         postgres, mysql = service("MARU_TEST_PG"), service("MARU_TEST_MYSQL")
         settings.write_text(json.dumps(self.settings(postgres, mysql, threads, work)))
-        self.process = subprocess.Popen([PEERS, "spark", HERE / "measure/spark_session.py", settings], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=open(work / "spark.log", "wb"))
+        self.process = subprocess.Popen([PEERS, "spark", HERE / "measure/spark_session.py", settings], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=open(work / "spark.log", "wb"))
         self.log = work / "spark.log"
         self.places = places("lake", schema, f"crm.{schema}", f"market.{schema}") | {table: table for table in lake.ON_S3}
         self.pid = self.answer()

@@ -10,6 +10,7 @@ import urllib.parse
 
 import psycopg
 import pymysql
+from botocore.exceptions import ClientError
 from seeding.metastore import PARQUET, Metastore
 from seeding.storage import Hdfs, s3_client
 
@@ -58,14 +59,35 @@ def load(folder, scale):
     which is written last."""
     name = schema(scale)
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres:
-        done = postgres.execute("SELECT obj_description(to_regnamespace(%s)::oid, 'pg_namespace')", (name,)).fetchone()[0]
-        if done == "complete":
+        if complete(postgres, name) and made(name, f"{name}/lineitem/"):
             return
         to_s3(folder, name)
         to_hive(folder, name)
         to_mariadb(folder, name)
         to_postgres(postgres, folder, name)
         postgres.execute(f"COMMENT ON SCHEMA {name} IS 'complete'")
+
+
+def complete(postgres, name):
+    done = postgres.execute("SELECT obj_description(to_regnamespace(%s)::oid, 'pg_namespace')", (name,)).fetchone()[0]
+    return done == "complete"
+
+
+def made(name, prefix):
+    """Whether the other services still have what was made: each can be wiped alone."""
+    try:
+        listed = s3_client().list_objects_v2(Bucket=BUCKET, Prefix=prefix, MaxKeys=1)
+    except ClientError:
+        return False
+    with Metastore(os.environ["MARU_TEST_HMS3"]) as metastore, mariadb().cursor() as cursor:
+        known = metastore.client.get_all_databases()
+        there = cursor.execute("SELECT 1 FROM information_schema.schemata WHERE schema_name = %s", (name,))
+    return bool(listed.get("Contents")) and name in known and there > 0 and Hdfs().exists(f"/user/bench/{name}")
+
+
+def mariadb():
+    url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
+    return pymysql.connect(host=url.hostname, port=url.port, user=url.username, password=url.password, autocommit=True, charset="utf8mb4")
 
 
 def files_of(folder, table):
@@ -113,9 +135,7 @@ def to_postgres(postgres, folder, name):
 
 
 def to_mariadb(folder, name):
-    url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
-    with pymysql.connect(host=url.hostname, port=url.port, user=url.username, password=url.password, autocommit=True,
-                         charset="utf8mb4") as connection, connection.cursor() as cursor:
+    with mariadb() as connection, connection.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name}")
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
         cursor.execute(f"CREATE TABLE {name}.part ({COLUMNS['part']})")

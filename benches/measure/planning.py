@@ -5,12 +5,10 @@ import os
 import pathlib
 import statistics
 import subprocess
-import urllib.parse
 
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pymysql
 from hive_metastore.ttypes import Partition
 from seeding.metastore import PARQUET, Metastore
 from seeding.storage import Hdfs
@@ -87,13 +85,11 @@ def one_row():
 def make(work, name, partitions, tables, per_partition):
     """Makes everything once; that it is complete is told by a comment in PostgreSQL, which comes last."""
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres:
-        if postgres.execute("SELECT obj_description(to_regnamespace(%s)::oid, 'pg_namespace')", (name,)).fetchone()[0] == "complete":
+        if lake.complete(postgres, name) and lake.made(name, f"{name}/million/"):
             return
         make_s3(name, partitions, tables, per_partition)
         make_hive(work, name, partitions, tables)
-        url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
-        with pymysql.connect(host=url.hostname, port=url.port, user=url.username, password=url.password, autocommit=True) as connection, \
-                connection.cursor() as cursor:
+        with lake.mariadb() as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE IF EXISTS {name}")
             cursor.execute(f"CREATE DATABASE {name}")
             for at in range(tables):

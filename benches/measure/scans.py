@@ -89,7 +89,8 @@ def gets(endpoint, schema, names, processes):
     """GETs of whole objects by as many curls as Maru has threads, each with several connections."""
     signed = [presigned(endpoint, f"{schema}/{name}") for name in names]
     start = time.perf_counter()
-    running = [subprocess.Popen(["curl", "-s", "--no-progress-meter", "--fail", "--parallel", *sum((["-o", "/dev/null", url] for url in signed[at::processes]), [])])
+    curl = ["curl", "-s", "--no-progress-meter", "--fail", "--parallel"]
+    running = [subprocess.Popen(curl + sum((["-o", "/dev/null", url] for url in signed[at::processes]), []))
                for at in range(min(processes, len(signed)))]
     codes = [process.wait() for process in running]
     if any(codes):
