@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from measure import demo, federated, planning, report, scans, tpch, wire
+from measure import demo, export, federated, planning, report, scans, tpch, wire
 
 # What measures a part, and what makes a table for people of its figures.
 PARTS = {
@@ -14,6 +14,7 @@ PARTS = {
     "federated": (federated.run, federated.table),
     "scans": (scans.run, scans.table),
     "planning": (planning.run, planning.table),
+    "export": (export.run, export.table),
 }
 
 
