@@ -49,6 +49,10 @@ pub(super) fn check(metadata: &ParquetMetaData, path: &Path) -> Result<()> {
         return Ok(());
     }
     for (position, column) in file.schema_descr().columns().iter().enumerate() {
+        // There are no bounds of this type to look at.
+        if column.physical_type() == Type::INT96 && has(file, LEGACY_INT96) {
+            return Err(refused(column, count, path));
+        }
         let Some(first) = first_sure(column, count) else { continue };
         let is_old = metadata.row_groups().iter().any(|group| {
             let chunk = group.column(position);
@@ -64,7 +68,7 @@ pub(super) fn check(metadata: &ParquetMetaData, path: &Path) -> Result<()> {
                 }
             }
         });
-        if is_old || column.physical_type() == Type::INT96 && has(file, LEGACY_INT96) {
+        if is_old {
             return Err(refused(column, count, path));
         }
     }
