@@ -78,8 +78,8 @@ def test_prepared_statement_sees_what_its_tables_have_become(server, connection)
         other.execute("CREATE VIEW prepared_view AS SELECT 1 AS n")
         try:
             assert connection.execute(sql, prepare=True).fetchall() == [(1,)]
-            other.execute("CREATE OR REPLACE VIEW prepared_view AS SELECT 2 AS n UNION ALL SELECT 3 ORDER BY 1")
-            assert connection.execute(sql, prepare=True).fetchall() == [(2,), (3,)]
+            other.execute("CREATE OR REPLACE VIEW prepared_view AS SELECT 2 AS n UNION ALL SELECT 3")
+            assert sorted(connection.execute(sql, prepare=True).fetchall()) == [(2,), (3,)]
             other.execute("DROP VIEW prepared_view")
             with pytest.raises(psycopg.errors.UndefinedTable):
                 connection.execute(sql, prepare=True)
