@@ -89,7 +89,7 @@ impl FilteredFilesExec {
         let Some(scan) = config(&self.input) else { return Ok(Arc::clone(&self.input)) };
         let mut narrow = scan.clone();
         let mut pruning = Vec::new();
-        let (n_file_columns, mut n_skipped) = (scan.file_schema().fields().len(), 0);
+        let (n_file_columns, mut n_left_out) = (scan.file_schema().fields().len(), 0);
         let mut learned = Vec::new();
         for (filter, known) in self.filters.iter().zip(known) {
             let Some(column) = table_column(scan, filter.column) else { continue };
@@ -106,14 +106,14 @@ impl FilteredFilesExec {
                     .filter(|file| file.partition_values.get(value).is_none_or(|v| known.allows(v)))
                     .cloned()
                     .collect::<Vec<_>>();
-                n_skipped += before - files.len();
+                n_left_out += before - files.len();
                 if files.len() < before {
                     *group = FileGroup::new(files);
                 }
             }
         }
-        if n_skipped > 0 {
-            learned.push(format!("files left out: {n_skipped}"));
+        if n_left_out > 0 {
+            learned.push(format!("files left out: {n_left_out}"));
         }
         let _ = self.learned.set(learned.join(", "));
         if narrow.file_groups.iter().all(|group| group.is_empty()) {
