@@ -11,6 +11,7 @@ mod bytes;
 mod csv;
 pub(crate) mod hive;
 mod json;
+mod json_text;
 mod records;
 mod sample;
 mod trimmed;

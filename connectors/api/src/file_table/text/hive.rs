@@ -5,7 +5,6 @@
 
 mod column;
 mod json;
-mod json_text;
 mod lazy;
 mod pattern;
 mod value;

@@ -1,13 +1,12 @@
 //! JSON lines: one object in each, read strictly.
 //!
 //! A reader of our own, since arrow's cuts `15197.5` to 15197 for an integer, rounds decimals, takes numbers for times,
-//! and accepts `[1,]`. `json/scan.rs` walks through the text, `json/column.rs` takes the values, `json/number.rs` reads
+//! and accepts `[1,]`. `json_text.rs` walks through the text, `json/column.rs` takes the values, `json/number.rs` reads
 //! numbers exactly, `json/sample.rs` finds columns.
 
 mod column;
 mod number;
 mod sample;
-mod scan;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,9 +18,9 @@ use memchr::{memchr, memrchr};
 use object_store::path::Path;
 
 use super::Decoder;
+use super::json_text::{Scanner, Value, bad};
 use column::{Column, by_name};
 pub(in crate::file_table) use sample::JsonSample;
-use scan::{Scanner, Value, bad};
 
 /// Bytes that one line may have.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;

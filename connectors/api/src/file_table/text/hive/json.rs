@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, Fields};
-use maru_core::{Error, ErrorKind, Result};
+use maru_core::{Error, Result};
 
 use super::column::{Column, Values};
-use super::json_text::{Json, parse};
 use super::value::{self, Leaf};
+use crate::file_table::text::json_text::{Kind, Scanner, Value, bad};
 
 /// Reads rows into columns.
 pub(super) struct JsonRows {
@@ -25,53 +25,64 @@ impl JsonRows {
 
     pub(super) fn read(&self, line: &[u8], columns: &mut [Column]) -> Result<()> {
         let text = std::str::from_utf8(line).map_err(|_| bad("the line is not valid UTF-8"))?;
-        let Json::Object(members) = parse(text).map_err(bad)? else {
-            return Err(bad("the line is no JSON object"));
-        };
+        let mut scanner = Scanner::new(text);
+        let members = members(text, &mut scanner)?;
+        scanner.end()?;
+        let row = Row { text, raw_fractions: self.raw_fractions };
         let places = places(&members, &self.fields);
         for (column, wanted) in columns.iter_mut().zip(&self.wanted) {
             let name = self.fields.get(*wanted).map(|field| field.name().as_str());
-            let member = places.get(*wanted).copied().flatten();
-            self.value(member.map(|at| &members[at].1), column)
+            row.value(places.get(*wanted).copied().flatten(), column)
                 .map_err(|error| error.with_context("column", name.unwrap_or_default()))?;
         }
         Ok(())
     }
+}
 
-    fn value(&self, value: Option<&Json<'_>>, column: &mut Column) -> Result<()> {
+/// One line, whose values are places in its text.
+struct Row<'a> {
+    text: &'a str,
+    raw_fractions: bool,
+}
+
+impl Row<'_> {
+    fn value(&self, value: Option<Value>, column: &mut Column) -> Result<()> {
         let value = match value {
-            None | Some(Json::Null) => return column.append_null(),
+            None => return column.append_null(),
+            Some(value) if value.kind == Kind::Null => return column.append_null(),
             Some(value) => value,
         };
-        match (&mut column.values, value) {
-            (Values::Leaf(_), value) => {
-                let value = self.leaf(column.data_type(), value)?;
-                column.append(value)
+        let mut inside = Scanner::inside(self.text, value);
+        match (&mut column.values, value.kind) {
+            (Values::Leaf(_), _) => {
+                let written = value.characters(self.text)?;
+                let leaf = self.leaf(column.data_type(), value, &written)?;
+                column.append(leaf)
             }
-            (Values::List(list), Json::Array(items)) => {
-                for item in items {
-                    self.value(Some(item), &mut list.items)?;
-                }
+            (Values::List(list), Kind::Array) => {
+                inside.items(|item| self.value(Some(item), &mut list.items))?;
                 list.close(true)
             }
-            (Values::Struct(fields), Json::Object(members)) => {
-                let places = places(members, &fields.fields);
+            (Values::Struct(fields), Kind::Object) => {
+                let members = members(self.text, &mut inside)?;
+                let places = places(&members, &fields.fields);
                 for (column, place) in fields.columns.iter_mut().zip(places) {
-                    self.value(place.map(|at| &members[at].1), column)?;
+                    self.value(place, column)?;
                 }
                 fields.close(true);
                 Ok(())
             }
-            (Values::Map(map), Json::Object(members)) => {
-                let mut entries: Vec<(Vec<u8>, Leaf<'_>, &Json<'_>)> = Vec::new();
-                for (name, value) in members {
+            (Values::Map(map), Kind::Object) => {
+                let members = members(self.text, &mut inside)?;
+                let mut entries: Vec<(Vec<u8>, Leaf<'_>, Value)> = Vec::new();
+                for (name, value) in &members {
                     let key = value::parse(map.keys.data_type(), name.as_bytes())?;
                     let key = key.ok_or_else(|| bad(format!("\"{name}\" is no key of the map")))?;
                     let identity = key.identity();
                     // Of two keys that are the same the last one's value counts.
                     match entries.iter_mut().find(|(known, ..)| *known == identity) {
-                        Some(entry) => entry.2 = value,
-                        None => entries.push((identity, key, value)),
+                        Some(entry) => entry.2 = *value,
+                        None => entries.push((identity, key, *value)),
                     }
                 }
                 for (_, key, value) in entries {
@@ -80,48 +91,68 @@ impl JsonRows {
                 }
                 map.close(true)
             }
-            (_, other) => Err(misfit(other, column.data_type())),
+            _ => Err(self.misfit(value, column.data_type())),
         }
     }
 
-    fn leaf<'a>(&self, data_type: &DataType, value: &'a Json<'a>) -> Result<Option<Leaf<'a>>> {
-        let written = match value {
-            Json::Text(text) => text.as_ref(),
-            Json::Number(text) => text,
-            Json::Boolean(true) => "true",
-            Json::Boolean(false) => "false",
-            Json::Null | Json::Array(_) | Json::Object(_) => return Err(misfit(value, data_type)),
-        };
-        let is_number = matches!(value, Json::Number(_));
-        let has_fraction = written.contains(['.', 'e', 'E']);
+    /// Reads a value that is neither NULL, array nor object, of which `written` are the characters.
+    fn leaf<'b>(
+        &self,
+        data_type: &DataType,
+        value: Value,
+        written: &'b str,
+    ) -> Result<Option<Leaf<'b>>> {
+        let is_number = value.kind == Kind::Number;
+        let is_boolean = matches!(value.kind, Kind::True | Kind::False);
+        let is_whole = is_number && !written.contains(['.', 'e', 'E']);
         let fits = match data_type {
-            DataType::Utf8 => !is_number || !has_fraction || self.raw_fractions,
+            _ if matches!(value.kind, Kind::Array | Kind::Object) => false,
+            DataType::Utf8 => !is_number || is_whole || self.raw_fractions,
             DataType::Boolean => !is_number,
-            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
-                is_number && !has_fraction
-            }
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => is_whole,
             DataType::Float32 | DataType::Float64 => is_number,
-            DataType::Decimal128(..) => !matches!(value, Json::Boolean(_)),
-            DataType::Date32 | DataType::Timestamp(..) => matches!(value, Json::Text(_)),
+            DataType::Decimal128(..) => !is_boolean,
+            DataType::Date32 | DataType::Timestamp(..) => value.is_text(),
             _ => false,
         };
         if !fits {
-            return Err(misfit(value, data_type));
+            return Err(self.misfit(value, data_type));
         }
         match (data_type, value::parse(data_type, written.as_bytes())?) {
             // Hive keeps no decimal that is wider than its column.
             (DataType::Decimal128(..), parsed) => Ok(parsed),
-            (_, None) => Err(misfit(value, data_type)),
+            (_, None) => Err(self.misfit(value, data_type)),
             (_, parsed) => Ok(parsed),
         }
     }
+
+    fn misfit(&self, value: Value, data_type: &DataType) -> Error {
+        let written = value.written(self.text);
+        let what = match value.kind {
+            Kind::Array => "an array".to_owned(),
+            Kind::Object => "an object".to_owned(),
+            _ if value.is_text() => format!("\"{written}\""),
+            _ => written.to_owned(),
+        };
+        bad(format!("{what} is no {data_type}"))
+    }
 }
 
-/// Returns which member of an object each field has: the last of its name. `_col3` names the fourth column, as Hive's
-/// own files have it.
-fn places(members: &[(Cow<'_, str>, Json<'_>)], fields: &Fields) -> Vec<Option<usize>> {
+/// The members of the object that begins at the scanner, in their order.
+fn members<'a>(text: &'a str, scanner: &mut Scanner<'a>) -> Result<Vec<(Cow<'a, str>, Value)>> {
+    let mut members = Vec::new();
+    scanner.members(|name, value| {
+        members.push((name.characters(text)?, value));
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// Returns the member of an object that each field has: the last of its name. `_col3` names the fourth column, as
+/// Hive's own files have it.
+fn places(members: &[(Cow<'_, str>, Value)], fields: &Fields) -> Vec<Option<Value>> {
     let mut places = vec![None; fields.len()];
-    for (at, (name, _)) in members.iter().enumerate() {
+    for (name, value) in members {
         let named = fields.iter().position(|field| field.name().eq_ignore_ascii_case(name));
         let named = named.or_else(|| {
             let lower = name.to_lowercase();
@@ -130,24 +161,8 @@ fn places(members: &[(Cow<'_, str>, Json<'_>)], fields: &Fields) -> Vec<Option<u
         let numbered = || name.strip_prefix("_col").and_then(|number| number.parse().ok());
         if let Some(place) = named.or_else(numbered).and_then(|place: usize| places.get_mut(place))
         {
-            *place = Some(at);
+            *place = Some(*value);
         }
     }
     places
-}
-
-fn misfit(value: &Json<'_>, data_type: &DataType) -> Error {
-    let what = match value {
-        Json::Null => "null".to_owned(),
-        Json::Boolean(value) => value.to_string(),
-        Json::Number(text) => (*text).to_owned(),
-        Json::Text(text) => format!("\"{text}\""),
-        Json::Array(_) => "an array".to_owned(),
-        Json::Object(_) => "an object".to_owned(),
-    };
-    bad(format!("{what} is no {data_type}"))
-}
-
-fn bad(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::BadFileFormat, what.into())
 }

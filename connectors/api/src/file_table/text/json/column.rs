@@ -20,7 +20,7 @@ use arrow::util::display::FormatOptions;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::number::{self, Misfit};
-use super::scan::{Kind, Scanner, Value};
+use crate::file_table::text::json_text::{Kind, Scanner, Value};
 use crate::file_table::type_name;
 
 /// Characters of a value that an error shows.

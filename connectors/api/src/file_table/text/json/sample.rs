@@ -9,8 +9,8 @@ use memchr::memchr;
 use object_store::path::Path;
 
 use super::number;
-use super::scan::{Kind, Scanner, Value};
 use super::{LINE_BYTES_MAX, object_of, on_line, too_long};
+use crate::file_table::text::json_text::{Kind, Scanner, Value};
 
 /// What the values of one place allow.
 #[derive(Debug, Clone, PartialEq)]
