@@ -21,6 +21,7 @@ use url::Url;
 
 pub use attached::Attached;
 
+use crate::access::{Object, Privilege, Rights};
 use crate::registry;
 use crate::store::{Store, StoredCatalog};
 
@@ -78,9 +79,11 @@ impl Catalogs {
 
     /// # Errors
     /// 3D000 with the nearest name.
-    pub fn require(&self, name: &str) -> Result<Arc<Attached>> {
-        self.get(name).ok_or_else(|| {
-            let all = self.all();
+    pub fn require(&self, name: &str, rights: &Rights) -> Result<Arc<Attached>> {
+        let shows = |name: &str| rights.sees(&Object::catalog(name));
+        self.get(name).filter(|_| shows(name)).ok_or_else(|| {
+            let mut all = self.all();
+            all.retain(|attached| shows(&attached.name));
             let error = Error::new(
                 ErrorKind::UndefinedCatalog,
                 format!("catalog \"{name}\" does not exist"),
@@ -142,8 +145,36 @@ impl Catalogs {
     /// # Errors
     /// 42704 if no attached catalog covers it.
     pub async fn store_for(&self, url: &Url) -> Result<OpenedStore> {
+        self.store_of(url, |_| true).await
+    }
+
+    /// Finds the store as [`Catalogs::store_for`] does, among the catalogs that `may_read` names and, if it may read
+    /// the server's files, the local disk.
+    ///
+    /// # Errors
+    /// 42704 if no such catalog covers it; 42501 for a local path.
+    pub async fn store_for_reader(&self, url: &Url, rights: &Rights) -> Result<OpenedStore> {
+        let may = |name: &str| rights.may(Privilege::Select, &Object::catalog(name));
+        if url.scheme() == "file" && !rights.has_role("pg_read_server_files") {
+            let covered = self.all().into_iter().any(|attached| {
+                may(&attached.name)
+                    && attached.source().is_ok_and(|source| source.store_for(url).is_some())
+            });
+            if !covered {
+                return Err(Error::new(
+                    ErrorKind::NotAllowed,
+                    format!("permission denied for file \"{}\"", url.path()),
+                )
+                .with_hint("Members of role pg_read_server_files read files of the server."));
+            }
+        }
+        self.store_of(url, may).await
+    }
+
+    async fn store_of(&self, url: &Url, may_read: impl Fn(&str) -> bool) -> Result<OpenedStore> {
         for attached in self.all() {
-            if let Ok(source) = attached.source()
+            if may_read(&attached.name)
+                && let Ok(source) = attached.source()
                 && let Some(store) = source.store_for(url)
             {
                 return Ok(store);

@@ -25,7 +25,8 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use maru_core::{Error, ErrorKind, Result};
 use parking_lot::RwLock;
 
-use crate::access::{self, Login, Users, Verifier};
+use crate::access::audit::{Audit, Event, What};
+use crate::access::{self, Authority, LOCAL_LOGIN, Login, Protocol, SUPERUSER, Verifier};
 use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::opaque::Opaque;
@@ -54,7 +55,8 @@ pub(crate) struct Inner {
     pub(crate) owner: Owner,
     pub(crate) store: Store,
     pub(crate) catalogs: Arc<Catalogs>,
-    pub(crate) users: Users,
+    pub(crate) authority: Authority,
+    pub(crate) audit: Audit,
     pub(crate) queries: Queries,
     pub(crate) history: History,
     pub(crate) admission: Admission,
@@ -83,7 +85,8 @@ impl Engine {
     pub async fn open(config: Config) -> Result<Self> {
         let owner = Owner::take(&config.data_dir)?;
         let store = Store::open(&config.data_dir).await?;
-        let users = Users::open(&store, &config, &owner).await?;
+        let authority = Authority::open(&store, &config, &owner).await?;
+        let audit = Audit::open(store.clone());
         let catalogs = Catalogs::open(store.clone()).await?;
         let governor = Governor::new(config.memory_limit_bytes);
         let runtime = runtime(&config)?;
@@ -103,7 +106,8 @@ impl Engine {
             owner,
             store,
             catalogs,
-            users,
+            authority,
+            audit,
             history,
             governor,
             base,
@@ -117,7 +121,7 @@ impl Engine {
 
     /// Returns where the superuser's first password is to be found, once, at the first start.
     pub fn initial_password_notice(&self) -> Option<String> {
-        self.inner.users.initial_password_notice()
+        self.inner.authority.initial_password_notice()
     }
 
     /// Tells other processes on this machine under which address this one serves the Postgres wire.
@@ -127,7 +131,7 @@ impl Engine {
 
     /// Returns what is needed to check the password of `user`; `None` if there is no such user or it may not log in.
     pub async fn verifier(&self, user: &str) -> Result<Option<Verifier>> {
-        Ok(self.inner.users.verifier(user))
+        Ok(self.inner.authority.verifier(user))
     }
 
     /// Checks a password in constant time, for protocols that send it (Flight SQL basic authentication). Takes some
@@ -135,26 +139,115 @@ impl Engine {
     ///
     /// # Errors
     /// 28P01, the same for an unknown user and a wrong password.
-    pub async fn check_password(&self, user: &str, password: &str) -> Result<()> {
-        let verifier = self.inner.users.verifier(user);
-        let (user, password) = (user.to_owned(), maru_core::Secret::new(password));
-        tokio::task::spawn_blocking(move || access::check(&user, verifier, &password))
-            .await
-            .map_err(|_| Error::internal("password check was aborted"))?
+    pub async fn check_password(&self, user: &str, password: &str, address: &str) -> Result<()> {
+        self.slow_login(user, address).await;
+        let verifier = self.inner.authority.verifier(user);
+        let (name, password) = (user.to_owned(), maru_core::Secret::new(password));
+        let checked =
+            tokio::task::spawn_blocking(move || access::check(&name, verifier, &password))
+                .await
+                .map_err(|_| Error::internal("password check was aborted"))?;
+        match &checked {
+            Ok(()) => self.inner.authority.login_ended(user, address, true),
+            Err(error) => self.login_failed(user, address, Protocol::FlightSql, error),
+        }
+        checked
+    }
+
+    /// Waits where logins of a user from an address have failed again and again.
+    pub async fn slow_login(&self, user: &str, address: &str) {
+        let delay = self.inner.authority.login_delay(user, address);
+        if delay > Duration::ZERO {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Counts and records a login that was refused.
+    pub fn login_failed(&self, user: &str, address: &str, protocol: Protocol, error: &Error) {
+        self.inner.authority.login_ended(user, address, false);
+        self.inner.audit.record(Event {
+            what: What::LoginFailed,
+            user: user.to_owned(),
+            role: None,
+            protocol,
+            client_address: Some(address.to_owned()),
+            session_id: None,
+            sql: None,
+            sqlstate: Some(error.sqlstate().to_owned()),
+            message: Some(error.primary().to_owned()),
+        });
     }
 
     /// Opens a session for a client that has proven who it is.
     ///
     /// # Errors
-    /// 3D000 if the login names a catalog that does not exist; 57P01 while shutting down.
-    pub async fn session(&self, login: Login) -> Result<Arc<Session>> {
+    /// 28000 if there is no such role or it may not log in; 53300 beyond its connection limit; 3D000 if the login names
+    /// a catalog that does not exist or that it may not use; 57P01 while shutting down.
+    pub async fn session(&self, mut login: Login) -> Result<Arc<Session>> {
         self.refuse_when_closing()?;
+        if login.user == LOCAL_LOGIN {
+            login.user = SUPERUSER.to_owned();
+        }
+        self.check_login(&login)?;
         let id = self.inner.next_session.fetch_add(1, Ordering::Relaxed);
         let session = Session::open(self.clone(), id, login)?;
         let mut sessions = self.inner.sessions.write();
         sessions.retain(|_, session| session.strong_count() > 0);
         sessions.insert(id, Arc::downgrade(&session));
+        drop(sessions);
+        let login = session.login();
+        if login.protocol != Protocol::Embedded {
+            let address = login.client_address.clone();
+            self.inner.authority.login_ended(&login.user, address.as_deref().unwrap_or(""), true);
+            self.inner.audit.record(Event {
+                what: What::Login,
+                user: login.user.clone(),
+                role: None,
+                protocol: login.protocol,
+                client_address: address,
+                session_id: Some(id),
+                sql: None,
+                sqlstate: None,
+                message: None,
+            });
+        }
         Ok(session)
+    }
+
+    /// Records a statement with how it ended.
+    pub(crate) fn audit_statement(&self, query: &query::Query, what: What, error: Option<&Error>) {
+        let session = self.inner.sessions.read().get(&query.session_id).and_then(Weak::upgrade);
+        self.inner.audit.record(Event {
+            what,
+            user: query.user.clone(),
+            role: session.as_ref().map(|session| session.role()),
+            protocol: query.protocol,
+            client_address: session.and_then(|session| session.login().client_address.clone()),
+            session_id: Some(query.session_id),
+            sql: Some(query.sql.clone()),
+            sqlstate: error.map(|error| error.sqlstate().to_owned()),
+            message: error.map(|error| error.primary().to_owned()),
+        });
+    }
+
+    fn check_login(&self, login: &Login) -> Result<()> {
+        let rules = self.inner.authority.rules();
+        let user = &login.user;
+        let role = rules.roles.get(user).filter(|role| role.login).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotAuthenticated,
+                format!("role \"{user}\" is not permitted to log in"),
+            )
+        })?;
+        let n_open = self.sessions().iter().filter(|session| session.user() == user).count();
+        if usize::try_from(role.connection_limit).is_ok_and(|limit| n_open >= limit) {
+            return Err(Error::new(
+                ErrorKind::TooManyConnections,
+                format!("too many connections for role \"{user}\""),
+            )
+            .with_detail(format!("Its connection limit is {}.", role.connection_limit)));
+        }
+        Ok(())
     }
 
     /// Returns the live sessions.
@@ -198,6 +291,7 @@ impl Engine {
         // A source waits for its readers, and one that is stuck in an operator may never end: the process does anyway.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.inner.catalogs.close()).await;
         self.inner.history.close().await;
+        self.inner.audit.close().await;
         self.inner.store.close().await;
         self.inner.owner.give_free();
     }

@@ -14,6 +14,7 @@ mod guarded;
 mod parameters;
 mod plan;
 mod preview;
+mod privileges;
 mod rewrite;
 mod seconds;
 mod settings;
@@ -35,14 +36,15 @@ use maru_sql::Statement;
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{LOCAL_LOGIN, Login, SUPERUSER};
+use crate::access::{Login, Rights};
 use crate::catalog::resolve::{SEARCH_PATH, SessionCatalogs};
-use crate::catalog::{BUILTIN, Catalogs};
+use crate::catalog::{Attached, BUILTIN, Catalogs};
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::opaque::Opaque;
 use crate::store::random;
 
+pub(crate) use plan::as_owner;
 pub use settings::{SETTINGS, SettingSpec, Settings};
 
 /// Settings, prepared statements and the running statement of one client.
@@ -55,6 +57,8 @@ pub struct Session {
     opened: SystemTime,
     engine: Engine,
     catalog: RwLock<String>,
+    /// As which role statements run after `SET ROLE`.
+    role: RwLock<Option<String>>,
     settings: RwLock<Settings>,
     transaction: Mutex<TransactionStatus>,
     /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
@@ -141,12 +145,10 @@ enum Kind {
 }
 
 impl Session {
-    pub(crate) fn open(engine: Engine, id: i32, mut login: Login) -> Result<Arc<Self>> {
-        if login.user == LOCAL_LOGIN {
-            login.user = SUPERUSER.to_owned();
-        }
+    pub(crate) fn open(engine: Engine, id: i32, login: Login) -> Result<Arc<Self>> {
         let catalog = login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
-        engine.inner.catalogs.require(&catalog).map_err(|_| {
+        let rights = Rights::new(engine.inner.authority.rules(), &login.user);
+        engine.inner.catalogs.require(&catalog, &rights).map_err(|_| {
             Error::new(ErrorKind::UndefinedCatalog, format!("catalog \"{catalog}\" does not exist"))
                 .with_hint(format!("The built-in catalog is \"{BUILTIN}\"."))
         })?;
@@ -163,6 +165,7 @@ impl Session {
                 opened: SystemTime::now(),
                 engine,
                 catalog: RwLock::new(catalog),
+                role: RwLock::new(None),
                 settings: RwLock::new(settings),
                 transaction: Mutex::new(TransactionStatus::Idle),
                 current: Mutex::new(CancellationToken::new()),
@@ -206,6 +209,30 @@ impl Session {
         &self.login.user
     }
 
+    /// Returns the role as which statements run: that of `SET ROLE`, or else the user.
+    pub fn role(&self) -> String {
+        self.role.read().clone().unwrap_or_else(|| self.login.user.clone())
+    }
+
+    /// `None` goes back to the user.
+    pub(crate) fn set_role(&self, role: Option<String>) {
+        *self.role.write() = role;
+    }
+
+    /// Returns what may be done here and now: by the role, or, inside of a view, by the view's owner.
+    pub(crate) fn rights(&self) -> Rights {
+        let owner = plan::view_owner();
+        Rights::new(self.engine.inner.authority.rules(), &owner.unwrap_or_else(|| self.role()))
+    }
+
+    /// Returns a catalog that shows to the session.
+    ///
+    /// # Errors
+    /// 3D000 with the nearest name.
+    pub(crate) fn require_catalog(&self, name: &str) -> Result<Arc<Attached>> {
+        self.catalogs().require(name, &self.rights())
+    }
+
     pub fn login(&self) -> &Login {
         &self.login
     }
@@ -232,12 +259,12 @@ impl Session {
     /// 42704 for an unknown name, 22023 for a value it cannot take, 3D000 for a catalog that does not exist.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
         if settings::bare(name) == "catalog" {
-            self.catalogs().require(value)?;
+            self.require_catalog(value)?;
             *self.catalog.write() = value.to_owned();
             return Ok(());
         }
         if let Some(catalog) = settings::catalog_of(name) {
-            self.catalogs().require(&catalog)?;
+            self.require_catalog(&catalog)?;
         }
         self.settings.write().set(name, value)
     }

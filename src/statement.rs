@@ -3,15 +3,21 @@
 mod catalog;
 mod comment;
 mod drop;
+mod privilege;
 mod relation;
+mod role;
 mod secret;
 mod session;
 
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, QualifiedName, Result};
+use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::tokenizer::{Token, Tokenizer};
 use maru_sql::{Name, Statement};
 
+use crate::access::Object;
+use crate::access::audit::What;
 use crate::catalog::BUILTIN;
 use crate::output::Output;
 use crate::session::Session;
@@ -34,6 +40,15 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
             session.reset(name.as_deref())?;
             Ok(Output::command("RESET"))
         }
+        Statement::CreateRole(create) => role::create(session, create).await,
+        Statement::AlterRole(alter) => role::alter(session, alter).await,
+        Statement::DropRole(drop) => role::drop(session, drop).await,
+        Statement::GrantRole(grant) => role::grant(session, grant).await,
+        Statement::GrantPrivileges(grant) => privilege::grant(session, grant).await,
+        Statement::AlterDefaultPrivileges(alter) => privilege::default(session, alter).await,
+        Statement::AlterOwner(alter) => privilege::owner(session, alter).await,
+        Statement::Owned(owned) => role::owned(session, owned).await,
+        Statement::SetRole(role) => role::set_role(session, role.as_ref()),
         Statement::CancelQuery(cancel) => session::cancel_query(session, cancel),
         Statement::Transaction(transaction) => session::transaction(session, *transaction),
         Statement::Discard { tag, resets } => {
@@ -49,33 +64,101 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
     }
 }
 
-/// Returns the statement's text as it may be kept and shown: the values of its options are stars.
-///
-/// Only statements that can hold secrets are touched: `CREATE SECRET`, `CREATE CATALOG`, `ALTER CATALOG`. A text that
-/// cannot be read is cut at its first parenthesis.
-pub fn redact(sql: &str) -> String {
-    use maru_sql::tokenizer::{Token, Tokenizer};
-    let words = sql
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .take(8)
-        .map(str::to_lowercase)
-        .collect::<Vec<_>>();
-    let starts = |word: &str| words.iter().any(|w| w == word);
-    let holds_options =
-        (starts("create") || starts("alter")) && (starts("secret") || starts("catalog"));
-    if !holds_options {
-        return sql.to_owned();
+/// Returns what the audit calls a command; `None` if it is not kept there.
+pub(crate) fn audited(statement: &Statement) -> Option<What> {
+    match statement {
+        Statement::CreateCatalog(_)
+        | Statement::AlterCatalog(_)
+        | Statement::CreateSecret(_)
+        | Statement::CreateSchema(_)
+        | Statement::CreateExternalTable(_)
+        | Statement::CreateView(_)
+        | Statement::Drop(_)
+        | Statement::CommentOn(_) => Some(What::Ddl),
+        Statement::CreateRole(_)
+        | Statement::AlterRole(_)
+        | Statement::DropRole(_)
+        | Statement::GrantRole(_)
+        | Statement::GrantPrivileges(_)
+        | Statement::AlterDefaultPrivileges(_)
+        | Statement::AlterOwner(_)
+        | Statement::Owned(_)
+        | Statement::SetRole(_) => Some(What::Grant),
+        Statement::Query { .. }
+        | Statement::Describe(_)
+        | Statement::Preview(_)
+        | Statement::ShowVariable(_)
+        | Statement::Set(_)
+        | Statement::Reset(_)
+        | Statement::CancelQuery(_)
+        | Statement::Transaction(_)
+        | Statement::Discard { .. } => None,
     }
-    let Ok(tokens) = Tokenizer::new(&maru_sql::dialect::PostgreSqlDialect {}, sql).tokenize()
-    else {
-        return sql.split('(').next().unwrap_or_default().to_owned() + "(********";
+}
+
+/// Returns the statement's text as it may be kept and shown: secrets in it are stars.
+///
+/// That is the values of options in `CREATE SECRET`, `CREATE CATALOG`, `ALTER CATALOG`, everything but words and numbers in
+/// `CREATE ROLE` and `ALTER ROLE`, and the texts of whatever else speaks of a password, a misspelt statement say. A text
+/// that cannot be read is cut short.
+pub fn redact(sql: &str) -> String {
+    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else {
+        let speaks = |word: &str| sql.to_ascii_lowercase().contains(word);
+        let secret = ["password", "secret", "catalog"].into_iter().any(speaks);
+        let end = sql.find(['(', '\'', '$']).filter(|_| secret);
+        return end.map_or_else(|| sql.to_owned(), |end| sql[..end].to_owned() + "********");
     };
+    let words = tokens.iter().filter_map(|token| match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
+        _ => None,
+    });
+    let words = words.collect::<Vec<_>>();
+    let mut first =
+        words.iter().map(String::as_str).filter(|word| !["or", "replace"].contains(word));
+    match (first.next().unwrap_or_default(), first.next().unwrap_or_default()) {
+        ("create" | "alter", "secret" | "catalog") => without_values(&tokens),
+        ("create" | "alter", "role" | "user" | "group") => without(&tokens, |token| {
+            !matches!(
+                token,
+                Token::Word(_)
+                    | Token::Whitespace(_)
+                    | Token::Number(..)
+                    | Token::Comma
+                    | Token::Period
+                    | Token::Minus
+            )
+        }),
+        _ if words.iter().any(|word| word == "password") => without(&tokens, |token| {
+            matches!(
+                token,
+                Token::SingleQuotedString(_)
+                    | Token::DoubleQuotedString(_)
+                    | Token::EscapedStringLiteral(_)
+                    | Token::DollarQuotedString(_)
+                    | Token::NationalStringLiteral(_)
+                    | Token::UnicodeStringLiteral(_)
+            )
+        }),
+        _ => sql.to_owned(),
+    }
+}
+
+/// Returns the text with stars in the place of the tokens that are `secret`.
+fn without(tokens: &[Token], secret: impl Fn(&Token) -> bool) -> String {
+    let shown = |token: &Token| match secret(token) {
+        true => "'********'".to_owned(),
+        false => token.to_string(),
+    };
+    tokens.iter().map(shown).collect()
+}
+
+/// Returns the text with stars in the place of the values of options.
+fn without_values(tokens: &[Token]) -> String {
     let mut depth = 0_usize;
     let mut after_equals = false;
     let mut text = String::new();
     for token in tokens {
-        match &token {
+        match token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
@@ -165,9 +248,11 @@ pub(crate) async fn locate_relation(session: &Arc<Session>, name: &Name) -> Resu
         let catalog = if schema == crate::system::SYSTEM { BUILTIN.to_owned() } else { catalog };
         return Ok(QualifiedName::new(catalog, schema.as_str(), relation.as_str()));
     }
-    let attached = session.catalogs().require(&catalog)?;
+    let attached = session.require_catalog(&catalog)?;
+    let rights = session.rights();
     for schema in schemas {
-        if attached.table(&schema, relation).await?.is_some() {
+        let object = Object::table(&catalog, &schema, relation);
+        if rights.sees(&object) && attached.table(&schema, relation).await?.is_some() {
             return Ok(QualifiedName::new(catalog, schema, relation.as_str()));
         }
     }
@@ -191,5 +276,17 @@ mod tests {
         let select = "SELECT * FROM t WHERE a = 'x' AND (b = 'y')";
         assert_eq!(redact(select), select);
         assert!(!redact("CREATE SECRET s WITH (password = 'hunter2").contains("hunter2"));
+        for role in [
+            "CREATE USER kim PASSWORD 'secret-hunter2'",
+            "CREAT USER kim PASSWORD 'hunter2'",
+            "SELECT * FROM users WHERE password = 'hunter2'",
+            "CREATE USER kim PASSWORD 'hunter2' VALID UNTIL '2030-01-01'",
+            "alter role kim with password $$hunter2$$",
+            "ALTER USER kim PASSWORD E'hunter2'",
+            "CREATE ROLE kim PASSWORD 'hunter2",
+            "CREATE ROLE kim PASSWORD $x$hunter2",
+        ] {
+            assert!(!redact(role).contains("hunter2"), "{role}");
+        }
     }
 }

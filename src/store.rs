@@ -4,6 +4,7 @@
 //! form of its own; the rest of the engine never sees a database row. Secrets are sealed by `vault` before they come
 //! here.
 
+mod access;
 mod migrations;
 mod vault;
 

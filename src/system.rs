@@ -3,6 +3,7 @@
 //! A table is a list of columns and a function that makes its rows. [`SystemTable`] serves them like any remote table:
 //! filters are evaluated here, and an equality on `catalog`, `schema` or `table` keeps other sources from being asked.
 
+mod access_tables;
 mod engine_tables;
 pub mod information_schema;
 mod object_tables;
@@ -34,13 +35,18 @@ pub const VIRTUAL_SCHEMAS: &[&str] = &[SYSTEM, INFORMATION_SCHEMA, PG_CATALOG];
 
 /// The tables, in alphabetical order.
 pub static TABLES: &[&TableSpec] = &[
+    &access_tables::AUDIT,
     &object_tables::CATALOGS,
     &object_tables::COLUMNS,
     &reference_tables::CONNECTOR_OPTIONS,
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &access_tables::PRIVILEGE_KINDS,
+    &access_tables::PRIVILEGES,
     &engine_tables::QUERIES,
+    &access_tables::ROLE_MEMBERS,
+    &access_tables::ROLES,
     &object_tables::SCHEMAS,
     &object_tables::SECRETS,
     &engine_tables::SESSIONS,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::catalog::SchemaProvider;
@@ -26,7 +26,8 @@ pub struct Attached {
     pub comment: RwLock<Option<String>>,
     /// The prefix of its private store URLs, by which scans are attributed to it.
     pub instance: String,
-    pub(super) pg_catalog: OnceLock<Arc<dyn SchemaProvider>>,
+    /// By role; `None` for superusers.
+    pub(super) pg_catalog: Mutex<HashMap<Option<String>, Arc<dyn SchemaProvider>>>,
     source: Result<Arc<dyn Source>>,
     schemas: Memory<(), Vec<String>>,
     tables: Memory<String, Vec<TableEntry>>,
@@ -41,7 +42,7 @@ impl Attached {
             options: BTreeMap::new(),
             comment: RwLock::new(Some("views and tables made by SQL".to_owned())),
             instance: BUILTIN.to_owned(),
-            pg_catalog: OnceLock::new(),
+            pg_catalog: Mutex::new(HashMap::new()),
             source: Ok(source),
             schemas: Memory::new(Duration::ZERO),
             tables: Memory::new(Duration::ZERO),
@@ -69,7 +70,7 @@ impl Attached {
             options: shown.collect(),
             comment: RwLock::new(stored.comment.clone()),
             instance,
-            pg_catalog: OnceLock::new(),
+            pg_catalog: Mutex::new(HashMap::new()),
             source,
             schemas: Memory::new(ttl),
             tables: Memory::new(ttl),

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::definition::{Definition, ExternalTableDefinition};
 use super::{BUILTIN, Catalogs};
+use crate::access::Rights;
 use crate::store::{RelationKind, Store};
 
 /// The built-in catalog as a source like any other. It reads the metadata each time, so what one session makes is
@@ -152,14 +153,16 @@ fn location_table(
 /// say the format, their contents the columns.
 ///
 /// # Errors
-/// 22023 for a text that is no location, 42704 if no catalog serves it, and those of [`open_location_table`].
+/// 22023 for a text that is no location, 42704 if no catalog serves it that may be read, 42501 for a file of the server,
+/// and those of [`open_location_table`].
 pub async fn open_path(
     catalogs: &Catalogs,
     location: &str,
     version: Option<TableVersion>,
+    rights: &Rights,
 ) -> Result<SourceTable> {
     let (place, pattern) = split_pattern(location);
-    let store = catalogs.store_for(&location_url(place)?).await?;
+    let store = catalogs.store_for_reader(&location_url(place)?, rights).await?;
     let pattern = pattern.map(str::to_owned);
     let spec = LocationTable { pattern, version, ..LocationTable::default() };
     open_location_table(BUILTIN, store, spec).await

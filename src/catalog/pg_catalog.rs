@@ -3,17 +3,19 @@
 use std::sync::{Arc, LazyLock, Weak};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
-use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role as PgRole};
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
 use maru_connect::TableKind;
 use maru_core::{Error, limits};
 
-use super::{Attached, Catalogs};
+use super::Attached;
+use crate::access::{Columns, Object, Privilege, Rights, SUPERUSER};
+use crate::engine::{Engine, Inner};
 use crate::system::INFORMATION_SCHEMA;
 
 /// The tables that never change, decoded once per process.
@@ -21,30 +23,35 @@ static STATIC_TABLES: LazyLock<Result<Arc<PgCatalogStaticTables>, String>> = Laz
     PgCatalogStaticTables::try_new().map(Arc::new).map_err(|error| error.to_string())
 });
 
-/// Returns schema `pg_catalog` of a catalog; the same object each time, so that OIDs hold still.
+/// Returns schema `pg_catalog` of a catalog for a role; the same object each time, so that OIDs hold still.
 pub(super) fn schema(
     attached: &Arc<Attached>,
-    catalogs: &Arc<Catalogs>,
+    engine: &Engine,
+    rights: &Rights,
 ) -> Result<Arc<dyn SchemaProvider>, Error> {
-    if let Some(schema) = attached.pg_catalog.get() {
+    // All superusers see the same.
+    let role = (!rights.is_superuser()).then(|| rights.role().to_owned());
+    if let Some(schema) = attached.pg_catalog.lock().get(&role) {
         return Ok(Arc::clone(schema));
     }
     let tables = STATIC_TABLES.as_ref().map_err(|error| Error::internal(error.clone()))?;
-    let provider = |facts: Facts| {
-        PgCatalogSchemaProvider::try_new(facts, Arc::clone(tables), EmptyContextProvider)
+    let provider = |only: Option<String>| {
+        let engine = Arc::downgrade(&engine.inner);
+        let facts = Facts { engine: Weak::clone(&engine), role: role.clone(), only };
+        PgCatalogSchemaProvider::try_new(facts, Arc::clone(tables), Roles { engine })
     };
-    let own =
-        provider(Facts { catalogs: Arc::downgrade(catalogs), only: Some(attached.name.clone()) })?;
-    let all = provider(Facts { catalogs: Arc::downgrade(catalogs), only: None })?;
+    let own = provider(Some(attached.name.clone()))?;
+    let all = provider(None)?;
     let schema: Arc<dyn SchemaProvider> = Arc::new(PgCatalog { own, all });
-    Ok(Arc::clone(attached.pg_catalog.get_or_init(|| schema)))
+    let mut known = attached.pg_catalog.lock();
+    Ok(Arc::clone(known.entry(role).or_insert(schema)))
 }
 
 /// A PostgreSQL client sees one database at a time and the names of the others.
 #[derive(Debug)]
 struct PgCatalog {
-    own: PgCatalogSchemaProvider<Facts, EmptyContextProvider>,
-    all: PgCatalogSchemaProvider<Facts, EmptyContextProvider>,
+    own: PgCatalogSchemaProvider<Facts, Roles>,
+    all: PgCatalogSchemaProvider<Facts, Roles>,
 }
 
 #[async_trait]
@@ -62,16 +69,60 @@ impl SchemaProvider for PgCatalog {
     }
 }
 
+/// Tells `pg_roles` and `pg_authid` of the roles.
+#[derive(Debug, Clone)]
+struct Roles {
+    engine: Weak<Inner>,
+}
+
+#[async_trait]
+impl PgCatalogContextProvider for Roles {
+    async fn roles(&self) -> Vec<String> {
+        let engine = self.engine.upgrade();
+        engine.map_or_else(Vec::new, |engine| {
+            engine.authority.rules().roles.keys().cloned().collect()
+        })
+    }
+
+    async fn role(&self, name: &str) -> Option<PgRole> {
+        let rules = self.engine.upgrade()?.authority.rules();
+        let role = rules.roles.get(name)?;
+        Some(PgRole {
+            name: name.to_owned(),
+            is_superuser: role.superuser,
+            can_login: role.login,
+            can_create_db: role.create_catalog,
+            can_create_role: role.create_role,
+            can_create_user: role.create_role,
+            can_replication: false,
+            grants: Vec::new(),
+            inherited_roles: Vec::new(),
+        })
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Facts {
-    catalogs: Weak<Catalogs>,
+    engine: Weak<Inner>,
+    /// The role that asks; `None` for superusers.
+    role: Option<String>,
     /// The one catalog to tell about; `None` for all names.
     only: Option<String>,
 }
 
 impl Facts {
+    fn rights(&self) -> Option<Rights> {
+        let rules = self.engine.upgrade()?.authority.rules();
+        Some(Rights::new(rules, self.role.as_deref().unwrap_or(SUPERUSER)))
+    }
+
+    /// Returns a catalog that shows.
     fn attached(&self, name: &str) -> Option<Arc<Attached>> {
-        self.catalogs.upgrade()?.get(name)
+        self.engine.upgrade()?.catalogs.require(name, &self.rights()?).ok()
+    }
+
+    fn sees(&self, object: &Object) -> bool {
+        self.rights().is_some_and(|rights| rights.sees(object))
     }
 }
 
@@ -82,10 +133,10 @@ impl CatalogInfo for Facts {
         if let Some(only) = &self.only {
             return Ok(vec![only.clone()]);
         }
-        let catalogs = self.catalogs.upgrade();
-        Ok(catalogs.map_or_else(Vec::new, |catalogs| {
-            catalogs.all().iter().map(|attached| attached.name.clone()).collect()
-        }))
+        let engine = self.engine.upgrade();
+        let all = engine.map_or_else(Vec::new, |engine| engine.catalogs.all());
+        let names = all.into_iter().map(|attached| attached.name.clone());
+        Ok(names.filter(|name| self.sees(&Object::catalog(name))).collect())
     }
 
     async fn schema_names(&self, catalog: &str) -> DfResult<Option<Vec<String>>, DataFusionError> {
@@ -94,6 +145,7 @@ impl CatalogInfo for Facts {
         }
         let Some(attached) = self.attached(catalog) else { return Ok(None) };
         let mut names = attached.schemas().await.unwrap_or_default();
+        names.retain(|name| self.sees(&Object::schema(catalog, name)));
         names.push(INFORMATION_SCHEMA.to_owned());
         names.push("pg_catalog".to_owned());
         Ok(Some(names))
@@ -109,8 +161,10 @@ impl CatalogInfo for Facts {
         }
         let Some(attached) = self.attached(catalog) else { return Ok(None) };
         let tables = attached.tables(schema).await.unwrap_or_default();
-        let names = tables.into_iter().take(limits::METADATA_TABLES_MAX).map(|entry| entry.name);
-        Ok(Some(names.collect()))
+        let Some(rights) = self.rights() else { return Ok(None) };
+        let names = tables.into_iter().map(|entry| entry.name);
+        let shown = names.filter(|name| rights.sees(&Object::table(catalog, schema, name)));
+        Ok(Some(shown.take(limits::METADATA_TABLES_MAX).collect()))
     }
 
     async fn table_schema(
@@ -120,8 +174,19 @@ impl CatalogInfo for Facts {
         table: &str,
     ) -> DfResult<Option<SchemaRef>, DataFusionError> {
         let Some(attached) = self.attached(catalog) else { return Ok(None) };
+        let Some(rights) = self.rights() else { return Ok(None) };
+        let object = Object::table(catalog, schema, table);
+        let columns = rights.columns(Privilege::Select, &object).filter(|_| rights.sees(&object));
         let table = attached.table(schema, table).await.ok().flatten();
-        Ok(table.map(|table| table.schema()))
+        let schema = table.map(|table| table.schema());
+        Ok(match columns {
+            None => None,
+            Some(Columns::All) => schema,
+            Some(Columns::Some(columns)) => schema.map(|schema| {
+                let fields = schema.fields().iter().filter(|f| columns.contains(f.name()));
+                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
+            }),
+        })
     }
 
     async fn table_type(

@@ -1,18 +1,22 @@
 //! What one session sees of the catalogs, and what it is told about names that are not there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
 use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::logical_expr::LogicalPlanBuilder;
 use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 use super::builtin::open_path;
 use super::{Attached, pg_catalog, version};
-use crate::session::Session;
+use crate::access::{Columns, Object, Privilege, Rights};
+use crate::session::{Session, as_owner};
 use crate::system;
 
 /// The schema that unqualified names are given: looked up along the session's search path.
@@ -46,13 +50,15 @@ impl CatalogProviderList for SessionCatalogs {
     fn catalog_names(&self) -> Vec<String> {
         let session = self.0.upgrade();
         session.map_or_else(Vec::new, |session| {
-            session.catalogs().all().iter().map(|attached| attached.name.clone()).collect()
+            let rights = session.rights();
+            let names = session.catalogs().all().into_iter().map(|attached| attached.name.clone());
+            names.filter(|name| rights.sees(&Object::catalog(name))).collect()
         })
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
         let session = self.0.upgrade()?;
-        let attached = session.catalogs().get(name)?;
+        let attached = session.require_catalog(name).ok()?;
         Some(Arc::new(CatalogView { session: Weak::clone(&self.0), attached }))
     }
 }
@@ -100,7 +106,7 @@ impl SchemaProvider for SchemaView {
     }
 }
 
-/// Finds a table for a session, as a table of the engine.
+/// Finds a table for a session, as a table of the engine, as far as it may be read.
 async fn find(
     session: &Arc<Session>,
     attached: &Arc<Attached>,
@@ -126,9 +132,12 @@ async fn find_in(
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let zone = session.setting("timezone").unwrap_or_default();
     let (name, version) = version::split(name, &zone)?;
+    let rights = session.rights();
+    let object = Object::table(&attached.name, schema, name);
+    let mut columns = Columns::All;
     let source_table = match schema {
         system::PG_CATALOG => {
-            let schema = pg_catalog::schema(attached, session.catalogs())?;
+            let schema = pg_catalog::schema(attached, session.engine(), &rights)?;
             return Ok(schema.table(name).await?);
         }
         system::SYSTEM => system::table(session, name),
@@ -144,18 +153,36 @@ async fn find_in(
                 None => None,
             }
         }
-        NATIVE_QUERY => Some(attached.native_query(name).await?),
-        FILES => Some(open_path(session.catalogs(), name, version).await?),
-        _ => match version {
-            None => attached.table(schema, name).await?,
-            Some(version) => attached.table_at(schema, name, version).await?,
-        },
+        NATIVE_QUERY => {
+            rights.require(Privilege::Execute, &Object::catalog(&attached.name))?;
+            Some(attached.native_query(name).await?)
+        }
+        FILES => Some(open_path(session.catalogs(), name, version, &rights).await?),
+        _ => {
+            if !rights.sees(&object) {
+                return Ok(None);
+            }
+            columns = rights
+                .columns(Privilege::Select, &object)
+                .ok_or_else(|| rights.denied(Privilege::Select, &object))?;
+            match version {
+                None => attached.table(schema, name).await?,
+                Some(version) => attached.table_at(schema, name, version).await?,
+            }
+        }
     };
     let Some(source_table) = source_table else { return Ok(None) };
     let plan = match &source_table {
-        SourceTable::View { sql, .. } => Some(Box::pin(session.plan_stored_view(sql)).await),
+        // As in PostgreSQL, a view reads with the rights of its owner.
+        SourceTable::View { sql, .. } => {
+            let owner = rights.rules().owner(&object);
+            Some(as_owner(owner, Box::pin(session.plan_stored_view(sql))).await)
+        }
+        // One of the source's own reads with those of whoever attached the source.
         SourceTable::ForeignView(view) => {
-            Some(Box::pin(session.plan_foreign_view(&attached.name, name, view)).await)
+            let owner = rights.rules().owner(&Object::catalog(&attached.name));
+            let plan = Box::pin(session.plan_foreign_view(&attached.name, name, view));
+            Some(as_owner(owner, plan).await)
         }
         SourceTable::Remote(_) | SourceTable::Files(_) => None,
     };
@@ -167,7 +194,30 @@ async fn find_in(
             error.or_context("view", format!("{}.{schema}.{name}", attached.name))
         })?);
     }
-    Ok(Some(Arc::new(table)))
+    match columns {
+        Columns::All => Ok(Some(Arc::new(table))),
+        Columns::Some(columns) => {
+            Ok(Some(Arc::new(only(&attached.name, &object, table, &columns)?)))
+        }
+    }
+}
+
+/// Returns a table without the columns that a role may not read: for it they are not there.
+fn only(
+    catalog: &str,
+    object: &Object,
+    table: FederatedTable,
+    columns: &BTreeSet<String>,
+) -> Result<FederatedTable> {
+    let schema = table.schema();
+    let kept = (0..schema.fields().len())
+        .filter(|index| columns.contains(schema.field(*index).name()))
+        .collect::<Vec<_>>();
+    let source = provider_as_source(Arc::new(table));
+    let plan = LogicalPlanBuilder::scan(object.name(), source, Some(kept))?.build()?;
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    let view = SourceTable::View { sql: String::new(), schema };
+    Ok(FederatedTable::new(catalog, view).with_view_plan(plan))
 }
 
 /// Checks that a table is there, before planning, so that the user is told what exactly is missing.
@@ -176,7 +226,6 @@ async fn find_in(
 /// 3D000, 3F000 or 42P01 for catalog, schema or table, each with the nearest name; a bare `a.b` whose `a` is a catalog
 /// is told how to write it.
 pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -> Result<()> {
-    let catalogs = session.catalogs();
     let (catalog, schema, name) = match reference {
         TableReference::Bare { table } => (session.catalog(), SEARCH_PATH.to_owned(), table),
         TableReference::Partial { schema, table } => (session.catalog(), schema.to_string(), table),
@@ -184,8 +233,12 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
             (catalog.to_string(), schema.to_string(), table)
         }
     };
-    let attached = catalogs.require(&catalog)?;
-    if schema == NATIVE_QUERY || schema == FILES {
+    let attached = session.require_catalog(&catalog)?;
+    let rights = session.rights();
+    if schema == NATIVE_QUERY {
+        return rights.require(Privilege::Execute, &Object::catalog(&catalog));
+    }
+    if schema == FILES {
         return Ok(());
     }
     if exists(session, &attached, &schema, name).await? {
@@ -196,7 +249,7 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
     if schema == SEARCH_PATH {
         let mut near = Vec::new();
         for schema in session.search_path() {
-            near.extend(attached.tables(&schema).await?.into_iter().map(|entry| entry.name));
+            near.extend(shown(&rights, &attached, &schema).await?);
         }
         let error = undefined_table(&written);
         return Err(match did_you_mean(name, near.iter().map(String::as_str)) {
@@ -207,13 +260,17 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
         });
     }
     let mut schemas = attached.schemas().await?;
+    schemas.retain(|schema| rights.sees(&Object::schema(&catalog, schema)));
     schemas.extend(system::VIRTUAL_SCHEMAS.iter().map(|name| (*name).to_owned()));
     if !schemas.contains(&schema) {
         let error =
             Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
                 .with_detail(format!("It was looked for in catalog \"{catalog}\"."));
-        if let (TableReference::Partial { .. }, Some(other)) = (reference, catalogs.get(&schema)) {
-            let schemas = other.schemas().await.unwrap_or_default();
+        if let (TableReference::Partial { .. }, Ok(other)) =
+            (reference, session.require_catalog(&schema))
+        {
+            let mut schemas = other.schemas().await.unwrap_or_default();
+            schemas.retain(|name| rights.sees(&Object::schema(&schema, name)));
             let first = schemas.first().cloned().unwrap_or_else(|| "schema".to_owned());
             return Err(error.with_hint(format!(
                 "\"{schema}\" is a catalog: write {schema}.{first}.{name}, or SET catalog = '{schema}'."
@@ -226,7 +283,7 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
     }
     let tables = match schema.as_str() {
         system::SYSTEM => system::TABLES.iter().map(|table| table.name().to_owned()).collect(),
-        _ => attached.tables(&schema).await?.into_iter().map(|e| e.name).collect::<Vec<_>>(),
+        _ => shown(&rights, &attached, &schema).await?,
     };
     let error = undefined_table(&written);
     Err(match did_you_mean(name, tables.iter().map(String::as_str)) {
@@ -237,6 +294,16 @@ pub async fn require_table(session: &Arc<Session>, reference: &TableReference) -
     })
 }
 
+/// Returns the names of the tables of a schema that show.
+async fn shown(rights: &Rights, attached: &Attached, schema: &str) -> Result<Vec<String>> {
+    let names = attached.tables(schema).await?.into_iter().map(|entry| entry.name);
+    Ok(names.filter(|name| rights.sees(&Object::table(&attached.name, schema, name))).collect())
+}
+
+/// Returns whether a table is there for the session.
+///
+/// # Errors
+/// 42501 if it shows and must not be read.
 async fn exists(
     session: &Arc<Session>,
     attached: &Arc<Attached>,
@@ -253,15 +320,18 @@ async fn exists(
     } else {
         vec![schema.to_owned()]
     };
+    let rights = session.rights();
     for schema in schemas {
+        let object = Object::table(&attached.name, &schema, name);
         let found = match schema.as_str() {
             system::PG_CATALOG => {
-                pg_catalog::schema(attached, session.catalogs())?.table_exist(name)
+                pg_catalog::schema(attached, session.engine(), &rights)?.table_exist(name)
             }
             system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),
             system::INFORMATION_SCHEMA => {
                 system::information_schema::query(&attached.name, name).is_some()
             }
+            _ if !rights.sees(&object) => false,
             // What the table is by now may be worse than what it was.
             _ if of_version
                 && attached.tables(&schema).await?.iter().any(|entry| entry.name == name) =>
@@ -271,6 +341,10 @@ async fn exists(
             _ => attached.table(&schema, name).await?.is_some(),
         };
         if found {
+            let is_own = system::VIRTUAL_SCHEMAS.contains(&schema.as_str());
+            if !is_own && rights.columns(Privilege::Select, &object).is_none() {
+                return Err(rights.denied(Privilege::Select, &object));
+            }
             return Ok(true);
         }
     }

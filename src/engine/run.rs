@@ -20,6 +20,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Engine;
 use super::history::{PastQuery, micros};
 use super::query::{Query, State};
+use crate::access::audit::What;
 use crate::output::Rows;
 
 /// Batches that wait for the client at most.
@@ -55,6 +56,9 @@ impl Ending {
             return;
         }
         query.set_state(state);
+        if let Some(error) = error.filter(|error| error.kind() == ErrorKind::NotAllowed) {
+            self.engine.audit_statement(query, What::Denied, Some(error));
+        }
         let figures = query.plan().map(|plan| figures(&self.engine, &plan)).unwrap_or_default();
         let past = past_query(query, state, error, &figures);
         let metrics = &self.engine.inner.metrics;

@@ -96,6 +96,12 @@ impl Session {
                 query.set_state(State::Running);
                 let result = statement::execute(self, command).await;
                 self.engine.inner.commands.fetch_add(1, Ordering::Relaxed);
+                // A refusal is recorded where every statement ends.
+                let denied =
+                    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotAllowed);
+                if let Some(what) = statement::audited(command).filter(|_| !denied) {
+                    self.engine.audit_statement(&query, what, result.as_ref().err());
+                }
                 result
             }
             Kind::Query { plan, tag, monitors } if explain::explained(plan).is_some() => {

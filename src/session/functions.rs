@@ -19,10 +19,8 @@ use super::Session;
 const FUNCTIONS: &[(&[&str], Answer)] = &[
     (&["current_catalog", "current_database"], Answer::Text(|s| s.catalog())),
     (&["current_schema"], Answer::Text(|s| s.search_path().first().cloned().unwrap_or_default())),
-    (
-        &["current_user", "session_user", "current_role", "user"],
-        Answer::Text(|s| s.user().to_owned()),
-    ),
+    (&["current_user", "current_role", "user"], Answer::Text(|s| s.role())),
+    (&["session_user"], Answer::Text(|s| s.user().to_owned())),
     (
         &["version"],
         Answer::Text(|_| {

@@ -1,6 +1,7 @@
 //! From text to a plan: parse, check names, plan, and point at what is wrong.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
@@ -34,11 +35,23 @@ const VIEW_DEPTH_MAX: usize = 32;
 
 tokio::task_local! {
     static VIEW_DEPTH: usize;
+    /// Whose rights hold while a view is planned.
+    static VIEW_OWNER: String;
+}
+
+/// Returns the owner of the view that is being planned.
+pub(super) fn view_owner() -> Option<String> {
+    VIEW_OWNER.try_with(Clone::clone).ok()
+}
+
+/// Does some planning with the rights of a view's owner.
+pub(crate) async fn as_owner<T>(owner: &str, work: impl Future<Output = T>) -> T {
+    VIEW_OWNER.scope(owner.to_owned(), work).await
 }
 
 /// Returns whether a statement names something of PostgreSQL's own; what stands in literals does not count.
 fn speaks_of_postgres(sql: &str) -> bool {
-    const WORDS: [&str; 5] = ["regclass", "regtype", "regproc", "current_user", "session_user"];
+    const WORDS: [&str; 3] = ["regclass", "regtype", "regproc"];
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return false };
     tokens.iter().any(|token| match token {
         Token::Word(word) => {
@@ -47,6 +60,23 @@ fn speaks_of_postgres(sql: &str) -> bool {
         }
         _ => false,
     })
+}
+
+/// Writes `current_role()` for `current_user`, which the compatibility rules would take for `session_user`.
+fn with_current_role(sql: &str) -> Cow<'_, str> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let is_it = |token: &Token| {
+        matches!(token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("current_user"))
+    };
+    if !tokens.iter().any(is_it) {
+        return Cow::Borrowed(sql);
+    }
+    let texts = tokens.iter().map(|token| match is_it(token) {
+        true => "current_role()".to_owned(),
+        false => token.to_string(),
+    });
+    Cow::Owned(texts.collect())
 }
 
 /// Rewrites what psql and BI tools ask of `pg_catalog` into what the planner can read.
@@ -112,6 +142,7 @@ impl Session {
                 "current transaction is aborted, commands ignored until end of transaction block",
             ));
         }
+        self.rights().rules().role(&self.role())?;
         let mut notices = Vec::new();
         let statement = match statement {
             Statement::Preview(preview) => {
@@ -139,6 +170,7 @@ impl Session {
                 let plan = state.statement_to_plan(*statement).await?;
                 let plan = keep_peers(keep_times(plan)?)?;
                 refuse_writes(&plan)?;
+                self.check_functions(&plan)?;
                 let parameters = parameter_types(&plan, declared)?;
                 let (schema, parameters) = settle(&plan, parameters)?;
                 let schema = explain::explained(&plan).map_or(schema, |_| explain::schema());
@@ -213,7 +245,7 @@ impl Session {
         if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
             return parsed;
         }
-        match COMPATIBILITY.parse(sql) {
+        match COMPATIBILITY.parse(&with_current_role(sql)) {
             Ok(mut statements) if statements.len() == 1 => {
                 let statement = Box::new(DfStatement::Statement(Box::new(statements.remove(0))));
                 match *statement {
@@ -268,7 +300,7 @@ impl Session {
 
     /// Tells the columns of files, as `DESCRIBE` tells those of a table.
     async fn describe_path(self: &Arc<Self>, path: &str) -> Result<Statement> {
-        let table = open_path(self.catalogs(), path, None).await?;
+        let table = open_path(self.catalogs(), path, None, &self.rights()).await?;
         let schema = table.schema();
         let rows = schema.fields().iter().enumerate().map(|(position, field)| {
             let name = maru_core::quote_literal(field.name());

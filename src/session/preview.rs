@@ -26,7 +26,7 @@ impl Session {
     ) -> Result<(Statement, Vec<String>)> {
         let (from, notices) = match preview.name.0.as_slice() {
             [path] if path.contains('/') => {
-                let notices = match open_path(self.catalogs(), path, None).await? {
+                let notices = match open_path(self.catalogs(), path, None, &self.rights()).await? {
                     SourceTable::Files(table) => facts(&table).await?,
                     _ => Vec::new(),
                 };

@@ -2,6 +2,7 @@
 //!
 //! One walk over the statement; each file of the folder is one such difference.
 
+mod array;
 mod columns;
 mod distinct;
 mod functions;
@@ -38,8 +39,13 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
 }
 
 /// What is done to each expression, after its parts.
-const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] =
-    &[similar::expression, template::expression, functions::expression, literals::expression];
+const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
+    array::expression,
+    similar::expression,
+    template::expression,
+    functions::expression,
+    literals::expression,
+];
 
 #[derive(Default)]
 struct Rewriter {

@@ -259,9 +259,9 @@ async fn a_failed_transaction_waits_for_its_end() {
 #[tokio::test]
 async fn passwords_are_checked() {
     let maru = fixture().await;
-    maru.engine.check_password("maru", "pw").await.unwrap();
+    maru.engine.check_password("maru", "pw", "").await.unwrap();
     for (user, password) in [("maru", "wrong"), ("nobody", "pw"), ("maru", "")] {
-        let error = maru.engine.check_password(user, password).await.unwrap_err();
+        let error = maru.engine.check_password(user, password, "").await.unwrap_err();
         assert_eq!(error.sqlstate(), "28P01");
     }
 }

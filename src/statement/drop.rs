@@ -7,6 +7,7 @@ use maru_sql::{DropObject, Name, ObjectKind};
 
 use super::secret::catalogs_with;
 use super::{builtin_relation, require_builtin, too_many_parts};
+use crate::access::Object;
 use crate::catalog::BUILTIN;
 use crate::output::Output;
 use crate::session::Session;
@@ -53,24 +54,41 @@ fn single(name: &Name) -> Result<&str> {
 
 async fn drop_catalog(session: &Arc<Session>, name: &Name) -> Result<()> {
     let name = single(name)?;
-    session.catalogs().require(name)?;
+    session.require_catalog(name)?;
+    let object = Object::catalog(name);
     if name == BUILTIN {
         return Err(Error::new(ErrorKind::NotAllowed, format!("catalog \"{name}\" is built in"))
             .with_hint("It cannot be created, changed or dropped."));
     }
-    session.catalogs().remove(name).await
+    session.rights().require_owner(&object)?;
+    session.catalogs().remove(name).await?;
+    forget(session, &object).await
+}
+
+/// Forgets what was granted on an object that is gone.
+async fn forget(session: &Arc<Session>, object: &Object) -> Result<()> {
+    let authority = &session.engine().inner.authority;
+    authority
+        .change(|rules| {
+            rules.forget(object);
+            Ok(())
+        })
+        .await
 }
 
 async fn drop_secret(session: &Arc<Session>, name: &Name) -> Result<()> {
     let name = single(name)?;
     let store = &session.engine().inner.store;
-    if store.secret(name).await?.is_none() {
+    let object = Object::secret(name);
+    let rights = session.rights();
+    if store.secret(name).await?.is_none() || !rights.sees(&object) {
         return Err(Error::new(
             ErrorKind::UndefinedObject,
             format!("secret \"{name}\" does not exist"),
         )
         .with_hint("SHOW SECRETS lists them."));
     }
+    rights.require_owner(&object)?;
     let users = catalogs_with(session, name).await?;
     if !users.is_empty() {
         return Err(Error::new(
@@ -80,7 +98,8 @@ async fn drop_secret(session: &Arc<Session>, name: &Name) -> Result<()> {
         .with_detail(format!("Catalogs: {}.", users.join(", ")))
         .with_hint("Drop those catalogs first, or give them another secret."));
     }
-    store.delete_secret(name).await
+    store.delete_secret(name).await?;
+    forget(session, &object).await
 }
 
 async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Result<()> {
@@ -91,12 +110,16 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     };
     require_builtin(&catalog)?;
     let store = &session.engine().inner.store;
-    if !store.schemas().await?.iter().any(|(known, _)| known == schema) {
+    let object = Object::schema(&catalog, schema);
+    let rights = session.rights();
+    let there = store.schemas().await?.iter().any(|(known, _)| known == schema);
+    if !there || !rights.sees(&object) {
         return Err(Error::new(
             ErrorKind::UndefinedSchema,
             format!("schema \"{schema}\" does not exist"),
         ));
     }
+    rights.require_owner(&object)?;
     let relations = store.relations().await?.into_iter();
     let inside = relations.filter(|r| r.schema == *schema).map(|r| r.name).collect::<Vec<_>>();
     if !inside.is_empty() && !cascade {
@@ -107,7 +130,8 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
         .with_detail(format!("It holds: {}.", inside.join(", ")))
         .with_hint("Use DROP SCHEMA … CASCADE to drop them too."));
     }
-    store.delete_schema(schema).await
+    store.delete_schema(schema).await?;
+    forget(session, &object).await
 }
 
 async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) -> Result<()> {
@@ -115,7 +139,9 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
     let store = &session.engine().inner.store;
     let relations = store.relations().await?;
     let found = relations.iter().find(|found| found.schema == schema && found.name == relation);
-    match found {
+    let object = Object::table(BUILTIN, &schema, &relation);
+    let rights = session.rights();
+    match found.filter(|_| rights.sees(&object)) {
         None => Err(Error::new(
             ErrorKind::UndefinedTable,
             format!("{} \"{name}\" does not exist", word(kind)),
@@ -125,7 +151,11 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
             format!("\"{name}\" is not a {}", word(kind)),
         )
         .with_hint(format!("Use DROP {} to remove it.", word(found.kind).to_uppercase()))),
-        Some(_) => store.delete_relation(&schema, &relation).await,
+        Some(_) => {
+            rights.require_owner(&object)?;
+            store.delete_relation(&schema, &relation).await?;
+            forget(session, &object).await
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use maru_sql::ast;
 use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
 
 use super::{builtin_relation, require_builtin, too_many_parts};
+use crate::access::{Object, Privilege};
+use crate::catalog::BUILTIN;
 use crate::catalog::builtin::{check_external_table, location_url, open_external_table};
 use crate::catalog::definition::{
     Definition, EncodedSchema, ExternalTableDefinition, ViewDefinition,
@@ -25,6 +27,7 @@ pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema)
         _ => return Err(too_many_parts(&create.name)),
     };
     require_builtin(&catalog)?;
+    session.rights().require(Privilege::Create, &Object::catalog(&catalog))?;
     let store = &session.engine().inner.store;
     let exists = VIRTUAL_SCHEMAS.contains(&name.as_str())
         || store.schemas().await?.iter().any(|(schema, _)| schema == name);
@@ -38,6 +41,7 @@ pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema)
             format!("schema \"{name}\" already exists"),
         ));
     }
+    created(session, Object::schema(&catalog, name)).await?;
     store.put_schema(name, None).await?;
     Ok(Output::command("CREATE SCHEMA"))
 }
@@ -66,6 +70,8 @@ pub(super) async fn create_external_table(
         });
     }
     let url = location_url(&create.location)?;
+    // Whoever may read the table later reads with the rights of whoever made it.
+    session.catalogs().store_for_reader(&url, &session.rights()).await?;
     let mut definition = ExternalTableDefinition {
         format: create.format.to_lowercase(),
         location: url.to_string(),
@@ -96,7 +102,7 @@ pub(super) async fn create_external_table(
         definition: Definition::ExternalTable(definition).encode()?,
         comment: None,
     };
-    session.engine().inner.store.put_relation(&relation).await?;
+    put(session, &relation, create.or_replace).await?;
     let output = Output::command(tag);
     Ok(match missing.as_slice() {
         [] => output,
@@ -177,8 +183,31 @@ pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> 
         definition: Definition::View(definition).encode()?,
         comment: None,
     };
-    session.engine().inner.store.put_relation(&relation).await?;
+    put(session, &relation, create.or_replace).await?;
     Ok(Output::command(tag))
+}
+
+/// Keeps a table or view. One that is replaced keeps its owner and privileges.
+async fn put(session: &Arc<Session>, relation: &StoredRelation, or_replace: bool) -> Result<()> {
+    let store = &session.engine().inner.store;
+    let is =
+        |known: &StoredRelation| known.schema == relation.schema && known.name == relation.name;
+    if !or_replace || !store.relations().await?.iter().any(is) {
+        created(session, Object::table(BUILTIN, &relation.schema, &relation.name)).await?;
+    }
+    store.put_relation(relation).await
+}
+
+/// Notes who makes an object, before it is there: what was granted on an earlier one of its name must not hold for it.
+pub(super) async fn created(session: &Arc<Session>, object: Object) -> Result<()> {
+    let creator = session.role();
+    let authority = &session.engine().inner.authority;
+    authority
+        .change(|rules| {
+            rules.created(&object, &creator);
+            Ok(())
+        })
+        .await
 }
 
 /// Checks that the schema is there and the name is free; gives the output of a statement that has nothing to do.
@@ -197,7 +226,9 @@ async fn existing(
             format!("schema \"{schema}\" belongs to the engine"),
         ));
     }
-    if !store.schemas().await?.iter().any(|(known, _)| known == schema) {
+    let rights = session.rights();
+    let place = Object::schema(BUILTIN, schema);
+    if !store.schemas().await?.iter().any(|(known, _)| known == schema) || !rights.sees(&place) {
         return Err(Error::new(
             ErrorKind::UndefinedSchema,
             format!("schema \"{schema}\" does not exist"),
@@ -206,7 +237,10 @@ async fn existing(
     }
     let relations = store.relations().await?;
     let found = relations.iter().find(|found| found.schema == schema && found.name == name);
-    let Some(found) = found else { return Ok(None) };
+    let Some(found) = found else {
+        rights.require(Privilege::Create, &place)?;
+        return Ok(None);
+    };
     if if_not_exists {
         return Ok(Some(
             Output::command(tag).with_notice(format!("\"{name}\" already exists, skipping")),
@@ -214,6 +248,7 @@ async fn existing(
     }
     let made = if tag == "CREATE VIEW" { RelationKind::View } else { RelationKind::ExternalTable };
     if or_replace && found.kind == made {
+        rights.require_owner(&Object::table(BUILTIN, schema, name))?;
         return Ok(None);
     }
     Err(Error::new(

@@ -7,12 +7,17 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::CreateSecret;
 
 use super::catalog::merge;
+use super::relation::created;
+use crate::access::Object;
 use crate::output::Output;
 use crate::session::Session;
 use crate::store::StoredSecret;
 
 pub(super) async fn create(session: &Arc<Session>, create: &CreateSecret) -> Result<Output> {
     let store = &session.engine().inner.store;
+    let rights = session.rights();
+    rights.require_create_catalog()?;
+    let object = Object::secret(&create.name);
     let existing = store.secret(&create.name).await?;
     if existing.is_some() && create.if_not_exists {
         return Ok(Output::command("CREATE SECRET")
@@ -24,6 +29,10 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateSecret) -> Res
             format!("secret \"{}\" already exists", create.name),
         )
         .with_hint("Use CREATE OR REPLACE SECRET to give it new values."));
+    }
+    match existing {
+        Some(_) => rights.require_owner(&object)?,
+        None => created(session, object).await?,
     }
     let secret = StoredSecret {
         name: create.name.clone(),

@@ -17,7 +17,13 @@ pub(super) fn set(session: &Arc<Session>, set: &SetVariable) -> Result<Output> {
 }
 
 pub(super) fn cancel_query(session: &Arc<Session>, cancel: &CancelQuery) -> Result<Output> {
-    let query = session.engine().inner.queries.get(cancel.query_id).ok_or_else(|| {
+    let rights = session.rights();
+    let may = |user: &str| {
+        let is_superuser = rights.rules().is_superuser(user);
+        rights.has_role(user) || (rights.has_role("pg_signal_backend") && !is_superuser)
+    };
+    let query = session.engine().inner.queries.get(cancel.query_id);
+    let query = query.filter(|query| may(&query.user)).ok_or_else(|| {
         Error::new(ErrorKind::UndefinedObject, format!("query {} is not running", cancel.query_id))
             .with_hint("SELECT query_id, sql FROM system.queries WHERE state = 'running'.")
     })?;

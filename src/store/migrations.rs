@@ -7,23 +7,32 @@ use sqlx::sqlite::SqlitePool;
 use super::failed;
 
 /// SQL of version 1, 2, … Each runs once, in one transaction with its number.
-const VERSIONS: &[&[&str]] = &[&[
-    "CREATE TABLE engine_value (key TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
-    "CREATE TABLE catalog (name TEXT PRIMARY KEY, connector TEXT NOT NULL, sealed BLOB NOT NULL, comment TEXT) STRICT",
-    "CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, comment TEXT) STRICT",
-    "CREATE TABLE schema (name TEXT PRIMARY KEY, comment TEXT) STRICT",
-    "INSERT INTO schema (name) VALUES ('public')",
-    "CREATE TABLE relation (schema TEXT NOT NULL REFERENCES schema (name), name TEXT NOT NULL, kind TEXT NOT NULL, \
+const VERSIONS: &[&[&str]] = &[
+    &[
+        "CREATE TABLE engine_value (key TEXT PRIMARY KEY, sealed BLOB NOT NULL) STRICT",
+        "CREATE TABLE catalog (name TEXT PRIMARY KEY, connector TEXT NOT NULL, sealed BLOB NOT NULL, comment TEXT) STRICT",
+        "CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, comment TEXT) STRICT",
+        "CREATE TABLE schema (name TEXT PRIMARY KEY, comment TEXT) STRICT",
+        "INSERT INTO schema (name) VALUES ('public')",
+        "CREATE TABLE relation (schema TEXT NOT NULL REFERENCES schema (name), name TEXT NOT NULL, kind TEXT NOT NULL, \
      definition TEXT NOT NULL, comment TEXT, PRIMARY KEY (schema, name)) STRICT",
-    "CREATE TABLE remark (catalog TEXT NOT NULL, schema TEXT NOT NULL, object TEXT NOT NULL, col TEXT NOT NULL, \
+        "CREATE TABLE remark (catalog TEXT NOT NULL, schema TEXT NOT NULL, object TEXT NOT NULL, col TEXT NOT NULL, \
      text TEXT NOT NULL, PRIMARY KEY (catalog, schema, object, col)) STRICT",
-    "CREATE TABLE query_history (query_id INTEGER PRIMARY KEY, user_name TEXT NOT NULL, protocol TEXT NOT NULL, \
+        "CREATE TABLE query_history (query_id INTEGER PRIMARY KEY, user_name TEXT NOT NULL, protocol TEXT NOT NULL, \
      session_id INTEGER NOT NULL, sql TEXT NOT NULL, state TEXT NOT NULL, sqlstate TEXT, error TEXT, \
      started_us INTEGER NOT NULL, queued_ms INTEGER NOT NULL, elapsed_ms INTEGER NOT NULL, n_rows INTEGER NOT NULL, \
      source_rows INTEGER NOT NULL, source_bytes INTEGER NOT NULL, sources TEXT NOT NULL, \
      memory_peak_bytes INTEGER NOT NULL, spilled_bytes INTEGER NOT NULL) STRICT",
-    "CREATE INDEX query_history_started ON query_history (started_us)",
-]];
+        "CREATE INDEX query_history_started ON query_history (started_us)",
+    ],
+    &[
+        "CREATE TABLE access (kind TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, sealed BLOB, \
+     PRIMARY KEY (kind, key)) STRICT",
+        "CREATE TABLE audit (id INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, event TEXT NOT NULL, user_name TEXT NOT NULL, \
+     role_name TEXT, protocol TEXT NOT NULL, client_address TEXT, session_id INTEGER, sql TEXT, sqlstate TEXT, \
+     message TEXT) STRICT",
+    ],
+];
 
 pub(super) async fn run(pool: &SqlitePool) -> Result<()> {
     let version = sqlx::query("PRAGMA user_version").fetch_one(pool).await.map_err(failed)?;

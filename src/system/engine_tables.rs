@@ -10,6 +10,7 @@ use maru_core::Result;
 
 use super::ColumnKind::{Integer, Text, Timestamp};
 use super::{Hints, Row, TableSpec, integer, text, text_or_null, timestamp};
+use crate::access::Rights;
 use crate::engine::history::micros;
 use crate::engine::query::Query;
 use crate::engine::run;
@@ -62,8 +63,11 @@ fn queries<'a>(session: &'a Arc<Session>, _: &'a Hints) -> BoxFuture<'a, Result<
     async move {
         let inner = &session.engine().inner;
         // The past first: a statement that ends in between is then seen twice rather than not at all.
-        let past = inner.history.past().await?;
-        let running = inner.queries.running();
+        let mut past = inner.history.past().await?;
+        let mut running = inner.queries.running();
+        let rights = session.rights();
+        running.retain(|query| watches(&rights, &query.user));
+        past.retain(|query| watches(&rights, &query.user_name));
         let mut rows =
             running.iter().rev().map(|query| running_row(session, query)).collect::<Vec<_>>();
         let is_running =
@@ -92,6 +96,11 @@ fn queries<'a>(session: &'a Arc<Session>, _: &'a Hints) -> BoxFuture<'a, Result<
         Ok(rows)
     }
     .boxed()
+}
+
+/// Returns whether a role sees what a user does.
+fn watches(rights: &Rights, user: &str) -> bool {
+    rights.has_role(user) || rights.has_role("pg_monitor")
 }
 
 fn running_row(session: &Arc<Session>, query: &Arc<Query>) -> Row {
@@ -129,10 +138,12 @@ fn running_row(session: &Arc<Session>, query: &Arc<Query>) -> Row {
 
 fn sessions(session: &Arc<Session>) -> Vec<Row> {
     let running = session.engine().inner.queries.running();
+    let rights = session.rights();
     session
         .engine()
         .sessions()
         .iter()
+        .filter(|one| watches(&rights, one.user()))
         .map(|one| {
             let query = running.iter().rev().find(|query| query.session_id == one.id());
             vec![

@@ -9,9 +9,10 @@ use maru_core::{Result, limits};
 
 use super::ColumnKind::{Boolean, Integer, Text};
 use super::{
-    Hints, INFORMATION_SCHEMA, Row, SYSTEM, TableSpec, boolean, information_schema, integer, text,
-    text_or_null, types,
+    Hints, INFORMATION_SCHEMA, Row, SYSTEM, TableSpec, VIRTUAL_SCHEMAS, boolean,
+    information_schema, integer, text, text_or_null, types,
 };
+use crate::access::{Columns, Object, Privilege};
 use crate::catalog::{Attached, BUILTIN};
 use crate::session::Session;
 
@@ -74,8 +75,10 @@ pub(super) static SECRETS: TableSpec = TableSpec {
     rows: |session, _| {
         async {
             let secrets = session.engine().inner.store.secrets().await?;
+            let rights = session.rights();
             Ok(secrets
                 .into_iter()
+                .filter(|secret| rights.sees(&Object::secret(&secret.name)))
                 .map(|secret| {
                     let names = secret.options.keys().cloned().collect::<Vec<_>>().join(", ");
                     vec![text(secret.name), text(names), text_or_null(secret.comment)]
@@ -87,9 +90,13 @@ pub(super) static SECRETS: TableSpec = TableSpec {
 };
 
 fn catalogs(session: &Arc<Session>) -> Vec<Row> {
-    let all = session.catalogs().all();
+    let rights = session.rights();
+    let mut all = session.catalogs().all();
+    all.retain(|attached| rights.sees(&Object::catalog(&attached.name)));
     all.iter()
         .map(|attached| {
+            // Where the source is is its owner's business.
+            let owns = rights.owns(&Object::catalog(&attached.name));
             let options = attached
                 .options
                 .iter()
@@ -99,7 +106,7 @@ fn catalogs(session: &Arc<Session>) -> Vec<Row> {
                 text(attached.name.as_str()),
                 text(attached.connector),
                 text(attached.state()),
-                text(options.join(", ")),
+                text_or_null(owns.then(|| options.join(", "))),
                 text_or_null(attached.comment.read().clone()),
             ]
         })
@@ -117,8 +124,14 @@ fn tolerate<T: Default>(attached: &Attached, hints: &Hints, result: Result<T>) -
     }
 }
 
-async fn schema_names(attached: &Attached, hints: &Hints) -> Result<Vec<String>> {
+async fn schema_names(
+    session: &Arc<Session>,
+    attached: &Attached,
+    hints: &Hints,
+) -> Result<Vec<String>> {
     let mut names = tolerate(attached, hints, attached.schemas().await)?;
+    let rights = session.rights();
+    names.retain(|name| rights.sees(&Object::schema(&attached.name, name)));
     names.push(INFORMATION_SCHEMA.to_owned());
     if attached.name == BUILTIN {
         names.push(SYSTEM.to_owned());
@@ -127,7 +140,12 @@ async fn schema_names(attached: &Attached, hints: &Hints) -> Result<Vec<String>>
     Ok(names)
 }
 
-async fn entries(attached: &Attached, schema: &str, hints: &Hints) -> Result<Vec<TableEntry>> {
+async fn entries(
+    session: &Arc<Session>,
+    attached: &Attached,
+    schema: &str,
+    hints: &Hints,
+) -> Result<Vec<TableEntry>> {
     let virtual_entry = |name: &str, comment: Option<&str>| TableEntry {
         name: name.to_owned(),
         kind: TableKind::View,
@@ -144,13 +162,21 @@ async fn entries(attached: &Attached, schema: &str, hints: &Hints) -> Result<Vec
         INFORMATION_SCHEMA => {
             Ok(information_schema::names().map(|name| virtual_entry(name, None)).collect())
         }
-        _ => tolerate(attached, hints, attached.tables(schema).await),
+        _ => {
+            let mut entries = tolerate(attached, hints, attached.tables(schema).await)?;
+            let rights = session.rights();
+            entries.retain(|e| rights.sees(&Object::table(&attached.name, schema, &e.name)));
+            Ok(entries)
+        }
     }
 }
 
 fn wanted_catalogs(session: &Arc<Session>, hints: &Hints) -> Vec<Arc<Attached>> {
+    let rights = session.rights();
     let mut all = session.catalogs().all();
-    all.retain(|attached| hints.allows_catalog(&attached.name));
+    all.retain(|attached| {
+        hints.allows_catalog(&attached.name) && rights.sees(&Object::catalog(&attached.name))
+    });
     all
 }
 
@@ -173,7 +199,7 @@ fn schemas<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
         let stored = session.engine().inner.store.schemas().await?;
         let mut rows = Vec::new();
         for attached in wanted_catalogs(session, hints) {
-            for name in schema_names(&attached, hints).await? {
+            for name in schema_names(session, &attached, hints).await? {
                 let comment = remarks.find([&attached.name, &name, "", ""]).or_else(|| {
                     let own = attached.name == BUILTIN;
                     let found = stored.iter().find(|(schema, _)| own && *schema == name);
@@ -192,8 +218,8 @@ fn tables<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Resu
         let remarks = Remarks::read(session).await?;
         let mut rows = Vec::new();
         for attached in wanted_catalogs(session, hints) {
-            for schema in schema_names(&attached, hints).await? {
-                for entry in entries(&attached, &schema, hints).await? {
+            for schema in schema_names(session, &attached, hints).await? {
+                for entry in entries(session, &attached, &schema, hints).await? {
                     let comment = remarks.find([&attached.name, &schema, &entry.name, ""]);
                     rows.push(vec![
                         text(attached.name.as_str()),
@@ -218,8 +244,8 @@ fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
         let remarks = Remarks::read(session).await?;
         let mut places = Vec::new();
         for attached in wanted_catalogs(session, hints) {
-            for schema in schema_names(&attached, hints).await? {
-                let names = entries(&attached, &schema, hints).await?.into_iter();
+            for schema in schema_names(session, &attached, hints).await? {
+                let names = entries(session, &attached, &schema, hints).await?.into_iter();
                 let names = names
                     .map(|entry| entry.name)
                     .filter(|name| hints.table.as_deref().is_none_or(|wanted| wanted == name))
@@ -264,10 +290,10 @@ fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
 async fn table_columns(
     session: &Arc<Session>,
     attached: &Attached,
-    schema: &str,
+    place: &str,
     name: &str,
 ) -> Result<Vec<(String, String, bool)>> {
-    let schema = match schema {
+    let schema = match place {
         SYSTEM => super::TABLES.iter().find(|table| table.name() == name).map(|t| t.schema()),
         INFORMATION_SCHEMA => match information_schema::query(&attached.name, name) {
             Some(sql) => {
@@ -276,12 +302,22 @@ async fn table_columns(
             }
             None => None,
         },
-        _ => attached.table(schema, name).await?.map(|table| table.schema()),
+        _ => attached.table(place, name).await?.map(|table| table.schema()),
     };
-    let Some(schema) = schema else { return Ok(Vec::new()) };
-    Ok(schema
-        .fields()
+    let Some(fields) = schema.map(|schema| schema.fields().clone()) else { return Ok(Vec::new()) };
+    let columns = match VIRTUAL_SCHEMAS.contains(&place) {
+        true => Some(Columns::All),
+        false => {
+            let object = Object::table(&attached.name, place, name);
+            session.rights().columns(Privilege::Select, &object)
+        }
+    };
+    Ok(fields
         .iter()
+        .filter(|field| match &columns {
+            Some(Columns::Some(columns)) => columns.contains(field.name()),
+            Some(Columns::All) | None => true,
+        })
         .map(|field| {
             (field.name().clone(), types::sql_name(field.data_type()), field.is_nullable())
         })

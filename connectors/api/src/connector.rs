@@ -20,6 +20,12 @@ pub trait Connector: Send + Sync + Debug {
     /// # Errors
     /// HV024 if options do not go together.
     fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>>;
+
+    /// Returns whether its options or what its source says can lead it to files of the machine that Maru runs on.
+    /// Attaching it then takes the right to read those.
+    fn reads_server_files(&self) -> bool {
+        false
+    }
 }
 
 /// What a connector says of itself.

@@ -111,6 +111,10 @@ impl Connector for FileConnector {
     fn open(&self, context: OpenContext) -> BoxFuture<'static, Result<Arc<dyn Source>>> {
         Box::pin(ready(open_file(&context)))
     }
+
+    fn reads_server_files(&self) -> bool {
+        true
+    }
 }
 
 impl Connector for S3Connector {

@@ -168,6 +168,10 @@ impl Connector for HiveConnector {
         let source = source::HiveSource::open(context);
         ready(source.map(|source| Arc::new(source) as Arc<dyn Source>)).boxed()
     }
+
+    fn reads_server_files(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

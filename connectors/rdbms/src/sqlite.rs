@@ -91,6 +91,10 @@ impl Connector for SqliteConnector {
         }
         .boxed()
     }
+
+    fn reads_server_files(&self) -> bool {
+        true
+    }
 }
 
 /// The file, and whether its catalog was closed.

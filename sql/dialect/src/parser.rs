@@ -1,5 +1,6 @@
 //! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
 
+mod access;
 mod create;
 mod show;
 pub mod versions;
@@ -43,6 +44,9 @@ struct Words<'a>(DFParser<'a>);
 impl Words<'_> {
     /// Reads a statement that only Maru has; `None` leaves the text untouched.
     fn own_statement(&mut self) -> Result<Option<Statement>> {
+        if let Some(statement) = self.access()? {
+            return Ok(Some(statement));
+        }
         if self.sees(&["create"]) {
             return self.create();
         }

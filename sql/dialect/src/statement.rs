@@ -1,8 +1,12 @@
 //! Every statement Maru has besides the queries that DataFusion plans. [`STATEMENTS`] is the list: `\h` of the shell,
 //! the reference and the "did you mean" of syntax errors are made from it.
 
+mod access;
+
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
+
+pub use access::*;
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -30,6 +34,16 @@ pub enum Statement {
     ShowVariable(String),
     CancelQuery(CancelQuery),
     Transaction(Transaction),
+    CreateRole(Box<CreateRole>),
+    AlterRole(Box<AlterRole>),
+    DropRole(DropRole),
+    GrantRole(GrantRole),
+    GrantPrivileges(Box<GrantPrivileges>),
+    AlterDefaultPrivileges(Box<AlterDefaultPrivileges>),
+    AlterOwner(AlterOwner),
+    Owned(Owned),
+    /// `SET ROLE role`, `SET ROLE NONE` (`None`)
+    SetRole(Option<RoleName>),
     /// `DISCARD`, `DEALLOCATE`: connection pools send them.
     Discard {
         tag: &'static str,
@@ -231,6 +245,15 @@ statements! {
     "ALTER CATALOG", "ALTER CATALOG name { SET (option = value, …) | RESET (option, …) | RENAME TO new_name }",
         "Changes the options or the name of a catalog; the source is checked again.",
         "ALTER CATALOG crm SET (max_connections = 4)";
+    "ALTER DEFAULT PRIVILEGES", "ALTER DEFAULT PRIVILEGES [FOR ROLE role, …] [IN SCHEMA schema, …] { GRANT privilege, … ON kinds TO role, … | REVOKE privilege, … ON kinds FROM role, … }",
+        "Says which privileges objects have from the start that a role will make.",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA demo GRANT SELECT ON TABLES TO analyst";
+    "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name }",
+        "Changes a role; the options are those of CREATE ROLE.",
+        "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
+    "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET } name OWNER TO role",
+        "Gives an object to another role.",
+        "ALTER SCHEMA demo OWNER TO analyst";
     "CANCEL QUERY", "CANCEL QUERY query_id",
         "Stops a running statement of any session; system.queries has the ids.",
         "CANCEL QUERY 42";
@@ -243,6 +266,9 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
+    "CREATE ROLE", "CREATE { ROLE | USER } [IF NOT EXISTS] name [WITH] [LOGIN] [PASSWORD 'text'] [SUPERUSER] [CREATEROLE] [CREATECATALOG] [NOINHERIT] [BYPASSRLS] [CONNECTION LIMIT n] [VALID UNTIL 'time'] [IN ROLE role, …] [ROLE member, …] [ADMIN member, …]",
+        "Makes a role; a user is a role that may log in.",
+        "CREATE USER kim PASSWORD '…' IN ROLE analyst";
     "CREATE SCHEMA", "CREATE SCHEMA [IF NOT EXISTS] name",
         "Makes a schema in the catalog maru.",
         "CREATE SCHEMA demo";
@@ -258,18 +284,39 @@ statements! {
     "DROP", "DROP { CATALOG | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
         "DROP CATALOG IF EXISTS crm";
+    "DROP OWNED", "DROP OWNED BY role, …",
+        "Takes all privileges of roles, and leaves what they own to the superuser.",
+        "DROP OWNED BY kim";
+    "DROP ROLE", "DROP { ROLE | USER } [IF EXISTS] name, …",
+        "Removes roles that own nothing and have been granted nothing.",
+        "DROP ROLE kim";
     "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
+    "GRANT", "GRANT { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } TO { role | PUBLIC }, … [WITH GRANT OPTION]",
+        "Gives privileges; on a catalog or schema they hold for all that is in it, now and later. system.privilege_kinds lists them.",
+        "GRANT USAGE, SELECT ON CATALOG crm TO analyst";
+    "GRANT ROLE", "GRANT role, … TO role, … [WITH ADMIN OPTION]",
+        "Makes roles members of others, whose privileges they then have.",
+        "GRANT analyst TO kim";
     "PREVIEW", "PREVIEW { 'path' | name } [LIMIT n]",
         "Shows the first rows of files, and tells their format, number, bytes and columns.",
         "PREVIEW 's3://weblogs/2026/*.parquet'";
+    "REASSIGN OWNED", "REASSIGN OWNED BY role, … TO role",
+        "Gives all that roles own to another one.",
+        "REASSIGN OWNED BY kim TO lee";
     "RESET", "RESET { setting | ALL }",
         "Puts a setting of the session back to its default.",
         "RESET pushdown";
+    "REVOKE", "REVOKE [GRANT OPTION FOR] { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } FROM { role | PUBLIC }, … [CASCADE]; REVOKE [ADMIN OPTION FOR] role, … FROM role, …",
+        "Takes privileges or memberships away; the next statement of their holder has them no more.",
+        "REVOKE SELECT ON crm.public.customers FROM analyst";
     "SET", "SET setting { = | TO } { value | DEFAULT }",
         "Changes a setting of the session; system.settings lists them.",
         "SET statement_timeout = '30s'";
+    "SET ROLE", "SET ROLE { role | NONE }",
+        "Goes on with the privileges of a role one is a member of.",
+        "SET ROLE analyst";
     "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | QUERIES | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | setting } [LIKE 'pattern']",
         "Lists objects or shows one setting; each list is a table of schema system too.",
         "SHOW TABLES FROM crm.public";

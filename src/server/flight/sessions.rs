@@ -77,6 +77,11 @@ pub(super) struct Sessions {
     open: Mutex<HashMap<Key, Arc<FlightSession>>>,
 }
 
+/// Returns the client's address as texts name it.
+fn address_of<T>(request: &Request<T>) -> String {
+    request.remote_addr().map(|address| address.to_string()).unwrap_or_default()
+}
+
 enum Credentials {
     Basic { user: String, password: String },
     Bearer(String),
@@ -97,7 +102,7 @@ impl Sessions {
         user: &str,
         password: &str,
     ) -> Result<String> {
-        self.engine.check_password(user, password).await?;
+        self.engine.check_password(user, password, &address_of(request)).await?;
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         self.open_session(Key::Token(token.clone()), user, request).await?;
         Ok(token)
@@ -116,7 +121,7 @@ impl Sessions {
                 })?
             }
             Credentials::Basic { user, password } => {
-                self.engine.check_password(&user, &password).await?;
+                self.engine.check_password(&user, &password, &address_of(request)).await?;
                 let address = request.remote_addr().map(|address| address.ip());
                 let key = Key::Login { user: user.clone(), address };
                 let open = self.open.lock().get(&key).cloned();

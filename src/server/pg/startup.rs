@@ -88,7 +88,15 @@ async fn admit(
             format!("The limit pg_connections_max is {}.", door.engine.config().pg_connections_max),
         )
     })?;
-    scram::authenticate(socket, &door.engine, &door.fake, user).await?;
+    let address = socket.socket_addr().to_string();
+    door.engine.slow_login(user, &address).await;
+    if let Err(failure) = scram::authenticate(socket, &door.engine, &door.fake, user).await {
+        if matches!(&failure, Failure::Fatal(error) if error.sqlstate == "28P01") {
+            let error = Error::new(ErrorKind::NotAuthenticated, "password authentication failed");
+            door.engine.login_failed(user, &address, Protocol::Postgres, &error);
+        }
+        return Err(failure);
+    }
 
     let mut login = Login {
         user: user.clone(),
@@ -152,7 +160,7 @@ async fn settle(socket: &mut Socket, session: &Session, startup: &Startup) -> St
         ("server_encoding", "UTF8"),
         ("integer_datetimes", "on"),
         ("in_hot_standby", "off"),
-        ("is_superuser", if session.user() == crate::access::SUPERUSER { "on" } else { "off" }),
+        ("is_superuser", if session.rights().is_superuser() { "on" } else { "off" }),
         ("session_authorization", session.user()),
     ];
     for (name, value) in fixed {

@@ -66,6 +66,8 @@ kinds! {
     WrongObjectType = "42809", Client, false;
     DependentObjects = "2BP01", Client, false;
     InvalidParameter = "22023", Client, false;
+    InvalidGrant = "0LP01", Client, false;
+    ReservedName = "42939", Client, false;
     DivisionByZero = "22012", Client, false;
     OutOfRange = "22003", Client, false;
     InvalidText = "22P02", Client, false;
@@ -104,6 +106,8 @@ kinds! {
     FileNotFound = "58P01", Operator, false;
     DataCorrupted = "XX001", Operator, false;
     ConfigInvalid = "F0000", Operator, false;
+    /// It is in use, by this very session.
+    LockedObject = "55006", Client, false;
     /// The data directory belongs to another process.
     LockedDataDir = "55006", Operator, false;
     ShuttingDown = "57P01", Operator, true;

@@ -1,0 +1,192 @@
+"""Users, roles and privileges, as clients meet them: logins on every door, what they see, what the server keeps."""
+
+import time
+
+import adbc_driver_manager
+import psycopg
+import pytest
+
+
+@pytest.fixture
+def office(server):
+    """A department with a schema, one member, and one who is not."""
+    statements = [
+        "CREATE ROLE office",
+        "CREATE USER insider PASSWORD 'insider-secret' IN ROLE office",
+        "CREATE USER outsider PASSWORD 'outsider-secret'",
+        "CREATE SCHEMA office",
+        "CREATE VIEW office.staff AS SELECT 1 AS id, 'Kim' AS name, 5000 AS salary",
+        "GRANT USAGE ON SCHEMA office TO office",
+        "GRANT SELECT (id, name) ON office.staff TO office",
+    ]
+    with server.connect() as superuser:
+        for statement in statements:
+            superuser.execute(statement)
+        yield superuser
+        superuser.execute("DROP SCHEMA office CASCADE")
+        superuser.execute("DROP OWNED BY insider, outsider, office")
+        superuser.execute("DROP ROLE insider, outsider, office")
+
+
+def insider(server, **options):
+    return server.connect(user="insider", password="insider-secret", **options)
+
+
+def outsider(server, **options):
+    return server.connect(user="outsider", password="outsider-secret", **options)
+
+
+def test_a_user_reads_what_was_granted(server, office):
+    with insider(server) as connection:
+        assert connection.execute("SELECT * FROM office.staff").fetchall() == [(1, "Kim")]
+        assert connection.execute("SELECT current_user, session_user").fetchone() == ("insider", "insider")
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            connection.execute("SELECT salary FROM office.staff")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DROP VIEW office.staff")
+
+
+def test_what_one_may_not_see_is_not_there(server, office):
+    with outsider(server) as connection:
+        with pytest.raises(psycopg.errors.InvalidSchemaName) as error:
+            connection.execute("SELECT * FROM office.staff")
+        assert "staff" not in (error.value.diag.message_hint or "")
+        for query in ["SELECT * FROM system.tables WHERE schema = 'office'",
+                      "SELECT * FROM system.columns WHERE schema = 'office'",
+                      "SELECT * FROM information_schema.tables WHERE table_schema = 'office'",
+                      "SELECT * FROM pg_catalog.pg_class WHERE relname = 'staff'",
+                      "SELECT * FROM pg_catalog.pg_namespace WHERE nspname = 'office'",
+                      "SELECT * FROM system.privileges WHERE object LIKE '%office%'"]:
+            assert connection.execute(query).fetchall() == [], query
+    with insider(server) as connection:
+        attributes = connection.execute(
+            "SELECT attname FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON a.attrelid = c.oid"
+            " WHERE c.relname = 'staff' AND attnum > 0 ORDER BY attnum").fetchall()
+        assert attributes == [("id",), ("name",)]
+
+
+def test_statements_of_others_do_not_show(server, office):
+    office.execute("SELECT 'of the superuser'")
+    with outsider(server) as connection:
+        users = {row[0] for row in connection.execute("SELECT DISTINCT user_name FROM system.queries")}
+        assert users == {"outsider"}
+        assert {row[0] for row in connection.execute("SELECT user_name FROM system.sessions")} == {"outsider"}
+        assert connection.execute("SELECT * FROM system.audit").fetchall() == []
+    office.execute("GRANT pg_monitor TO outsider")
+    with outsider(server) as connection:
+        assert ("maru",) in connection.execute("SELECT DISTINCT user_name FROM system.queries").fetchall()
+
+
+def test_a_revoked_privilege_is_gone_at_the_next_statement(server, office):
+    with insider(server) as connection:
+        statement = "SELECT name FROM office.staff WHERE id = %s"
+        for _ in range(7):  # psycopg prepares it on the way
+            assert connection.execute(statement, [1]).fetchall() == [("Kim",)]
+        office.execute("REVOKE SELECT (name) ON office.staff FROM office")
+        with pytest.raises(psycopg.errors.UndefinedColumn):
+            connection.execute(statement, [1])
+        office.execute("REVOKE office FROM insider")
+        with pytest.raises(psycopg.errors.InvalidSchemaName):
+            connection.execute("SELECT id FROM office.staff")
+
+
+def test_logins_that_are_refused(server, office):
+    office.execute("CREATE USER shut PASSWORD 'shut' NOLOGIN")
+    office.execute("CREATE USER late PASSWORD 'late' VALID UNTIL '2020-01-01'")
+    office.execute("CREATE USER single PASSWORD 'single' CONNECTION LIMIT 1")
+    try:
+        for user, password in [("shut", "shut"), ("late", "late"), ("insider", "wrong"), ("nobody", "x"), ("office", "")]:
+            with pytest.raises(psycopg.OperationalError, match="password|no password supplied"):
+                server.connect(user=user, password=password)
+        with server.connect(user="single", password="single"):
+            with pytest.raises(psycopg.OperationalError, match="too many connections"):
+                server.connect(user="single", password="single")
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            insider(server, dbname="nothing")
+        failed = office.execute("SELECT DISTINCT user_name FROM system.audit WHERE event = 'login failed'").fetchall()
+        assert {("insider",), ("nobody",), ("shut",), ("late",)} <= set(failed)
+    finally:
+        office.execute("DROP ROLE shut, late, single")
+
+
+def test_guessing_gets_slow(server, office):
+    def guess():
+        began = time.monotonic()
+        with pytest.raises(psycopg.OperationalError):
+            server.connect(user="outsider", password="guess")
+        return time.monotonic() - began
+    times = [guess() for _ in range(6)]
+    assert times[0] < 0.25 < times[-1], times
+    with outsider(server):
+        pass
+    assert guess() < 0.25
+
+
+def test_a_changed_password_counts_at_once(server, office):
+    with outsider(server) as connection:
+        connection.execute("ALTER ROLE outsider PASSWORD 'changed'")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("ALTER ROLE outsider SUPERUSER")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("ALTER ROLE insider PASSWORD 'stolen'")
+    with pytest.raises(psycopg.OperationalError):
+        outsider(server)
+    with server.connect(user="outsider", password="changed"):
+        pass
+
+
+def test_flight_sql_has_the_same_users(server, office):
+    with server.flight(username="insider", password="insider-secret") as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM office.staff")
+        assert cursor.fetchall() == [(1, "Kim")]
+        objects = connection.adbc_get_objects(depth="tables", catalog_filter="maru").read_all().to_pylist()
+        schemas = {schema["db_schema_name"] for schema in objects[0]["catalog_db_schemas"]}
+        assert "office" in schemas
+    with server.flight(username="outsider", password="outsider-secret") as connection, connection.cursor() as cursor:
+        with pytest.raises(adbc_driver_manager.Error):
+            cursor.execute("SELECT * FROM office.staff")
+        objects = connection.adbc_get_objects(depth="tables", catalog_filter="maru").read_all().to_pylist()
+        schemas = {schema["db_schema_name"] for schema in objects[0]["catalog_db_schemas"]}
+        assert "office" not in schemas
+    with pytest.raises(adbc_driver_manager.Error), server.flight(username="insider", password="wrong") as connection:
+        connection.cursor().execute("SELECT 1")
+
+
+def test_a_dropped_user_does_nothing_more(server, office):
+    office.execute("CREATE USER gone PASSWORD 'gone'")
+    with server.connect(user="gone", password="gone") as connection:
+        connection.execute("SELECT 1")
+        office.execute("DROP ROLE gone")
+        with pytest.raises(psycopg.errors.UndefinedObject):
+            connection.execute("SELECT 1")
+
+
+def test_psql_lists_roles(server, office):
+    listed = server.psql("-c", r"\du")
+    assert listed.returncode == 0, listed.stderr
+    assert "insider" in listed.stdout and "Superuser" in listed.stdout
+
+
+def test_rights_outlast_a_crash(start):
+    server = start()
+    with server.connect() as connection:
+        connection.execute("CREATE USER kim PASSWORD 'kims-secret'")
+        connection.execute("CREATE SCHEMA s")
+        connection.execute("CREATE VIEW s.v AS SELECT 1 AS one")
+        connection.execute("GRANT USAGE ON SCHEMA s TO kim")
+        connection.execute("GRANT SELECT ON s.v TO kim")
+        connection.execute("ALTER ROLE maru PASSWORD 'another'")
+    server.process.kill()
+    server.process.wait()
+    database = (server.data_dir / "maru.db").read_bytes() + (server.data_dir / "maru.db-wal").read_bytes()
+    assert b"kims-secret" not in database
+    server = start()
+    with server.connect(user="kim", password="kims-secret") as connection:
+        assert connection.execute("SELECT * FROM s.v").fetchall() == [(1,)]
+        assert connection.execute("SELECT count(*) FROM system.secrets").fetchone() == (0,)
+    with server.connect(password="another") as connection:
+        events = connection.execute("SELECT event FROM system.audit WHERE sql LIKE 'GRANT%'").fetchall()
+        assert events == [("grant",), ("grant",)]
+        texts = connection.execute("SELECT sql FROM system.audit WHERE sql LIKE '%ROLE%' OR sql LIKE '%USER%'").fetchall()
+        assert texts and not any("secret" in text or "another" in text for text, in texts)
+    assert "kims-secret" not in server.log_path.read_text(errors="replace")
