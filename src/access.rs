@@ -17,6 +17,6 @@ pub use change::{Granting, is_predefined};
 pub use kinds::{Object, Privilege};
 pub(crate) use login::verifier_of;
 pub use login::{LOCAL_LOGIN, Login, Protocol, SUPERUSER, Verifier, check};
-pub use rights::{Columns, Rights};
+pub use rights::{Columns, Policies, Rights};
 pub(crate) use rules::Fact;
-pub use rules::{DefaultGrant, Grant, Membership, PREDEFINED, Role, Rules};
+pub use rules::{DefaultGrant, Grant, Membership, PREDEFINED, Policy, Role, RowSecurity, Rules};

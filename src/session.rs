@@ -13,6 +13,7 @@ mod functions;
 mod guarded;
 mod parameters;
 mod plan;
+mod policies;
 mod preview;
 mod privileges;
 mod rewrite;
@@ -45,6 +46,7 @@ use crate::opaque::Opaque;
 use crate::store::random;
 
 pub(crate) use plan::as_owner;
+pub(crate) use policies::is_under_policies;
 pub use settings::{SETTINGS, SettingSpec, Settings};
 
 /// Settings, prepared statements and the running statement of one client.
@@ -404,6 +406,8 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(guarded::register(state)
+        .with_query_planner(Arc::new(policies::WithPolicies))
+        .with_optimizer_rule(Arc::new(policies::SafeThroughPolicies))
         .with_optimizer_rule(Arc::new(PushIntoSources))
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))

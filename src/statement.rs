@@ -3,6 +3,7 @@
 mod catalog;
 mod comment;
 mod drop;
+mod policy;
 mod privilege;
 mod relation;
 mod role;
@@ -47,6 +48,9 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::GrantPrivileges(grant) => privilege::grant(session, grant).await,
         Statement::AlterDefaultPrivileges(alter) => privilege::default(session, alter).await,
         Statement::AlterOwner(alter) => privilege::owner(session, alter).await,
+        Statement::CreatePolicy(create) => policy::create(session, create).await,
+        Statement::DropPolicy(drop) => policy::drop(session, drop).await,
+        Statement::AlterTableSecurity(alter) => policy::alter(session, alter).await,
         Statement::Owned(owned) => role::owned(session, owned).await,
         Statement::SetRole(role) => role::set_role(session, role.as_ref()),
         Statement::CancelQuery(cancel) => session::cancel_query(session, cancel),
@@ -83,6 +87,9 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::AlterDefaultPrivileges(_)
         | Statement::AlterOwner(_)
         | Statement::Owned(_)
+        | Statement::CreatePolicy(_)
+        | Statement::DropPolicy(_)
+        | Statement::AlterTableSecurity(_)
         | Statement::SetRole(_) => Some(What::Grant),
         Statement::Query { .. }
         | Statement::Describe(_)

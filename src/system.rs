@@ -42,6 +42,7 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &access_tables::POLICIES,
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
     &engine_tables::QUERIES,

@@ -219,6 +219,13 @@ impl Rules {
                 uses.push(format!("default privileges on {}", default.kind));
             }
         }
+        for ((table, policy), _) in self
+            .policies
+            .iter()
+            .filter(|(_, policy)| policy.roles.iter().flatten().any(|role| role == name))
+        {
+            uses.push(format!("target of policy {policy} on {} {}", table.kind, table.name()));
+        }
         uses.dedup();
         if !uses.is_empty() {
             let shown = uses.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
@@ -258,6 +265,11 @@ impl Rules {
                 self.defaults.retain(|default, _| {
                     !is_one(&default.creator) && !default.grantee.as_deref().is_some_and(is_one)
                 });
+                // A policy without roles is for nobody: it allows nothing, and what restricts goes with them.
+                for policy in self.policies.values_mut() {
+                    policy.roles.retain(|role| !role.as_deref().is_some_and(is_one));
+                }
+                self.policies.retain(|_, policy| !policy.roles.is_empty());
             }
         }
     }
@@ -298,6 +310,8 @@ impl Rules {
             default.grantee.iter_mut().for_each(renamed);
             self.defaults.insert(default, option);
         }
+        let named = self.policies.values_mut().flat_map(|policy| &mut policy.roles);
+        named.flatten().for_each(renamed);
     }
 
     /// Notes that `creator` makes an object. What was granted on an earlier one of that name is void, and the default
@@ -333,6 +347,9 @@ impl Rules {
         self.grants.retain(|grant, _| !grant.object.is_within(object));
         self.closed.retain(|one| !one.is_within(object));
         self.defaults.retain(|d, _| d.within.as_ref().is_none_or(|one| !one.is_within(object)));
+        self.policies.retain(|(one, _), _| !one.is_within(object));
+        self.row_security.retain(|one, _| !one.is_within(object));
+        self.masks.retain(|(one, _), _| !one.is_within(object));
     }
 
     /// Gives an object and what is in it another name; `object` and `new` have as many parts.
@@ -357,6 +374,18 @@ impl Rules {
         for (mut default, option) in std::mem::take(&mut self.defaults) {
             default.within.iter_mut().for_each(moved);
             self.defaults.insert(default, option);
+        }
+        for ((mut one, name), policy) in std::mem::take(&mut self.policies) {
+            moved(&mut one);
+            self.policies.insert((one, name), policy);
+        }
+        for (mut one, security) in std::mem::take(&mut self.row_security) {
+            moved(&mut one);
+            self.row_security.insert(one, security);
+        }
+        for ((mut one, column), mask) in std::mem::take(&mut self.masks) {
+            moved(&mut one);
+            self.masks.insert((one, column), mask);
         }
     }
 

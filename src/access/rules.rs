@@ -85,6 +85,24 @@ pub struct DefaultGrant {
     pub grantee: Option<String>,
 }
 
+/// Which rows of a table some roles see (PostgreSQL's `CREATE POLICY`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// One of these has to be true; those that are not permissive all have to be.
+    pub permissive: bool,
+    /// `None`: everyone.
+    pub roles: Vec<Option<String>>,
+    /// SQL over the table's columns.
+    pub using: String,
+}
+
+/// That policies are in force on a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowSecurity {
+    /// For its owner too.
+    pub forced: bool,
+}
+
 /// Everything there is. A change makes a new one, so that a statement sees one state from its start to its end.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
@@ -98,6 +116,12 @@ pub struct Rules {
     pub defaults: BTreeMap<DefaultGrant, bool>,
     /// Objects whose kind gives something to everyone, from which that has been taken.
     pub closed: BTreeSet<Object>,
+    /// By table and name.
+    pub policies: BTreeMap<(Object, String), Policy>,
+    /// Tables on which policies are in force.
+    pub row_security: BTreeMap<Object, RowSecurity>,
+    /// By table and column: SQL over the table's columns that is shown in its place.
+    pub masks: BTreeMap<(Object, String), String>,
 }
 
 impl Rules {
@@ -237,6 +261,18 @@ impl Rules {
             let key = text(&(object.kind, &object.path))?;
             facts.insert(("closed".to_owned(), key), Fact::new(&true, None)?);
         }
+        for ((object, name), policy) in &self.policies {
+            let key = text(&(object.kind, &object.path, name))?;
+            facts.insert(("policy".to_owned(), key), Fact::new(policy, None)?);
+        }
+        for (object, security) in &self.row_security {
+            let key = text(&(object.kind, &object.path))?;
+            facts.insert(("row security".to_owned(), key), Fact::new(security, None)?);
+        }
+        for ((object, column), mask) in &self.masks {
+            let key = text(&(object.kind, &object.path, column))?;
+            facts.insert(("mask".to_owned(), key), Fact::new(mask, None)?);
+        }
         Ok(facts)
     }
 
@@ -280,6 +316,17 @@ impl Rules {
                 }
                 "closed" => {
                     rules.closed.insert(object(read(key)?)?);
+                }
+                "policy" => {
+                    let (kind, path, name): (String, Vec<String>, String) = read(key)?;
+                    rules.policies.insert((object((kind, path))?, name), read(&fact.body)?);
+                }
+                "row security" => {
+                    rules.row_security.insert(object(read(key)?)?, read(&fact.body)?);
+                }
+                "mask" => {
+                    let (kind, path, column): (String, Vec<String>, String) = read(key)?;
+                    rules.masks.insert((object((kind, path))?, column), read(&fact.body)?);
                 }
                 _ => return Err(damaged()),
             }

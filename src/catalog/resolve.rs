@@ -16,7 +16,7 @@ use maru_core::{Error, ErrorKind, Result, did_you_mean};
 use super::builtin::open_path;
 use super::{Attached, pg_catalog, version};
 use crate::access::{Columns, Object, Privilege, Rights};
-use crate::session::{Session, as_owner};
+use crate::session::{Session, as_owner, is_under_policies};
 use crate::system;
 
 /// The schema that unqualified names are given: looked up along the session's search path.
@@ -131,10 +131,12 @@ async fn find_in(
     name: &str,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
     let zone = session.setting("timezone").unwrap_or_default();
+    let written = name;
     let (name, version) = version::split(name, &zone)?;
     let rights = session.rights();
     let object = Object::table(&attached.name, schema, name);
     let mut columns = Columns::All;
+    let mut policies = None;
     let source_table = match schema {
         system::PG_CATALOG => {
             let schema = pg_catalog::schema(attached, session.engine(), &rights)?;
@@ -165,6 +167,12 @@ async fn find_in(
             columns = rights
                 .columns(Privilege::Select, &object)
                 .ok_or_else(|| rights.denied(Privilege::Select, &object))?;
+            // Inside of its own policies a table is what it is.
+            if is_under_policies(&object) {
+                columns = Columns::All;
+            } else {
+                policies = rights.policies(&object);
+            }
             match version {
                 None => attached.table(schema, name).await?,
                 Some(version) => attached.table_at(schema, name, version).await?,
@@ -193,6 +201,19 @@ async fn find_in(
         table = table.with_view_plan(plan.map_err(|error| {
             error.or_context("view", format!("{}.{schema}.{name}", attached.name))
         })?);
+    }
+    if let Some(policies) = policies {
+        let schema = table.schema();
+        let names = schema.fields().iter().map(|field| field.name().clone());
+        let names = names.filter(|name| match &columns {
+            Columns::All => true,
+            Columns::Some(columns) => columns.contains(name),
+        });
+        let names = names.collect::<Vec<_>>();
+        let plan = session.plan_policies(&object, written, &names, &policies).await?;
+        let schema = Arc::new(plan.schema().as_arrow().clone());
+        let view = SourceTable::View { sql: String::new(), schema };
+        return Ok(Some(Arc::new(FederatedTable::new(&attached.name, view).with_view_plan(plan))));
     }
     match columns {
         Columns::All => Ok(Some(Arc::new(table))),

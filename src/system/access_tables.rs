@@ -126,6 +126,20 @@ pub(super) static PRIVILEGE_KINDS: TableSpec = TableSpec {
     },
 };
 
+pub(super) static POLICIES: TableSpec = TableSpec {
+    name: "policies",
+    doc: "Policies on rows and masks on columns of tables that one owns; in_force tells of row level security.",
+    columns: &[
+        ("object", Text),
+        ("kind", Text),
+        ("name", Text),
+        ("roles", Text),
+        ("expression", Text),
+        ("in_force", Boolean),
+    ],
+    rows: |session, _| async { Ok(policies(&session.rights())) }.boxed(),
+};
+
 pub(super) static AUDIT: TableSpec = TableSpec {
     name: "audit",
     doc: "Logins, refusals, changes of objects and rights, the newest first; for superusers and members of pg_monitor.",
@@ -169,6 +183,34 @@ pub(super) static AUDIT: TableSpec = TableSpec {
         .boxed()
     },
 };
+
+fn policies(rights: &Rights) -> Vec<Row> {
+    let rules = rights.rules();
+    let policies = rules.policies.iter().filter(|((table, _), _)| rights.owns(table));
+    let masks = rules.masks.iter().filter(|((table, _), _)| rights.owns(table));
+    let policies = policies.map(|((table, name), policy)| {
+        let roles = policy.roles.iter().map(|role| role.as_deref().unwrap_or("PUBLIC"));
+        vec![
+            text(table.name()),
+            text(if policy.permissive { "permissive" } else { "restrictive" }),
+            text(name.as_str()),
+            text(roles.collect::<Vec<_>>().join(", ")),
+            text(policy.using.as_str()),
+            boolean(rules.row_security.contains_key(table)),
+        ]
+    });
+    let masks = masks.map(|((table, column), mask)| {
+        vec![
+            text(table.name()),
+            text("mask"),
+            text(column.as_str()),
+            text("PUBLIC"),
+            text(mask.as_str()),
+            boolean(true),
+        ]
+    });
+    policies.chain(masks).collect()
+}
 
 fn no_time() -> ScalarValue {
     ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))

@@ -11,11 +11,12 @@ mod statement;
 pub use parser::{parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterRole, CancelQuery, CatalogChange,
-    CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreateRole, CreateSchema,
-    CreateSecret, CreateView, DropObject, DropRole, GrantPrivileges, GrantRole, GrantTarget, Name,
-    ObjectKind, OptionList, Owned, Preview, PrivilegeName, RoleChange, RoleName, RoleOptions,
-    STATEMENTS, SetScope, SetVariable, Statement, StatementSpec, Transaction,
+    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
+    CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreatePolicy,
+    CreateRole, CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole,
+    GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
+    PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
+    SetVariable, Statement, StatementSpec, Transaction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

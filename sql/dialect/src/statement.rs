@@ -41,6 +41,9 @@ pub enum Statement {
     GrantPrivileges(Box<GrantPrivileges>),
     AlterDefaultPrivileges(Box<AlterDefaultPrivileges>),
     AlterOwner(AlterOwner),
+    CreatePolicy(CreatePolicy),
+    DropPolicy(DropPolicy),
+    AlterTableSecurity(AlterTableSecurity),
     Owned(Owned),
     /// `SET ROLE role`, `SET ROLE NONE` (`None`)
     SetRole(Option<RoleName>),
@@ -251,6 +254,9 @@ statements! {
     "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name }",
         "Changes a role; the options are those of CREATE ROLE.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
+    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }",
+        "Says whether policies choose the rows that others than the owner see, and what they see in the place of a column.",
+        "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
     "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET } name OWNER TO role",
         "Gives an object to another role.",
         "ALTER SCHEMA demo OWNER TO analyst";
@@ -266,6 +272,9 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
+    "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { SELECT | ALL }] [TO role, …] USING (condition)",
+        "Chooses the rows of a table that roles see, once row level security is enabled on it.",
+        "CREATE POLICY own_region ON crm.public.customers TO analyst USING (region = 'Seoul')";
     "CREATE ROLE", "CREATE { ROLE | USER } [IF NOT EXISTS] name [WITH] [LOGIN] [PASSWORD 'text'] [SUPERUSER] [CREATEROLE] [CREATECATALOG] [NOINHERIT] [BYPASSRLS] [CONNECTION LIMIT n] [VALID UNTIL 'time'] [IN ROLE role, …] [ROLE member, …] [ADMIN member, …]",
         "Makes a role; a user is a role that may log in.",
         "CREATE USER kim PASSWORD '…' IN ROLE analyst";
@@ -287,6 +296,9 @@ statements! {
     "DROP OWNED", "DROP OWNED BY role, …",
         "Takes all privileges of roles, and leaves what they own to the superuser.",
         "DROP OWNED BY kim";
+    "DROP POLICY", "DROP POLICY [IF EXISTS] name ON table",
+        "Removes a policy.",
+        "DROP POLICY own_region ON crm.public.customers";
     "DROP ROLE", "DROP { ROLE | USER } [IF EXISTS] name, …",
         "Removes roles that own nothing and have been granted nothing.",
         "DROP ROLE kim";

@@ -2,6 +2,7 @@
 //!
 //! By hand, since the kinds of object are the engine's: a word before the name says the kind, whatever it is.
 
+use datafusion::error::DataFusionError;
 use maru_core::{Error, ErrorKind, Result, Secret};
 use sqlparser::tokenizer::Token;
 
@@ -56,7 +57,81 @@ impl Words<'_> {
         if self.take(&["reset", "role"]) {
             return Ok(Some(Statement::SetRole(None)));
         }
-        self.alter_owner()
+        if self.take(&["create", "policy"]) {
+            return self.create_policy().map(Some);
+        }
+        if self.take(&["drop", "policy"]) {
+            let if_exists = self.take(&["if", "exists"]);
+            let name = self.ident()?;
+            self.expect(&["on"])?;
+            let table = self.name()?;
+            if !self.take(&["cascade"]) {
+                self.take(&["restrict"]);
+            }
+            return Ok(Some(Statement::DropPolicy(DropPolicy { name, table, if_exists })));
+        }
+        if let Some(statement) = self.alter_owner()? {
+            return Ok(Some(statement));
+        }
+        if self.take(&["alter", "table"]) || self.take(&["alter", "view"]) {
+            return self.alter_table().map(Some);
+        }
+        Ok(None)
+    }
+
+    fn create_policy(&mut self) -> Result<Statement> {
+        let name = self.ident()?;
+        self.expect(&["on"])?;
+        let table = self.name()?;
+        let mut permissive = true;
+        if self.take(&["as"]) {
+            permissive = self.take(&["permissive"]);
+            if !permissive {
+                self.expect(&["restrictive"])?;
+            }
+        }
+        if self.take(&["for"]) && !self.take(&["all"]) && !self.take(&["select"]) {
+            return Err(self.unexpected("ALL or SELECT"));
+        }
+        let roles = if self.take(&["to"]) { self.role_names()? } else { Vec::new() };
+        self.expect(&["using"])?;
+        let using = self.expression()?;
+        Ok(Statement::CreatePolicy(CreatePolicy { name, table, permissive, roles, using }))
+    }
+
+    fn alter_table(&mut self) -> Result<Statement> {
+        let table = self.name()?;
+        let change = if self.take(&["enable"]) {
+            SecurityChange::Enable(true)
+        } else if self.take(&["disable"]) {
+            SecurityChange::Enable(false)
+        } else if self.take(&["force"]) {
+            SecurityChange::Force(true)
+        } else if self.take(&["no", "force"]) {
+            SecurityChange::Force(false)
+        } else if self.take(&["set", "mask", "for", "column"]) {
+            let column = self.ident()?;
+            self.expect(&["using"])?;
+            SecurityChange::SetMask { column, using: self.expression()? }
+        } else if self.take(&["drop", "mask", "for", "column"]) {
+            SecurityChange::DropMask { column: self.ident()? }
+        } else {
+            return Err(self.unexpected(
+                "OWNER TO, ENABLE or DISABLE ROW LEVEL SECURITY, SET or DROP MASK FOR COLUMN",
+            ));
+        };
+        if matches!(change, SecurityChange::Enable(_) | SecurityChange::Force(_)) {
+            self.expect(&["row", "level", "security"])?;
+        }
+        Ok(Statement::AlterTableSecurity(AlterTableSecurity { table, change }))
+    }
+
+    /// Reads an expression in parentheses and returns it as SQL.
+    fn expression(&mut self) -> Result<String> {
+        self.token(&Token::LParen, "(")?;
+        let expr = self.0.parser.parse_expr().map_err(DataFusionError::from)?;
+        self.token(&Token::RParen, ")")?;
+        Ok(expr.to_string())
     }
 
     /// Reads `ALTER kind name OWNER TO role`.

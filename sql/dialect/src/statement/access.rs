@@ -139,6 +139,45 @@ pub struct AlterDefaultPrivileges {
     pub option: bool,
 }
 
+/// `CREATE POLICY name ON table [AS PERMISSIVE | RESTRICTIVE] [FOR SELECT | ALL] [TO role, …] USING (condition)`
+#[derive(Debug, Clone)]
+pub struct CreatePolicy {
+    pub name: String,
+    pub table: Name,
+    pub permissive: bool,
+    /// Empty: everyone.
+    pub roles: Vec<RoleName>,
+    /// As SQL.
+    pub using: String,
+}
+
+/// `DROP POLICY [IF EXISTS] name ON table`
+#[derive(Debug, Clone)]
+pub struct DropPolicy {
+    pub name: String,
+    pub table: Name,
+    pub if_exists: bool,
+}
+
+/// `ALTER TABLE name …` where it is about what of the table shows to whom.
+#[derive(Debug, Clone)]
+pub struct AlterTableSecurity {
+    pub table: Name,
+    pub change: SecurityChange,
+}
+
+#[derive(Debug, Clone)]
+pub enum SecurityChange {
+    /// `ENABLE | DISABLE ROW LEVEL SECURITY`
+    Enable(bool),
+    /// `FORCE | NO FORCE ROW LEVEL SECURITY`
+    Force(bool),
+    /// `SET MASK FOR COLUMN column USING (expression)`, as SQL.
+    SetMask { column: String, using: String },
+    /// `DROP MASK FOR COLUMN column`
+    DropMask { column: String },
+}
+
 /// `ALTER kind name OWNER TO role`
 #[derive(Debug, Clone)]
 pub struct AlterOwner {
