@@ -594,3 +594,6 @@ async fn native_queries_are_described_and_cannot_write() {
     assert_eq!(error.sqlstate(), "25006", "{error:?}");
     place.end().await;
 }
+
+#[path = "parallel_tests.rs"]
+mod parallel_tests;
