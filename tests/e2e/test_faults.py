@@ -239,6 +239,55 @@ def running_in_source(kind):
         return cursor.fetchone()[0]
 
 
+def kill_sessions(kind):
+    """Ends the sessions that read this file's table, from another one. Returns how many there were."""
+    if kind == "pg":
+        with psycopg.connect(os.environ["MARU_TEST_PG"]) as direct:
+            return direct.execute("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY%faults%big%' "
+                                  "AND state = 'active' AND pid <> pg_backend_pid()").fetchone()[0]
+    mysql = address("MARU_TEST_MYSQL")[0]
+    direct = pymysql.connect(host=mysql.hostname, port=mysql.port, user=mysql.username, password=mysql.password)
+    with direct, direct.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE command <> 'Sleep' AND info LIKE '%faults%big%' AND id <> connection_id()")
+        ids = [row[0] for row in cursor.fetchall()]
+        for id in ids:
+            cursor.execute(f"KILL CONNECTION {id}")
+        return len(ids)
+
+
+# More rows than the buffers between the source and its reader hold, so that the session is still there.
+ENDLESS = {
+    "pg": "SELECT * FROM f_pg.query($$ SELECT b.id * 1000 + g AS id, pad FROM faults.big b, generate_series(1, 100) g $$)",
+    "my": "SELECT * FROM f_my.query($$ SELECT b.id * 1000 + g.seq AS id, pad FROM faults.big b, faults.seq_1_to_100 g $$)",
+}
+
+
+@pytest.mark.parametrize("how", ["killed", "cut off"])
+@pytest.mark.parametrize("kind", ["pg", "my"])
+def test_sessions_that_end_in_the_middle_again_and_again(faulty, proxies, kind, how):
+    must_work(faulty, kind)
+    for times in [1, 2, 3]:
+        # Without a statement in between that works.
+        for _ in range(times):
+            proxies[kind].bytes_per_second = 1 << 20
+            ended = []
+
+            def end():
+                time.sleep(1)
+                ended.append(kill_sessions(kind) if how == "killed" else proxies[kind].cut())
+                # What the session has sent arrives.
+                proxies[kind].calm()
+
+            ender = threading.Thread(target=end)
+            ender.start()
+            answer = ask(faulty, ENDLESS[kind], 60)
+            ender.join()
+            assert how != "killed" or ended[0] == 1, "the session was not there while it read"
+            assert answer[0] == "HV00N" and answer[2] < 15, answer
+            assert f"source=f_{kind}" in answer[1] and f"127.0.0.1:{proxies[kind].port}" in answer[1], answer
+        must_work(faulty, kind)
+
+
 # A minute's work of the source.
 SLEEPS = {
     "pg": "SELECT * FROM f_pg.query($$ SELECT id, pg_sleep(0.001)::text AS slept FROM faults.big $$)",

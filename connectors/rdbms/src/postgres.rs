@@ -134,12 +134,17 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "IS NULL",
         ),
         TypeSpec::new(
+            "arrays declared with more dimensions",
+            "text, as PostgreSQL writes it",
+            "filter, group, order, join; as text",
+        ),
+        TypeSpec::new(
             "anything else: inet, ranges, money, composite types, …",
             "text, as PostgreSQL writes it",
             "filter, group, order, join; as text",
         ),
         TypeSpec::new(
-            "NaN in numeric, infinity in dates, 24:00, arrays of more dimensions",
+            "NaN in numeric, infinity in dates, 24:00, more dimensions than declared",
             "an error that names the column",
             "–",
         ),

@@ -127,7 +127,7 @@ pub(crate) async fn relation(
                     WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated
                       AND a.attnum = ANY (k.conkey)),
                 coalesce((to_jsonb(l) ->> 'collisdeterministic')::bool, true),
-                coalesce(l.oid IN (950, 951), false)
+                coalesce(l.oid IN (950, 951), false), a.attndims > 1
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
          LEFT JOIN pg_collation l ON l.oid = a.attcollation
          WHERE c.oid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -149,7 +149,10 @@ pub(crate) async fn relation(
         let type_oid = narrowed(row.try_get::<i64, _>(2)?);
         let typmod = row.try_get(3)?;
         let collation = Collation { deterministic: row.try_get(5)?, c_order: row.try_get(6)? };
-        let mapping = types::mapping(type_oid, typmod, collation, &types, numeric_scale);
+        let mut mapping = types::mapping(type_oid, typmod, collation, &types, numeric_scale);
+        if row.try_get(7)? {
+            mapping = mapping.of_dimensions();
+        }
         fields.push(Field::new(&name, mapping.kind.arrow(), !row.try_get::<bool, _>(4)?));
         columns.push(PgColumn {
             quoted: quoted(&name),

@@ -183,7 +183,8 @@ async fn giving_up_ends_every_backend() {
     let running = of_place(&place);
     for _ in 0..3 {
         // Wide rows, so that nothing fits into buffers.
-        let mut stream = table.read(ScanRequest { batch_rows: 10, ..ScanRequest::all(&table.schema()) });
+        let mut stream =
+            table.read(ScanRequest { batch_rows: 10, ..ScanRequest::all(&table.schema()) });
         stream.next().await.unwrap().unwrap();
         eventually("four backends read", async || place.count(&running).await == 4).await;
         drop(stream);
@@ -200,7 +201,8 @@ async fn one_backend_that_dies_fails_the_read() {
     let running = of_place(&place);
     // Each of the three in turn, as they come.
     for which in 0..3 {
-        let mut stream = table.read(ScanRequest { batch_rows: 10, ..ScanRequest::all(&table.schema()) });
+        let mut stream =
+            table.read(ScanRequest { batch_rows: 10, ..ScanRequest::all(&table.schema()) });
         stream.next().await.unwrap().unwrap();
         eventually("three backends read", async || place.count(&running).await == 3).await;
         let kill = format!(
@@ -290,7 +292,10 @@ async fn only_large_tables_read_from_end_to_end_are_shared() {
         assert_eq!(plan.contains("ranges of ctid"), shared, "{plan}");
     }
     for (sql, n) in [
-        ("SELECT count(id) AS a, sum(n) AS b FROM t WHERE pad <> 'y' AND (n = 5 OR n > 10)", "16491"),
+        (
+            "SELECT count(id) AS a, sum(n) AS b FROM t WHERE pad <> 'y' AND (n = 5 OR n > 10)",
+            "16491",
+        ),
         ("SELECT count(pad) AS a FROM t WHERE n = 77", "1"),
         ("SELECT count(pad) AS a FROM t WHERE n < 0", "0"),
     ] {
