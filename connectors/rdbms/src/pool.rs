@@ -58,9 +58,10 @@ pub(crate) struct Spare {
 }
 
 impl<DB: Database> Lease<DB> {
-    /// Closes the connection without farewell, for one that is in the middle of something.
-    pub async fn discard(self) {
-        let _ = self.connection.detach().close_hard().await;
+    /// Closes the connection without farewell, for one that is in the middle of something. The socket is dropped as it is:
+    /// a TLS stream that is shut down in the middle of an answer waits for the rest of it, which may never come.
+    pub fn discard(self) {
+        drop(self.connection.detach());
     }
 }
 

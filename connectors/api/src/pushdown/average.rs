@@ -132,13 +132,11 @@ fn averaged(expr: &Expr, input: &DFSchema, of_source: bool) -> Option<(Averaged,
             Some((Averaged { call, summed, counted }, data_type))
         }
         (DataType::Float64, Expr::Cast(Cast { expr: whole, .. })) if of_source => {
-            let wide = match whole.get_type(input).ok()? {
-                DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
-                DataType::Int64 => DataType::Decimal128(20, 0),
-                _ => return None,
-            };
+            if !whole.get_type(input).ok()?.is_signed_integer() {
+                return None;
+            }
             let (call, counted) = (call.clone(), whole.as_ref().clone());
-            let summed = Expr::Cast(Cast::new(whole.clone(), wide));
+            let summed = Expr::Cast(Cast::new(whole.clone(), DataType::Decimal128(20, 0)));
             Some((Averaged { call, summed, counted }, data_type))
         }
         _ => None,
@@ -228,17 +226,12 @@ fn divided_whole(sums: &ArrayRef, counts: &ArrayRef) -> DfResult<ArrayRef> {
         (Some(sum), Some(count @ 1..)) => Some(sum / count as f64),
         _ => None,
     };
-    let averages: Float64Array = match sums.data_type() {
-        DataType::Int64 => {
-            let sums = sums.as_primitive::<Int64Type>().iter();
-            sums.zip(counts).map(|(sum, n)| average(sum.map(|sum| sum as f64), n)).collect()
-        }
-        DataType::Decimal128(_, 0) => {
-            let sums = sums.as_primitive::<Decimal128Type>().iter();
-            sums.zip(counts).map(|(sum, n)| average(sum.map(|sum| sum as f64), n)).collect()
-        }
-        other => return Err(Error::internal(format!("an average is not of {other}")).into()),
+    let Some(sums) = sums.as_primitive_opt::<Decimal128Type>() else {
+        return Err(Error::internal("a sum of whole numbers is a decimal").into());
     };
+    let pairs = sums.iter().zip(counts);
+    let averages: Float64Array =
+        pairs.map(|(sum, count)| average(sum.map(|sum| sum as f64), count)).collect();
     Ok(Arc::new(averages))
 }
 

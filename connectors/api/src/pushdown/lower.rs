@@ -161,7 +161,12 @@ pub(super) fn argument<'n>(call: &'n Expr, input: &Input<'_>) -> Option<&'n Expr
 fn widened(argument: &Expr, input: &Input<'_>) -> Option<usize> {
     let Expr::Cast(cast) = argument else { return None };
     let column = input.column(&cast.expr)?;
-    input.data_type(column)?.is_signed_integer().then_some(column)
+    let by_itself = match input.data_type(column)? {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        DataType::Int64 => DataType::Decimal128(20, 0),
+        _ => return None,
+    };
+    (*cast.field.data_type() == by_itself).then_some(column)
 }
 
 /// Lowers `GROUP BY` and `DISTINCT`.

@@ -178,7 +178,7 @@ async fn help(work: Arc<Work>, spare: Spare, mut over: watch::Receiver<bool>) ->
             if let Some(Err(error)) = not_begun {
                 tracing::debug!(%error, "a table is read over fewer connections");
             }
-            lease.discard().await;
+            lease.discard();
             return Ok(());
         }
     };
@@ -196,7 +196,7 @@ async fn help(work: Arc<Work>, spare: Spare, mut over: watch::Receiver<bool>) ->
         return Ok(());
     }
     cancel(connections, backend).await;
-    lease.discard().await;
+    lease.discard();
     // Nobody asks any more when it was called off.
     result.and(Err(Error::internal("a range of a table was given up")))
 }

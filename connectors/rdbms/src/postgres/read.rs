@@ -52,7 +52,7 @@ pub(crate) async fn read(
     if let Some(backend) = backend {
         cancel(&connections, backend).await;
     }
-    lease.discard().await;
+    lease.discard();
     result.map(|_| ())
 }
 
