@@ -239,6 +239,55 @@ def running_in_source(kind):
         return cursor.fetchone()[0]
 
 
+def kill_sessions(kind):
+    """Ends the sessions that read this file's table, from another one. Returns how many there were."""
+    if kind == "pg":
+        with psycopg.connect(os.environ["MARU_TEST_PG"]) as direct:
+            return direct.execute("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE 'COPY%faults%big%' "
+                                  "AND state = 'active' AND pid <> pg_backend_pid()").fetchone()[0]
+    mysql = address("MARU_TEST_MYSQL")[0]
+    direct = pymysql.connect(host=mysql.hostname, port=mysql.port, user=mysql.username, password=mysql.password)
+    with direct, direct.cursor() as cursor:
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE command <> 'Sleep' AND info LIKE '%faults%big%' AND id <> connection_id()")
+        ids = [row[0] for row in cursor.fetchall()]
+        for id in ids:
+            cursor.execute(f"KILL CONNECTION {id}")
+        return len(ids)
+
+
+# More rows than the buffers between the source and its reader hold, so that the session is still there.
+ENDLESS = {
+    "pg": "SELECT * FROM f_pg.query($$ SELECT b.id * 1000 + g AS id, pad FROM faults.big b, generate_series(1, 100) g $$)",
+    "my": "SELECT * FROM f_my.query($$ SELECT b.id * 1000 + g.seq AS id, pad FROM faults.big b, faults.seq_1_to_100 g $$)",
+}
+
+
+@pytest.mark.parametrize("how", ["killed", "cut off"])
+@pytest.mark.parametrize("kind", ["pg", "my"])
+def test_sessions_that_end_in_the_middle_again_and_again(faulty, proxies, kind, how):
+    must_work(faulty, kind)
+    for times in [1, 2, 3]:
+        # Without a statement in between that works.
+        for _ in range(times):
+            proxies[kind].bytes_per_second = 1 << 20
+            ended = []
+
+            def end():
+                time.sleep(1)
+                ended.append(kill_sessions(kind) if how == "killed" else proxies[kind].cut())
+                # What the session has sent arrives.
+                proxies[kind].calm()
+
+            ender = threading.Thread(target=end)
+            ender.start()
+            answer = ask(faulty, ENDLESS[kind], 60)
+            ender.join()
+            assert how != "killed" or ended[0] == 1, "the session was not there while it read"
+            assert answer[0] == "HV00N" and answer[2] < 15, answer
+            assert f"source=f_{kind}" in answer[1] and f"127.0.0.1:{proxies[kind].port}" in answer[1], answer
+        must_work(faulty, kind)
+
+
 # A minute's work of the source.
 SLEEPS = {
     "pg": "SELECT * FROM f_pg.query($$ SELECT id, pg_sleep(0.001)::text AS slept FROM faults.big $$)",
@@ -277,7 +326,7 @@ def test_given_up_means_ended_in_the_source(faulty, proxies, kind, how):
 
 @pytest.fixture(scope="module")
 def own_postgres(tmp_path_factory):
-    """A PostgreSQL that may be stopped and killed: its own folder, port and processes."""
+    """A PostgreSQL that may be stopped and killed, and speaks TLS: its own folder, port and processes."""
     import glob
     import pathlib
     import shutil
@@ -296,9 +345,13 @@ def own_postgres(tmp_path_factory):
     subprocess.run([*as_user, binaries / "initdb", "-D", folder / "data", "-U", "tester", "-E", "UTF8", "--locale=C.UTF-8", "--auth=trust", "--no-sync"],
                    check=True, capture_output=True, cwd="/")
 
+    subprocess.run([*as_user, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+                    "-keyout", folder / "data/server.key", "-out", folder / "data/server.crt"], check=True, capture_output=True, cwd="/")
+    subprocess.run([*as_user, "chmod", "600", folder / "data/server.key"], check=True)
+
     def start(patience=0):
         command = [*as_user, binaries / "pg_ctl", "-D", folder / "data", "-l", folder / "log", "-w", "-o",
-                   f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -c shared_buffers=16MB", "start"]
+                   f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c ssl=on -c fsync=off -c shared_buffers=16MB", "start"]
         deadline = time.monotonic() + patience
         # After a kill, memory of processes that are just ending may still be in use.
         while subprocess.run(command, check=False, capture_output=True, cwd="/").returncode != 0:
@@ -355,6 +408,27 @@ def test_processes_of_a_database(start, own_postgres, how):
         start_again(patience=20)
     assert ask(server, sql, 60)[0] == ROWS * 4
     assert "panicked at" not in server.text_of_log()
+
+
+def test_what_goes_wrong_is_told_through_tls(start, own_postgres):
+    """A TLS stream that is given up in the middle of an answer ends at once, too."""
+    port, _, _ = own_postgres
+    server = start()
+    with psycopg.connect(host="127.0.0.1", port=port, user="tester", dbname="postgres", autocommit=True) as direct:
+        direct.execute(f"CREATE TABLE odd AS SELECT CASE WHEN g = 1000 THEN 'infinity' ELSE date '2026-01-01' END AS d, repeat('x', 100) AS pad "
+                       f"FROM generate_series(1, {ROWS * 4}) g")
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG own USING postgres WITH (url = 'postgres://127.0.0.1:{port}/postgres', user = 'tester', tls = 'require', "
+                           "max_connections = 2)")
+    # More often than there are connections.
+    for _ in range(4):
+        answer = ask(server, "SELECT d, pad FROM own.public.odd", 20)
+        assert answer[0] == "22007" and answer[2] < 10, answer
+        with server.connect(prepare_threshold=None) as connection:
+            stream = connection.cursor().stream("SELECT id, pad FROM own.public.big")
+            next(stream)
+            stream.close()
+    assert ask(server, "SELECT id, pad FROM own.public.big", 60)[0] == ROWS * 4
 
 
 def test_object_replaced_during_a_scan(faulty, proxies):

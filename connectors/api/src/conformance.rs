@@ -11,6 +11,7 @@
 //! differ only in case or by a blank at the end. The source is closed at the end.
 
 mod cases;
+mod numbers;
 mod reading;
 mod steps;
 

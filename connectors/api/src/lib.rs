@@ -21,6 +21,7 @@ mod connector;
 mod estimate;
 mod file_table;
 mod join_order;
+mod number;
 mod predicate;
 mod pushdown;
 mod query_context;
@@ -41,6 +42,7 @@ pub use file_table::{
     LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
 pub use join_order::{JoinOrder, JoinOrderOptions};
+pub use number::{ArithmeticOp, Computation, Number};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, why_stays, without_pushdown};
 pub use query_context::QueryContext;

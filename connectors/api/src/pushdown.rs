@@ -7,7 +7,9 @@
 //! the engine does stays where it was.
 
 mod average;
+mod gather;
 mod lower;
+mod number;
 mod reasons;
 mod unpushed;
 
@@ -49,11 +51,19 @@ impl OptimizerRule for PushIntoSources {
     ) -> DfResult<Transformed<LogicalPlan>> {
         let pushed = match &plan {
             LogicalPlan::Aggregate(node) => match average::taken_apart(node, config)? {
-                Some(parts) => parts.put_together(aggregate(&parts.node, &parts.plan()?)?)?,
+                Some(parts) => {
+                    let whole = parts.plan();
+                    let pushed = aggregate(&parts.node, &whole)?;
+                    // Whether it is sent or not, an average of whole numbers of a source is the exact one.
+                    parts.put_together(pushed.or_else(|| parts.exact.then_some(whole)))?
+                }
                 None => aggregate(node, &plan)?,
             },
             LogicalPlan::Sort(node) => top_n(node)?,
-            LogicalPlan::Join(node) => join(node, &plan)?,
+            LogicalPlan::Join(node) => match join(node, &plan)? {
+                None => gather::joined(node)?,
+                joined => joined,
+            },
             _ => None,
         };
         Ok(pushed.map_or_else(|| Transformed::no(plan), Transformed::yes))
@@ -62,6 +72,8 @@ impl OptimizerRule for PushIntoSources {
 
 fn aggregate(node: &Aggregate, plan: &LogicalPlan) -> DfResult<Option<LogicalPlan>> {
     let Some(input) = Input::of(&node.input) else { return Ok(None) };
+    let arguments = lower::arguments(node, &input).collect::<Vec<_>>();
+    let Some(input) = input.computing(arguments) else { return Ok(None) };
     let Some(step) = lower::aggregate(node, &input) else { return Ok(None) };
     let Some(derived) = input.remote.derive(&input.request, &step) else { return Ok(None) };
     scan(&input, derived, plan, None, None)
@@ -76,6 +88,9 @@ fn top_n(node: &Sort) -> DfResult<Option<LogicalPlan>> {
     if input.table.most_rows().is_some_and(few) || input.request.limit.is_some_and(few) {
         return Ok(None);
     }
+    let Some(input) = input.computing(node.expr.iter().map(|by| &by.expr)) else {
+        return Ok(None);
+    };
     let Some(by) = lower::sort(node, &input) else { return Ok(None) };
     let certain = positions(&by, &input.request.projection);
     let step = Step::TopN { by, rows: fetch };

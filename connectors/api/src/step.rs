@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Schema, SchemaRef};
 
-use crate::{Predicate, ScanRequest};
+use crate::{Computation, Predicate, ScanRequest};
 
 /// An aggregate over the rows of a group. NULLs are passed over, as SQL has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,8 @@ pub enum Step {
     /// One row for each group of equal keys; without keys one row, also of no rows. The result has the keys, then the
     /// aggregates.
     Aggregate { keys: Vec<usize>, aggregates: Vec<Aggregate> },
+    /// Numbers beside what the input asks for: the result has its columns, then the numbers.
+    Compute { numbers: Vec<Computation> },
     /// The first rows of an order; which of equal rows is open. The result has the columns that the input asks for.
     TopN { by: Vec<SortBy>, rows: usize },
 }
@@ -87,6 +89,10 @@ impl Step {
                 let filters = aggregates.iter().filter_map(|aggregate| aggregate.filter.as_ref());
                 let filtered = filters.flat_map(Predicate::columns);
                 keys.iter().copied().chain(arguments).chain(filtered).collect()
+            }
+            Self::Compute { numbers } => {
+                let numbers = numbers.iter().flat_map(|computed| computed.number.columns());
+                input.projection.iter().copied().chain(numbers).collect()
             }
             Self::TopN { by, .. } => {
                 let by = by.iter().map(|by| by.column);
@@ -113,14 +119,25 @@ impl Step {
                     fields.push(Field::new(function.sql(), result, nullable));
                 }
             }
-            Self::TopN { .. } => {
-                for column in &input.projection {
-                    fields.push(table.fields().get(*column)?.as_ref().clone());
+            Self::Compute { numbers } => {
+                fields = asked(table, input)?;
+                for Computation { number, data_type } in numbers {
+                    let columns = number.columns().into_iter();
+                    let columns = columns.map(|column| table.fields().get(column));
+                    let columns = columns.collect::<Option<Vec<_>>>()?;
+                    let nullable = columns.iter().any(|column| column.is_nullable());
+                    fields.push(Field::new("number", data_type.clone(), nullable));
                 }
             }
+            Self::TopN { .. } => fields = asked(table, input)?,
         }
         Some(unique(fields))
     }
+}
+
+fn asked(table: &SchemaRef, input: &ScanRequest) -> Option<Vec<Field>> {
+    let column = |column: &usize| Some(table.fields().get(*column)?.as_ref().clone());
+    input.projection.iter().map(column).collect()
 }
 
 /// A join of two tables of one source.

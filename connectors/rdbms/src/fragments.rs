@@ -5,7 +5,9 @@
 //! engine's result, and an order that is the engine's own.
 
 use arrow::datatypes::SchemaRef;
-use maru_connect::{Aggregate, Join, Predicate, ScanRequest, SortBy, Step, TableStatistics};
+use maru_connect::{
+    Aggregate, Computation, Join, Predicate, ScanRequest, SortBy, Step, TableStatistics,
+};
 
 use crate::render::Conditions;
 
@@ -86,6 +88,17 @@ pub(crate) trait Fragments: Conditions {
     /// says of its argument.
     fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<Self::Column>>;
 
+    /// Returns a number whose values have the type that is said.
+    fn computation(&self, computation: &Computation) -> Option<Computed<Self::Column>> {
+        let _ = computation;
+        None
+    }
+
+    /// Sets of columns in which rows differ.
+    fn unique(&self) -> &[Vec<usize>] {
+        &[]
+    }
+
     /// Returns what stands in ORDER BY.
     fn order(&self, by: &SortBy) -> Option<String>;
 
@@ -122,6 +135,20 @@ pub(crate) trait Fragments: Conditions {
                     statistics: TableStatistics { n_rows, n_bytes: None },
                     unique: vec![(0..keys.len()).collect()],
                     ..select::<Self>(computed, &schema, &tail)?
+                })
+            }
+            Step::Compute { numbers } => {
+                let mut computed = self.plain(input)?;
+                for number in numbers {
+                    computed.push(self.computation(number)?);
+                }
+                let place = |column: &usize| input.projection.iter().position(|at| at == column);
+                let keys = self.unique().iter();
+                let keys = keys.filter_map(|key| key.iter().map(place).collect::<Option<_>>());
+                Some(Derived {
+                    statistics: TableStatistics { n_rows: known, n_bytes: None },
+                    unique: keys.collect(),
+                    ..select::<Self>(computed, &schema, &rows)?
                 })
             }
             Step::TopN { by, rows: n } => {

@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use maru_core::Result;
@@ -31,6 +32,10 @@ const KNOCK_AFTER: Duration = Duration::from_millis(300);
 pub(crate) struct Connections<DB: Database> {
     pool: Pool<DB>,
     places: Arc<Semaphore>,
+    /// Places that may be lent to reads which have one already: half of all.
+    spare: Arc<Semaphore>,
+    /// Queries that wait for a place.
+    waiting: AtomicUsize,
     pace: Option<Pace>,
     pub peer: Peer,
     /// Where to knock.
@@ -43,12 +48,20 @@ pub(crate) struct Connections<DB: Database> {
 pub(crate) struct Lease<DB: Database> {
     pub connection: PoolConnection<DB>,
     _place: OwnedSemaphorePermit,
+    _lent: Option<OwnedSemaphorePermit>,
+}
+
+/// A place for one more connection of a read that has one.
+pub(crate) struct Spare {
+    place: OwnedSemaphorePermit,
+    lent: OwnedSemaphorePermit,
 }
 
 impl<DB: Database> Lease<DB> {
-    /// Closes the connection without farewell, for one that is in the middle of something.
-    pub async fn discard(self) {
-        let _ = self.connection.detach().close_hard().await;
+    /// Closes the connection without farewell, for one that is in the middle of something. The socket is dropped as it is:
+    /// a TLS stream that is shut down in the middle of an answer waits for the rest of it, which may never come.
+    pub fn discard(self) {
+        drop(self.connection.detach());
     }
 }
 
@@ -68,6 +81,8 @@ impl<DB: Database> Connections<DB> {
         Self {
             pool,
             places: Arc::new(Semaphore::new(address.max_connections as usize)),
+            spare: Arc::new(Semaphore::new(address.max_connections as usize / 2)),
+            waiting: AtomicUsize::new(0),
             pace: address.max_queries_per_second.map(Pace::new),
             peer,
             socket: (address.host.clone(), address.port),
@@ -83,6 +98,40 @@ impl<DB: Database> Connections<DB> {
     /// database, 53300 if no connection becomes free in time.
     pub async fn lease(&self) -> Result<Lease<DB>> {
         let place = self.turn(self.place()).await?;
+        self.connection(place, None).await
+    }
+
+    /// Returns places for up to `most` more connections of a read that has one, without waiting. All reads together are lent
+    /// half of the catalog's places, so that a read which needs its first one finds as many as a catalog of half the size has,
+    /// whoever holds the others and waits for something else. None while somebody waits, and none if queries are counted.
+    pub fn spare(&self, most: usize) -> Vec<Spare> {
+        let mut spare = Vec::new();
+        while spare.len() < most && self.pace.is_none() && !self.is_awaited() {
+            let Ok(lent) = Arc::clone(&self.spare).try_acquire_owned() else { break };
+            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { break };
+            spare.push(Spare { place, lent });
+        }
+        spare
+    }
+
+    /// Returns whether a query waits for a place.
+    pub fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns a connection that answers, for one more part of a read.
+    ///
+    /// # Errors
+    /// Those of [`Connections::lease`], but for 53300.
+    pub async fn lease_spare(&self, Spare { place, lent }: Spare) -> Result<Lease<DB>> {
+        self.connection(place, Some(lent)).await
+    }
+
+    async fn connection(
+        &self,
+        place: OwnedSemaphorePermit,
+        lent: Option<OwnedSemaphorePermit>,
+    ) -> Result<Lease<DB>> {
         let mut acquired = pin!(self.pool.acquire());
         let acquired = match timeout(KNOCK_AFTER, &mut acquired).await {
             Ok(acquired) => acquired,
@@ -92,7 +141,7 @@ impl<DB: Database> Connections<DB> {
             }
         };
         match acquired {
-            Ok(connection) => Ok(Lease { connection, _place: place }),
+            Ok(connection) => Ok(Lease { connection, _place: place, _lent: lent }),
             Err(sqlx::Error::PoolTimedOut) => {
                 self.knock().await?;
                 Err(self.peer.timed_out(self.connect_timeout))
@@ -103,6 +152,18 @@ impl<DB: Database> Connections<DB> {
     }
 
     async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        /// Counts until it is dropped, so that a query which is given up does not go on waiting.
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
         match timeout(WAIT_FOR_CONNECTION, Arc::clone(&self.places).acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             Ok(Err(_)) => Err(self.peer.closed()),

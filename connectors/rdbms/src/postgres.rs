@@ -10,6 +10,7 @@ mod conditions;
 mod decode;
 mod estimates;
 mod fragments;
+mod parallel;
 mod read;
 mod table;
 mod types;
@@ -21,7 +22,7 @@ use futures::future::BoxFuture;
 use maru_connect::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
 };
-use maru_core::{ErrorKind, OptionKind, OptionSpec, Result};
+use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
@@ -46,6 +47,12 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         network::TLS,
         network::CA_FILE,
         network::MAX_CONNECTIONS,
+        OptionSpec::new(
+            "parallel_reads",
+            OptionKind::Integer,
+            "Connections over which one large table is read at most, each a range of its pages, all in one snapshot; 1 for one.",
+        )
+        .default("4"),
         network::MAX_QUERIES_PER_SECOND,
         network::CONNECT_TIMEOUT,
         OptionSpec::new(
@@ -127,12 +134,17 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "IS NULL",
         ),
         TypeSpec::new(
+            "arrays declared with more dimensions",
+            "text, as PostgreSQL writes it",
+            "filter, group, order, join; as text",
+        ),
+        TypeSpec::new(
             "anything else: inet, ranges, money, composite types, …",
             "text, as PostgreSQL writes it",
             "filter, group, order, join; as text",
         ),
         TypeSpec::new(
-            "NaN in numeric, infinity in dates, 24:00, arrays of more dimensions",
+            "NaN in numeric, infinity in dates, 24:00, more dimensions than declared",
             "an error that names the column",
             "–",
         ),
@@ -170,6 +182,8 @@ struct PostgresSource {
     connections: Arc<Connections<Postgres>>,
     /// Decimal places of unconstrained `numeric`.
     numeric_scale: i8,
+    /// Connections over which one large table is read at most.
+    parallel_reads: usize,
 }
 
 impl PostgresSource {
@@ -181,6 +195,14 @@ impl PostgresSource {
             address.database.clone_from(&user);
         }
         let numeric_scale = numeric_scale(&context.options)?;
+        let parallel_reads = context.options.integer("parallel_reads").unwrap_or(1);
+        let parallel_reads = usize::try_from(parallel_reads)
+            .ok()
+            .filter(|n| (1..=64).contains(n))
+            .ok_or_else(|| {
+                Error::new(ErrorKind::InvalidOption, "option \"parallel_reads\" is out of range")
+                    .with_hint("Give a number from 1 to 64.")
+            })?;
         let peer =
             Peer { product: "PostgreSQL", address: address.shown(), classify: classify_sqlstate };
         let mut options = PgConnectOptions::new_without_pgpass()
@@ -203,7 +225,7 @@ impl PostgresSource {
             options = options.ssl_root_cert(file);
         }
         let connections = Connections::remote(&address, peer, options, PgPoolOptions::new());
-        Ok(Self { connections: Arc::new(connections), numeric_scale })
+        Ok(Self { connections: Arc::new(connections), numeric_scale, parallel_reads })
     }
 
     /// Runs a query on the catalog tables with a pooled connection.
@@ -256,7 +278,11 @@ impl Source for PostgresSource {
                 })
                 .await?;
             Ok(relation.map(|relation| {
-                let table = PostgresTable::new(Arc::clone(&self.connections), relation);
+                let table = PostgresTable::new(
+                    Arc::clone(&self.connections),
+                    relation,
+                    self.parallel_reads,
+                );
                 SourceTable::Remote(Arc::new(table))
             }))
         })
@@ -272,7 +298,8 @@ impl Source for PostgresSource {
             let described = catalog::query(&mut connection, &query, scale).await;
             let _ = connection.close().await;
             let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
-            let table = PostgresTable::new(Arc::clone(&self.connections), relation);
+            let table =
+                PostgresTable::new(Arc::clone(&self.connections), relation, self.parallel_reads);
             Ok(SourceTable::Remote(Arc::new(table)))
         })
     }

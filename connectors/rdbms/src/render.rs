@@ -119,15 +119,23 @@ pub(crate) fn decimal_of(value: &ScalarValue) -> Option<String> {
         ScalarValue::Decimal256(Some(n), _, scale) => (i256::to_string(n), *scale),
         _ => return None,
     };
-    let scale = usize::try_from(scale).ok()?;
+    Some(written(&digits, usize::try_from(scale).ok()?))
+}
+
+/// Returns `digits · 10^-scale`, exactly.
+pub(crate) fn exact(digits: i128, scale: u8) -> String {
+    written(&digits.to_string(), usize::from(scale))
+}
+
+fn written(digits: &str, scale: usize) -> String {
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(digits) => ("-", digits),
-        None => ("", digits.as_str()),
+        None => ("", digits),
     };
     let digits = format!("{digits:0>width$}", width = scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let point = if scale == 0 { "" } else { "." };
-    Some(format!("{sign}{whole}{point}{fraction}"))
+    format!("{sign}{whole}{point}{fraction}")
 }
 
 /// Returns a float as its shortest exact text, unless it is NaN, infinite or zero: zero has two signs in the engine's

@@ -148,7 +148,21 @@ class Maker:
             elif ref.kind != "bytes":
                 of += [f"min({ref.sql})", f"max({ref.sql})"] * 2
             calls.append(rng.choice(of))
+        if rng.random() < 0.35:
+            calls.append(self.arithmetic(refs))
         return calls
+
+    def arithmetic(self, refs):
+        """An aggregate of whole numbers and decimals computed of a row; what is out of range is an error everywhere."""
+        rng = self.rng
+        numbers = [ref for ref in refs if ref.kind in ("int", "dec") and ref.column.tame]
+        if not numbers:
+            return "count(*)"
+        one, other = rng.choice(numbers).sql, rng.choice(numbers).sql
+        value = rng.choice([
+            f"{one} * {other}", f"{one} * (1 - {other})", f"{one} + 1", f"{one} * 2", f"-{one}", f"{one} - {other}", f"{one} * 1.25", f"{one} + {other} * 3",
+        ])
+        return rng.choice([f"sum({value})", f"min({value})", f"max({value})", f"count({value})", f"avg({value})", f"sum({value}) FILTER (WHERE {one} > 1)"])
 
     def grouped(self):
         from_, refs = self.from_(join=0.2)

@@ -10,7 +10,7 @@ use datafusion::logical_expr::JoinType;
 use datafusion::prelude::SessionContext;
 use maru_core::Result;
 
-use super::{Subject, broken, cases, ensure, reading};
+use super::{Subject, broken, cases, ensure, numbers, reading};
 use crate::{
     Aggregate, AggregateFunction, Join, JoinKind, Predicate, RemoteTable, ScanRequest, SortBy,
     SourceTable, Step,
@@ -39,6 +39,7 @@ pub(super) async fn hold(
         for step in aggregates(&schema, filter) {
             aggregated += usize::from(aggregate(remote, request, rows, &step).await?);
         }
+        numbers::hold(remote, request, rows).await?;
         for by in orders(&schema) {
             ordered += usize::from(top_n(remote, request, rows, by).await?);
         }

@@ -1,12 +1,17 @@
-//! Averages of decimals as sums and counts, which a source may compute. The division stays in the engine.
+//! Averages of decimals and whole numbers as sums and counts, which a source may compute. The division stays in the engine.
+//!
+//! Those of whole numbers are floats. As a sum of floats they would depend on the order of rows once the sum is beyond 2^53; as a
+//! whole sum divided once they do not, so above the rows of a source they are always that, sent or not.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, Int64Type, i256};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema};
+use datafusion::datasource::source_as_provider;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::AggregateFunction as Call;
+use datafusion::logical_expr::expr::{AggregateFunction as Call, Cast};
 use datafusion::logical_expr::{
     Aggregate, AggregateUDF, ColumnarValue, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -14,16 +19,20 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::OptimizerConfig;
 use maru_core::{Error, ErrorKind};
 
+use crate::{FederatedTable, SourceTable};
+
 /// An aggregation whose averages are sums and counts, and how they become averages again.
 pub(super) struct Parts {
     pub(super) node: Aggregate,
+    /// Whether it stays apart if the source does not compute it.
+    pub(super) exact: bool,
     /// One expression over the columns of `node` for each column of the aggregation as it was.
     columns: Vec<Expr>,
 }
 
 impl Parts {
-    pub(super) fn plan(&self) -> DfResult<LogicalPlan> {
-        Ok(LogicalPlan::Aggregate(self.node.clone()))
+    pub(super) fn plan(&self) -> LogicalPlan {
+        LogicalPlan::Aggregate(self.node.clone())
     }
 
     /// Divides above what took the place of the aggregation, if anything did.
@@ -36,17 +45,20 @@ impl Parts {
     }
 }
 
-/// Takes an aggregation apart; `None` if it has no averages of decimals. Averages of whole numbers are floats in the engine, sums of
-/// floats even, so that another way to them could end in another digit.
+/// Takes an aggregation apart; `None` if it has no averages of decimals, nor of a source's whole numbers.
 pub(super) fn taken_apart(
     node: &Aggregate,
     config: &dyn OptimizerConfig,
 ) -> DfResult<Option<Parts>> {
     let input = node.input.schema();
-    let named = |expr: &Expr| averaged(expr, input).cloned();
-    if node.aggr_expr.iter().all(|expr| named(expr).is_none()) {
+    let of_source = reads_source(&node.input);
+    let named = |expr: &Expr| averaged(expr, input, of_source);
+    let types = node.aggr_expr.iter().filter_map(&named).map(|(_, result)| result);
+    let types = types.collect::<Vec<_>>();
+    if types.is_empty() {
         return Ok(None);
     }
+    let exact = types.contains(&DataType::Float64);
     let Some(registry) = config.function_registry() else { return Ok(None) };
     let (Ok(sum), Ok(count)) = (registry.udaf("sum"), registry.udaf("count")) else {
         return Ok(None);
@@ -63,11 +75,19 @@ pub(super) fn taken_apart(
         let call = Call { func: Arc::clone(function), params: call.params.clone() };
         Expr::AggregateFunction(call)
     };
+    let of = |call: &Call, argument: Expr| {
+        let mut call = call.clone();
+        call.params.args = vec![argument];
+        call
+    };
     let places = node
         .aggr_expr
         .iter()
         .map(|expr| match named(expr) {
-            Some(call) => (place(with(&sum, &call)), Some(place(with(&count, &call)))),
+            Some((Averaged { call, summed, counted }, _)) => (
+                place(with(&sum, &of(&call, summed))),
+                Some(place(with(&count, &of(&call, counted)))),
+            ),
             None => (place(expr.clone()), None),
         })
         .collect::<Vec<_>>();
@@ -87,20 +107,51 @@ pub(super) fn taken_apart(
         expr.alias_qualified(qualifier.cloned(), field.name())
     });
     let columns = columns.collect();
-    Ok(Some(Parts { node: parts, columns }))
+    Ok(Some(Parts { node: parts, exact, columns }))
 }
 
-/// Returns the call if an expression is the average of a decimal.
-fn averaged<'e>(expr: &'e Expr, input: &DFSchema) -> Option<&'e Call> {
-    match expr {
-        Expr::Alias(alias) => averaged(&alias.expr, input),
-        Expr::AggregateFunction(call) if call.func.name() == "avg" && !call.params.distinct => {
-            let [argument] = call.params.args.as_slice() else { return None };
-            let data_type = argument.get_type(input).ok()?;
-            matches!(data_type, DataType::Decimal128(_, scale) if scale >= 0).then_some(call)
+/// An average, what is summed for it and what is counted.
+struct Averaged {
+    call: Call,
+    summed: Expr,
+    counted: Expr,
+}
+
+/// Returns the call if an expression is the average of a decimal or of a source's whole numbers, and what kind of number it is.
+fn averaged(expr: &Expr, input: &DFSchema, of_source: bool) -> Option<(Averaged, DataType)> {
+    let call = match expr {
+        Expr::Alias(alias) => return averaged(&alias.expr, input, of_source),
+        Expr::AggregateFunction(call) if call.func.name() == "avg" && !call.params.distinct => call,
+        _ => return None,
+    };
+    let [argument] = call.params.args.as_slice() else { return None };
+    let data_type = argument.get_type(input).ok()?;
+    match (&data_type, argument) {
+        (DataType::Decimal128(_, scale), _) if *scale >= 0 => {
+            let (call, summed, counted) = (call.clone(), argument.clone(), argument.clone());
+            Some((Averaged { call, summed, counted }, data_type))
+        }
+        (DataType::Float64, Expr::Cast(Cast { expr: whole, .. })) if of_source => {
+            if !whole.get_type(input).ok()?.is_signed_integer() {
+                return None;
+            }
+            let (call, counted) = (call.clone(), whole.as_ref().clone());
+            let summed = Expr::Cast(Cast::new(whole.clone(), DataType::Decimal128(20, 0)));
+            Some((Averaged { call, summed, counted }, data_type))
         }
         _ => None,
     }
+}
+
+/// Returns whether rows of a source are among those below.
+fn reads_source(plan: &LogicalPlan) -> bool {
+    let is_source = |node: &LogicalPlan| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(false) };
+        let provider = source_as_provider(&scan.source)?;
+        let table = provider.downcast_ref::<FederatedTable>();
+        Ok(table.is_some_and(|table| matches!(table.source_table(), SourceTable::Remote(_))))
+    };
+    plan.exists(is_source).unwrap_or(false)
 }
 
 /// A sum divided by a count as the engine's `avg` divides: with the decimal places of its type, the rest cut off.
@@ -139,6 +190,9 @@ impl ScalarUDFImpl for Average {
 }
 
 fn divided(sums: &ArrayRef, counts: &ArrayRef, result: &DataType) -> DfResult<ArrayRef> {
+    if *result == DataType::Float64 {
+        return divided_whole(sums, counts);
+    }
     let (DataType::Decimal128(_, scale), DataType::Decimal128(precision, places)) =
         (sums.data_type(), result)
     else {
@@ -165,11 +219,40 @@ fn divided(sums: &ArrayRef, counts: &ArrayRef, result: &DataType) -> DfResult<Ar
     Ok(Arc::new(averages.finish().with_data_type(result.clone())))
 }
 
+/// Divides the sum as the float next to it.
+fn divided_whole(sums: &ArrayRef, counts: &ArrayRef) -> DfResult<ArrayRef> {
+    let counts = counts.as_primitive::<Int64Type>();
+    let average = |sum: Option<f64>, count: Option<i64>| match (sum, count) {
+        (Some(sum), Some(count @ 1..)) => Some(sum / count as f64),
+        _ => None,
+    };
+    let Some(sums) = sums.as_primitive_opt::<Decimal128Type>() else {
+        return Err(Error::internal("a sum of whole numbers is a decimal").into());
+    };
+    let pairs = sums.iter().zip(counts);
+    let averages: Float64Array =
+        pairs.map(|(sum, count)| average(sum.map(|sum| sum as f64), count)).collect();
+    Ok(Arc::new(averages))
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::Int64Array;
 
     use super::*;
+
+    #[test]
+    fn divides_whole_sums_once() {
+        let sums: ArrayRef = Arc::new(
+            Decimal128Array::from(vec![Some((1 << 60) + 1), Some(-7), None, Some(0)])
+                .with_data_type(DataType::Decimal128(30, 0)),
+        );
+        let counts: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 0, 0]));
+        let averages = divided(&sums, &counts, &DataType::Float64).unwrap();
+        let averages = averages.as_any().downcast_ref::<Float64Array>().unwrap();
+        let wanted = [Some((1_i64 << 60) as f64), Some(-3.5), None, None];
+        assert_eq!(averages.iter().collect::<Vec<_>>(), wanted);
+    }
 
     #[test]
     fn divides_as_the_engine_does() {

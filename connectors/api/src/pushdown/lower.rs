@@ -11,6 +11,7 @@ use datafusion::logical_expr::expr::{AggregateFunction as Call, AggregateFunctio
 use datafusion::logical_expr::{self as logical, Expr, LogicalPlan, TableScan};
 use maru_core::limits::BATCH_ROWS;
 
+use super::number;
 use crate::{
     Aggregate, AggregateFunction, FederatedTable, Join, JoinKind, Predicate, RemoteTable,
     ScanRequest, SortBy, Step,
@@ -23,33 +24,66 @@ pub(super) struct Input<'p> {
     /// Its projection is what the plan's columns are, in their order.
     pub(super) request: ScanRequest,
     plan: &'p LogicalPlan,
+    /// Expressions of the plan's columns that the table has computed, and where.
+    numbers: Vec<(Expr, usize)>,
 }
 
 impl<'p> Input<'p> {
-    /// Returns the table if nothing but renaming and choosing of columns stands between, and the source evaluates all filters.
+    /// Returns the table if nothing but renaming, choosing and arithmetic of columns stands between, and the source evaluates all
+    /// filters and computes all numbers.
     pub(super) fn of(plan: &'p LogicalPlan) -> Option<Self> {
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let (table, remote, request) = scanned(scan)?;
-                Some(Self { table, remote, request, plan })
+                Some(Self { table, remote, request, plan, numbers: Vec::new() })
             }
             LogicalPlan::SubqueryAlias(alias) => Some(Self { plan, ..Input::of(&alias.input)? }),
             LogicalPlan::Projection(projection) => {
-                let below = Input::of(&projection.input)?;
+                let below = Input::of(&projection.input)?.computing(&projection.expr)?;
                 let columns = projection
                     .expr
                     .iter()
                     .map(|expr| below.column(expr))
                     .collect::<Option<Vec<_>>>()?;
                 let request = ScanRequest { projection: columns, ..below.request.clone() };
-                Some(Self { plan, request, ..below })
+                Some(Self { plan, request, numbers: Vec::new(), ..below })
             }
             _ => None,
         }
     }
 
+    /// Returns the same rows of a table that has computed those of `exprs` which are not its columns yet; `None` if one is nothing
+    /// that a source is asked for, or that this one does not compute.
+    pub(super) fn computing<'e>(self, exprs: impl IntoIterator<Item = &'e Expr>) -> Option<Self> {
+        let mut wanted: Vec<&Expr> = Vec::new();
+        for expr in exprs.into_iter().map(unnamed) {
+            if self.column(expr).is_none() && !wanted.contains(&expr) {
+                wanted.push(expr);
+            }
+        }
+        if wanted.is_empty() {
+            return Some(self);
+        }
+        let column = |expr: &Expr| self.column(expr);
+        let lower = |expr: &&Expr| number::lower(expr, self.plan.schema(), &column);
+        let numbers = wanted.iter().map(lower).collect::<Option<Vec<_>>>()?;
+        let remote = self.remote.derive(&self.request, &Step::Compute { numbers })?;
+        // The plan's columns come first.
+        let n_columns = self.request.projection.len();
+        let numbers = wanted.into_iter().enumerate();
+        let numbers = numbers.map(|(at, expr)| (expr.clone(), n_columns + at)).collect();
+        let projection = (0..n_columns).collect();
+        let request =
+            ScanRequest { projection, filters: Vec::new(), limit: None, ..self.request.clone() };
+        Some(Self { remote, request, numbers, ..self })
+    }
+
     /// Returns which column of the table an expression is.
     pub(super) fn column(&self, expr: &Expr) -> Option<usize> {
+        let computed = self.numbers.iter().find(|(number, _)| number == unnamed(expr));
+        if let Some((_, column)) = computed {
+            return Some(*column);
+        }
         match expr {
             Expr::Alias(alias) => self.column(&alias.expr),
             Expr::Column(column) => {
@@ -98,6 +132,43 @@ fn scanned(scan: &TableScan) -> Option<(Arc<FederatedTable>, Arc<dyn RemoteTable
     Some((table, remote, request))
 }
 
+/// Returns what an expression is, whatever it is called.
+fn unnamed(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => unnamed(&alias.expr),
+        other => other,
+    }
+}
+
+/// Returns the expressions that a source has to have as columns before it can group and aggregate.
+pub(super) fn arguments<'n>(
+    node: &'n logical::Aggregate,
+    input: &Input<'_>,
+) -> impl Iterator<Item = &'n Expr> {
+    let calls = node.aggr_expr.iter().filter_map(|call| argument(call, input));
+    node.group_expr.iter().chain(calls)
+}
+
+/// Returns the argument of a call, unless it is rows that are counted or a column that is widened for a sum.
+pub(super) fn argument<'n>(call: &'n Expr, input: &Input<'_>) -> Option<&'n Expr> {
+    let Expr::AggregateFunction(call) = unnamed(call) else { return None };
+    let argument = call.params.args.first()?;
+    let ready = matches!(argument, Expr::Literal(..)) || widened(argument, input).is_some();
+    (!ready).then_some(argument)
+}
+
+/// Returns the column of whole numbers that is widened before it is summed, which a source does by itself.
+fn widened(argument: &Expr, input: &Input<'_>) -> Option<usize> {
+    let Expr::Cast(cast) = argument else { return None };
+    let column = input.column(&cast.expr)?;
+    let by_itself = match input.data_type(column)? {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
+        DataType::Int64 => DataType::Decimal128(20, 0),
+        _ => return None,
+    };
+    (*cast.field.data_type() == by_itself).then_some(column)
+}
+
 /// Lowers `GROUP BY` and `DISTINCT`.
 pub(super) fn aggregate(node: &logical::Aggregate, input: &Input<'_>) -> Option<Step> {
     let keys = node.group_expr.iter().map(|key| input.column(key)).collect::<Option<Vec<_>>>()?;
@@ -136,15 +207,10 @@ pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
             let counts_rows = function == AggregateFunction::Count && !value.is_null();
             return counts_rows.then_some(Aggregate { function, column: None, filter });
         }
-        // Whole numbers are widened before they are summed, which a source does by itself.
-        Expr::Cast(cast) if function == AggregateFunction::Sum => {
-            let column = input.column(&cast.expr)?;
-            if !input.data_type(column)?.is_signed_integer() {
-                return None;
-            }
-            column
-        }
-        other => input.column(other)?,
+        other => match widened(other, input) {
+            Some(column) if function == AggregateFunction::Sum => column,
+            _ => input.column(other)?,
+        },
     };
     Some(Aggregate { function, column: Some(column), filter })
 }

@@ -71,14 +71,14 @@ impl<'p> Below<'p> {
     }
 
     /// Returns what keeps any node above from the source.
-    fn in_the_way(&self) -> Option<String> {
+    fn in_the_way(&self, plan: &LogicalPlan) -> Option<String> {
         if self.table.pushing_remote().is_none() {
             return Some("pushdown is off".to_owned());
         }
         if self.filter {
             return Some("filters below it are kept".to_owned());
         }
-        let computed = self.computed?;
+        let computed = self.computed.filter(|_| Input::of(plan).is_none())?;
         Some(format!("{} below it is computed by the engine", computed.human_display()))
     }
 }
@@ -90,6 +90,10 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
+fn not_computed(expr: &Expr) -> String {
+    format!("{} is an expression that is not sent", expr.human_display())
+}
+
 fn unknown(what: &str, expr: &Expr) -> String {
     format!("the source is not known to {what} {} as the engine does", expr.human_display())
 }
@@ -97,11 +101,16 @@ fn unknown(what: &str, expr: &Expr) -> String {
 fn of_aggregate(node: &Aggregate) -> Option<String> {
     let below = Below::of(&node.input)?;
     let what = if node.aggr_expr.is_empty() { "DISTINCT" } else { "aggregate" };
-    let why = below.in_the_way().or_else(|| {
-        let input = Input::of(&node.input)?;
-        if let Some(key) = node.group_expr.iter().find(|key| input.column(key).is_none()) {
-            return Some(format!("{} is an expression", key.human_display()));
+    let why = below.in_the_way(&node.input).or_else(|| {
+        let arguments = |input: &Input<'_>| lower::arguments(node, input).cloned().collect();
+        let arguments: Vec<Expr> = arguments(&Input::of(&node.input)?);
+        for argument in &arguments {
+            let Some(input) = Input::of(&node.input) else { break };
+            if input.computing([argument]).is_none() {
+                return Some(not_computed(argument));
+            }
         }
+        let input = Input::of(&node.input)?.computing(&arguments)?;
         for call in &node.aggr_expr {
             let Some(lowered) = lower::function(call, &input) else {
                 return Some(format!("{} is not among what is sent", call.human_display()));
@@ -131,9 +140,11 @@ fn of_top_n(node: &Sort) -> Option<String> {
     if below.table.most_rows().is_some_and(few) || below.scan.fetch.is_some_and(few) {
         return None;
     }
-    let why = below.in_the_way().or_else(|| {
-        let input = Input::of(&node.input)?;
+    let why = below.in_the_way(&node.input).or_else(|| {
         for by in &node.expr {
+            let Some(input) = Input::of(&node.input)?.computing([&by.expr]) else {
+                return Some(not_computed(&by.expr));
+            };
             let alone = Sort { expr: vec![by.clone()], ..node.clone() };
             let Some(lowered) = lower::sort(&alone, &input) else {
                 return Some(format!("{} is an expression", by.expr.human_display()));
@@ -154,7 +165,8 @@ fn of_join(node: &Join) -> Option<String> {
     if one.table.catalog() != other.table.catalog() {
         return None;
     }
-    let why = one.in_the_way().or_else(|| other.in_the_way()).unwrap_or_else(|| {
+    let in_the_way = one.in_the_way(&node.left).or_else(|| other.in_the_way(&node.right));
+    let why = in_the_way.unwrap_or_else(|| {
         let inputs = Input::of(&node.left).zip(Input::of(&node.right));
         inputs.map_or_else(
             || "a limit below it is kept".to_owned(),

@@ -3,17 +3,86 @@
 //! Text is grouped and ordered as the bytes of its UTF-8. It is not joined here: bytes have no index, and without one a join
 //! reads one table for each row of the other.
 
-use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
+use arrow::datatypes::DataType;
+use maru_connect::{
+    Aggregate, AggregateFunction, ArithmeticOp, Computation, Number, SortBy, TableStatistics,
+};
 
 use super::catalog::{MyColumn, Relation, quoted};
 use super::conditions::bytes_of;
 use super::types::{Comparison, Kind, Mapping, Selected};
 use crate::fragments::{Computed, Filtered, Fragments};
+use crate::render::exact;
 
 /// Returns whether values are equal and ordered as in the engine.
 fn is_exact(column: &MyColumn) -> bool {
     column.mapping.comparison == Comparison::Same
         && !matches!(column.mapping.kind, Kind::Float | Kind::Double | Kind::Year | Kind::Bool)
+}
+
+/// Digits of a decimal on the server, and how many of them stand behind the point. With more it cuts some off.
+const DIGITS_MAX: u32 = 65;
+const PLACES_MAX: u32 = 30;
+
+/// A decimal as the server has it.
+struct Decimal {
+    sql: String,
+    digits: u32,
+    places: u32,
+}
+
+impl Relation {
+    fn number(&self, number: &Number) -> Option<Decimal> {
+        let decimal = match number {
+            Number::Column(column) => {
+                let column = self.columns.get(*column)?;
+                let name = &column.quoted;
+                let whole = |digits: u32| Decimal {
+                    sql: format!("CAST({name} AS DECIMAL({digits}, 0))"),
+                    digits,
+                    places: 0,
+                };
+                match column.mapping.kind {
+                    Kind::Int2 { .. } => whole(5),
+                    Kind::Int4 { .. } => whole(10),
+                    Kind::Int8 { .. } => whole(20),
+                    Kind::Decimal { precision, scale, declared: true } => Decimal {
+                        sql: name.clone(),
+                        digits: precision.into(),
+                        places: u32::try_from(scale).ok()?,
+                    },
+                    _ => return None,
+                }
+            }
+            Number::Literal { digits, scale } => {
+                let places = u32::from(*scale);
+                let n_digits = u32::try_from(digits.unsigned_abs().to_string().len()).ok()?;
+                // Whole ones are numbers of another kind unless they have a point.
+                let point = if *scale == 0 { "." } else { "" };
+                let sql = format!("({}{point})", exact(*digits, *scale));
+                Decimal { sql, digits: n_digits.max(places + 1), places }
+            }
+            Number::Arithmetic { op, left, right } => {
+                let (left, right) = (self.number(left)?, self.number(right)?);
+                let (digits, places) = match op {
+                    ArithmeticOp::Multiply => {
+                        (left.digits + right.digits, left.places + right.places)
+                    }
+                    ArithmeticOp::Add | ArithmeticOp::Subtract => {
+                        let places = left.places.max(right.places);
+                        let whole = (left.digits - left.places).max(right.digits - right.places);
+                        (whole + places + 1, places)
+                    }
+                };
+                Decimal {
+                    sql: format!("({} {} {})", left.sql, op.sql(), right.sql),
+                    digits,
+                    places,
+                }
+            }
+        };
+        (decimal.digits <= DIGITS_MAX && decimal.places <= PLACES_MAX).then_some(decimal)
+    }
 }
 
 impl Fragments for Relation {
@@ -110,6 +179,25 @@ impl Fragments for Relation {
                 is_exact(column).then(|| computed(sql, column.mapping.kind))?
             }
         }
+    }
+
+    /// As decimals, with room for every digit on the way.
+    fn computation(&self, computation: &Computation) -> Option<Computed<MyColumn>> {
+        let Decimal { sql, .. } = self.number(&computation.number)?;
+        let (sql, kind) = match computation.data_type {
+            DataType::Int64 => (format!("CAST({sql} AS SIGNED)"), Kind::Int8 { unsigned: false }),
+            DataType::Decimal128(precision, scale) => {
+                (sql, Kind::Decimal { precision, scale, declared: true })
+            }
+            _ => return None,
+        };
+        let mapping = Mapping { kind, selected: Selected::Plain, comparison: Comparison::Same };
+        let column = MyColumn { quoted: String::new(), nullable: true, mapping };
+        Some(Computed { sql, group: None, column })
+    }
+
+    fn unique(&self) -> &[Vec<usize>] {
+        &self.unique
     }
 
     /// NULL comes first there unless it is said; the order of a boolean that is neither true nor false is nobody's.

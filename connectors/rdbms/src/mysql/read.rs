@@ -47,7 +47,7 @@ pub(crate) async fn read(
     if let Some(thread) = thread {
         kill(&connections, thread).await;
     }
-    lease.discard().await;
+    lease.discard();
     result.map(|_| ())
 }
 

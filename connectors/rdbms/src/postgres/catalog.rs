@@ -8,6 +8,7 @@ use maru_connect::{ColumnEstimate, TableEntry, TableKind, TableStatistics};
 use sqlx::{AssertSqlSafe, Column, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
 
 use super::estimates;
+use super::parallel::Pages;
 use super::types::{self, Collation, Mapping, TypeRow};
 
 /// Something that can stand in FROM, with its columns.
@@ -21,6 +22,8 @@ pub(crate) struct Relation {
     pub oid: Option<u32>,
     /// The tables below a derived one.
     pub bases: Vec<Base>,
+    /// The size of a table that can be read in ranges of its pages.
+    pub pages: Option<Pages>,
     /// Sets of columns in which rows differ.
     pub unique: Vec<Vec<usize>>,
     pub columns: Vec<PgColumn>,
@@ -103,7 +106,8 @@ pub(crate) async fn relation(
     let found = sqlx::query(
         "SELECT c.oid::int8, c.reltuples::float8,
                 c.relpages::int8 * current_setting('block_size')::int8,
-                current_setting('server_encoding') = 'UTF8'
+                current_setting('server_encoding') = 'UTF8',
+                c.relkind = 'p' OR (c.relkind = 'r' AND c.relpages >= 1000)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
     )
@@ -123,7 +127,7 @@ pub(crate) async fn relation(
                     WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated
                       AND a.attnum = ANY (k.conkey)),
                 coalesce((to_jsonb(l) ->> 'collisdeterministic')::bool, true),
-                coalesce(l.oid IN (950, 951), false)
+                coalesce(l.oid IN (950, 951), false), a.attndims > 1
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
          LEFT JOIN pg_collation l ON l.oid = a.attcollation
          WHERE c.oid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -145,7 +149,10 @@ pub(crate) async fn relation(
         let type_oid = narrowed(row.try_get::<i64, _>(2)?);
         let typmod = row.try_get(3)?;
         let collation = Collation { deterministic: row.try_get(5)?, c_order: row.try_get(6)? };
-        let mapping = types::mapping(type_oid, typmod, collation, &types, numeric_scale);
+        let mut mapping = types::mapping(type_oid, typmod, collation, &types, numeric_scale);
+        if row.try_get(7)? {
+            mapping = mapping.of_dimensions();
+        }
         fields.push(Field::new(&name, mapping.kind.arrow(), !row.try_get::<bool, _>(4)?));
         columns.push(PgColumn {
             quoted: quoted(&name),
@@ -157,6 +164,7 @@ pub(crate) async fn relation(
         });
     }
     let unique = unique_keys(connection, oid, &columns).await?;
+    let pages = if found.try_get(4)? { pages(connection, oid).await? } else { None };
     let statistics = statistics(found.try_get(1)?, found.try_get(2)?);
     let estimates = match statistics.n_rows {
         Some(n_rows) => estimates::fetch(connection, oid, &columns, n_rows).await?,
@@ -167,6 +175,7 @@ pub(crate) async fn relation(
         from: format!("{}.{}", quoted(schema), quoted(name)),
         oid: Some(oid),
         bases: Vec::new(),
+        pages,
         unique,
         columns,
         schema: Arc::new(Schema::new(fields)),
@@ -230,6 +239,7 @@ pub(crate) async fn query(
         from,
         oid: None,
         bases: Vec::new(),
+        pages: None,
         unique: Vec::new(),
         columns,
         schema: Arc::new(Schema::new(fields)),
@@ -263,6 +273,36 @@ async fn unique_keys(
         keys.extend(numbers.into_iter().map(position).collect::<Option<Vec<_>>>());
     }
     Ok(keys)
+}
+
+/// Fetches the size of a table, or of one's partitions, if ranges of `ctid` are ranges of its rows which the server knows to find
+/// (since PostgreSQL 14): heaps only, none of them foreign, without tables that inherit. Who may read some columns alone may not
+/// lock it.
+async fn pages(connection: &mut PgConnection, oid: u32) -> sqlx::Result<Option<Pages>> {
+    let found = sqlx::query(
+        "SELECT max(c.relpages)::int8, sum(greatest(c.relpages, 0))::int8
+         FROM (SELECT $1::int8::oid AS relid
+               UNION SELECT relid::oid FROM pg_partition_tree($1::int8::oid) WHERE isleaf) t
+         JOIN pg_class c ON c.oid = t.relid
+         WHERE c.relkind <> 'p'
+         HAVING bool_and(c.relkind = 'r' AND NOT c.relhassubclass
+                         AND c.relam = (SELECT oid FROM pg_am WHERE amname = 'heap'))
+            AND current_setting('server_version_num')::int >= 140000
+            AND has_table_privilege($1::int8::oid, 'SELECT')",
+    )
+    .bind(i64::from(oid))
+    .persistent(false)
+    .fetch_optional(connection)
+    .await;
+    let found = match found {
+        Ok(found) => found,
+        // An older server, or one that only speaks the protocol.
+        Err(sqlx::Error::Database(_)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(row) = found else { return Ok(None) };
+    let pages = |n: i64| u64::try_from(n).unwrap_or_default();
+    Ok(Some(Pages { largest: pages(row.try_get(0)?), total: pages(row.try_get(1)?) }))
 }
 
 /// Fetches the types that are not built in, and what they are made of.

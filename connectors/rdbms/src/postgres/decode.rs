@@ -418,6 +418,9 @@ fn append_items(items: &mut Builder, bytes: &[u8]) -> Result<i32, Misfit> {
             return Err(Misfit::new(
                 ErrorKind::RemoteTypeUnsupported,
                 format!("is an array of {n} dimensions, where one can be read"),
+            )
+            .with_hint(
+                "Declare the column with its dimensions, such as integer[][], or read column::text in a view of the database.",
             ));
         }
     };

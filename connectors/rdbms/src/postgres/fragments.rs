@@ -4,11 +4,13 @@
 //! is said each time its column's own collation is not known to come to the same. Floats are left alone: their zeros and NaNs
 //! are ordered otherwise, and their sums depend on the order of rows.
 
-use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
+use arrow::datatypes::DataType;
+use maru_connect::{Aggregate, AggregateFunction, Computation, Number, SortBy, TableStatistics};
 
 use super::catalog::{PgColumn, Relation, quoted};
 use super::types::{Comparison, Kind, Mapping};
 use crate::fragments::{Computed, Filtered, Fragments};
+use crate::render::exact;
 
 const C_TEXT: Comparison = Comparison::Text { deterministic: true, c_order: true };
 
@@ -33,6 +35,40 @@ impl Relation {
             }
             Comparison::None => None,
         }
+    }
+}
+
+/// A column that is not one of a table.
+fn computed(sql: String, kind: Kind) -> Computed<PgColumn> {
+    let column = PgColumn {
+        name: String::new(),
+        quoted: String::new(),
+        number: 0,
+        type_oid: 0,
+        typmod: -1,
+        mapping: Mapping { kind, cast: "", comparison: Comparison::Same },
+    };
+    Computed { sql, group: None, column }
+}
+
+impl Relation {
+    fn number(&self, number: &Number) -> Option<String> {
+        Some(match number {
+            Number::Column(column) => {
+                let column = self.columns.get(*column)?;
+                match column.mapping.kind {
+                    Kind::Int2 | Kind::Int4 | Kind::Int8 => format!("{}::numeric", column.quoted),
+                    Kind::Numeric { .. } => column.quoted.clone(),
+                    _ => return None,
+                }
+            }
+            Number::Literal { digits, scale } => {
+                format!("({}::numeric)", exact(*digits, *scale))
+            }
+            Number::Arithmetic { op, left, right } => {
+                format!("({} {} {})", self.number(left)?, op.sql(), self.number(right)?)
+            }
+        })
     }
 }
 
@@ -83,27 +119,15 @@ impl Fragments for Relation {
     }
 
     fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<PgColumn>> {
-        let computed = |sql: String, kind: Kind, comparison: Comparison| Computed {
-            sql,
-            group: None,
-            column: PgColumn {
-                name: String::new(),
-                quoted: String::new(),
-                number: 0,
-                type_oid: 0,
-                typmod: -1,
-                mapping: Mapping { kind, cast: "", comparison },
-            },
-        };
         let Some(column) = aggregate.column else {
-            return Some(computed(format!("count({})", of.rows()), Kind::Int8, Comparison::Same));
+            return Some(computed(format!("count({})", of.rows()), Kind::Int8));
         };
         let column = self.columns.get(column)?;
         let name = &column.quoted;
         match aggregate.function {
             AggregateFunction::Count => {
                 let argument = of.values(&format!("{name}{}", column.mapping.cast));
-                Some(computed(format!("count({argument})"), Kind::Int8, Comparison::Same))
+                Some(computed(format!("count({argument})"), Kind::Int8))
             }
             AggregateFunction::Sum => {
                 let kind = match column.mapping.kind {
@@ -114,7 +138,7 @@ impl Fragments for Relation {
                     }
                     _ => return None,
                 };
-                Some(computed(format!("sum({})", of.values(name)), kind, Comparison::Same))
+                Some(computed(format!("sum({})", of.values(name)), kind))
             }
             AggregateFunction::Min | AggregateFunction::Max => {
                 // There is no least boolean or UUID.
@@ -123,9 +147,30 @@ impl Fragments for Relation {
                 }
                 let (side, mapping) = self.exact(column, true)?;
                 let sql = format!("{}({})", aggregate.function.sql(), of.values(&side));
-                Some(computed(sql, mapping.kind, mapping.comparison))
+                let mut least = computed(sql, mapping.kind);
+                least.column.mapping.comparison = mapping.comparison;
+                Some(least)
             }
         }
+    }
+
+    /// As numerics, which have room for everything on the way.
+    fn computation(&self, computation: &Computation) -> Option<Computed<PgColumn>> {
+        let number = self.number(&computation.number)?;
+        let (sql, kind) = match computation.data_type {
+            DataType::Int16 => (format!("({number})::int2"), Kind::Int2),
+            DataType::Int32 => (format!("({number})::int4"), Kind::Int4),
+            DataType::Int64 => (format!("({number})::int8"), Kind::Int8),
+            DataType::Decimal128(precision, scale) => {
+                (number, Kind::Numeric { precision, scale, declared: true })
+            }
+            _ => return None,
+        };
+        Some(computed(sql, kind))
+    }
+
+    fn unique(&self) -> &[Vec<usize>] {
+        &self.unique
     }
 
     fn order(&self, by: &SortBy) -> Option<String> {

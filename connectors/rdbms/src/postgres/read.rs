@@ -9,11 +9,12 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
 
 use super::catalog::{Base, Relation};
 use super::decode::Decoder;
+use super::parallel::{self, Team};
 use super::types::Kind;
 use crate::pool::Connections;
 use crate::stream::Sink;
 
-/// Reads `request` into `sink`.
+/// Reads `request` into `sink`, a large table over up to `parallel_reads` connections.
 ///
 /// # Cancel
 /// When the reader of `sink` goes away or the catalog is closed, the backend is told to cancel and the connection is
@@ -22,13 +23,28 @@ pub(crate) async fn read(
     connections: Arc<Connections<Postgres>>,
     relation: Arc<Relation>,
     request: ScanRequest,
+    parallel_reads: usize,
     sink: Sink,
 ) -> Result<()> {
     let Some(mut lease) = connections.unless_over(&sink, connections.lease()).await? else {
         return Ok(());
     };
     let mut backend = None;
-    let work = rows(&mut lease.connection, &mut backend, &connections, &relation, &request, &sink);
+    let spare = parallel::plan(&relation, &request, parallel_reads)
+        .map_or_else(Vec::new, |(_, most)| connections.spare(most - 1));
+    let work = async {
+        if spare.is_empty() {
+            let connection = &mut lease.connection;
+            return rows(connection, &mut backend, &connections, &relation, &request, &sink).await;
+        }
+        let team = Team {
+            connections: Arc::clone(&connections),
+            relation: Arc::clone(&relation),
+            request: request.clone(),
+            sink: sink.clone(),
+        };
+        parallel::lead(team, &mut lease.connection, &mut backend, spare).await
+    };
     let result = connections.unless_over(&sink, work).await;
     if matches!(result, Ok(Some(()))) {
         return Ok(());
@@ -36,7 +52,7 @@ pub(crate) async fn read(
     if let Some(backend) = backend {
         cancel(&connections, backend).await;
     }
-    lease.discard().await;
+    lease.discard();
     result.map(|_| ())
 }
 
@@ -51,8 +67,7 @@ async fn rows(
     let peer = &connections.peer;
     let failed = |error| peer.query_error(error);
     let select = relation.select(request)?;
-    *backend = Some(begin(connection, relation, request).await.map_err(failed)??);
-    let schema = request.projected(&relation.schema)?;
+    *backend = Some(begin(connection, "READ ONLY", relation, request).await.map_err(failed)??);
     if request.projection.is_empty() {
         let count: i64 = sqlx::raw_sql(AssertSqlSafe(select))
             .fetch_one(&mut *connection)
@@ -64,6 +79,22 @@ async fn rows(
             .map_err(|_| Error::internal("PostgreSQL counted less than nothing"))?;
         return sink.send_empty(count, request.batch_rows).await;
     }
+    copy(connection, connections, relation, request, &select, sink).await?;
+    connection.execute("COMMIT").await.map_err(failed)?;
+    Ok(())
+}
+
+/// Reads the rows of `select`, which has the columns of `request`.
+pub(super) async fn copy(
+    connection: &mut PgConnection,
+    connections: &Connections<Postgres>,
+    relation: &Relation,
+    request: &ScanRequest,
+    select: &str,
+    sink: &Sink,
+) -> Result<()> {
+    let failed = |error| connections.peer.query_error(error);
+    let schema = request.projected(&relation.schema)?;
     let kinds: Vec<Kind> = request
         .projection
         .iter()
@@ -72,30 +103,29 @@ async fn rows(
     let mut decoder =
         Decoder::new(schema, relation.shown.clone(), kinds.into_iter(), request.batch_rows);
     let copy = format!("COPY ({select}) TO STDOUT (FORMAT BINARY)");
-    {
-        let mut chunks = connection.copy_out_raw(&copy).await.map_err(failed)?;
-        while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
-            for batch in decoder.take(&chunk)? {
-                sink.send(batch).await;
-            }
+    let mut chunks = connection.copy_out_raw(&copy).await.map_err(failed)?;
+    while let Some(chunk) = chunks.try_next().await.map_err(failed)? {
+        for batch in decoder.take(&chunk)? {
+            sink.send(batch).await;
         }
     }
     if let Some(batch) = decoder.finish()? {
         sink.send(batch).await;
     }
-    connection.execute("COMMIT").await.map_err(failed)?;
     Ok(())
 }
 
-/// Begins a read-only transaction, locks the tables against changes of their columns, and returns the backend's pid.
+/// Begins a read-only transaction, `mode` saying of which kind, locks the tables against changes of their columns, and returns
+/// the backend's pid.
 ///
 /// One round trip. The binary form of a value does not say its type, so a column that was altered since the table was
 /// described would be read as something else; inside the transaction it cannot be altered any more.
 ///
 /// # Errors
 /// HV000 if a column that is read is not what it was.
-async fn begin(
+pub(super) async fn begin(
     connection: &mut PgConnection,
+    mode: &str,
     relation: &Relation,
     request: &ScanRequest,
 ) -> sqlx::Result<Result<i32>> {
@@ -120,7 +150,7 @@ async fn begin(
             columns.len()
         ));
     }
-    let sql = format!("BEGIN READ ONLY; {lock}SELECT pg_backend_pid(), {same}");
+    let sql = format!("BEGIN {mode}; {lock}SELECT pg_backend_pid(), {same}");
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *connection).await?;
     let backend: i32 = row.try_get(0)?;
     if row.try_get(1)? {
@@ -134,7 +164,7 @@ async fn begin(
 }
 
 /// Asks the server to cancel what a backend does, over a connection of its own. Best effort: the socket is closed anyway.
-async fn cancel(connections: &Connections<Postgres>, backend: i32) {
+pub(super) async fn cancel(connections: &Connections<Postgres>, backend: i32) {
     let asked = async {
         let mut connection = connections.connect().await?;
         let cancelled = sqlx::query("SELECT pg_cancel_backend($1)")

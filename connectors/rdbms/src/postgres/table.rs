@@ -11,7 +11,7 @@ use maru_core::Result;
 use sqlx::Postgres;
 
 use super::catalog::{Base, PgColumn, Relation};
-use super::read;
+use super::{parallel, read};
 use crate::fragments::{Derived, Fragments};
 use crate::pool::Connections;
 use crate::render::{Conditions, columns};
@@ -21,11 +21,17 @@ use crate::stream::produced;
 pub(crate) struct PostgresTable {
     connections: Arc<Connections<Postgres>>,
     relation: Arc<Relation>,
+    /// Connections over which one large table is read at most.
+    parallel_reads: usize,
 }
 
 impl PostgresTable {
-    pub fn new(connections: Arc<Connections<Postgres>>, relation: Relation) -> Self {
-        Self { connections, relation: Arc::new(relation) }
+    pub fn new(
+        connections: Arc<Connections<Postgres>>,
+        relation: Relation,
+        parallel_reads: usize,
+    ) -> Self {
+        Self { connections, relation: Arc::new(relation), parallel_reads }
     }
 
     fn over(&self, derived: Derived<PgColumn>, bases: Vec<Base>) -> Arc<dyn RemoteTable> {
@@ -34,6 +40,7 @@ impl PostgresTable {
             from: derived.from,
             oid: None,
             bases,
+            pages: None,
             unique: derived.unique,
             columns: derived.columns,
             schema: derived.schema,
@@ -41,7 +48,7 @@ impl PostgresTable {
             estimates: Vec::new(),
             utf8: self.relation.utf8,
         };
-        Arc::new(Self::new(Arc::clone(&self.connections), relation))
+        Arc::new(Self::new(Arc::clone(&self.connections), relation, self.parallel_reads))
     }
 }
 
@@ -63,9 +70,17 @@ impl RemoteTable for PostgresTable {
     }
 
     fn describe(&self, request: &ScanRequest) -> String {
-        match self.relation.select(request) {
+        let sql = match self.relation.select(request) {
             Ok(sql) => sql.replace('\n', " "),
-            Err(error) => error.message(),
+            Err(error) => return error.message(),
+        };
+        match parallel::plan(&self.relation, request, self.parallel_reads) {
+            None => sql,
+            Some((n_ranges, connections)) => {
+                format!(
+                    "{sql} (in {n_ranges} ranges of ctid, over up to {connections} connections)"
+                )
+            }
         }
     }
 
@@ -107,7 +122,8 @@ impl RemoteTable for PostgresTable {
     fn read(&self, request: ScanRequest) -> BatchStream {
         let connections = Arc::clone(&self.connections);
         let relation = Arc::clone(&self.relation);
-        produced(move |sink| read::read(connections, relation, request, sink))
+        let parallel_reads = self.parallel_reads;
+        produced(move |sink| read::read(connections, relation, request, parallel_reads, sink))
     }
 }
 

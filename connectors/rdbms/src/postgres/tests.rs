@@ -63,12 +63,12 @@ CREATE TABLE types (
   id int PRIMARY KEY, i2 smallint, i8 bigint, f4 real, f8 double precision, n numeric(12,2), nfree numeric,
   b boolean, t text, v varchar(10), c char(5), d date, tm time, ts timestamp, tz timestamptz, iv interval, u uuid,
   j json, jb jsonb, bin bytea, ia int[], ta text[], m mood, p price, ip inet, mo money, pr pair, r int4range, nm name,
-  ca char(3)[], na numeric(5,1)[], big numeric(60,3), o oid);
+  ca char(3)[], na numeric(5,1)[], big numeric(60,3), o oid, cube int[][], mr int4multirange, ttz timetz, bits varbit(9), x xml);
 INSERT INTO types (id) VALUES (1);
 INSERT INTO types VALUES (2, -32768, -9223372036854775808, 'NaN', '-Infinity', -9999999999.99, -0.0000000001,
   false, '', '한글', 'ab', '0001-01-01', '00:00', '0001-01-01 00:00', '0001-01-01 00:00+00', '-1 mon 2 days',
   '00000000-0000-0000-0000-000000000000', '{\"a\": 1}', '{\"a\":1}', '', '{}', '{a,NULL,\"b c\"}', 'ok', 1.5,
-  '10.0.0.1/8', 12.34, '(1,x)', '[1,5)', 'nm', '{ab,c}', '{1.5,NULL}', 123456789012345678901234567890.123, 4294967295);
+  '10.0.0.1/8', 12.34, '(1,x)', '[1,5)', 'nm', '{ab,c}', '{1.5,NULL}', 123456789012345678901234567890.123, 4294967295, '{{1,NULL},{3,4}}', '{[1,3),[5,7)}', '12:34:56+09', B'101', '<a>x</a>');
 INSERT INTO types VALUES (3, 32767, 9223372036854775807, 3.4028235e38, 1.7976931348623157e308, 9999999999.99,
   9999999999999999999999999999.0123456789, true, E'a\\\\b\\n', 'x', 'abcde', '9999-12-31', '23:59:59.999999',
   '9999-12-31 23:59:59.999999', '2024-01-01 09:00+09', '178000000 years', 'ffffffff-ffff-ffff-ffff-ffffffffffff',
@@ -86,7 +86,7 @@ async fn every_type_arrives_whole() {
     let text = rows(
         &context,
         "SELECT i2, i8, f4, f8, n, nfree, b, t, v, c, d, tm, ts, tz, u, j, jb, bin, ia, ta, m, p, ip, mo, pr, r, \
-         nm, ca, na, big, o FROM u WHERE id = 2",
+         nm, ca, na, big, o, cube, mr, ttz, bits, x FROM u WHERE id = 2",
     )
     .await
     .unwrap();
@@ -125,7 +125,12 @@ async fn every_type_arrives_whole() {
             "[ab, c]",
             "[1.5, ]",
             "123456789012345678901234567890.123",
-            "4294967295"
+            "4294967295",
+            "{{1,NULL},{3,4}}",
+            "{[1,3),[5,7)}",
+            "12:34:56+09",
+            "101",
+            "<a>x</a>"
         ]
     );
     let text = rows(
@@ -594,3 +599,6 @@ async fn native_queries_are_described_and_cannot_write() {
     assert_eq!(error.sqlstate(), "25006", "{error:?}");
     place.end().await;
 }
+
+#[path = "parallel_tests.rs"]
+mod parallel_tests;

@@ -87,6 +87,18 @@ pub(crate) struct Mapping {
     pub comparison: Comparison,
 }
 
+impl Mapping {
+    /// Returns the plan for a column that is declared with more dimensions than one: the array as text.
+    pub fn of_dimensions(self) -> Self {
+        match self.kind {
+            Kind::List(_) => {
+                Self { kind: Kind::Text, cast: "::text", comparison: Comparison::AsText }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// A row of pg_type, as far as it matters.
 #[derive(Debug, Clone)]
 pub(crate) struct TypeRow {
