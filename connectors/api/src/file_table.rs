@@ -12,6 +12,7 @@ mod old_dates;
 mod orc;
 mod parquet;
 mod pinned_store;
+mod read_ahead;
 pub(crate) mod scan;
 mod shape;
 mod text;

@@ -128,17 +128,24 @@ impl FooterReader {
     }
 }
 
-/// Returns the source that reads the table's files with the session's Parquet options.
+/// Returns the source that reads the table's files with the session's Parquet options. If the scan is `limited` it may end
+/// early, and nothing is read ahead.
 pub(super) fn source(
     table: &FileTable,
     state: &dyn Session,
     schema: TableSchema,
+    limited: bool,
 ) -> Arc<dyn FileSource> {
     let mut options = state.default_table_options().parquet;
     // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
     options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
     let size_hint = options.global.metadata_size_hint;
+    let memory = &state.runtime_env().memory_pool;
+    // The system reads ahead in local files.
+    let is_remote =
+        !table.store_url.as_str().split("://").next().unwrap_or_default().ends_with("file");
     let readers = PinnedReaders {
+        ahead: (is_remote && !limited).then(|| Arc::clone(memory)),
         store: Arc::clone(&table.store),
         store_url: table.store_url.clone(),
         footers: state.runtime_env().cache_manager.get_file_metadata_cache(),

@@ -455,7 +455,7 @@ fn build(
         .build();
     let source: Arc<dyn FileSource> = match &table.format {
         FileFormatSpec::Parquet => Arc::new(NamedSource {
-            inner: parquet::source(table, state, table_schema),
+            inner: parquet::source(table, state, table_schema, request.limit.is_some()),
             label,
             pushdown: request.pushdown,
         }),
