@@ -20,6 +20,7 @@ pub mod conformance;
 mod connector;
 mod estimate;
 mod file_table;
+mod io_threads;
 mod join_order;
 mod number;
 mod predicate;
@@ -41,6 +42,7 @@ pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
     LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
+pub use io_threads::io_threads;
 pub use join_order::{JoinOrder, JoinOrderOptions};
 pub use number::{ArithmeticOp, Computation, Number};
 pub use predicate::{CompareOp, Predicate, evaluate};

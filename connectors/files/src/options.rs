@@ -97,7 +97,14 @@ pub(crate) const NAMENODES: OptionSpec = OptionSpec::new(
 pub(crate) const USER: OptionSpec = OptionSpec::new(
     "user",
     OptionKind::Text,
-    "The user for HDFS. It must be the one that Maru runs as, or that HADOOP_USER_NAME names.",
+    "The user for HDFS. By default HADOOP_USER_NAME, else whom Maru runs as. With Kerberos, for whom the ticket's owner acts.",
+);
+
+/// Named as the timeout of the other connectors; HDFS itself sends no requests but keeps on talking.
+pub(crate) const SILENCE: OptionSpec = OptionSpec::new(
+    "timeout",
+    OptionKind::Duration,
+    "How long a server of HDFS may be silent. By default 30s; with a config_dir, DataNodes as dfs.client.socket-timeout there says.",
 );
 
 pub(crate) static FILE_OPTIONS: &[OptionSpec] = &[
@@ -145,6 +152,7 @@ pub(crate) static HDFS_OPTIONS: &[OptionSpec] = &[
     CONFIG_DIR,
     NAMENODES,
     USER,
+    SILENCE,
     LAYOUT,
     FORMAT_HEADER,
     FORMAT_DELIMITER,

@@ -18,6 +18,9 @@ pub const METADATA_TABLES_MAX: usize = 1000;
 /// Seconds until a connection attempt to a source is given up.
 pub const CONNECT_TIMEOUT_S: u64 = 10;
 
+/// Seconds that a server of HDFS may be silent before another one is asked.
+pub const HDFS_SILENCE_S: u64 = 30;
+
 /// Connections that one catalog keeps to its database at most.
 pub const SOURCE_CONNECTIONS_MAX: u32 = 8;
 

@@ -53,13 +53,13 @@ pub(super) fn estimated(table: &FileTable, entry: &FileEntry) -> Option<Footer> 
 fn of_rows(schema: &SchemaRef, n_rows: usize) -> Footer {
     let mut statistics = Statistics::new_unknown(schema);
     statistics.num_rows = Precision::Inexact(n_rows);
-    Footer { statistics: Arc::new(statistics), ordering: None }
+    Footer::new(Arc::new(statistics), None)
 }
 
-/// Parquet files tell themselves.
+/// Parquet and ORC files tell themselves.
 fn by_size(table: &FileTable, entry: &FileEntry) -> Option<usize> {
     let names = match table.format {
-        FileFormatSpec::Parquet => return None,
+        FileFormatSpec::Parquet | FileFormatSpec::Orc => return None,
         FileFormatSpec::Json | FileFormatSpec::HiveJson { .. } => true,
         _ => false,
     };

@@ -8,6 +8,7 @@ mod prune;
 mod sparse;
 mod stripe;
 mod tail;
+mod tails;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use self::stripe::FileReader;
+pub(super) use self::tails::Tails;
 use super::metadata_cache::StoreMetadataCache;
 use super::pinned_store::pinned;
 use crate::FileTable;

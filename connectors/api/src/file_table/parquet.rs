@@ -23,7 +23,7 @@ use super::column_names::{KeptNames, in_kept_names, in_names_of_file};
 use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
 use super::old_dates;
-use super::pinned_store::PinnedReaders;
+use super::pinned_store::{PinnedReaders, pinned};
 use crate::FileTable;
 
 /// What a footer tells about a file.
@@ -32,6 +32,14 @@ pub(super) struct Footer {
     pub(super) statistics: Arc<Statistics>,
     /// The order the writer declared.
     pub(super) ordering: Option<LexOrdering>,
+    /// Whether a row in it may satisfy the filters.
+    pub(super) wanted: bool,
+}
+
+impl Footer {
+    pub(super) fn new(statistics: Arc<Statistics>, ordering: Option<LexOrdering>) -> Self {
+        Self { statistics, ordering, wanted: true }
+    }
 }
 
 /// Reads footers through the caches of the session's runtime.
@@ -82,7 +90,7 @@ impl FooterReader {
             return None;
         }
         let statistics = Arc::clone(&known.statistics);
-        Some(Footer { statistics, ordering: known.ordering.clone() })
+        Some(Footer::new(statistics, known.ordering.clone()))
     }
 
     /// # Errors
@@ -94,7 +102,8 @@ impl FooterReader {
         let key = self.key(meta);
         let mark = meta.e_tag.clone();
         let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
-        let footer = DFParquetMetadata::new(self.store.as_ref(), meta)
+        let store = pinned(Arc::clone(&self.store), meta.e_tag.as_ref());
+        let footer = DFParquetMetadata::new(store.as_ref(), meta)
             .with_metadata_size_hint(self.size_hint)
             .with_file_metadata_cache(Some(footers));
         let metadata = read_untrusted(&meta.location, footer.fetch_metadata()).await?;
@@ -124,21 +133,28 @@ impl FooterReader {
             );
             cache.put(&key, entry);
         }
-        Ok(Footer { statistics, ordering })
+        Ok(Footer::new(statistics, ordering))
     }
 }
 
-/// Returns the source that reads the table's files with the session's Parquet options.
+/// Returns the source that reads the table's files with the session's Parquet options. If the scan is `limited` it may end
+/// early, and nothing is read ahead.
 pub(super) fn source(
     table: &FileTable,
     state: &dyn Session,
     schema: TableSchema,
+    limited: bool,
 ) -> Arc<dyn FileSource> {
     let mut options = state.default_table_options().parquet;
     // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
     options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
     let size_hint = options.global.metadata_size_hint;
+    let memory = &state.runtime_env().memory_pool;
+    // The system reads ahead in local files.
+    let is_remote =
+        !table.store_url.as_str().split("://").next().unwrap_or_default().ends_with("file");
     let readers = PinnedReaders {
+        ahead: (is_remote && !limited).then(|| Arc::clone(memory)),
         store: Arc::clone(&table.store),
         store_url: table.store_url.clone(),
         footers: state.runtime_env().cache_manager.get_file_metadata_cache(),

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::stats::Precision;
-use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
@@ -23,14 +22,13 @@ use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
 use datafusion_datasource::file_scan_config::{FileScanConfig, FileScanConfigBuilder};
 use datafusion_datasource::source::DataSourceExec;
-use datafusion_datasource::{PartitionedFile, TableSchema, compute_all_files_statistics};
-use datafusion_datasource_parquet::ParquetRowSelection;
+use datafusion_datasource::{TableSchema, compute_all_files_statistics};
 use futures::future::BoxFuture;
-use futures::{StreamExt, stream};
 use maru_core::{Error, Result};
 
 use super::column_names::NamesAdapterFactory;
 use super::details::Bounds;
+use super::known::{Known, with_statistics};
 use super::named_source::NamedSource;
 use super::{believed, orc, parquet, text};
 use crate::join_order::BelievedExec;
@@ -48,9 +46,9 @@ pub(crate) struct FileScanRequest {
     partition_filters: Vec<Arc<dyn PhysicalExpr>>,
     /// Filters on other columns, for files whose bounds the table's own log tells.
     bound_filters: Vec<Arc<dyn PhysicalExpr>>,
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
     /// Whether rows are dropped after the scan, so that a limit may not shorten the list of files.
-    filtered_later: bool,
+    pub(super) filtered_later: bool,
     pushdown: bool,
 }
 
@@ -97,6 +95,11 @@ impl FileScanRequest {
             request.predicates.extend(Predicate::lower(filter, &schema));
         }
         Ok(request)
+    }
+
+    /// Returns the filters that files without a wanted row may be left out by.
+    pub(super) fn bounds(&self) -> &[Arc<dyn PhysicalExpr>] {
+        if self.pushdown { &self.bound_filters } else { &[] }
     }
 }
 
@@ -164,13 +167,13 @@ pub(crate) fn plan<'a>(
         let n_listed = listed.len();
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
+        let n_kept = entries.len();
         let version = table.files.version_in(statement).await;
-        let label = label(&table, &request, version, entries.len(), n_listed);
         let believed = match state.config().collect_statistics() {
             true => table.files.column_estimates().await,
             false => None,
         };
-        let mut scans = Vec::new();
+        let mut told = Vec::new();
         for (layout, entries) in by_layout(entries) {
             let table = match layout {
                 Some(layout) => Arc::new(table.laid_out(&layout)),
@@ -180,6 +183,16 @@ pub(crate) fn plan<'a>(
                 .runtime_env()
                 .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
             let known = with_statistics(&table, &request, state, entries).await?;
+            told.push((table, known));
+        }
+        let n_pruned = told.iter().map(|(_, known)| known.n_pruned).sum::<usize>();
+        let label = label(&table, &request, version, n_kept - n_pruned, n_listed);
+        let mut scans = Vec::new();
+        let some_left = told.iter().any(|(_, known)| !known.files.is_empty());
+        for (table, known) in told {
+            if some_left && known.files.is_empty() {
+                continue;
+            }
             let believed = believed.as_deref();
             scans.push(build(&table, &request, state, known, believed, Arc::clone(&label))?);
         }
@@ -189,10 +202,7 @@ pub(crate) fn plan<'a>(
                 scans.push(last);
                 UnionExec::try_new(scans)
             }
-            None => {
-                let none = Known { files: Vec::new(), cut: false, sample: Vec::new() };
-                build(&table, &request, state, none, None, label)
-            }
+            None => build(&table, &request, state, Known::default(), None, label),
         }
     })
 }
@@ -294,137 +304,6 @@ fn label(
     Arc::from(label)
 }
 
-/// Files of one layout with what is known of them, in the order of the list.
-struct Known {
-    files: Vec<PartitionedFile>,
-    /// Whether files were left out because those before them have rows enough.
-    cut: bool,
-    /// What some files told where not all were asked.
-    sample: Vec<Arc<Statistics>>,
-}
-
-/// Adds what Parquet footers tell to each file. Stops early once the exact row counts reach a limit that nothing filters
-/// afterwards. Of very many files only some are asked that are not known already.
-async fn with_statistics(
-    table: &Arc<FileTable>,
-    request: &FileScanRequest,
-    state: &dyn Session,
-    entries: Vec<FileEntry>,
-) -> Result<Known> {
-    let collect =
-        state.config().collect_statistics() && matches!(table.format, FileFormatSpec::Parquet);
-    let limit = request.limit.filter(|_| !request.filtered_later);
-    let reader = parquet::FooterReader::new(table, state);
-    let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
-    let n_entries = entries.len();
-    let mut known = Vec::with_capacity(n_entries);
-    let mut n_rows = 0_usize;
-    let mut footers = stream::iter(entries.into_iter().enumerate())
-        .map(|(index, entry)| {
-            let reader = &reader;
-            let asked = limit.is_some() || believed::is_sampled(index, n_entries);
-            async move {
-                let footer = match reader.cached(&entry.meta) {
-                    Some(cached) if collect && entry.details.is_none() => Some(cached),
-                    _ => footer(reader, &entry, collect && asked).await?,
-                };
-                Ok::<_, Error>((entry, footer))
-            }
-        })
-        .boxed()
-        .buffered(concurrency);
-    while let Some(footer) = footers.next().await {
-        let (entry, footer) = footer?;
-        let footer = footer.or_else(|| believed::estimated(table, &entry));
-        n_rows = match footer.as_ref().map(|footer| footer.statistics.num_rows) {
-            Some(Precision::Exact(rows)) => n_rows.saturating_add(rows),
-            _ => n_rows,
-        };
-        known.push((entry, footer));
-        if limit.is_some_and(|limit| n_rows >= limit) {
-            break;
-        }
-    }
-    let cut = known.len() < n_entries;
-    let mut sample = Vec::new();
-    if known.iter().any(|(_, footer)| footer.is_none()) {
-        let told = known.iter().filter_map(|(_, footer)| footer.as_ref());
-        sample = told.map(|footer| Arc::clone(&footer.statistics)).collect();
-        believed::extrapolate(&table.file_schema, &mut known);
-    }
-    let files = known.into_iter().map(|(entry, footer)| partitioned(entry, footer));
-    Ok(Known { files: files.collect::<Result<Vec<_>>>()?, cut, sample })
-}
-
-/// Returns what is known of a file: what the table's own log tells, else what its footer does. The footer is read to learn
-/// the number of rows where some of them do not count.
-async fn footer(
-    reader: &parquet::FooterReader,
-    entry: &FileEntry,
-    collect: bool,
-) -> Result<Option<parquet::Footer>> {
-    let Some(details) = &entry.details else {
-        return if collect { reader.read(&entry.meta).await.map(Some) } else { Ok(None) };
-    };
-    if let Some(statistics) = details.statistics(entry.meta.size) {
-        return Ok(Some(parquet::Footer { statistics: Arc::new(statistics), ordering: None }));
-    }
-    if !collect && details.deleted.is_none() {
-        return Ok(None);
-    }
-    let mut footer = reader.read(&entry.meta).await?;
-    if details.deleted.is_some() {
-        footer.statistics = Arc::new(details.adjust(&footer.statistics));
-    }
-    Ok(Some(footer))
-}
-
-/// Returns the rows to read of a file of which some do not count.
-fn selection(
-    entry: &FileEntry,
-    footer: Option<&parquet::Footer>,
-) -> Result<Option<ParquetRowSelection>> {
-    let Some(details) = entry.details.as_ref().filter(|details| details.deleted.is_some()) else {
-        return Ok(None);
-    };
-    let known = footer.map(|footer| footer.statistics.num_rows);
-    let n_rows = match (details.n_rows, known) {
-        (Some(n_rows), _) => n_rows,
-        (None, Some(Precision::Exact(counted))) => counted.saturating_add(details.n_deleted()),
-        (None, _) => return Err(Error::internal("deleted rows of a file of unknown length")),
-    };
-    details.selection(&entry.meta.location, n_rows)
-}
-
-fn partitioned(entry: FileEntry, footer: Option<parquet::Footer>) -> Result<PartitionedFile> {
-    let selection = selection(&entry, footer.as_ref())?;
-    let nulls = entry.partition_values.iter().map(ScalarValue::is_null).collect::<Vec<_>>();
-    let mut file =
-        PartitionedFile::new_from_meta(entry.meta).with_partition_values(entry.partition_values);
-    if let Some(footer) = footer {
-        file = file.with_statistics(footer.statistics).with_ordering(footer.ordering);
-        // DataFusion takes partition values as never NULL; `IS NULL` would be pruned away.
-        if nulls.contains(&true)
-            && let Some(shared) = &file.statistics
-        {
-            let mut statistics = Statistics::clone(shared);
-            let first = statistics.column_statistics.len() - nulls.len();
-            for (index, _) in nulls.iter().enumerate().filter(|(_, null)| **null) {
-                let column = &mut statistics.column_statistics[first + index];
-                column.null_count = statistics.num_rows;
-                column.min_value = Precision::Absent;
-                column.max_value = Precision::Absent;
-                column.distinct_count = Precision::Absent;
-            }
-            file.statistics = Some(Arc::new(statistics));
-        }
-    }
-    if let Some(selection) = selection {
-        file = file.with_extension(selection);
-    }
-    Ok(file)
-}
-
 fn build(
     table: &Arc<FileTable>,
     request: &FileScanRequest,
@@ -434,7 +313,7 @@ fn build(
     label: Arc<str>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let schema: SchemaRef = table.table_schema();
-    let Known { files, cut, sample } = known;
+    let Known { files, cut, sample, .. } = known;
     if files.is_empty() {
         let projected = match &request.projection {
             Some(projection) => Arc::new(schema.project(projection)?),
@@ -455,7 +334,7 @@ fn build(
         .build();
     let source: Arc<dyn FileSource> = match &table.format {
         FileFormatSpec::Parquet => Arc::new(NamedSource {
-            inner: parquet::source(table, state, table_schema),
+            inner: parquet::source(table, state, table_schema, request.limit.is_some()),
             label,
             pushdown: request.pushdown,
         }),

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use async_trait::async_trait;
+use futures::future::poll_fn;
+use futures::{FutureExt, StreamExt};
+use maru_connect::io_threads;
 use maru_core::limits::CONNECT_TIMEOUT_S;
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
 use object_store::path::Path;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use tokio::runtime::Handle;
 use url::Url;
 
 use crate::options::{
@@ -17,6 +24,37 @@ use crate::options::{
 
 /// Seconds after which a failing request is not sent again. The library's own three minutes look like a hang.
 const RETRY_S: u64 = 30;
+
+/// Makes connections that live on the threads for input and output, whoever asks for them: a thread that decodes does not
+/// drive them.
+#[derive(Debug)]
+struct OnIoThreads(Handle);
+
+#[derive(Debug)]
+struct Client {
+    inner: HttpClient,
+    threads: Handle,
+}
+
+impl HttpConnector for OnIoThreads {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let inner = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Client { inner, threads: self.0.clone() }))
+    }
+}
+
+#[async_trait]
+impl HttpService for Client {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut answer = self.inner.execute(request).boxed();
+        // What the call starts runs where it is polled.
+        poll_fn(|context| {
+            let _there = self.threads.enter();
+            answer.poll_unpin(context)
+        })
+        .await
+    }
+}
 
 /// Opens a bucket for reading and writing.
 ///
@@ -137,6 +175,9 @@ fn build(
         for certificate in certificates {
             client = client.with_root_certificate(certificate);
         }
+    }
+    if let Some(threads) = io_threads() {
+        builder = builder.with_http_connector(OnIoThreads(threads));
     }
     builder
         .with_client_options(client)

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use hdfs_native::WriteOptions;
 use object_store::path::Path as StorePath;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -26,15 +28,15 @@ fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), now.as_nanos())
 }
 
-async fn fill(store: &Arc<dyn ObjectStore>, root: &str) {
+/// Writes objects by their paths.
+type Put<'a> = &'a dyn Fn(String, Vec<u8>) -> BoxFuture<'a, ()>;
+
+async fn fill(put: Put<'_>, root: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.parquet");
     write_parquet(&file, ["n", "name"], 0..1000);
     let parquet = fs::read(&file).unwrap();
-    let put = async |name: &str, bytes: Vec<u8>| {
-        let path = StorePath::parse(format!("{root}/{name}")).unwrap();
-        store.put(&path, bytes.into()).await.unwrap();
-    };
+    let put = async |name: &str, bytes: Vec<u8>| put(format!("{root}/{name}"), bytes).await;
     for name in ["s/t/day=1/region=a b%2Fc/x.parquet", "s/t/day=2/region=d/x.parquet"] {
         put(name, parquet.clone()).await;
     }
@@ -98,7 +100,11 @@ async fn s3_holds_what_is_promised() {
     let source = attach(with(&[("bucket", &bucket), ("prefix", &prefix)])).await.unwrap();
     let url = Url::parse(&format!("s3a://{bucket}/{prefix}/x")).unwrap();
     let store = source.store_for(&url).unwrap().store;
-    fill(&store, &prefix).await;
+    let put = |name: String, bytes: Vec<u8>| -> BoxFuture<'_, ()> {
+        let path = StorePath::parse(name).unwrap();
+        async { store.put(&{ path }, bytes.into()).await.map(drop).unwrap() }.boxed()
+    };
+    fill(&put, &prefix).await;
     hold(&source).await;
     let again = attach(with(&[("bucket", &bucket), ("prefix", &prefix)])).await.unwrap();
     wipe(&again, &format!("s3://{bucket}/{prefix}")).await;
@@ -129,14 +135,35 @@ async fn hdfs_holds_what_is_promised() {
     let missing = source.check().await.unwrap_err();
     assert_eq!(missing.sqlstate(), "HV024", "{missing:?}");
     assert!(!missing.report().contains("org.apache"), "{missing:?}");
-    let store = source.store_for(&Url::parse(&url).unwrap()).unwrap().store;
-    fill(&store, &root).await;
+    let client = hdfs_native::ClientBuilder::new().with_url(&namenode).build().unwrap();
+    let put = |name: String, bytes: Vec<u8>| -> BoxFuture<'_, ()> {
+        async {
+            let (name, options) = (format!("/{}", { name }), WriteOptions::default());
+            let mut file = client.create(&name, options).await.unwrap();
+            file.write_bytes(bytes.into()).await.unwrap();
+            file.close().await.unwrap();
+        }
+        .boxed()
+    };
+    fill(&put, &root).await;
     hold(&source).await;
-    wipe(&open(&HDFS, &[("url", &url)]).await.unwrap(), &url).await;
+    client.delete(&format!("/{root}"), true).await.unwrap();
 
     let source = open(&HDFS, &[("url", "hdfs://127.0.0.1:1/x")]).await.unwrap();
     let error = source.check().await.unwrap_err();
     assert_eq!(error.sqlstate(), "HV00N", "{error:?}");
-    let error = open(&HDFS, &[("url", &url), ("user", "somebody-else")]).await.unwrap_err();
-    assert_eq!(error.sqlstate(), "0A000");
+    let source = open(&HDFS, &[("url", "hdfs://ns/x"), ("namenodes", "127.0.0.1:1,127.0.0.1:2")]);
+    let started = Instant::now();
+    let error = source.await.unwrap().check().await.unwrap_err();
+    assert_eq!(error.sqlstate(), "HV00N", "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(15), "took too long");
+    for (url, options) in [
+        ("hdfs://ns/x", ("namenodes", "nn1")),
+        ("hdfs://ns:8020/x", ("namenodes", "nn1:8020")),
+        ("hdfs://ns/x", ("config_dir", "/no/such/directory")),
+        ("hdfs://ns/x", ("layout", "schemas")),
+    ] {
+        let error = open(&HDFS, &[("url", url), options]).await.unwrap_err();
+        assert_eq!(error.sqlstate(), "HV024", "{options:?}");
+    }
 }

@@ -3,15 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use datafusion::execution::object_store::ObjectStoreUrl;
-use futures::future::{BoxFuture, FutureExt};
-use hdfs_native_object_store::HdfsObjectStoreBuilder;
-use maru_connect::{Connector, OpenContext, OpenedStore, Source, StoreOpener, conformance};
-use maru_core::{Error, Options, Result};
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use url::Url;
+use maru_connect::{Connector, OpenContext, Source, conformance};
 
 use crate::HIVE;
 
@@ -55,39 +47,9 @@ pub(super) fn each_metastore() -> Vec<Hms> {
 
 pub(super) fn context(metastore: &str) -> OpenContext {
     let options = [("metastore", metastore), ("secret_access_key", KEY)];
-    conformance::context(&HIVE, &options, Arc::new(TestStores)).unwrap()
+    conformance::context(&HIVE, &options, Arc::new(maru_files::Stores)).unwrap()
 }
 
 pub(super) async fn source(metastore: &str) -> Arc<dyn Source> {
     HIVE.open(context(metastore)).await.unwrap()
-}
-
-/// Opens HDFS and local directories.
-#[derive(Debug)]
-pub(super) struct TestStores;
-
-pub(super) fn hdfs(url: &str) -> Arc<dyn ObjectStore> {
-    Arc::new(HdfsObjectStoreBuilder::new().with_url(url).build().unwrap())
-}
-
-impl StoreOpener for TestStores {
-    fn open_store<'a>(
-        &'a self,
-        instance: &'a str,
-        url: &'a Url,
-        _: &'a Options,
-    ) -> BoxFuture<'a, Result<OpenedStore>> {
-        async move {
-            let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-            let store: Arc<dyn ObjectStore> = match url.scheme() {
-                "hdfs" => hdfs(&format!("hdfs://{host}")),
-                "file" => Arc::new(LocalFileSystem::new()),
-                other => return Err(Error::unsupported(format!("no store for {other}"))),
-            };
-            let private = format!("{instance}+{}://{host}/", url.scheme());
-            let path = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
-            Ok(OpenedStore { store, url: ObjectStoreUrl::parse(private)?, path })
-        }
-        .boxed()
-    }
 }

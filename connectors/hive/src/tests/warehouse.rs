@@ -7,17 +7,16 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use hdfs_native::{Client, ClientBuilder, WriteOptions};
 use parquet::arrow::ArrowWriter;
 
-use super::services::{HDFS, Hms, hdfs};
+use super::services::{HDFS, Hms};
 use crate::testkit::{Seeder, Storage, TableDef};
 
 pub(super) struct Warehouse {
     pub(super) database: String,
     pub(super) seeder: Seeder,
-    pub(super) store: Arc<dyn ObjectStore>,
+    hdfs: Client,
     pub(super) sales: TableDef,
     /// `hdfs://host:port`.
     authority: String,
@@ -46,8 +45,8 @@ impl Warehouse {
         .partitioned_by("day", "date")
         .partitioned_by("region", "string")
         .parameter("comment", "what was sold");
-        let store = hdfs(&authority);
-        let warehouse = Self { database, seeder, store, sales, authority, dir };
+        let hdfs = ClientBuilder::new().with_url(&authority).build().unwrap();
+        let warehouse = Self { database, seeder, hdfs, sales, authority, dir };
         warehouse.make_sales().await;
         warehouse.make_others().await;
         Some(warehouse)
@@ -59,8 +58,11 @@ impl Warehouse {
 
     /// Writes a file below the database's directory, under exactly this name.
     pub(super) async fn put(&self, below: &str, bytes: impl Into<Vec<u8>>) {
-        let path = Path::parse(format!("{}/{below}", self.dir)).unwrap();
-        self.store.put(&path, bytes.into().into()).await.unwrap();
+        let path = format!("/{}/{below}", self.dir);
+        let options = WriteOptions::default().overwrite(true);
+        let mut file = self.hdfs.create(&path, options).await.unwrap();
+        file.write_bytes(bytes.into().into()).await.unwrap();
+        file.close().await.unwrap();
     }
 
     fn table(&self, name: &str, storage: Storage) -> TableDef {
@@ -172,8 +174,7 @@ impl Warehouse {
     }
 
     async fn remove(&self, below: &str) {
-        let client = hdfs_native::ClientBuilder::new().with_url(&self.authority).build().unwrap();
-        client.delete(&format!("/{}{below}", self.dir), true).await.unwrap();
+        self.hdfs.delete(&format!("/{}{below}", self.dir), true).await.unwrap();
     }
 
     /// Takes it away again.

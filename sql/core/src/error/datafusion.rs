@@ -170,6 +170,17 @@ fn from_io(error: &std::io::Error) -> Error {
 
 fn from_object_store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
+    // A store of our own says what is wrong in our words.
+    let inner = match error {
+        Store::NotFound { source, .. }
+        | Store::PermissionDenied { source, .. }
+        | Store::Unauthenticated { source, .. }
+        | Store::Generic { source, .. } => source.downcast_ref::<Error>(),
+        _ => None,
+    };
+    if let Some(ours) = inner {
+        return ours.clone();
+    }
     match error {
         Store::NotFound { path, .. } => Error::new(
             ErrorKind::FileNotFound,

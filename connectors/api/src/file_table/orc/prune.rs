@@ -6,10 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit, UInt64Type};
 use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, ScalarValue, Statistics};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
@@ -45,16 +46,61 @@ pub(super) fn stripes(
     else {
         return Ok(all);
     };
-    let file = &tail.schema;
     let file_columns = (0..n_file_columns.min(table.fields().len())).collect::<Vec<_>>();
-    let names = names_of(&table.project(&file_columns)?, file);
+    let numbers = numbers_of(&table.project(&file_columns)?, tail);
+    predicate.prune(&Bounds { tail, table, numbers })
+}
+
+/// Returns for each column of a table its number in the file.
+fn numbers_of(table: &Schema, tail: &Tail) -> Vec<Option<usize>> {
     let children = tail.metadata.root_data_type().children();
-    let numbers = names.iter().map(|name| {
+    let number = |name: &Option<String>| {
         let child = children.iter().find(|child| Some(child.name()) == name.as_deref());
         child.map(|child| child.data_type().column_index())
+    };
+    names_of(table, &tail.schema).iter().map(number).collect()
+}
+
+/// Returns what the whole file tells: how many rows it has, exactly, since its stripes are held to it, and bounds that help
+/// to estimate. Bounds of text may be cut off and those of times are wide, so none of them is an answer.
+pub(super) fn statistics(tail: &Tail, file_schema: &SchemaRef) -> Statistics {
+    let mut statistics = Statistics::new_unknown(file_schema);
+    let n_rows = tail.metadata.number_of_rows();
+    let Ok(n_rows) = usize::try_from(n_rows) else { return statistics };
+    statistics.num_rows = Precision::Exact(n_rows);
+    if tail.statistics.len() != tail.metadata.stripe_metadatas().len() {
+        return statistics;
+    }
+    let bounds = Bounds { tail, table: file_schema, numbers: numbers_of(file_schema, tail) };
+    for (field, told) in file_schema.fields().iter().zip(&mut statistics.column_statistics) {
+        let column = Column::new_unqualified(field.name());
+        told.min_value = extreme(bounds.min_values(&column), |value, least| value < least);
+        told.max_value = extreme(bounds.max_values(&column), |value, most| value > most);
+        let nulls = bounds.null_counts(&column);
+        let nulls = nulls.as_deref().and_then(|nulls| nulls.as_primitive_opt::<UInt64Type>());
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() == 0) {
+            let sum = nulls.values().iter().sum::<u64>();
+            told.null_count = usize::try_from(sum).map_or(Precision::Absent, Precision::Inexact);
+        }
+    }
+    statistics
+}
+
+/// Returns the extreme of what stripes tell, if each tells one.
+fn extreme(
+    values: Option<ArrayRef>,
+    beats: fn(&ScalarValue, &ScalarValue) -> bool,
+) -> Precision<ScalarValue> {
+    let Some(values) = values.filter(|values| values.null_count() == 0) else {
+        return Precision::Absent;
+    };
+    let values = (0..values.len()).map(|index| ScalarValue::try_from_array(&values, index));
+    let Ok(values) = values.collect::<DfResult<Vec<_>>>() else { return Precision::Absent };
+    let extreme = values.into_iter().reduce(|best, value| match beats(&value, &best) {
+        true => value,
+        false => best,
     });
-    let bounds = Bounds { tail, table, numbers: numbers.collect() };
-    predicate.prune(&bounds)
+    extreme.map_or(Precision::Absent, Precision::Inexact)
 }
 
 struct Bounds<'a> {

@@ -82,11 +82,8 @@ pub(super) async fn read(
     meta: &ObjectMeta,
     cache: Option<&FileMetadataCache>,
 ) -> Result<Arc<Tail>> {
-    if let Some(known) = cache.and_then(|cache| cache.get(&meta.location))
-        && known.is_valid_for(meta)
-        && let Ok(tail) = (known.file_metadata as Arc<dyn Any + Send + Sync>).downcast::<Tail>()
-    {
-        return Ok(tail);
+    if let Some(known) = cache.and_then(|cache| cached(meta, cache)) {
+        return Ok(known);
     }
     let corrupt = |why: &str| no_orc(&meta.location, why);
     let fetch = |range: Range<u64>| async move {
@@ -110,6 +107,12 @@ pub(super) async fn read(
         cache.put(&meta.location, entry);
     }
     Ok(tail)
+}
+
+/// Returns the end of a file if the cache has it.
+pub(super) fn cached(meta: &ObjectMeta, cache: &FileMetadataCache) -> Option<Arc<Tail>> {
+    let known = cache.get(&meta.location).filter(|known| known.is_valid_for(meta))?;
+    (known.file_metadata as Arc<dyn Any + Send + Sync>).downcast::<Tail>().ok()
 }
 
 /// The last bytes, and how many of them they are.

@@ -75,7 +75,7 @@ pub(in crate::file_table) async fn read(
         .map_err(|error| in_file(&path, error))?;
     let size = got.meta.size.max(listed);
     let raw: BoxStream<'static, io::Result<Bytes>> = match got.payload {
-        GetResultPayload::File(file, _) => pieces_of(file).boxed(),
+        GetResultPayload::File(file, _) => pieces_of(file, path.clone()).boxed(),
         GetResultPayload::Stream(stream) => stream.map_err(io::Error::other).boxed(),
     };
     let raw = raw.inspect_ok(move |piece| scanned.add(piece.len()));
@@ -146,15 +146,28 @@ fn inflate(
     })
 }
 
-/// Reads a local file off the async threads.
-fn pieces_of(file: File) -> impl futures::Stream<Item = io::Result<Bytes>> {
-    stream::try_unfold(file, |file| async move {
-        let task = tokio::task::spawn_blocking(move || -> io::Result<Option<(Bytes, File)>> {
+/// Reads a local file off the async threads. One that is written over meanwhile ends with an error: what came before and
+/// after may be of two writings. One that only grew was added to.
+fn pieces_of(file: File, path: Path) -> impl futures::Stream<Item = io::Result<Bytes>> {
+    stream::try_unfold((file, None), move |(file, opened)| {
+        let path = path.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let written =
+                |file: &File| file.metadata().map(|meta| (meta.modified().ok(), meta.len()));
+            let opened = match opened {
+                Some(opened) => opened,
+                None => written(&file)?,
+            };
             let mut piece = Vec::with_capacity(PIECE_BYTES);
             (&file).take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
-            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
+            // Before the piece is given on: it may be of two writings itself.
+            let now = written(&file)?;
+            if now.0 != opened.0 && now.1 <= opened.1 {
+                return Err(io::Error::other(changed_meanwhile(&path)));
+            }
+            Ok((!piece.is_empty()).then(|| (Bytes::from(piece), (file, Some(opened)))))
         });
-        task.await.map_err(io::Error::other)?
+        async move { task.await.map_err(io::Error::other)? }
     })
 }
 
@@ -189,7 +202,13 @@ fn read_error(path: &Path, compression: Compression, error: io::Error) -> Error 
         && let Some(store) = inner.downcast_ref::<object_store::Error>()
     {
         let text = store.to_string();
+        if let Some(ours) =
+            std::error::Error::source(store).and_then(|source| source.downcast_ref::<Error>())
+        {
+            return ours.clone();
+        }
         return match store {
+            object_store::Error::Precondition { .. } => changed_meanwhile(path),
             object_store::Error::NotFound { path: gone, source: _ } => {
                 Error::new(ErrorKind::FileNotFound, format!("file \"{gone}\" does not exist"))
             }
