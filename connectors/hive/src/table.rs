@@ -7,7 +7,7 @@ use hive_metastore::{FieldSchema, StorageDescriptor, Table};
 use maru_connect::{FileTable, OpenContext};
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::lister::HiveFiles;
+use crate::lister::{HiveFiles, Learned};
 use crate::metastore::Metastore;
 use crate::{format, location, types};
 
@@ -66,6 +66,7 @@ pub(crate) async fn open(
             root,
             opened,
             table,
+            learned: Learned::default(),
         }),
     })
 }

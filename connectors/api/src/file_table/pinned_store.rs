@@ -26,7 +26,7 @@ use object_store::{
 use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::metadata_cache::StoreMetadataCache;
-use super::old_dates::CheckedReader;
+use super::old_dates::RecountingReader;
 
 /// Makes readers that notice when their file is not the listed one any more.
 #[derive(Debug)]
@@ -47,14 +47,13 @@ impl ParquetFileReaderFactory for PinnedReaders {
         let store = pinned(Arc::clone(&self.store), file.object_meta.e_tag.as_ref());
         let mark = file.object_meta.e_tag.clone();
         let footers = StoreMetadataCache::scope(Arc::clone(&self.footers), &self.store_url, mark);
-        let path = file.object_meta.location.clone();
         let inner = CachedParquetFileReaderFactory::new(store, footers).create_reader(
             partition_index,
             file,
             metadata_size_hint,
             metrics,
         )?;
-        Ok(Box::new(CheckedReader { inner, path }))
+        Ok(Box::new(RecountingReader { inner }))
     }
 }
 
