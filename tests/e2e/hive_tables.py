@@ -173,7 +173,7 @@ def old_dates(maker):
     maker.tables.append("legacy_nested")
     # Four files, of which two have no old dates; each in its order.
     maker.spark.sql("CREATE TABLE legacy_ages USING parquet AS SELECT /*+ REPARTITION_BY_RANGE(4, day) */ day, cast(day AS TIMESTAMP) AS at "
-                    "FROM (SELECT explode(sequence(date'0001-01-01', date'2020-01-01', interval 97 days)) AS day)")
+                    "FROM (SELECT explode(sequence(date'0003-01-01', date'2020-01-01', interval 97 days)) AS day)")
     maker.tables.append("legacy_ages")
     maker.make("parquet_hive_old", "id INT, day DATE", "STORED AS PARQUET", "SELECT id, day FROM plain")
     maker.spark.sql("CREATE TABLE parquet_hive_times_old (id INT, at TIMESTAMP) STORED AS PARQUET")

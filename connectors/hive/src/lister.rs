@@ -1,28 +1,30 @@
 //! Finds the files of a Hive table: partitions from the metastore, files from the store.
 
 mod found;
+mod listings;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, SchemaRef};
 use futures::future::{BoxFuture, FutureExt};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use hive_metastore::Table;
 use maru_connect::{
     ColumnEstimate, FileEntry, FileFormatSpec, FileLister, OpenContext, OpenedStore, Predicate,
 };
 use maru_core::limits::CHANGED_TTL_S;
 use maru_core::{Error, ErrorKind, Result};
-use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::metastore::Metastore;
 use crate::{format, statistics};
 
-use found::{Found, Remembered};
+use found::{Found, Listed, Remembered};
+use listings::Listings;
 
 /// Directories listed at once.
 const LISTINGS: usize = 16;
@@ -47,7 +49,9 @@ pub(crate) struct HiveFiles {
 /// What a table is found to be in the course of time. It is forgotten with the table's handle.
 #[derive(Debug)]
 pub(crate) struct Learned {
+    listed: Mutex<Option<Arc<Listed>>>,
     partitions: Remembered,
+    listings: Listings,
     estimates: OnceCell<Option<Arc<Vec<ColumnEstimate>>>>,
     /// When the metastore last said that the table is what it was.
     checked: Mutex<Instant>,
@@ -55,8 +59,13 @@ pub(crate) struct Learned {
 
 impl Default for Learned {
     fn default() -> Self {
-        let (partitions, estimates) = (Remembered::default(), OnceCell::new());
-        Self { partitions, estimates, checked: Mutex::new(Instant::now()) }
+        Self {
+            listed: Mutex::default(),
+            partitions: Remembered::default(),
+            listings: Listings::default(),
+            estimates: OnceCell::new(),
+            checked: Mutex::new(Instant::now()),
+        }
     }
 }
 
@@ -74,15 +83,15 @@ impl FileLister for HiveFiles {
                         parameters?.get(key).map(|text| text.as_str())
                     }),
                 };
-                return self.directory(&whole).await;
+                return self.directory(&whole, None).await;
             }
-            let files = self
-                .partitions(filters)
-                .await?
-                .map_ok(|partition| async move { self.directory(&partition).await })
-                .try_buffered(LISTINGS)
-                .try_collect::<Vec<_>>()
-                .await?;
+            let found = self.partitions(filters).await?.try_collect::<Vec<_>>().await?;
+            let marks = self.marks(&found).await;
+            let listings = found.into_iter().map(|one| {
+                let mark = marks.get(&one.path).copied();
+                async move { self.directory(&one, mark).await }
+            });
+            let files = stream::iter(listings).buffered(LISTINGS).try_collect::<Vec<_>>().await?;
             Ok(files.into_iter().flatten().collect())
         }
         .boxed()
@@ -113,11 +122,38 @@ impl FileLister for HiveFiles {
 }
 
 impl HiveFiles {
-    /// Lists the files below a directory, those in subdirectories too.
-    async fn directory(&self, found: &Found) -> Result<Vec<FileEntry>> {
-        let Found { path: base, location, values, layout, n_rows } = found;
+    /// Lists the files below a directory, those in subdirectories too. With the mark that it has, what is remembered of it may do.
+    async fn directory(&self, found: &Found, mark: Option<u64>) -> Result<Vec<FileEntry>> {
+        let known = mark.and_then(|mark| self.learned.listings.get(&found.path, mark));
+        let listed = match known {
+            Some(known) => known,
+            None => {
+                let listed = Arc::new(self.listing(found).await?);
+                if let Some(mark) = mark {
+                    self.learned.listings.keep(&found.path, mark, &listed);
+                }
+                listed
+            }
+        };
+        let format = found.layout.as_ref().map_or(&self.format, |layout| &layout.format);
+        // The rows of the directory are spread over its files by their sizes.
+        let n_bytes = listed.iter().map(|meta| meta.size as f64).sum::<f64>();
+        let entry = |meta: &ObjectMeta| {
+            format::refuse_packed(format, meta.location.as_ref())
+                .map_err(|error| self.named(error))?;
+            let rows = |n_rows| (n_rows as f64 * meta.size as f64 / n_bytes).ceil() as usize;
+            Ok(FileEntry {
+                layout: found.layout.clone(),
+                n_rows: found.n_rows.map(rows),
+                ..FileEntry::new(meta.clone(), found.values.clone())
+            })
+        };
+        listed.iter().map(entry).collect()
+    }
+
+    async fn listing(&self, found: &Found) -> Result<Vec<ObjectMeta>> {
+        let Found { path: base, location, layout, .. } = found;
         let store = layout.as_ref().map_or(&self.opened.store, |layout| &layout.store);
-        let format = layout.as_ref().map_or(&self.format, |layout| &layout.format);
         let gone = || {
             let text = format!("location \"{location}\" is gone");
             self.named(Error::new(ErrorKind::FileNotFound, text)).with_hint(
@@ -134,25 +170,14 @@ impl HiveFiles {
                 Err(error) => return Err(self.named(Error::from(error))),
             };
             anything = true;
-            if meta.size == 0 || is_hidden(base, &meta.location) {
-                continue;
+            if meta.size > 0 && !is_hidden(base, &meta.location) {
+                files.push(meta);
             }
-            format::refuse_packed(format, meta.location.as_ref())
-                .map_err(|error| self.named(error))?;
-            files
-                .push(FileEntry { layout: layout.clone(), ..FileEntry::new(meta, values.clone()) });
         }
         if !anything && !exists(store.as_ref(), base, location).await? {
             return Err(gone());
         }
-        files.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
-        // The rows of the directory are spread over its files by their sizes.
-        if let Some(n_rows) = *n_rows {
-            let all = files.iter().map(|file| file.meta.size as f64).sum::<f64>();
-            for file in &mut files {
-                file.n_rows = Some((n_rows as f64 * file.meta.size as f64 / all).ceil() as usize);
-            }
-        }
+        files.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(files)
     }
 

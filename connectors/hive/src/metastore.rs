@@ -166,6 +166,20 @@ impl Metastore {
         Ok(strings(names))
     }
 
+    /// Returns how many partitions there are.
+    pub(crate) async fn n_partitions(&self, database: &str, table: &str) -> Result<usize> {
+        let (database, table) = (FastStr::new(database), FastStr::new(table));
+        let n = self
+            .call("get_num_partitions_by_filter", |client| {
+                let (database, table) = (database.clone(), table.clone());
+                async move {
+                    client.get_num_partitions_by_filter(database, table, FastStr::empty()).await
+                }
+            })
+            .await??;
+        Ok(usize::try_from(n).unwrap_or_default())
+    }
+
     /// Returns those of the named partitions that (still) exist.
     pub(crate) async fn partitions(
         &self,
@@ -333,7 +347,7 @@ impl Metastore {
                 if error.kind() == ApplicationExceptionKind::UNKNOWN_METHOD =>
             {
                 Error::unsupported(format!("Hive metastore at {peer} has no call {name}"))
-                    .with_hint("Maru works with metastores 3.1 and 4.0.")
+                    .with_hint("Maru works with metastores 2.3, 3.1 and 4.0.")
             }
             other => Error::new(
                 ErrorKind::RemoteFailed,

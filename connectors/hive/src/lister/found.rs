@@ -1,8 +1,10 @@
 //! Which partitions a filter leaves, and where they lie.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -21,6 +23,21 @@ const PARTITIONS_PER_CALL: usize = if cfg!(test) { 50 } else { 500 };
 const CALLS: usize = 4;
 /// Partitions of a table that are remembered.
 const REMEMBERED_MAX: usize = 20_000;
+
+/// Names that are believed for this long, as long as the metastore has as many of them.
+const LISTED_TTL: Duration = Duration::from_secs(5);
+/// Names of a table that are remembered.
+const LISTED_MAX: usize = 200_000;
+
+/// All partitions of a table, by name.
+#[derive(Debug)]
+pub(super) struct Listed {
+    at: Instant,
+    /// With the texts of their values.
+    names: Vec<(String, Vec<String>)>,
+    /// The values, once somebody has asked for them.
+    values: OnceLock<Result<RecordBatch>>,
+}
 
 /// A directory of files, and what is known of all of them.
 #[derive(Debug)]
@@ -42,7 +59,8 @@ impl HiveFiles {
         &'a self,
         filters: &'a [Predicate],
     ) -> Result<BoxStream<'a, Result<Arc<Found>>>> {
-        if let Some(partitions) = self.filtered(filters).await? {
+        let by_name = filter::names(filters, &self.keys).is_some();
+        if !by_name && let Some(partitions) = self.filtered(filters).await? {
             let found = move |partition| async move { self.found(partition).await.map(Arc::new) };
             return Ok(stream::iter(partitions).then(found).boxed());
         }
@@ -53,7 +71,7 @@ impl HiveFiles {
             chunks.push(names.by_ref().take(PARTITIONS_PER_CALL).collect::<Vec<_>>());
         }
         let found = stream::iter(chunks)
-            .map(|chunk| self.looked_up(chunk))
+            .map(move |chunk| self.looked_up(chunk, !by_name))
             .buffered(CALLS)
             .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
             .try_flatten();
@@ -62,18 +80,48 @@ impl HiveFiles {
 
     /// Returns the names of the partitions that the filters leave, with the texts of their values.
     async fn names(&self, filters: &[Predicate]) -> Result<Vec<(String, Vec<String>)>> {
+        if let Some(names) = filter::names(filters, &self.keys) {
+            return Ok(names);
+        }
+        let listed = self.listed().await?;
+        if filters.is_empty() {
+            return Ok(listed.names.clone());
+        }
+        let values = listed.values.get_or_init(|| {
+            let typed = |(_, texts): &(_, Vec<_>)| partition::typed(texts, &self.keys);
+            let values = listed.names.iter().map(typed).collect::<Result<Vec<_>>>()?;
+            partition::batch(&values, &self.keys)
+        });
+        let values = values.as_ref().map_err(|error| self.named(error.clone()))?;
+        let keep = partition::keep(values, filters)?;
+        let kept = listed.names.iter().zip(keep).filter(|(_, keep)| *keep);
+        Ok(kept.map(|(one, _)| one.clone()).collect())
+    }
+
+    /// Returns all partitions. Whether those are still the ones that were listed a moment ago is told by their number.
+    async fn listed(&self) -> Result<Arc<Listed>> {
+        let known = self.learned.listed.lock().clone();
+        if let Some(known) = known.filter(|known| known.at.elapsed() < LISTED_TTL)
+            && self.metastore.n_partitions(&self.database, &self.name).await.ok()
+                == Some(known.names.len())
+        {
+            return Ok(known);
+        }
+        let at = Instant::now();
         let names = self.metastore.partition_names(&self.database, &self.name).await?;
         let texts = names.iter().map(|name| partition::values_of(name, &self.keys));
         let texts = texts.collect::<Result<Vec<_>>>().map_err(|error| self.named(error))?;
-        let named = names.into_iter().zip(texts);
-        if filters.is_empty() {
-            return Ok(named.collect());
+        let names = names.into_iter().zip(texts).collect();
+        let listed = Arc::new(Listed { at, names, values: OnceLock::new() });
+        if listed.names.len() <= LISTED_MAX {
+            *self.learned.listed.lock() = Some(Arc::clone(&listed));
         }
-        let named = named.collect::<Vec<_>>();
-        let values = named.iter().map(|(_, texts)| partition::typed(texts, &self.keys));
-        let values = values.collect::<Result<Vec<_>>>().map_err(|error| self.named(error))?;
-        let keep = partition::keep(&values, &self.keys, filters)?;
-        Ok(named.into_iter().zip(keep).filter_map(|(one, keep)| keep.then_some(one)).collect())
+        Ok(listed)
+    }
+
+    /// Returns how many partitions there were when all were listed; 0 if they were not.
+    pub(super) fn n_listed(&self) -> usize {
+        self.learned.listed.lock().as_ref().map_or(0, |listed| listed.names.len())
     }
 
     /// Returns the partitions that satisfy what the metastore can be asked; `None` if that is nothing, or it will not.
@@ -89,18 +137,24 @@ impl HiveFiles {
             })
             .collect::<Result<Vec<_>>>()
             .map_err(|error| self.named(error))?;
-        let keep = partition::keep(&values, &self.keys, filters)?;
+        let keep = partition::keep(&partition::batch(&values, &self.keys)?, filters)?;
         Ok(Some(
             found.into_iter().zip(keep).filter_map(|(one, keep)| keep.then_some(one)).collect(),
         ))
     }
 
-    /// Returns those of the named partitions that (still) exist, in their order.
-    async fn looked_up(&self, names: Vec<(String, Vec<String>)>) -> Result<Vec<Arc<Found>>> {
-        let mut known = {
+    /// Returns those of the named partitions that (still) exist, in their order. If they are `listed`, what is remembered of them
+    /// is believed.
+    async fn looked_up(
+        &self,
+        names: Vec<(String, Vec<String>)>,
+        listed: bool,
+    ) -> Result<Vec<Arc<Found>>> {
+        let mut known = vec![None; names.len()];
+        if listed {
             let remembered = self.learned.partitions.lock();
-            names.iter().map(|(_, texts)| remembered.get(texts).cloned()).collect::<Vec<_>>()
-        };
+            known = names.iter().map(|(_, texts)| remembered.get(texts).cloned()).collect();
+        }
         let unknown = names.iter().zip(&known).filter(|(_, found)| found.is_none());
         let unknown = unknown.map(|((name, _), _)| name.clone()).collect::<Vec<_>>();
         if unknown.is_empty() {

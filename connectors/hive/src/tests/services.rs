@@ -86,7 +86,7 @@ impl StoreOpener for TestStores {
             };
             let private = format!("{instance}+{}://{host}/", url.scheme());
             let path = Path::from_url_path(url.path()).map_err(object_store::Error::from)?;
-            Ok(OpenedStore { store, url: ObjectStoreUrl::parse(private)?, path })
+            Ok(OpenedStore { store, url: ObjectStoreUrl::parse(private)?, path, directories: None })
         }
         .boxed()
     }
