@@ -96,7 +96,7 @@ def test_statistics_and_what_is_refused(made):
         update = metastore.client.update_table_column_statistics if key is None else metastore.client.update_partition_column_statistics
         assert update(figures)
     # They are wrong, and no answer follows from them.
-    assert connection.execute(f"SELECT count(*), min(id) FROM {base}.plain a JOIN {base}.parted b USING (id) WHERE id < 50").fetchone() == (3, 1)
+    assert connection.execute(f"SELECT count(*), min(a.id) FROM {base}.plain a JOIN {base}.parted b ON a.id = b.id WHERE b.id < 50").fetchone() == (3, 1)
     metastore.create_table(database, "acid", f"file://{place}/acid", COLUMNS, PARQUET)
     table = metastore.client.get_table(database, "acid")
     table.parameters["storage_handler"] = "org.apache.hadoop.hive.hbase.HBaseStorageHandler"

@@ -114,7 +114,7 @@ def test_an_answer_that_ends_in_the_middle_is_told_plainly(connection, proxy):
     diagnosis = caught.value.diag
     assert diagnosis.sqlstate == "HV00N"
     assert diagnosis.message_primary == f"connection to Hive metastore at 127.0.0.1:{proxy.port} broke during get_table_req"
-    assert diagnosis.message_detail == "It ended in the middle of the answer." and "metastore" in diagnosis.message_hint
+    assert diagnosis.message_detail.startswith("It ended in the middle of the answer.") and "metastore" in diagnosis.message_hint
     proxy.calm()
     assert timed(connection, LOG.format(name))[0] == [(1500,)]
 

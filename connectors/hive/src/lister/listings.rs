@@ -74,8 +74,8 @@ impl HiveFiles {
             }
         }
         let parents = parents.into_iter().filter(|(_, wanted)| *wanted >= MARKED_MIN);
-        let parents = parents.map(|(parent, _)| parent).collect::<Vec<_>>();
-        let marks = stream::iter(parents.iter().map(|parent| directories.marks(parent)));
+        let ask = |(parent, _)| async move { directories.marks(&parent).await };
+        let marks = stream::iter(parents.map(ask).collect::<Vec<_>>());
         let marks = marks.buffer_unordered(QUESTIONS).collect::<Vec<_>>().await;
         // Where it does not answer, listing says why.
         marks.into_iter().flatten().flatten().collect()
