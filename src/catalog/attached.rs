@@ -15,8 +15,8 @@ use crate::store::StoredCatalog;
 
 /// A catalog as the engine holds it.
 ///
-/// Lists and table handles are believed for `catalog_ttl` seconds; what is not there is asked again every time, so a
-/// new table is seen at once.
+/// Lists are believed for `NAMES_TTL_S` seconds, tables for `CATALOG_TTL_S`; what is not there is asked again every time, so a
+/// new table is seen at once, and lists that do not fit it are forgotten.
 #[derive(Debug)]
 pub struct Attached {
     pub name: String,
@@ -63,7 +63,7 @@ impl Attached {
                 });
             (key.clone(), if open { value.reveal().to_owned() } else { "********".to_owned() })
         });
-        let ttl = Duration::from_secs(limits::CATALOG_TTL_S);
+        let names_ttl = Duration::from_secs(limits::NAMES_TTL_S);
         Self {
             name: stored.name.clone(),
             connector: spec.name,
@@ -72,9 +72,9 @@ impl Attached {
             instance,
             pg_catalog: Mutex::new(HashMap::new()),
             source,
-            schemas: Memory::new(ttl),
-            tables: Memory::new(ttl),
-            handles: Memory::new(ttl),
+            schemas: Memory::new(names_ttl),
+            tables: Memory::new(names_ttl),
+            handles: Memory::new(Duration::from_secs(limits::CATALOG_TTL_S)),
         }
     }
 
@@ -111,15 +111,34 @@ impl Attached {
         let source = self.source()?;
         let key = (schema.to_owned(), name.to_owned());
         let ask = async || self.blame(source.table(schema, name).await);
-        let handle = self.handles.get_or(&key, ask).await?;
-        // A table that tells when it has other columns is believed for no longer than that.
-        if let Some(SourceTable::Files(table)) = &handle
-            && self.blame(table.files.changed().await)?
-        {
+        let mut handle = self.handles.get_or(&key, ask).await?;
+        let is_old = match &handle {
+            // A table that tells when it has other columns is believed for no longer than that.
+            Some(SourceTable::Files(table)) => self.blame(table.files.changed().await)?,
+            Some(SourceTable::ForeignView(_)) => {
+                self.handles.is_older(&key, Duration::from_secs(limits::NAMES_TTL_S))
+            }
+            _ => false,
+        };
+        if is_old {
             self.handles.forget(&key);
-            return self.handles.get_or(&key, ask).await;
+            handle = self.handles.get_or(&key, ask).await?;
         }
+        self.check_lists(schema, name, handle.is_some());
         Ok(handle)
+    }
+
+    /// Forgets lists that say otherwise of a table than the source does now.
+    fn check_lists(&self, schema: &str, name: &str, is_there: bool) {
+        let listed =
+            self.tables.peek(&schema.to_owned(), |all| all.iter().any(|one| one.name == name));
+        if listed.is_some_and(|listed| listed != is_there) {
+            self.tables.forget(&schema.to_owned());
+        }
+        let listed = self.schemas.peek(&(), |all| all.iter().any(|one| one == schema));
+        if is_there && listed == Some(false) {
+            self.schemas.forget(&());
+        }
     }
 
     /// Opens a table as it was.
@@ -162,6 +181,15 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
 
     fn forget(&self, key: &K) {
         self.kept.lock().remove(key);
+    }
+
+    /// Looks at an answer, if one is kept.
+    fn peek<T>(&self, key: &K, look: impl FnOnce(&V) -> T) -> Option<T> {
+        self.kept.lock().get(key).map(|(_, value)| look(value))
+    }
+
+    fn is_older(&self, key: &K, age: Duration) -> bool {
+        self.kept.lock().get(key).is_some_and(|(at, _)| at.elapsed() > age)
     }
 
     /// Returns a fresh answer, or asks; `None` and errors are not kept.

@@ -26,6 +26,7 @@ class FaultProxy:
         self.stopped = False  # Takes bytes and passes none on, in either direction.
         self.refusing = False  # Hangs up on new connections.
         self.cut_after = None  # Bytes from the service, over all connections, before all are cut.
+        self.cut_each_after = None  # Bytes from the service on one connection, before that one is cut.
         self.errors = []  # HTTP statuses for the next requests.
         self.answered = []  # HTTP statuses that were given.
         self.passed = 0
@@ -73,6 +74,7 @@ class FaultProxy:
 
     async def _pass(self, reader, writer, client):
         """`client` is where a request came from, if this is the way of requests."""
+        passed = 0
         while data := await reader.read(1 << 16):
             if client is not None and self.errors and data.split(b" ", 1)[0] in (b"GET", b"HEAD", b"PUT", b"POST"):
                 await self._refuse(client, self.errors.pop(0))
@@ -87,7 +89,14 @@ class FaultProxy:
                     await asyncio.sleep(0.05)
                     self._cut()
                     return
+            if client is None and self.cut_each_after is not None and passed + len(data) >= self.cut_each_after:
+                writer.write(data[:max(self.cut_each_after - passed, 0)])
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.transport.abort()
+                return
             if client is None:
+                passed += len(data)
                 self.passed += len(data)
             writer.write(data)
             await writer.drain()

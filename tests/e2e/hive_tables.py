@@ -158,9 +158,38 @@ def old_dates(maker):
                 name = f"{mode}_{kind}_{age}".lower()
                 maker.spark.sql(f"CREATE TABLE {name} USING parquet AS SELECT id, day, at FROM plain WHERE {condition}")
                 maker.tables.append(name)
+    # The clocks of two zones, and dates inside of others.
+    for kind, zone in [("TIMESTAMP_MICROS", "America/Los_Angeles"), ("INT96", "America/Los_Angeles"), ("TIMESTAMP_MILLIS", "Asia/Seoul")]:
+        maker.spark.sql(f"SET spark.sql.parquet.outputTimestampType={kind}")
+        maker.spark.sql(f"SET spark.sql.session.timeZone={zone}")
+        name = f"legacy_{kind}_{zone.split('/')[1]}".lower()
+        maker.spark.sql(f"CREATE TABLE {name} USING parquet AS SELECT id, day, CASE WHEN id % 2 = 0 THEN date_trunc('second', at) "
+                        "ELSE timestamp'1500-02-28 23:30:00' + make_interval(id * 30, 0, 0, id) END AS at FROM plain")
+        maker.spark.sql("SET spark.sql.session.timeZone=UTC")
+        maker.tables.append(name)
+    maker.spark.sql("SET spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS")
+    maker.spark.sql("CREATE TABLE legacy_nested USING parquet AS SELECT id, named_struct('d', day, 'l', array(day, date'1000-02-28')) AS st, "
+                    "map(id, coalesce(at, timestamp'1234-05-06 07:08:09')) AS m FROM plain")
+    maker.tables.append("legacy_nested")
+    # Four files, of which two have no old dates; each in its order.
+    maker.spark.sql("CREATE TABLE legacy_ages USING parquet AS SELECT /*+ REPARTITION_BY_RANGE(4, day) */ day, cast(day AS TIMESTAMP) AS at "
+                    "FROM (SELECT explode(sequence(date'0003-01-01', date'2020-01-01', interval 97 days)) AS day)")
+    maker.tables.append("legacy_ages")
     maker.make("parquet_hive_old", "id INT, day DATE", "STORED AS PARQUET", "SELECT id, day FROM plain")
+    maker.spark.sql("CREATE TABLE parquet_hive_times_old (id INT, at TIMESTAMP) STORED AS PARQUET")
+    maker.spark.sql("INSERT INTO parquet_hive_times_old SELECT id, timestamp'1500-01-01 00:00:00' FROM plain")
     maker.make("parquet_hive_new", "id INT, day DATE, at TIMESTAMP", "STORED AS PARQUET", "SELECT id, day, at FROM plain WHERE day > '1600-01-01'")
     maker.make("orc_dates", "id INT, day DATE", "STORED AS ORC", "SELECT id, day FROM plain")
+
+
+def counted(maker):
+    """Joins whose written order is the better one by the rows of the tables, and the worse one by the values in them."""
+    for name, columns, query in [("facts", "k1 INT, k2 INT", "SELECT id % 10, id FROM range(10000)"), ("few_values", "k INT", "SELECT id % 10 FROM range(1000)"),
+                                 ("many_values", "k INT", "SELECT id FROM range(2000)")]:
+        for state in ["counted", "uncounted"]:
+            maker.spark.sql(f"CREATE TABLE {name}_{state} ({columns}) STORED AS TEXTFILE")
+            maker.spark.sql(f"INSERT INTO {name}_{state} {query}")
+        maker.spark.sql(f"ANALYZE TABLE {name}_counted COMPUTE STATISTICS FOR ALL COLUMNS")
 
 
 def partitions(maker):
@@ -225,6 +254,7 @@ def main():
     maker = Maker(metastore, hdfs, database)
     formats(maker)
     old_dates(maker)
+    counted(maker)
     partitions(maker)
     views(maker)
     maker.write_down(output)

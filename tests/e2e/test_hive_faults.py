@@ -53,12 +53,17 @@ def misbehave(proxy, how):
     elif how == "silent":
         proxy.stopped = True
         proxy.cut()
-    else:
+    elif how == "cut":
         # The first answer is greeted, the next ones end in the middle.
         proxy.cut_after = proxy.passed + 120
+    else:
+        # Every connection is greeted, and then ends in the middle of an answer.
+        proxy.cut_each_after = 120
+        proxy.cut()
 
 
-@pytest.mark.parametrize("moment,how", [("before", "dead"), ("before", "silent"), ("between", "dead"), ("between", "silent"), ("between", "cut")])
+@pytest.mark.parametrize("moment,how", [("before", "dead"), ("before", "silent"), ("between", "dead"), ("between", "silent"), ("between", "cut"),
+                                        ("before", "cut each"), ("between", "cut each")])
 def test_another_metastore_answers(connection, proxy, how, moment):
     connection, name = connection
     both = f"thrift://127.0.0.1:{proxy.port},{os.environ['MARU_TEST_HMS3']}"
@@ -96,6 +101,22 @@ def test_nobody_left(connection, proxy):
     proxy.cut()
     answer, seconds = timed(connection, LOG.format(name))
     assert answer == "HV00N" and seconds < TIMEOUT_S + 2, (answer, seconds)
+
+
+def test_an_answer_that_ends_in_the_middle_is_told_plainly(connection, proxy):
+    connection, name = connection
+    attach(connection, name, f"thrift://127.0.0.1:{proxy.port}")
+    assert timed(connection, LOG.format(name))[0] == [(1500,)]
+    misbehave(proxy, "cut each")
+    with pytest.raises(psycopg.Error) as caught:
+        # Of this one nothing is known yet.
+        connection.execute(f"SELECT count(*) FROM {name}.demo.log_orc")
+    diagnosis = caught.value.diag
+    assert diagnosis.sqlstate == "HV00N"
+    assert diagnosis.message_primary == f"connection to Hive metastore at 127.0.0.1:{proxy.port} broke during get_table_req"
+    assert diagnosis.message_detail.startswith("It ended in the middle of the answer.") and "metastore" in diagnosis.message_hint
+    proxy.calm()
+    assert timed(connection, LOG.format(name))[0] == [(1500,)]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ MYSQL_PORT=${MARU_TEST_MYSQL_PORT:-53306}
 S3_PORT=${MARU_TEST_S3_PORT:-57070}
 HDFS_PORT=${MARU_TEST_HDFS_PORT:-9000}
 HDFS_WEB_PORT=${MARU_TEST_HDFS_WEB_PORT:-9870}
+HMS2_PORT=${MARU_TEST_HMS2_PORT:-9082}
 HMS3_PORT=${MARU_TEST_HMS3_PORT:-9083}
 HMS4_PORT=${MARU_TEST_HMS4_PORT:-9084}
 
@@ -55,6 +56,9 @@ walkable() {
 }
 
 STATE=$(state_folder)
+
+# The environment of Python that has Spark in it; `spark` makes it.
+spark_venv() { echo "$SOFTWARE/pyspark-$(sha256sum "$HERE/requirements-spark.txt" | cut -c1-12)"; }
 
 # folder_for USER DIR: makes DIR, private to USER.
 folder_for() {

@@ -1,5 +1,6 @@
 //! Object stores, opened by URL.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -19,6 +20,15 @@ pub struct OpenedStore {
     pub url: ObjectStoreUrl,
     /// The path that the URL named, relative to the store's root.
     pub path: Path,
+    /// Tells what became of directories, where the store has such and knows it.
+    pub directories: Option<Arc<dyn Directories>>,
+}
+
+/// A store that knows when its directories changed.
+pub trait Directories: Send + Sync + Debug {
+    /// Returns the directories in `parent` (not those further below), each with a mark that is another one after something was
+    /// made, removed or renamed in it. A file that grows where it lies, or a change further below, leaves the mark as it is.
+    fn marks<'a>(&'a self, parent: &'a Path) -> BoxFuture<'a, Result<HashMap<Path, u64>>>;
 }
 
 /// Opens stores for connectors that know where files lie but not how to read them.

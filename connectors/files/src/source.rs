@@ -37,7 +37,12 @@ pub(crate) struct FilesSource {
 
 impl FilesSource {
     fn opened(&self, path: Path) -> OpenedStore {
-        OpenedStore { store: Arc::clone(&self.layout.store), url: self.store_url.clone(), path }
+        OpenedStore {
+            store: Arc::clone(&self.layout.store),
+            url: self.store_url.clone(),
+            path,
+            directories: None,
+        }
     }
 
     async fn open(

@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
-use maru_connect::{OpenedStore, StoreOpener};
+use maru_connect::{Directories, OpenedStore, StoreOpener};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -27,8 +27,10 @@ use crate::options;
 pub struct Stores;
 
 /// The clients of all catalogs that somebody still holds; the asking catalog is part of the key.
-static CLIENTS: LazyLock<Mutex<HashMap<Key, Weak<dyn ObjectStore>>>> =
-    LazyLock::new(Mutex::default);
+static CLIENTS: LazyLock<Mutex<HashMap<Key, Kept>>> = LazyLock::new(Mutex::default);
+
+type Kept = (Weak<dyn ObjectStore>, Option<Arc<dyn Directories>>);
+type Client = (Arc<dyn ObjectStore>, Option<Arc<dyn Directories>>);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -38,14 +40,16 @@ struct Key {
 }
 
 impl Stores {
-    fn shared(key: &Key) -> Option<Arc<dyn ObjectStore>> {
-        CLIENTS.lock().get(key).and_then(Weak::upgrade)
+    fn shared(key: &Key) -> Option<Client> {
+        let clients = CLIENTS.lock();
+        let (store, directories) = clients.get(key)?;
+        Some((store.upgrade()?, directories.clone()))
     }
 
-    fn keep(key: Key, store: &Arc<dyn ObjectStore>) {
+    fn keep(key: Key, (store, directories): &Client) {
         let mut clients = CLIENTS.lock();
-        clients.retain(|_, client| client.strong_count() > 0);
-        clients.insert(key, Arc::downgrade(store));
+        clients.retain(|_, (store, _)| store.strong_count() > 0);
+        clients.insert(key, (Arc::downgrade(store), directories.clone()));
     }
 
     fn open(instance: &str, url: &Url, options: &Options) -> Result<OpenedStore> {
@@ -55,19 +59,22 @@ impl Stores {
         let address = private_url(instance, kind.scheme(), &authority)?;
         let key =
             Key { address: address.as_str().to_owned(), fingerprint: fingerprint(kind, options) };
-        let store = match Self::shared(&key) {
-            Some(store) => store,
+        let (store, directories) = match Self::shared(&key) {
+            Some(client) => client,
             None => {
-                let store: Arc<dyn ObjectStore> = match kind {
-                    Kind::Local => local::open(None)?,
-                    Kind::S3 => s3::open(&authority, options)?,
-                    Kind::Hdfs => hdfs::open(url, options)?.store,
+                let client: Client = match kind {
+                    Kind::Local => (local::open(None)?, None),
+                    Kind::S3 => (s3::open(&authority, options)?, None),
+                    Kind::Hdfs => {
+                        let hdfs = hdfs::open(url, options)?;
+                        (Arc::clone(&hdfs.store), Some(Arc::new(hdfs.directories())))
+                    }
                 };
-                Self::keep(key, &store);
-                store
+                Self::keep(key, &client);
+                client
             }
         };
-        Ok(OpenedStore { store, url: address, path })
+        Ok(OpenedStore { store, url: address, path, directories })
     }
 }
 

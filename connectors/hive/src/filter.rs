@@ -24,6 +24,62 @@ pub(crate) fn text(filters: &[Predicate], keys: &[Arc<Field>]) -> Option<String>
     if parts.is_empty() { None } else { Some(parts.join(" and ")) }
 }
 
+/// Returns the names of the only partitions that may satisfy `filters`, with the texts of their values, where the filters say
+/// which values all columns equal, and those can be only of one form.
+///
+/// A column of text has its value as it is. A number may have been written in several ways.
+pub(crate) fn names(
+    filters: &[Predicate],
+    keys: &[Arc<Field>],
+) -> Option<Vec<(String, Vec<String>)>> {
+    let mut found = vec![(String::new(), Vec::new())];
+    for (column, key) in keys.iter().enumerate() {
+        let values = filters.iter().find_map(|filter| equal(filter, column))?;
+        let plain = |text: &str| {
+            let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+            !text.is_empty() && text.bytes().all(is_plain)
+        };
+        if !plain(key.name()) || found.len() * values.len() > VALUES_MAX {
+            return None;
+        }
+        let mut more = Vec::with_capacity(found.len() * values.len());
+        for (name, texts) in &found {
+            for value in &values {
+                let ScalarValue::Utf8(Some(text)) = value else { return None };
+                // Others are escaped in names, and not by everybody alike.
+                if !plain(text) {
+                    return None;
+                }
+                let slash = if name.is_empty() { "" } else { "/" };
+                let name = format!("{name}{slash}{}={text}", key.name());
+                more.push((name, [texts.as_slice(), &[text.clone()]].concat()));
+            }
+        }
+        found = more;
+    }
+    found.sort();
+    found.dedup();
+    Some(found)
+}
+
+/// Returns the values of which a column has one wherever the filter holds.
+fn equal(filter: &Predicate, wanted: usize) -> Option<Vec<ScalarValue>> {
+    match filter {
+        Predicate::Compare { column, op: CompareOp::Eq, value } if *column == wanted => {
+            Some(vec![value.clone()])
+        }
+        Predicate::In { column, values, negated: false } if *column == wanted => {
+            Some(values.clone())
+        }
+        Predicate::And(all) => all.iter().find_map(|one| equal(one, wanted)),
+        Predicate::Or(any) => {
+            let values = any.iter().map(|one| equal(one, wanted)).collect::<Option<Vec<_>>>()?;
+            Some(values.concat())
+        }
+        _ => None,
+    }
+}
+
 /// Returns a condition that holds wherever the filter does.
 fn part(filter: &Predicate, keys: &[Arc<Field>]) -> Option<String> {
     match filter {
@@ -110,6 +166,20 @@ mod tests {
             assert_eq!(text(&filters, &keys).as_deref(), wanted, "{filters:?}");
         }
         let day = Arc::new(Field::new("d", DataType::Date32, true));
+        let region = |name: &str| Arc::new(Field::new(name, DataType::Utf8, true));
+        let two = [region("p"), region("q")];
+        let named = |filters: &[Predicate]| {
+            let names = names(filters, &two)?;
+            Some(names.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" "))
+        };
+        let either = Predicate::Or(vec![equal(1, word("b")), equal(1, word("a"))]);
+        let one = equal(0, word("2026-01-02"));
+        let wanted = Some("p=2026-01-02/q=a p=2026-01-02/q=b".to_owned());
+        assert_eq!(named(&[either.clone(), one.clone()]), wanted);
+        assert_eq!(named(&[Predicate::And(vec![one.clone(), either.clone()])]), wanted);
+        assert_eq!(named(&[either, equal(0, word("a b"))]), None);
+        assert_eq!(named(std::slice::from_ref(&one)), None);
+        assert_eq!(names(&[one, equal(1, ScalarValue::Int32(Some(7)))], &keys[..2]), None);
         assert_eq!(text(&[seven()], &[day, Arc::clone(&keys[1])]), None);
     }
 }

@@ -17,6 +17,7 @@ mod location;
 mod metastore;
 mod partition;
 mod source;
+mod statistics;
 mod table;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
@@ -37,7 +38,7 @@ pub static HIVE: HiveConnector = HiveConnector;
 
 static SPEC: ConnectorSpec = ConnectorSpec {
     name: "hive",
-    doc: "Tables of a Hive metastore (3.1, 4.0) whose files lie on HDFS, S3 or a local disk.",
+    doc: "Tables of a Hive metastore (2.3, 3.1, 4.0) whose files lie on HDFS, S3 or a local disk.",
     options: &[
         OptionSpec::new(
             "metastore",

@@ -7,10 +7,12 @@ mod dial;
 mod refusal;
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use hive_metastore::{
-    ClientCapabilities, ClientCapability, GetTableRequest, Partition, Table,
+    ClientCapabilities, ClientCapability, ColumnStatisticsData, ColumnStatisticsObj,
+    GetTableRequest, Partition, PartitionsStatsRequest, Table, TableStatsRequest,
     ThriftHiveMetastoreClient, ThriftHiveMetastoreClientBuilder,
 };
 use maru_connect::TableKind;
@@ -48,7 +50,8 @@ pub(crate) struct Listed {
 /// A client of one metastore (or of several that stand for one).
 pub(crate) struct Metastore {
     dial: Dial,
-    client: Mutex<Option<ThriftHiveMetastoreClient>>,
+    /// With a number that changes when its connections are given up.
+    client: Mutex<Option<(u64, ThriftHiveMetastoreClient)>>,
     permits: Semaphore,
     timeout: Duration,
     closed: CancellationToken,
@@ -65,19 +68,10 @@ impl Metastore {
     pub(crate) fn new(endpoints: Vec<Endpoint>, user: &str, timeout: Duration) -> Self {
         let connect = Duration::from_secs(CONNECT_TIMEOUT_S).min(timeout);
         let dial = Dial::new(endpoints, user, connect);
-        let idle = pool::Config::new(SOURCE_CONNECTIONS_MAX as usize, IDLE);
-        let client = ThriftHiveMetastoreClientBuilder::new("metastore")
-            .make_transport(dial.clone())
-            // The default of the library (TTHeader) is spoken by no metastore.
-            .make_codec(DefaultMakeCodec::buffered())
-            .pool_config(idle)
-            .rpc_timeout(None)
-            // `dial` knows where to go; this only keeps the library from looking for an address itself.
-            .address(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
-            .build();
+        let client = client(&dial);
         Self {
             dial,
-            client: Mutex::new(Some(client)),
+            client: Mutex::new(Some((0, client))),
             permits: Semaphore::new(SOURCE_CONNECTIONS_MAX as usize),
             timeout,
             closed: CancellationToken::new(),
@@ -152,14 +146,38 @@ impl Metastore {
 
     /// Returns the names of all partitions, `day=2026-01-02/region=a%2Fb`.
     pub(crate) async fn partition_names(&self, database: &str, table: &str) -> Result<Vec<String>> {
+        self.some_partition_names(database, table, ALL).await
+    }
+
+    /// Returns the names of at most `most` partitions.
+    pub(crate) async fn some_partition_names(
+        &self,
+        database: &str,
+        table: &str,
+        most: i16,
+    ) -> Result<Vec<String>> {
         let (database, table) = (FastStr::new(database), FastStr::new(table));
         let names = self
             .call("get_partition_names", |client| {
                 let (database, table) = (database.clone(), table.clone());
-                async move { client.get_partition_names(database, table, ALL).await }
+                async move { client.get_partition_names(database, table, most).await }
             })
             .await??;
         Ok(strings(names))
+    }
+
+    /// Returns how many partitions there are.
+    pub(crate) async fn n_partitions(&self, database: &str, table: &str) -> Result<usize> {
+        let (database, table) = (FastStr::new(database), FastStr::new(table));
+        let n = self
+            .call("get_num_partitions_by_filter", |client| {
+                let (database, table) = (database.clone(), table.clone());
+                async move {
+                    client.get_num_partitions_by_filter(database, table, FastStr::empty()).await
+                }
+            })
+            .await??;
+        Ok(usize::try_from(n).unwrap_or_default())
     }
 
     /// Returns those of the named partitions that (still) exist.
@@ -200,6 +218,51 @@ impl Metastore {
         Ok(found.ok().filter(|found| found.len() < FILTERED_MAX as usize))
     }
 
+    /// Returns what was counted of columns of a table, by their names; of some or all of them it may be nothing.
+    pub(crate) async fn column_statistics(
+        &self,
+        database: &str,
+        table: &str,
+        columns: &[String],
+    ) -> Result<Vec<(String, ColumnStatisticsData)>> {
+        let request = TableStatsRequest {
+            db_name: FastStr::new(database),
+            tbl_name: FastStr::new(table),
+            col_names: columns.iter().map(FastStr::new).collect(),
+        };
+        let found = self
+            .call("get_table_statistics_req", |client| {
+                let request = request.clone();
+                async move { client.get_table_statistics_req(request).await }
+            })
+            .await??;
+        Ok(found.table_stats.into_iter().map(named).collect())
+    }
+
+    /// [`Metastore::column_statistics`] of the named partitions together.
+    pub(crate) async fn partition_statistics(
+        &self,
+        database: &str,
+        table: &str,
+        columns: &[String],
+        partitions: &[String],
+    ) -> Result<Vec<(String, ColumnStatisticsData)>> {
+        let request = PartitionsStatsRequest {
+            db_name: FastStr::new(database),
+            tbl_name: FastStr::new(table),
+            col_names: columns.iter().map(FastStr::new).collect(),
+            part_names: partitions.iter().map(FastStr::new).collect(),
+            cat_name: None,
+        };
+        let found = self
+            .call("get_aggr_stats_for", |client| {
+                let request = request.clone();
+                async move { client.get_aggr_stats_for(request).await }
+            })
+            .await??;
+        Ok(found.col_stats.into_iter().map(named).collect())
+    }
+
     /// Makes one call: the inner result is the metastore's own yes or no.
     ///
     /// # Errors
@@ -216,13 +279,23 @@ impl Metastore {
         Fut: Future<Output = std::result::Result<MaybeException<T, E>, ClientError>>,
     {
         let closed = || Error::new(ErrorKind::RemoteUnavailable, "the Hive catalog is closed");
-        let client = self.client.lock().clone().ok_or_else(closed)?;
+        let current = || self.client.lock().clone().ok_or_else(closed);
         let _permit = self.permits.acquire().await.map_err(|_| closed())?;
         let work = async {
-            match call(client.clone()).await {
-                // A kept connection may have died since; all calls but those of tests only read.
-                Err(ClientError::Transport(error)) if ours(&error).is_none() => call(client).await,
-                other => other,
+            let mut tries = 0;
+            loop {
+                let (number, client) = current()?;
+                let answer = call(client).await;
+                // A kept connection may have died since, and a metastore may break off each time; all calls but those of
+                // tests only read.
+                if tries == self.dial.n_endpoints() || !answer.as_ref().is_err_and(broke) {
+                    return Ok::<_, Error>(answer);
+                }
+                if tries > 0 {
+                    self.dial.pass_over();
+                }
+                self.reconnect(number);
+                tries += 1;
             }
         };
         let answer = tokio::select! {
@@ -236,7 +309,7 @@ impl Metastore {
                 )
                 .with_detail(format!("It was given {:?}.", self.timeout))
                 .with_hint("Option \"timeout\" of the catalog gives it more.")
-            })?,
+            })??,
         };
         match answer {
             Ok(MaybeException::Ok(value)) => Ok(Ok(value)),
@@ -245,21 +318,36 @@ impl Metastore {
         }
     }
 
+    /// Gives up all kept connections, unless somebody did since they were these.
+    fn reconnect(&self, number: u64) {
+        if let Some(current) = self.client.lock().as_mut().filter(|current| current.0 == number) {
+            *current = (number + 1, client(&self.dial));
+        }
+    }
+
     fn failed(&self, name: &str, error: &ClientError) -> Error {
         let peer = self.peer();
+        let broken = |detail: String| {
+            let text = format!("connection to Hive metastore at {peer} broke during {name}");
+            Error::new(ErrorKind::RemoteUnavailable, text).with_detail(detail).with_hint(
+                "Check that the metastore runs, and run the statement again. Option \"metastore\" may name others that stand in for it.",
+            )
+        };
         match error {
-            ClientError::Transport(error) => ours(error).cloned().unwrap_or_else(|| {
-                Error::new(
-                    ErrorKind::RemoteUnavailable,
-                    format!("connection to Hive metastore at {peer} broke during {name}"),
-                )
-                .with_detail(format!("{}.", error.message()))
-            }),
+            ClientError::Transport(error) => {
+                ours(error).cloned().unwrap_or_else(|| match error.io_error().kind() {
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => {
+                        broken("It ended in the middle of the answer.".to_owned())
+                    }
+                    other => broken(format!("The connection says: {other}.")),
+                })
+            }
+            other if broke(other) => broken("It ended in the middle of the answer.".to_owned()),
             ClientError::Application(error)
                 if error.kind() == ApplicationExceptionKind::UNKNOWN_METHOD =>
             {
                 Error::unsupported(format!("Hive metastore at {peer} has no call {name}"))
-                    .with_hint("Maru works with metastores 3.1 and 4.0.")
+                    .with_hint("Maru works with metastores 2.3, 3.1 and 4.0.")
             }
             other => Error::new(
                 ErrorKind::RemoteFailed,
@@ -272,9 +360,34 @@ impl Metastore {
     }
 }
 
+/// Returns a client without any connection yet.
+fn client(dial: &Dial) -> ThriftHiveMetastoreClient {
+    ThriftHiveMetastoreClientBuilder::new("metastore")
+        .make_transport(dial.clone())
+        // The default of the library (TTHeader) is spoken by no metastore.
+        .make_codec(DefaultMakeCodec::buffered())
+        .pool_config(pool::Config::new(SOURCE_CONNECTIONS_MAX as usize, IDLE))
+        .rpc_timeout(None)
+        // `dial` knows where to go; this only keeps the library from looking for an address itself.
+        .address(std::net::SocketAddr::from(([127, 0, 0, 1], 0)))
+        .build()
+}
+
+/// Returns whether the connection was lost, so that the call may be made on another one.
+fn broke(error: &ClientError) -> bool {
+    match error {
+        ClientError::Transport(error) => ours(error).is_none(),
+        _ => false,
+    }
+}
+
 /// Returns the error that `dial` made, on its way out through the library.
 fn ours(error: &pilota::thrift::TransportException) -> Option<&Error> {
     error.io_error().get_ref().and_then(|inner| inner.downcast_ref::<Error>())
+}
+
+fn named(statistics: ColumnStatisticsObj) -> (String, ColumnStatisticsData) {
+    (statistics.col_name.to_string(), statistics.stats_data)
 }
 
 pub(crate) fn is_view(table_type: &str) -> bool {

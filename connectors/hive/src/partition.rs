@@ -85,21 +85,25 @@ pub(crate) fn typed<S: AsRef<str>>(texts: &[S], keys: &[Arc<Field>]) -> Result<V
     texts.iter().zip(keys).map(value).collect()
 }
 
-/// Returns which rows of partition values may satisfy all of `filters`.
-pub(crate) fn keep(
-    rows: &[Vec<ScalarValue>],
-    keys: &[Arc<Field>],
-    filters: &[Predicate],
-) -> Result<Vec<bool>> {
-    let mut keep = vec![true; rows.len()];
-    if filters.is_empty() || rows.is_empty() {
-        return Ok(keep);
+/// Puts rows of partition values into columns.
+pub(crate) fn batch(rows: &[Vec<ScalarValue>], keys: &[Arc<Field>]) -> Result<RecordBatch> {
+    let schema = Arc::new(Schema::new(keys.to_vec()));
+    if rows.is_empty() {
+        return Ok(RecordBatch::new_empty(schema));
     }
     let column = |i: usize| ScalarValue::iter_to_array(rows.iter().map(|row| row[i].clone()));
     let columns = (0..keys.len()).map(column).collect::<Result<Vec<_>, _>>()?;
-    let batch = RecordBatch::try_new(Arc::new(Schema::new(keys.to_vec())), columns)?;
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+/// Returns which rows of partition values may satisfy all of `filters`.
+pub(crate) fn keep(rows: &RecordBatch, filters: &[Predicate]) -> Result<Vec<bool>> {
+    let mut keep = vec![true; rows.num_rows()];
+    if rows.num_rows() == 0 {
+        return Ok(keep);
+    }
     for filter in filters {
-        let holds = evaluate::rows(filter, &batch)?;
+        let holds = evaluate::rows(filter, rows)?;
         for (keep, holds) in keep.iter_mut().zip(&holds) {
             *keep &= holds == Some(true);
         }
@@ -165,14 +169,12 @@ mod tests {
             vec![day(2), region(None)],
             vec![day(3), region(Some("us"))],
         ];
+        let rows = batch(&rows, &keys()).unwrap();
         let not_us =
             Predicate::Compare { column: 1, op: CompareOp::NotEq, value: region(Some("us")) };
-        assert_eq!(
-            keep(&rows, &keys(), std::slice::from_ref(&not_us)).unwrap(),
-            vec![true, false, false]
-        );
+        assert_eq!(keep(&rows, std::slice::from_ref(&not_us)).unwrap(), vec![true, false, false]);
         let late = Predicate::Compare { column: 0, op: CompareOp::Gt, value: day(1) };
-        assert_eq!(keep(&rows, &keys(), &[not_us, late]).unwrap(), vec![false; 3]);
-        assert_eq!(keep(&rows, &keys(), &[]).unwrap(), vec![true; 3]);
+        assert_eq!(keep(&rows, &[not_us, late]).unwrap(), vec![false; 3]);
+        assert_eq!(keep(&rows, &[]).unwrap(), vec![true; 3]);
     }
 }

@@ -1,5 +1,7 @@
 //! From the metastore's description of a table to a [`FileTable`], or to the reason why not.
 
+mod foreign;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -7,19 +9,9 @@ use hive_metastore::{FieldSchema, StorageDescriptor, Table};
 use maru_connect::{FileTable, OpenContext};
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::lister::HiveFiles;
+use crate::lister::{HiveFiles, Learned};
 use crate::metastore::Metastore;
 use crate::{format, location, types};
-
-/// Table parameters that mark tables of another kind, whose files must not be read as they lie there.
-const FOREIGN: &[(&str, &str, &str)] = &[
-    ("table_type", "ICEBERG", "an Iceberg table"),
-    ("table_type", "DELTA", "a Delta Lake table"),
-    ("spark.sql.sources.provider", "delta", "a Delta Lake table"),
-    ("spark.sql.sources.provider", "iceberg", "an Iceberg table"),
-    ("spark.sql.sources.provider", "hudi", "a Hudi table"),
-    ("transactional", "true", "a transactional (ACID) table"),
-];
 
 /// Opens a table.
 ///
@@ -66,27 +58,14 @@ pub(crate) async fn open(
             root,
             opened,
             table,
+            learned: Learned::default(),
         }),
     })
 }
 
 /// Returns how the table is stored, if it is one that consists of plain files.
 fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a StorageDescriptor> {
-    let parameter = |key: &str| {
-        let parameters = table.parameters.as_ref();
-        parameters.and_then(|all| all.get(key)).map(|value| value.as_str())
-    };
-    if let Some(handler) = parameter("storage_handler") {
-        return Err(Error::unsupported(format!(
-            "\"{database}\".\"{name}\" is kept by {handler}, not in files"
-        )));
-    }
-    for (key, value, what) in FOREIGN {
-        if parameter(key).is_some_and(|found| found.eq_ignore_ascii_case(value)) {
-            let text = format!("\"{database}\".\"{name}\" is {what}");
-            return Err(Error::unsupported(text).with_hint("Maru reads plain Hive tables."));
-        }
-    }
+    foreign::refuse(table, database, name)?;
     table
         .sd
         .as_ref()

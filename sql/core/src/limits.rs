@@ -6,8 +6,14 @@
 /// Rows in one batch that streams from a source through the engine to a client.
 pub const BATCH_ROWS: usize = 8192;
 
-/// Seconds a name list of a source (schemas, tables) is believed before it is asked again.
+/// Seconds a table that a source has opened is believed, unless the source tells sooner that it changed.
 pub const CATALOG_TTL_S: u64 = 30;
+
+/// Seconds a list of names of a source (schemas, tables) is believed, and a view that another system keeps.
+pub const NAMES_TTL_S: u64 = 3;
+
+/// Seconds a table of a metastore is believed before it is asked whether the table is still the same.
+pub const CHANGED_TTL_S: u64 = 1;
 
 /// Seconds a directory listing is believed. Files that others add appear after at most this.
 pub const LISTING_TTL_S: u64 = 30;

@@ -1,5 +1,5 @@
 //! Columns of Parquet files found by name without regard to case, since Hive knows only lower case, or by the names that a
-//! table keeps for them.
+//! table keeps for them. Here old dates are recounted, too: it is where a file's own columns come into an expression.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
 };
+
+use super::old_dates::{Old, Recounted};
 
 /// Returns which name of the file each column of the table has: the very name, else the only one that differs in
 /// case alone, else none.
@@ -97,8 +99,12 @@ impl PhysicalExprAdapterFactory for NamesAdapterFactory {
         let renamed =
             Schema::new_with_metadata(renamed.collect::<Vec<_>>(), file.metadata().clone());
         let same = renamed.fields() == file.fields();
+        let old = Old::of(&file).map(Arc::new);
         let inner = DefaultPhysicalExprAdapterFactory.create(table, Arc::new(renamed))?;
-        if same { Ok(inner) } else { Ok(Arc::new(NamesAdapter { inner, file })) }
+        if same && old.is_none() {
+            return Ok(inner);
+        }
+        Ok(Arc::new(NamesAdapter { inner, file, old }))
     }
 }
 
@@ -106,6 +112,7 @@ impl PhysicalExprAdapterFactory for NamesAdapterFactory {
 struct NamesAdapter {
     inner: Arc<dyn PhysicalExprAdapter>,
     file: SchemaRef,
+    old: Option<Arc<Old>>,
 }
 
 impl PhysicalExprAdapter for NamesAdapter {
@@ -119,7 +126,14 @@ impl PhysicalExprAdapter for NamesAdapter {
                 return Ok(Transformed::no(expr));
             };
             let named: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), column.index()));
-            Ok(Transformed::yes(named))
+            Ok(Transformed::yes(match &self.old {
+                Some(old) if old.is_in(field.name()) => Arc::new(Recounted {
+                    input: named,
+                    column: field.name().clone(),
+                    old: Arc::clone(old),
+                }),
+                _ => named,
+            }))
         })?;
         Ok(named.data)
     }

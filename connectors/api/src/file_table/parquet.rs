@@ -107,8 +107,9 @@ impl FooterReader {
             .with_metadata_size_hint(self.size_hint)
             .with_file_metadata_cache(Some(footers));
         let metadata = read_untrusted(&meta.location, footer.fetch_metadata()).await?;
-        old_dates::check(&metadata, &meta.location)?;
         let in_this = |error| in_file(&meta.location, error);
+        let marked = old_dates::mark(&metadata).map_err(|error| in_this(error.into()))?;
+        let metadata = marked.map_or(metadata, Arc::new);
         // A column that the footer lacks counts as all NULL, so it is looked up by the name the file has for it.
         let root = metadata.file_metadata().schema_descr().root_schema();
         let names = root.get_fields().iter().map(|field| field.name()).collect::<Vec<_>>();

@@ -27,7 +27,7 @@ use object_store::{
 use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::metadata_cache::StoreMetadataCache;
-use super::old_dates::CheckedReader;
+use super::old_dates::RecountingReader;
 use super::read_ahead::{ReadAhead, State, Target};
 
 /// Bytes between two ranges that are read and thrown away rather than asked for apart.
@@ -67,10 +67,10 @@ impl ParquetFileReaderFactory for PinnedReaders {
         if let Some(memory) = &self.ahead {
             let scanned = MetricBuilder::new(metrics).counter("bytes_scanned", partition_index);
             let memory = Arc::clone(memory);
-            let (file, state) = (Target { store, path: path.clone() }, State::default());
+            let (file, state) = (Target { store, path }, State::default());
             inner = Box::new(ReadAhead { inner, file, part, scanned, memory, state });
         }
-        Ok(Box::new(CheckedReader { inner, path }))
+        Ok(Box::new(RecountingReader { inner }))
     }
 }
 

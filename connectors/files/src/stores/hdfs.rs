@@ -4,10 +4,13 @@ mod errors;
 mod listing;
 mod store;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{BoxFuture, FutureExt};
 use hdfs_native::{Client, ClientBuilder};
+use maru_connect::Directories;
 use maru_core::limits::{CONNECT_TIMEOUT_S, HDFS_SILENCE_S};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::ObjectStore;
@@ -29,6 +32,36 @@ pub(crate) struct Hdfs {
     client: Client,
     pub(crate) gate: Arc<Gate>,
     pub(crate) store: Arc<dyn ObjectStore>,
+}
+
+impl Hdfs {
+    pub(crate) fn directories(&self) -> HdfsDirectories {
+        HdfsDirectories(self.client.clone())
+    }
+}
+
+/// The NameNode keeps when something was made, removed or renamed in a directory, and tells it of a thousand at once.
+#[derive(Debug)]
+pub(crate) struct HdfsDirectories(Client);
+
+impl Directories for HdfsDirectories {
+    fn marks<'a>(&'a self, parent: &'a Path) -> BoxFuture<'a, Result<HashMap<Path, u64>>> {
+        async move {
+            let listed = self.0.list_status(&format!("/{parent}"), false).await;
+            let listed = listed.map_err(|error| {
+                let path = parent.to_string();
+                Error::new(ErrorKind::RemoteFailed, first_line(&error.to_string()))
+                    .with_context("directory", path)
+            })?;
+            let directories = listed.into_iter().filter(|status| status.isdir);
+            let marks = directories.filter_map(|status| {
+                let path = Path::parse(status.path.trim_start_matches('/')).ok()?;
+                Some((path, status.modification_time))
+            });
+            Ok(marks.collect())
+        }
+        .boxed()
+    }
 }
 
 /// Opens a cluster. No connection is made yet.

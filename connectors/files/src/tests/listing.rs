@@ -118,6 +118,7 @@ async fn a_large_place_is_listed_where_it_must_be() {
         store,
         url: ObjectStoreUrl::parse("c1+memory://x/").unwrap(),
         path: StorePath::from("logs"),
+        directories: None,
     };
     let take = || listed.swap(0, Ordering::Relaxed);
     let table =

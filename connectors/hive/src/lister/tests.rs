@@ -1,5 +1,6 @@
 //! Paths, hidden names, and listings of a local directory.
 
+use super::found::literal;
 use super::*;
 
 #[test]

@@ -97,6 +97,10 @@ impl Dial {
         &self.endpoints[self.last_good.load(Ordering::Relaxed)]
     }
 
+    pub(super) fn n_endpoints(&self) -> usize {
+        self.endpoints.len()
+    }
+
     /// Lets the next connection begin with another metastore: the last one has gone silent.
     pub(super) fn pass_over(&self) {
         let next = (self.last_good.load(Ordering::Relaxed) + 1) % self.endpoints.len().max(1);

@@ -43,6 +43,9 @@ refusals! {
     ThriftHiveMetastoreGetPartitionNamesException { O2: false }
     ThriftHiveMetastoreGetPartitionsByNamesException { O1: false, O2: true }
     ThriftHiveMetastoreGetPartitionsByFilterException { O1: false, O2: true }
+    ThriftHiveMetastoreGetNumPartitionsByFilterException { O1: false, O2: true }
+    ThriftHiveMetastoreGetTableStatisticsReqException { O1: true, O2: false }
+    ThriftHiveMetastoreGetAggrStatsForException { O1: true, O2: false }
 }
 
 #[cfg(any(test, feature = "testkit"))]

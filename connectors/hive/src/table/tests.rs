@@ -33,6 +33,7 @@ impl StoreOpener for Memory {
                 url: datafusion::execution::object_store::ObjectStoreUrl::parse(private)?,
                 path: object_store::path::Path::from_url_path(url.path())
                     .map_err(object_store::Error::from)?,
+                directories: None,
             })
         }
         .boxed()
@@ -79,11 +80,12 @@ async fn refuses_tables_that_are_more_than_files() {
         ("transactional", "TRUE", "a transactional (ACID) table"),
         ("table_type", "iceberg", "an Iceberg table"),
         ("spark.sql.sources.provider", "delta", "a Delta Lake table"),
-        ("storage_handler", "org.x.HBaseStorageHandler", "is kept by org.x.HBaseStorageHandler"),
+        ("storage_handler", "org.x.HBaseStorageHandler", "a table of HBase, kept by org.x.HBase"),
+        ("storage_handler", "org.x.OtherHandler", "is kept by org.x.OtherHandler, not in files"),
     ] {
         let error = refused(sales(Storage::parquet(&[])).parameter(key, value)).await;
         assert_eq!(error.sqlstate(), "0A000");
-        assert!(error.primary().contains(said), "{error:?}");
+        assert!(error.primary().contains(said) && error.hint().is_some(), "{error:?}");
     }
 }
 

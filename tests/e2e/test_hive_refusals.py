@@ -1,0 +1,88 @@
+"""Tables of a metastore that are not plain files: each is refused by name, with what to do; those that only look so are read.
+
+Transactional tables need classes of Hive that no test metastore has: `table/tests.rs` and `test_hive_spark.py` have them."""
+
+import os
+import uuid
+
+import psycopg
+import pyarrow
+import pyarrow.parquet
+import pytest
+from seeding.metastore import HIVE, PARQUET, TEXT, Metastore
+
+pytestmark = pytest.mark.services
+
+HUDI = ("org.apache.hudi.hadoop.HoodieParquetInputFormat", PARQUET[1], PARQUET[2])
+REALTIME = ("org.apache.hudi.hadoop.realtime.HoodieParquetRealtimeInputFormat", PARQUET[1], PARQUET[2])
+ICEBERG = ("org.apache.iceberg.mr.hive.HiveIcebergInputFormat", "org.apache.iceberg.mr.hive.HiveIcebergOutputFormat",
+           "org.apache.iceberg.mr.hive.HiveIcebergSerDe")
+SYMLINKS = (HIVE + "ql.io.SymlinkTextInputFormat", TEXT[1], TEXT[2])
+
+# Name, formats, parameters, what is said, and a part of the hint.
+REFUSED = [
+    ("hbase", TEXT, {"storage_handler": HIVE + "hbase.HBaseStorageHandler", "hbase.table.name": "t"}, "a table of HBase", "STORED AS PARQUET"),
+    ("jdbc", TEXT, {"storage_handler": "org.apache.hive.storage.jdbc.JdbcStorageHandler", "hive.sql.dbcp.password": "hunter2"},
+     "a table of another database", "USING postgres"),
+    ("kudu", TEXT, {"storage_handler": "org.apache.hadoop.hive.kudu.KuduStorageHandler"}, "a table of Kudu", "STORED AS PARQUET"),
+    ("kafka", TEXT, {"storage_handler": HIVE + "kafka.KafkaStorageHandler"}, "a topic of Kafka", "STORED AS PARQUET"),
+    ("unheard_of", TEXT, {"storage_handler": "com.example.Keeper"}, "kept by com.example.Keeper, not in files", "STORED AS PARQUET"),
+    ("iceberg_by_type", PARQUET, {"table_type": "ICEBERG", "metadata_location": "hdfs://x/y.json"}, "an Iceberg table", "Spark"),
+    ("iceberg_by_handler", ICEBERG, {"storage_handler": "org.apache.iceberg.mr.hive.HiveIcebergStorageHandler"}, "an Iceberg table", "Spark"),
+    ("iceberg_by_format", ICEBERG, {}, "Iceberg", ""),
+    ("hudi_by_provider", HUDI, {"spark.sql.sources.provider": "hudi"}, "a Hudi table", "Spark"),
+    ("hudi_by_format", HUDI, {}, "Hudi", ""),
+    ("hudi_merged_when_read", REALTIME, {}, "Hudi", ""),
+    ("delta_by_provider", PARQUET, {"spark.sql.sources.provider": "DELTA"}, "a Delta Lake table", "SELECT … FROM 'file://"),
+    ("delta_by_handler", TEXT, {"storage_handler": "io.delta.hive.DeltaStorageHandler"}, "a Delta Lake table", "SELECT … FROM 'file://"),
+    ("paimon", TEXT, {"storage_handler": "org.apache.paimon.hive.PaimonStorageHandler"}, "a Paimon table", "Spark"),
+    ("symlinks", SYMLINKS, {}, "symlinks", ""),
+]
+
+
+@pytest.fixture(scope="module", params=["MARU_TEST_HMS3", "MARU_TEST_HMS4"], ids=["metastore-3.1", "metastore-4.0"])
+def tables(request, server, tmp_path_factory):
+    database = "refused_" + uuid.uuid4().hex[:8]
+    place = tmp_path_factory.mktemp(database)
+    place.chmod(0o777)
+    with Metastore(os.environ[request.param]) as metastore, server.connect(prepare_threshold=None) as connection:
+        metastore.create_database(database, f"file://{place}/db", "", {})
+        for name, formats, parameters, *_ in REFUSED:
+            metastore.create_table(database, name, f"file://{place}/{name}", [("id", "bigint")], formats)
+            table = metastore.table(database, name)
+            table.parameters.update(parameters)
+            metastore.client.alter_table(database, name, table)
+        connection.execute(f"CREATE CATALOG {database} USING hive WITH (metastore = '{os.environ[request.param]}')")
+        yield metastore, connection, database, place
+        connection.execute(f"DROP CATALOG {database}")
+        metastore.drop_database(database)
+
+
+@pytest.mark.parametrize("name,said,hint", [(name, said, hint) for name, _, _, said, hint in REFUSED])
+def test_what_is_not_plain_files_is_refused_by_name(tables, name, said, hint):
+    _, connection, database, _ = tables
+    assert name in [row[1] for row in connection.execute(f"SHOW TABLES FROM {database}.{database}").fetchall()]
+    for sql in ["SELECT * FROM {}", "SELECT count(*) FROM {}", "DESCRIBE {}"]:
+        with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+            connection.execute(sql.format(f"{database}.{database}.{name}"))
+        diagnosis = caught.value.diag
+        assert said in diagnosis.message_primary and hint in (diagnosis.message_hint or ""), str(caught.value)
+        assert name in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_buckets_are_plain_files(tables, version):
+    metastore, connection, database, place = tables
+    name = "buckets_" + version
+    metastore.create_table(database, name, f"file://{place}/{name}", [("id", "bigint"), ("s", "string")], PARQUET, parameters={"bucketing_version": version})
+    table = metastore.table(database, name)
+    table.sd.numBuckets, table.sd.bucketCols = 2, ["id"]
+    metastore.client.alter_table(database, name, table)
+    (place / name).mkdir(exist_ok=True)
+    # Which rows are in which bucket differs by the version; here they are in no order at all.
+    pyarrow.parquet.write_table(pyarrow.table({"id": [3, 1], "s": ["c", "a"]}), place / name / "000000_0")
+    pyarrow.parquet.write_table(pyarrow.table({"id": [2, 4], "s": ["b", "d"]}), place / name / "000001_0")
+    found = connection.execute(f"SELECT id, s FROM {database}.{database}.{name} ORDER BY id").fetchall()
+    assert found == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
+    for value in range(1, 5):
+        assert connection.execute(f"SELECT count(*) FROM {database}.{database}.{name} WHERE id = {value}").fetchone() == (1,)
