@@ -14,6 +14,7 @@ mod guarded;
 mod parameters;
 mod plan;
 mod preview;
+mod ranks;
 mod rewrite;
 mod seconds;
 mod settings;
@@ -373,6 +374,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     let mut state = context.state();
     sum::register(&mut state)?;
     extremes::register(&mut state)?;
+    ranks::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));

@@ -7,11 +7,11 @@ mod connection;
 mod encode;
 mod errors;
 mod extended;
+mod numeric;
 mod params;
 mod rows;
 mod scram;
 mod startup;
-mod text;
 mod types;
 
 use std::sync::Arc;

@@ -16,11 +16,11 @@ use super::Socket;
 use super::errors::{Failure, Step, WireError, notice};
 use super::extended::{Portal, Statement};
 use super::rows::{Running, watched};
-use super::text::Zone;
 use super::types::row_description;
 use crate::output::Body;
 use crate::server::Life;
 use crate::session::{Session, StatementText, TransactionStatus};
+use crate::value_text::Zone;
 
 /// Settings whose changes clients are told, and what they are where the session has no such setting.
 const REPORTED: &[(&str, &str)] = &[

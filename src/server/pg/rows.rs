@@ -12,8 +12,8 @@ use pgwire::tokio::server::MaybeTls;
 use super::Socket;
 use super::encode::RowEncoder;
 use super::errors::{Failure, Step};
-use super::text::Zone;
 use crate::output::Rows;
+use crate::value_text::Zone;
 
 /// A result of which some rows have been sent. Dropping it cancels the statement.
 #[derive(Debug)]
