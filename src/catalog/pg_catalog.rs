@@ -10,11 +10,15 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use futures::StreamExt;
 use maru_connect::TableKind;
 use maru_core::{Error, limits};
 
-use super::{Attached, Catalogs};
+use super::{Attached, BUILTIN, Catalogs};
 use crate::system::INFORMATION_SCHEMA;
+
+/// Tables opened at the same time while they are listed.
+const OPENED_AT_ONCE: usize = 8;
 
 /// The tables that never change, decoded once per process.
 static STATIC_TABLES: LazyLock<Result<Arc<PgCatalogStaticTables>, String>> = LazyLock::new(|| {
@@ -110,7 +114,21 @@ impl CatalogInfo for Facts {
         let Some(attached) = self.attached(catalog) else { return Ok(None) };
         let tables = attached.tables(schema).await.unwrap_or_default();
         let names = tables.into_iter().take(limits::METADATA_TABLES_MAX).map(|entry| entry.name);
-        Ok(Some(names.collect()))
+        let names = names.collect::<Vec<_>>();
+        // Each table is asked for one after the other next; what the source says is remembered then.
+        if catalog != BUILTIN {
+            futures::stream::iter(&names)
+                .for_each_concurrent(OPENED_AT_ONCE, |name| {
+                    let attached = &attached;
+                    async move {
+                        if let Err(error) = attached.table(schema, name).await {
+                            tracing::debug!(%error, "left out of a listing");
+                        }
+                    }
+                })
+                .await;
+        }
+        Ok(Some(names))
     }
 
     async fn table_schema(

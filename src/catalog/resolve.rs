@@ -127,10 +127,13 @@ async fn find_in(
     let zone = session.setting("timezone").unwrap_or_default();
     let (name, version) = version::split(name, &zone)?;
     let source_table = match schema {
-        system::PG_CATALOG => {
-            let schema = pg_catalog::schema(attached, session.catalogs())?;
-            return Ok(schema.table(name).await?);
-        }
+        system::PG_CATALOG => match system::pg_table(session, name) {
+            Some(table) => Some(table),
+            None => {
+                let schema = pg_catalog::schema(attached, session.catalogs())?;
+                return Ok(schema.table(name).await?);
+            }
+        },
         system::SYSTEM => system::table(session, name),
         system::INFORMATION_SCHEMA => {
             match system::information_schema::query(&attached.name, name) {
@@ -256,7 +259,8 @@ async fn exists(
     for schema in schemas {
         let found = match schema.as_str() {
             system::PG_CATALOG => {
-                pg_catalog::schema(attached, session.catalogs())?.table_exist(name)
+                system::pg_table(session, name).is_some()
+                    || pg_catalog::schema(attached, session.catalogs())?.table_exist(name)
             }
             system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),
             system::INFORMATION_SCHEMA => {
