@@ -27,6 +27,11 @@ pub struct Config {
     pub pg_listen: String,
     pub flight_listen: String,
     pub http_listen: String,
+    /// Where the Unix socket of the Postgres wire lies.
+    pub pg_socket_dir: Option<PathBuf>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub tls_client_ca: Option<PathBuf>,
     /// The superuser's password at the first start; a random one if absent.
     pub initial_password: Option<Secret>,
     /// Bytes that all statements together may hold in memory.
@@ -59,6 +64,10 @@ impl Default for Config {
             pg_listen: "127.0.0.1:5433".to_owned(),
             flight_listen: "127.0.0.1:50051".to_owned(),
             http_listen: "127.0.0.1:8080".to_owned(),
+            pg_socket_dir: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
             initial_password: None,
             memory_limit_bytes: memory_bytes / 2,
             query_memory_limit_bytes: memory_bytes / 4,

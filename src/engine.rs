@@ -255,6 +255,11 @@ impl Engine {
         self.inner.sessions.read().values().filter_map(Weak::upgrade).collect()
     }
 
+    /// Returns the live session of this number.
+    pub(crate) fn session_of(&self, id: i32) -> Option<Arc<Session>> {
+        self.inner.sessions.read().get(&id).and_then(Weak::upgrade)
+    }
+
     pub(crate) fn forget_session(&self, id: i32) {
         self.inner.sessions.write().remove(&id);
     }
@@ -262,7 +267,7 @@ impl Engine {
     /// Cancels the running statement of the session with this key (PostgreSQL's CancelRequest). A wrong key does
     /// nothing.
     pub fn cancel(&self, session_id: i32, cancel_secret: i32) {
-        let session = self.inner.sessions.read().get(&session_id).and_then(Weak::upgrade);
+        let session = self.session_of(session_id);
         if let Some(session) = session.filter(|session| session.cancel_secret() == cancel_secret) {
             session.cancel();
         }

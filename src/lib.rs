@@ -22,6 +22,7 @@ pub mod shell;
 pub mod statement;
 pub mod store;
 pub mod system;
+mod value_text;
 
 /// The version of PostgreSQL whose dialect and protocol Maru speaks.
 pub const POSTGRES_VERSION: &str = "16.0";

@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::{Stream, StreamExt};
 use maru_core::Result;
+use maru_sql::CopyOptions;
 
 /// The result of one statement.
 #[derive(Debug)]
@@ -23,6 +25,11 @@ pub enum Body {
     /// The command tag as PostgreSQL writes it: `CREATE CATALOG`, `SET`, `INSERT 0 5`.
     Command {
         tag: String,
+    },
+    /// Rows in the form that `COPY … TO STDOUT` asks for; only the Postgres wire gets them.
+    Copy {
+        rows: Rows,
+        options: Arc<CopyOptions>,
     },
 }
 

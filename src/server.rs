@@ -1,8 +1,8 @@
 //! The doors of a server: Postgres wire, Flight SQL, HTTP.
 //!
 //! Each protocol lives in its own module and talks to [`Engine`] and its sessions only. Nothing outside of here names
-//! a protocol's library. Transport encryption is not offered yet, so the doors listen on loopback unless told
-//! otherwise.
+//! a protocol's library. Only the Postgres wire encrypts, if it is given a certificate; the doors listen on loopback
+//! unless told otherwise.
 
 mod flight;
 mod http;
@@ -59,8 +59,9 @@ impl Servers {
             flight: flight.1.to_string(),
             http: http.1.to_string(),
         };
+        let pg = pg::Listeners::new(config, pg.0, pg.1.port())?;
         let life = Life::default();
-        life.tasks.spawn(pg::serve(engine.clone(), pg.0, config.pg_connections_max, life.clone()));
+        life.tasks.spawn(pg::serve(engine.clone(), pg, config.pg_connections_max, life.clone()));
         life.tasks.spawn(flight::serve(engine.clone(), flight.0, life.clone()));
         life.tasks.spawn(http::serve(engine, http.0, endpoints.clone(), life.clone()));
         life.tasks.close();

@@ -4,24 +4,31 @@
 //! functions that answer from the session.
 
 mod arithmetic;
+mod block;
 mod cooperative;
+mod cursors;
 mod execute;
 mod explain;
 mod extremes;
 mod foreign_view;
 mod functions;
 mod guarded;
+mod named;
+mod nested;
 mod parameters;
 mod plan;
 mod policies;
 mod preview;
 mod privileges;
+mod ranks;
 mod rewrite;
 mod seconds;
 mod settings;
+mod sleep;
 mod sum;
 mod timezone;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,7 +40,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use maru_connect::{PushIntoSources, Verify};
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::Statement;
+use maru_sql::{CopyOptions, DeclareCursor, Fetch, Statement};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +51,12 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::opaque::Opaque;
 use crate::store::random;
+use block::Block;
 
+pub(crate) use block::{Image, InBlock, in_block};
+pub use cursors::Cursor;
+pub use named::Named;
+pub(crate) use named::undefined as undefined_prepared;
 pub(crate) use plan::as_owner;
 pub(crate) use policies::is_under_policies;
 pub use settings::{SETTINGS, SettingSpec, Settings};
@@ -62,7 +74,11 @@ pub struct Session {
     /// As which role statements run after `SET ROLE`.
     role: RwLock<Option<String>>,
     settings: RwLock<Settings>,
-    transaction: Mutex<TransactionStatus>,
+    block: Mutex<Block>,
+    named: Mutex<BTreeMap<String, Arc<Named>>>,
+    cursors: Mutex<BTreeMap<String, Arc<Cursor>>>,
+    /// Cancelled when somebody ends the session from outside.
+    terminated: CancellationToken,
     /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
     current: Mutex<CancellationToken>,
     state: Opaque<SessionState>,
@@ -90,10 +106,10 @@ impl StatementText {
     }
 }
 
-/// Whether a transaction block is open, as PostgreSQL tells its clients. Maru's blocks are read-only: every statement
-/// commits by itself, `BEGIN`/`COMMIT` only keep drivers content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a transaction block is open, as PostgreSQL tells its clients.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TransactionStatus {
+    #[default]
     Idle,
     Open,
     Failed,
@@ -144,6 +160,10 @@ impl Planned {
 enum Kind {
     Query { plan: Opaque<LogicalPlan>, tag: &'static str, monitors: bool },
     Command(Opaque<Statement>),
+    Prepare { name: String, inner: Box<Prepared>, declared: Vec<Option<DataType>> },
+    Declare { declare: Arc<DeclareCursor>, inner: Box<Prepared> },
+    Fetch(Fetch),
+    Copy { options: Arc<CopyOptions>, inner: Box<Prepared> },
 }
 
 impl Session {
@@ -169,7 +189,10 @@ impl Session {
                 catalog: RwLock::new(catalog),
                 role: RwLock::new(None),
                 settings: RwLock::new(settings),
-                transaction: Mutex::new(TransactionStatus::Idle),
+                block: Mutex::new(Block::default()),
+                named: Mutex::new(BTreeMap::new()),
+                cursors: Mutex::new(BTreeMap::new()),
+                terminated: CancellationToken::new(),
                 current: Mutex::new(CancellationToken::new()),
                 state: Opaque::new(state),
             }
@@ -312,24 +335,38 @@ impl Session {
         self.settings.read().statement_timeout()
     }
 
+    /// Returns a setting that is a time; zero means none.
+    pub(crate) fn duration(&self, setting: &str) -> Duration {
+        self.settings.read().duration(setting)
+    }
+
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.terminated.is_cancelled()
+    }
+
     pub(crate) fn catalogs(&self) -> &Arc<Catalogs> {
         &self.engine.inner.catalogs
     }
 
-    pub fn transaction_status(&self) -> TransactionStatus {
-        *self.transaction.lock()
-    }
-
-    pub(crate) fn set_transaction(&self, status: TransactionStatus) {
-        *self.transaction.lock() = status;
-    }
-
-    /// Marks an open transaction block as failed after an error, as PostgreSQL does.
-    pub fn fail_transaction(&self) {
-        let mut status = self.transaction.lock();
-        if *status == TransactionStatus::Open {
-            *status = TransactionStatus::Failed;
+    /// Returns the columns of a prepared statement as they are now; those of `FETCH` depend on its cursor.
+    pub fn columns(&self, prepared: &Prepared) -> Option<SchemaRef> {
+        match &prepared.kind {
+            Kind::Fetch(fetch) => cursors::schema_of(self, fetch),
+            _ => prepared.schema.clone(),
         }
+    }
+
+    /// Returns whether a simple query gets the rows of a statement in binary: those of a `BINARY` cursor.
+    pub fn is_binary(&self, prepared: &Prepared) -> bool {
+        match &prepared.kind {
+            Kind::Fetch(fetch) => self.cursor(&fetch.name).is_ok_and(|cursor| cursor.binary),
+            _ => false,
+        }
+    }
+
+    /// Returns whether a prepared statement is taken in a block that has failed.
+    fn ends_failure(prepared: &Prepared) -> bool {
+        matches!(&prepared.kind, Kind::Command(command) if block::ends_failure(command))
     }
 
     /// Prepares and runs one statement.
@@ -341,12 +378,25 @@ impl Session {
     /// Cancels the running statement, wherever it is; the next one runs as usual.
     pub fn cancel(&self) {
         self.current.lock().cancel();
-        self.engine.inner.queries.cancel_session(self.id);
+        self.engine.inner.queries.cancel_session(self.id, false);
+    }
+
+    /// Lets the client's connection end, and everything that runs for it.
+    pub fn terminate(&self) {
+        self.terminated.cancel();
+        self.current.lock().cancel();
+        self.engine.inner.queries.cancel_session(self.id, true);
+    }
+
+    /// Returns when somebody has ended the session from outside.
+    pub async fn terminated(&self) {
+        self.terminated.cancelled().await;
     }
 
     /// Ends the session: cancels what runs and forgets it in `system.sessions`. Dropping does the same.
     pub fn close(self: Arc<Self>) {
         self.cancel();
+        self.engine.inner.queries.cancel_session(self.id, true);
         self.engine.forget_session(self.id);
     }
 
@@ -370,7 +420,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.engine.inner.queries.cancel_session(self.id);
+        self.engine.inner.queries.cancel_session(self.id, true);
         self.engine.forget_session(self.id);
     }
 }
@@ -402,8 +452,10 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     let mut state = context.state();
     sum::register(&mut state)?;
     extremes::register(&mut state)?;
+    ranks::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
+    sleep::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(guarded::register(state)
         .with_query_planner(Arc::new(policies::WithPolicies))

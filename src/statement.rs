@@ -9,6 +9,7 @@ mod relation;
 mod role;
 mod secret;
 mod session;
+mod transaction;
 
 use std::sync::Arc;
 
@@ -54,17 +55,26 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::Owned(owned) => role::owned(session, owned).await,
         Statement::SetRole(role) => role::set_role(session, role.as_ref()),
         Statement::CancelQuery(cancel) => session::cancel_query(session, cancel),
-        Statement::Transaction(transaction) => session::transaction(session, *transaction),
+        Statement::Transaction(transaction) => transaction::execute(session, transaction).await,
+        Statement::Deallocate(name) => session::deallocate(session, name.as_deref()),
+        Statement::CloseCursor(name) => session::close_cursor(session, name.as_deref()),
         Statement::Discard { tag, resets } => {
             if *resets {
                 session.reset(None)?;
+                session.forget_all_named();
+                session.close_cursor(None);
             }
             Ok(Output::command(*tag))
         }
         Statement::Query { .. }
         | Statement::Describe(_)
         | Statement::Preview(_)
-        | Statement::ShowVariable(_) => Err(Error::internal("a query was run as a command")),
+        | Statement::ShowVariable(_)
+        | Statement::Prepare(_)
+        | Statement::ExecutePrepared(_)
+        | Statement::DeclareCursor(_)
+        | Statement::Fetch(_)
+        | Statement::Copy(_) => Err(Error::internal("a query was run as a command")),
     }
 }
 
@@ -99,6 +109,13 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::Reset(_)
         | Statement::CancelQuery(_)
         | Statement::Transaction(_)
+        | Statement::Prepare(_)
+        | Statement::ExecutePrepared(_)
+        | Statement::Deallocate(_)
+        | Statement::DeclareCursor(_)
+        | Statement::Fetch(_)
+        | Statement::CloseCursor(_)
+        | Statement::Copy(_)
         | Statement::Discard { .. } => None,
     }
 }

@@ -44,7 +44,7 @@ pub struct StoredSecret {
 }
 
 /// A table or view of the built-in catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRelation {
     pub schema: String,
     pub name: String,

@@ -7,6 +7,7 @@ mod access_tables;
 mod engine_tables;
 pub mod information_schema;
 mod object_tables;
+mod pg_tables;
 mod reference_tables;
 pub mod types;
 
@@ -64,6 +65,7 @@ pub enum ColumnKind {
     Boolean,
     /// UTC, microseconds.
     Timestamp,
+    TextList,
 }
 
 impl ColumnKind {
@@ -72,6 +74,7 @@ impl ColumnKind {
             Self::Text => DataType::Utf8,
             Self::Integer => DataType::Int64,
             Self::Boolean => DataType::Boolean,
+            Self::TextList => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         }
     }
@@ -111,7 +114,16 @@ impl TableSpec {
 
 /// Returns a table of schema `system` for a session.
 pub fn table(session: &Arc<Session>, name: &str) -> Option<SourceTable> {
-    let spec = TABLES.iter().find(|spec| spec.name == name)?;
+    make(session, TABLES, name)
+}
+
+/// Returns a table of schema `pg_catalog` that tells of sessions.
+pub fn pg_table(session: &Arc<Session>, name: &str) -> Option<SourceTable> {
+    make(session, pg_tables::TABLES, name)
+}
+
+fn make(session: &Arc<Session>, tables: &[&'static TableSpec], name: &str) -> Option<SourceTable> {
+    let spec = tables.iter().copied().find(|spec| spec.name == name)?;
     let table = SystemTable { spec, schema: spec.schema(), session: Arc::downgrade(session) };
     Some(SourceTable::Remote(Arc::new(table)))
 }

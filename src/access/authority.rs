@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::kinds::{Object, Privilege};
 use super::login::{LOCAL_LOGIN, SUPERUSER, Verifier, verifier_of};
-use super::rules::{Grant, PREDEFINED, Role, Rules};
+use super::rules::{Fact, Grant, PREDEFINED, Role, Rules};
 use crate::catalog::BUILTIN;
 use crate::config::Config;
 use crate::engine::history::micros;
@@ -99,6 +99,20 @@ impl Authority {
         self.store.write_access_facts(&old.facts()?, &new.facts()?).await?;
         *self.rules.write() = Arc::new(new);
         Ok(done)
+    }
+
+    /// Puts one fact back to what it was.
+    pub(crate) async fn put_back(&self, key: (String, String), fact: Option<Fact>) -> Result<()> {
+        self.change(|rules| {
+            let mut facts = rules.facts()?;
+            match fact {
+                Some(fact) => facts.insert(key, fact),
+                None => facts.remove(&key),
+            };
+            *rules = Rules::from_facts(&facts)?;
+            Ok(())
+        })
+        .await
     }
 
     /// Returns what is needed to check a login. `Verifier::user` is the user the session will have.

@@ -132,6 +132,12 @@ impl Rights {
         }
     }
 
+    /// Returns whether it may cancel what a user runs, or end the user's sessions.
+    pub fn may_signal(&self, user: &str) -> bool {
+        let of_superuser = self.rules.is_superuser(user);
+        self.has_role(user) || (self.has_role("pg_signal_backend") && !of_superuser)
+    }
+
     /// # Errors
     /// 42501 `permission denied for table x`.
     pub fn require(&self, privilege: Privilege, object: &Object) -> Result<()> {

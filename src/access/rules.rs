@@ -211,7 +211,7 @@ impl Rules {
     }
 
     /// Returns the stored form: one row for each fact.
-    pub(super) fn facts(&self) -> Result<BTreeMap<(String, String), Fact>> {
+    pub(crate) fn facts(&self) -> Result<BTreeMap<(String, String), Fact>> {
         let mut facts = BTreeMap::new();
         for (name, role) in &self.roles {
             let body = StoredRole {

@@ -10,13 +10,17 @@ use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role as PgRole};
 use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use futures::StreamExt;
 use maru_connect::TableKind;
 use maru_core::{Error, limits};
 
-use super::Attached;
+use super::{Attached, BUILTIN};
 use crate::access::{Columns, Object, Privilege, Rights, SUPERUSER};
 use crate::engine::{Engine, Inner};
 use crate::system::INFORMATION_SCHEMA;
+
+/// Tables opened at the same time while they are listed.
+const OPENED_AT_ONCE: usize = 8;
 
 /// The tables that never change, decoded once per process.
 static STATIC_TABLES: LazyLock<Result<Arc<PgCatalogStaticTables>, String>> = LazyLock::new(|| {
@@ -164,7 +168,21 @@ impl CatalogInfo for Facts {
         let Some(rights) = self.rights() else { return Ok(None) };
         let names = tables.into_iter().map(|entry| entry.name);
         let shown = names.filter(|name| rights.sees(&Object::table(catalog, schema, name)));
-        Ok(Some(shown.take(limits::METADATA_TABLES_MAX).collect()))
+        let names = shown.take(limits::METADATA_TABLES_MAX).collect::<Vec<_>>();
+        // Each table is asked for one after the other next; what the source says is remembered then.
+        if catalog != BUILTIN {
+            futures::stream::iter(&names)
+                .for_each_concurrent(OPENED_AT_ONCE, |name| {
+                    let attached = &attached;
+                    async move {
+                        if let Err(error) = attached.table(schema, name).await {
+                            tracing::debug!(%error, "left out of a listing");
+                        }
+                    }
+                })
+                .await;
+        }
+        Ok(Some(names))
     }
 
     async fn table_schema(

@@ -138,10 +138,13 @@ async fn find_in(
     let mut columns = Columns::All;
     let mut policies = None;
     let source_table = match schema {
-        system::PG_CATALOG => {
-            let schema = pg_catalog::schema(attached, session.engine(), &rights)?;
-            return Ok(schema.table(name).await?);
-        }
+        system::PG_CATALOG => match system::pg_table(session, name) {
+            Some(table) => Some(table),
+            None => {
+                let schema = pg_catalog::schema(attached, session.engine(), &rights)?;
+                return Ok(schema.table(name).await?);
+            }
+        },
         system::SYSTEM => system::table(session, name),
         system::INFORMATION_SCHEMA => {
             match system::information_schema::query(&attached.name, name) {
@@ -346,7 +349,8 @@ async fn exists(
         let object = Object::table(&attached.name, &schema, name);
         let found = match schema.as_str() {
             system::PG_CATALOG => {
-                pg_catalog::schema(attached, session.engine(), &rights)?.table_exist(name)
+                system::pg_table(session, name).is_some()
+                    || pg_catalog::schema(attached, session.engine(), &rights)?.table_exist(name)
             }
             system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),
             system::INFORMATION_SCHEMA => {

@@ -33,7 +33,8 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         ("flight_listen", &config.flight_listen),
         ("http_listen", &config.http_listen),
     ] {
-        if !is_loopback(address) {
+        let encrypts = name == "pg_listen" && config.tls_certificate.is_some();
+        if !is_loopback(address) && !encrypts {
             tracing::warn!(
                 setting = name,
                 address,

@@ -3,7 +3,7 @@
 
 use super::Config;
 use super::values::{
-    Address, Bytes, Count, Directory, Format, Kind, Password, Positive, Span, Text,
+    Address, Bytes, Count, Directory, Format, Kind, Password, Place, Positive, Span, Text,
 };
 
 /// Which subcommands show a setting among their flags. All of them accept all settings.
@@ -90,6 +90,14 @@ settings! {
         "Address of Arrow Flight SQL; port 0 picks a free one.";
     "http_listen" http_listen: Address, Serve, None,
         "Address of health, readiness and metrics over HTTP; port 0 picks a free one.";
+    "pg_socket_dir" pg_socket_dir: Place, Serve, None,
+        "Directory in which the PostgreSQL wire also listens on a Unix socket, `.s.PGSQL.` and the port; the user who runs the server logs in there without a password.";
+    "tls_certificate" tls_certificate: Place, Serve, None,
+        "PEM file with the certificate of the server and those that sign it; with it clients of the PostgreSQL wire can encrypt. Read again when it changes.";
+    "tls_key" tls_key: Place, Serve, None,
+        "PEM file with the certificate's private key.";
+    "tls_client_ca" tls_client_ca: Place, Serve, None,
+        "PEM file with who signs certificates of clients; a client whose certificate has the user as its common name logs in without a password.";
     "initial_password" initial_password: Password, Serve, Some("a random one, written to `initial-password` in the data directory"),
         "Password that the superuser `maru` gets at the first start; prefer the variable to the flag, which other users of the machine can read.";
     "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, Some("half of the machine's memory, or of the container's"),

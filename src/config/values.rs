@@ -46,6 +46,25 @@ impl Kind for Directory {
     }
 }
 
+/// A file or a folder that need not be named.
+pub(super) struct Place;
+
+impl Kind for Place {
+    type Value = Option<PathBuf>;
+    const SHAPE: &'static str = "PATH";
+
+    fn parse(text: &str) -> Result<Option<PathBuf>, String> {
+        if text.is_empty() {
+            return Err("a path was expected".to_owned());
+        }
+        Ok(Some(PathBuf::from(text)))
+    }
+
+    fn show(value: &Option<PathBuf>) -> Option<String> {
+        value.as_ref().map(|path| path.display().to_string())
+    }
+}
+
 pub(super) struct Address;
 
 impl Kind for Address {

@@ -52,6 +52,8 @@ pub struct Query {
     /// Cancelled by the user; the statement ends with 57014 at its next step.
     pub token: CancellationToken,
     pub n_rows: AtomicU64,
+    /// Whether it belongs to a cursor, which lives on when a statement of its session is cancelled.
+    pub cursor: bool,
     /// Whether its end has been recorded.
     pub(super) ended: AtomicBool,
     queued: Mutex<Duration>,
@@ -91,6 +93,7 @@ pub struct QueryStart<'a> {
     pub user: &'a str,
     pub protocol: Protocol,
     pub sql: &'a str,
+    pub cursor: bool,
     pub pool: Arc<QueryPool>,
 }
 
@@ -121,6 +124,7 @@ impl Queries {
             started: SystemTime::now(),
             clock: Instant::now(),
             pool: start.pool,
+            cursor: start.cursor,
             token: CancellationToken::new(),
             n_rows: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -146,10 +150,12 @@ impl Queries {
         self.running.read().get(&id).cloned()
     }
 
-    /// Cancels every statement of one session.
-    pub fn cancel_session(&self, session_id: i32) {
-        for query in self.running.read().values().filter(|q| q.session_id == session_id) {
-            query.token.cancel();
+    /// Cancels the statements of one session, and those of its cursors if `all`.
+    pub fn cancel_session(&self, session_id: i32, all: bool) {
+        for query in self.running.read().values() {
+            if query.session_id == session_id && (all || !query.cursor) {
+                query.token.cancel();
+            }
         }
     }
 

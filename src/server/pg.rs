@@ -4,28 +4,31 @@
 //! is ours: `startup` lets a client in, `connection` talks to it, `encode` writes rows, `params` reads parameters.
 
 mod connection;
+mod copy;
 mod encode;
 mod errors;
 mod extended;
+mod numeric;
 mod params;
 mod rows;
 mod scram;
+mod socket;
 mod startup;
-mod text;
+mod tls;
 mod types;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
-use tokio::net::TcpListener;
+use maru_core::{Error, ErrorKind, Result, ResultExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use tokio_util::codec::Framed;
 
+use self::socket::Socket;
 use super::Life;
+use crate::config::Config;
 use crate::engine::Engine;
-
-/// A client's socket with the protocol's messages on it.
-type Socket = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -37,31 +40,102 @@ struct Door {
     sockets: Arc<Semaphore>,
     /// For clients that name a user there is none of.
     fake: scram::FakeUsers,
+    tls: Option<tls::Tls>,
     life: Life,
+}
+
+/// How a client came.
+#[derive(Debug)]
+enum Incoming {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Where clients come in.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    tcp: TcpListener,
+    unix: Option<UnixSocket>,
+    tls: Option<tls::Tls>,
+}
+
+/// A socket in a directory, there as long as the server is.
+#[derive(Debug)]
+struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "could not remove the socket");
+        }
+    }
+}
+
+impl Listeners {
+    /// Prepares what the configuration asks for besides the TCP port: encryption, and the Unix socket.
+    ///
+    /// # Errors
+    /// F0000 for certificates that cannot be used, 58030 for a socket that cannot be made.
+    pub(super) fn new(config: &Config, tcp: TcpListener, port: u16) -> Result<Self> {
+        let tls = tls::Tls::open(config)?;
+        let unix = config.pg_socket_dir.as_ref().map(|dir| UnixSocket::bind(dir, port));
+        Ok(Self { tcp, unix: unix.transpose()?, tls })
+    }
+}
+
+impl UnixSocket {
+    fn bind(dir: &Path, port: u16) -> Result<Self> {
+        let path = dir.join(format!(".s.PGSQL.{port}"));
+        let cannot = || format!("could not listen on \"{}\" (pg_socket_dir)", path.display());
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            return Err(Error::new(ErrorKind::Io, cannot())
+                .with_hint("Another process listens there. Choose another directory."));
+        }
+        // What a killed server left behind.
+        if path.exists() {
+            std::fs::remove_file(&path).or_error(ErrorKind::Io, cannot)?;
+        }
+        let listener = UnixListener::bind(&path).or_error(ErrorKind::Io, cannot)?;
+        let socket = Self { listener, path: path.clone() };
+        // Everybody of this machine may knock; only the owner comes in without a password.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777))
+            .or_error(ErrorKind::Io, cannot)?;
+        Ok(socket)
+    }
 }
 
 /// Accepts clients until the process stops.
 pub(super) async fn serve(
     engine: Engine,
-    listener: TcpListener,
+    listeners: Listeners,
     connections_max: usize,
     life: Life,
 ) {
+    let Listeners { tcp, unix, tls } = listeners;
     let door = Arc::new(Door {
         engine,
         connections: Arc::new(Semaphore::new(connections_max)),
         sockets: Arc::new(Semaphore::new(connections_max.saturating_mul(2).saturating_add(64))),
         fake: scram::FakeUsers::new(),
+        tls,
         life,
     });
+    let local = async || match &unix {
+        Some(socket) => socket.listener.accept().await.map(|(stream, _)| Incoming::Unix(stream)),
+        None => std::future::pending().await,
+    };
     loop {
         let accepted = tokio::select! {
             biased;
             () = door.life.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = tcp.accept() => accepted.map(|(stream, _)| Incoming::Tcp(stream)),
+            accepted = local() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 let Ok(permit) = door.sockets.clone().try_acquire_owned() else { continue };
                 let door = door.clone();
                 let tasks = door.life.tasks.clone();

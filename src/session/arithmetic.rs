@@ -36,8 +36,9 @@ pub(super) use frames::keep_peers;
 pub(super) struct PostgresArithmetic;
 
 impl AnalyzerRule for PostgresArithmetic {
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> DfResult<LogicalPlan> {
-        change_expressions(plan, postgres)
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
+        let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
+        change_expressions(plan, |expr, schema| postgres(expr, schema, zone))
     }
 
     fn name(&self) -> &str {
@@ -69,14 +70,14 @@ fn change_expressions(
     .data()
 }
 
-fn postgres(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(ref sum) if sum.op.supports_propagation() => {
             interval::compare(expr, schema)
         }
         Expr::BinaryExpr(_) => check(expr, schema),
         Expr::Between(_) | Expr::InList(_) => interval::compare(expr, schema),
-        Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema),
+        Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema, zone),
         other => Transformed::no(other),
     }
 }

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::object_store::DefaultObjectStoreRegistry;
@@ -11,16 +11,17 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::plan::{broken_off, panicked};
-use super::{Kind, Prepared, Session, explain};
+use super::{Image, InBlock, Kind, Named, Prepared, Session, TransactionStatus, explain, in_block};
 use crate::engine::memory::QueryPool;
 use crate::engine::query::{Query, QueryStart, State};
 use crate::engine::run::{Ending, deadline, start, timed_out};
-use crate::output::{Output, Rows};
+use crate::output::{Body, Output, Rows};
 use crate::statement;
 
 impl Session {
@@ -33,6 +34,48 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
     ) -> Result<Output> {
+        self.refuse_in_failed_block(Self::ends_failure(prepared))?;
+        self.execute_for(prepared, parameters, false).await
+    }
+
+    /// The same, of a type that does not depend on what it runs: statements run others.
+    pub(super) fn execute_boxed(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        parameters: Vec<ScalarValue>,
+    ) -> BoxFuture<'static, Result<Output>> {
+        let session = Arc::clone(self);
+        async move { session.execute_for(&prepared, parameters, false).await }.boxed()
+    }
+
+    /// Runs the query of a cursor, whose time is that of its fetches.
+    pub(super) fn execute_kept(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        parameters: Vec<ScalarValue>,
+    ) -> BoxFuture<'static, Result<Output>> {
+        let session = Arc::clone(self);
+        async move { session.execute_for(&prepared, parameters, true).await }.boxed()
+    }
+
+    /// Runs a prepared statement as the query that another one has begun.
+    fn execute_as(
+        self: &Arc<Self>,
+        prepared: Prepared,
+        parameters: Vec<ScalarValue>,
+        query: Arc<Query>,
+        ending: Ending,
+    ) -> BoxFuture<'static, Result<Output>> {
+        let session = Arc::clone(self);
+        async move { session.execute_query(&prepared, parameters, query, ending).await }.boxed()
+    }
+
+    async fn execute_for(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+        cursor: bool,
+    ) -> Result<Output> {
         self.engine.refuse_when_closing()?;
         let inner = &self.engine.inner;
         let limit = self.settings.read().query_memory_limit();
@@ -41,12 +84,13 @@ impl Session {
             user: self.user(),
             protocol: self.login.protocol,
             sql: &statement::redact(&prepared.text.text),
+            cursor,
             pool: QueryPool::new(Arc::clone(&inner.governor), limit),
         });
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
         let work = async {
-            if let Kind::Command(_) = prepared.kind {
+            if !matches!(prepared.kind, Kind::Query { .. } | Kind::Copy { .. }) {
                 return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
             }
             let work = inner.executor.spawn({
@@ -94,7 +138,7 @@ impl Session {
         let result = match &prepared.kind {
             Kind::Command(command) => {
                 query.set_state(State::Running);
-                let result = statement::execute(self, command).await;
+                let result = self.run_command(command).await;
                 self.engine.inner.commands.fetch_add(1, Ordering::Relaxed);
                 // A refusal is recorded where every statement ends.
                 let denied =
@@ -104,6 +148,33 @@ impl Session {
                 }
                 result
             }
+            Kind::Prepare { name, inner, declared } => {
+                let statement = Named {
+                    prepared: Some(Prepared::clone(inner)),
+                    declared: declared.iter().map(|_| 0).collect(),
+                    text: prepared.text.text.clone(),
+                    prepared_at: SystemTime::now(),
+                    from_sql: true,
+                };
+                self.keep_named(name, statement).map(|()| Output::command("PREPARE"))
+            }
+            Kind::Declare { declare, inner } => {
+                query.set_state(State::Running);
+                self.declare(declare, inner, &prepared.text.text, parameters).await
+            }
+            Kind::Fetch(fetch) => return self.fetch(fetch, query, ending).await,
+            Kind::Copy { options, inner } => {
+                let inner = Prepared { text: prepared.text.clone(), ..Prepared::clone(inner) };
+                let options = Arc::clone(options);
+                // One statement, under the same number: the rows carry its ending.
+                let work = self.execute_as(inner, parameters, Arc::clone(&query), ending);
+                let output = work.await?;
+                let notices = output.notices;
+                return match output.body {
+                    Body::Rows(rows) => Ok(Output { notices, body: Body::Copy { rows, options } }),
+                    _ => Err(Error::internal("a query gave no rows")),
+                };
+            }
             Kind::Query { plan, tag, monitors } if explain::explained(plan).is_some() => {
                 self.explain(plan, tag, parameters, &query, *monitors).await.map(Output::rows)
             }
@@ -112,7 +183,8 @@ impl Session {
                 match planned {
                     Ok((physical, context, permit)) => {
                         let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
-                        let timeout = self.statement_timeout();
+                        let timeout =
+                            if query.cursor { Duration::ZERO } else { self.statement_timeout() };
                         let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
                         let mut output = Output::rows(self.located(rows, prepared));
                         output.notices.clone_from(&prepared.notices);
@@ -127,6 +199,32 @@ impl Session {
             Err(error) => ending.fail(error),
         }
         result
+    }
+
+    /// Runs a command, and keeps what it changes if a transaction may undo it.
+    async fn run_command(self: &Arc<Self>, command: &maru_sql::Statement) -> Result<Output> {
+        if !self.in_transaction() {
+            return statement::execute(self, command).await;
+        }
+        match in_block(command) {
+            InBlock::Free => statement::execute(self, command).await,
+            InBlock::Refused if self.transaction_status() != TransactionStatus::Idle => {
+                Err(Error::new(
+                    ErrorKind::InTransaction,
+                    "this statement cannot run inside a transaction block",
+                )
+                .with_detail("What it does cannot be undone.")
+                .with_hint("COMMIT first, or connect with autocommit."))
+            }
+            InBlock::Refused => statement::execute(self, command).await,
+            InBlock::Undoable => {
+                let before = Image::take(&self.engine).await?;
+                let result = statement::execute(self, command).await;
+                // Of several objects some may have been made before the error.
+                self.remember(&before).await?;
+                result
+            }
+        }
     }
 
     /// Lets errors of the running statement point into the text.
@@ -152,7 +250,7 @@ impl Session {
         query.set_state(State::Planning);
         let start = Instant::now();
         let plan = bind(plan.clone(), parameters)?;
-        let (plan, analyze) =
+        let (plan, analyze, shape) =
             explain::explained(&plan).ok_or_else(|| Error::internal("nothing to explain"))?;
         let state = self.query_state(query);
         let logical = state.optimize(plan)?;
@@ -166,11 +264,11 @@ impl Session {
         };
         let engine = &self.engine;
         let (logical, physical) = (&logical, &physical);
-        let report = explain::Report { engine, query, logical, physical, planned_in, ran };
+        let report = explain::Report { engine, query, logical, physical, planned_in, ran, shape };
         let batch = report.batch()?;
         query.n_rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         let stream = Box::pin(futures::stream::once(async { Ok(batch) }));
-        Ok(Rows { query_id: query.id, tag, schema: explain::schema(), stream })
+        Ok(Rows { query_id: query.id, tag, schema: explain::schema(shape), stream })
     }
 
     /// Waits for a place. A statement that reads only what the engine knows of itself needs none.
@@ -220,7 +318,7 @@ fn with_pool(state: SessionState, query: &Arc<Query>) -> SessionState {
         .build()
 }
 
-fn bind(plan: LogicalPlan, parameters: Vec<ScalarValue>) -> Result<LogicalPlan> {
+pub(super) fn bind(plan: LogicalPlan, parameters: Vec<ScalarValue>) -> Result<LogicalPlan> {
     let wanted = plan.get_parameter_names()?.len();
     if parameters.len() < wanted {
         return Err(Error::new(

@@ -1,6 +1,9 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`: the plan, what each source is asked for and sends, and which conditions stay in the engine
 //! and why. One column, one line a row, as in PostgreSQL; `VERBOSE` shows the planner's own account.
 
+mod json;
+
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,26 +26,42 @@ use crate::engine::Engine;
 use crate::engine::query::Query;
 use crate::engine::run::file_catalog;
 
-/// Returns the plan under `EXPLAIN`, and whether it is to be run.
-pub(super) fn explained(plan: &LogicalPlan) -> Option<(&LogicalPlan, bool)> {
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    Lines,
+    Json,
+}
+
+/// Returns the plan under `EXPLAIN`, whether it is to be run, and how it is told.
+pub(super) fn explained(plan: &LogicalPlan) -> Option<(&LogicalPlan, bool, Shape)> {
+    let shape = |format: &ExplainFormat| match format {
+        ExplainFormat::Indent => Some(Shape::Lines),
+        ExplainFormat::PostgresJSON => Some(Shape::Json),
+        _ => None,
+    };
     match plan {
-        LogicalPlan::Explain(explain)
-            if !explain.verbose && explain.explain_format == ExplainFormat::Indent =>
-        {
-            Some((&explain.plan, false))
+        LogicalPlan::Explain(explain) if !explain.verbose => {
+            Some((&explain.plan, false, shape(&explain.explain_format)?))
         }
-        LogicalPlan::Analyze(analyze)
-            if !analyze.verbose && analyze.format == ExplainFormat::Indent =>
-        {
-            Some((&analyze.input, true))
+        LogicalPlan::Analyze(analyze) if !analyze.verbose => {
+            Some((&analyze.input, true, shape(&analyze.format)?))
         }
         _ => None,
     }
 }
 
 /// Returns the one column of the answer.
-pub(super) fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, true)]))
+pub(super) fn schema(shape: Shape) -> SchemaRef {
+    let column = Field::new("QUERY PLAN", DataType::Utf8, true);
+    let column = match shape {
+        Shape::Lines => column,
+        Shape::Json => column.with_metadata(HashMap::from([(
+            "ARROW:extension:name".to_owned(),
+            "arrow.json".to_owned(),
+        )])),
+    };
+    Arc::new(Schema::new(vec![column]))
 }
 
 /// What is known of an explained statement.
@@ -55,11 +74,15 @@ pub(super) struct Report<'a> {
     pub(super) planned_in: Duration,
     /// Time and rows, if it was run.
     pub(super) ran: Option<(Duration, usize)>,
+    pub(super) shape: Shape,
 }
 
 impl Report<'_> {
     /// Returns the lines as rows.
     pub(super) fn batch(&self) -> Result<RecordBatch> {
+        if self.shape == Shape::Json {
+            return self.column(vec![self.json()]);
+        }
         let mut lines = Vec::new();
         self.tree(self.physical, 0, &mut lines);
         let mut sources = Vec::new();
@@ -84,8 +107,12 @@ impl Report<'_> {
                 size(figures.spilled_bytes)
             ));
         }
+        self.column(lines)
+    }
+
+    fn column(&self, lines: Vec<String>) -> Result<RecordBatch> {
         let column = Arc::new(StringArray::from(lines));
-        RecordBatch::try_new(schema(), vec![column])
+        RecordBatch::try_new(schema(self.shape), vec![column])
             .map_err(|error| Error::internal("a plan is no column of text").with_cause(error))
     }
 

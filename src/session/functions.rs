@@ -3,7 +3,8 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
-use arrow::datatypes::DataType;
+use arrow::array::{AsArray, BooleanArray};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
@@ -29,6 +30,8 @@ const FUNCTIONS: &[(&[&str], Answer)] = &[
     ),
     (&["pg_backend_pid"], Answer::Integer(|s| s.id())),
     (&["current_setting"], Answer::Setting),
+    (&["pg_cancel_backend"], Answer::Act(|target| target.cancel())),
+    (&["pg_terminate_backend"], Answer::Act(|target| target.terminate())),
 ];
 
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,8 @@ enum Answer {
     Integer(fn(&Session) -> i32),
     /// `current_setting(name)`
     Setting,
+    /// Does something to the session of a number, and tells whether there is one.
+    Act(fn(&Session)),
 }
 
 /// Registers the functions of a session with its state.
@@ -50,6 +55,7 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
                 ],
                 Volatility::Stable,
             ),
+            Answer::Act(_) => Signature::exact(vec![DataType::Int64], Volatility::Volatile),
             Answer::Text(_) | Answer::Integer(_) => Signature::nullary(Volatility::Stable),
         };
         let function = SessionFunction {
@@ -63,6 +69,39 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
         if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
             tracing::error!(error = %error, "could not register function");
         }
+    }
+}
+
+/// Acts on the session of each number; false where there is none.
+///
+/// # Errors
+/// 42501 for a session of somebody else, unless the role may signal those.
+fn act_on(
+    session: &Session,
+    act: fn(&Session),
+    args: &ScalarFunctionArgs,
+) -> DfResult<ColumnarValue> {
+    let [numbers] = args.args.as_slice() else {
+        return Err(Error::internal("a session has one number").into());
+    };
+    let array = numbers.to_array(args.number_rows)?;
+    let done = array.as_primitive::<Int64Type>().iter().map(|number| {
+        let Some(number) = number else { return Ok(None) };
+        let target = i32::try_from(number).ok().and_then(|id| session.engine().session_of(id));
+        let Some(target) = target else { return Ok(Some(false)) };
+        if !session.rights().may_signal(target.user()) {
+            return Err(Error::new(ErrorKind::NotAllowed, "permission denied to signal a session")
+                .with_detail("It belongs to another user."));
+        }
+        act(&target);
+        Ok(Some(true))
+    });
+    let done = done.collect::<maru_core::Result<BooleanArray>>()?;
+    match numbers {
+        ColumnarValue::Scalar(_) => {
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&done, 0)?))
+        }
+        ColumnarValue::Array(_) => Ok(ColumnarValue::Array(Arc::new(done))),
     }
 }
 
@@ -123,6 +162,7 @@ impl ScalarUDFImpl for SessionFunction {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.answer {
             Answer::Integer(_) => DataType::Int32,
+            Answer::Act(_) => DataType::Boolean,
             Answer::Text(_) | Answer::Setting => DataType::Utf8,
         })
     }
@@ -132,7 +172,11 @@ impl ScalarUDFImpl for SessionFunction {
             .session
             .upgrade()
             .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        if let Answer::Act(act) = self.answer {
+            return act_on(&session, act, &args);
+        }
         let value = match self.answer {
+            Answer::Act(_) => return Err(Error::internal("acts are done above").into()),
             Answer::Text(text) => ScalarValue::Utf8(Some(text(&session))),
             Answer::Integer(number) => ScalarValue::Int32(Some(number(&session))),
             Answer::Setting => match args.args.first() {

@@ -20,7 +20,7 @@ use tokio::task::JoinError;
 use super::arithmetic::{keep_peers, keep_times};
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
-use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
+use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
@@ -102,7 +102,13 @@ impl Session {
             // Only planning takes long enough to disturb others.
             if !matches!(
                 parsed,
-                Statement::Query { .. } | Statement::Describe(_) | Statement::Preview(_)
+                Statement::Query { .. }
+                    | Statement::Describe(_)
+                    | Statement::Preview(_)
+                    | Statement::Prepare(_)
+                    | Statement::ExecutePrepared(_)
+                    | Statement::DeclareCursor(_)
+                    | Statement::Copy(_)
             ) {
                 return self.prepare_statement(parsed, statement, parameters).await;
             }
@@ -128,20 +134,13 @@ impl Session {
         })
     }
 
-    async fn prepare_statement(
+    pub(super) async fn prepare_statement(
         self: &Arc<Self>,
         statement: Statement,
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
-        if self.transaction_status() == TransactionStatus::Failed
-            && !matches!(statement, Statement::Transaction(_))
-        {
-            return Err(Error::new(
-                ErrorKind::TransactionAborted,
-                "current transaction is aborted, commands ignored until end of transaction block",
-            ));
-        }
+        self.refuse_in_failed_block(super::block::ends_failure(&statement))?;
         self.rights().rules().role(&self.role())?;
         let mut notices = Vec::new();
         let statement = match statement {
@@ -173,7 +172,8 @@ impl Session {
                 self.check_functions(&plan)?;
                 let parameters = parameter_types(&plan, declared)?;
                 let (schema, parameters) = settle(&plan, parameters)?;
-                let schema = explain::explained(&plan).map_or(schema, |_| explain::schema());
+                let schema = explain::explained(&plan)
+                    .map_or(schema, |(_, _, shape)| explain::schema(shape));
                 Ok(Prepared {
                     schema: Some(schema),
                     parameters,
@@ -183,14 +183,12 @@ impl Session {
                     planned,
                 })
             }
-            command => Ok(Prepared {
-                schema: None,
-                parameters: Vec::new(),
-                text: text.clone(),
-                notices,
-                kind: Kind::Command(Opaque::new(command)),
-                planned,
-            }),
+            Statement::ExecutePrepared(execute) => self.prepare_execute(&execute, text).await,
+            command => {
+                let (schema, parameters, kind) =
+                    self.prepare_command(command, text, declared).await?;
+                Ok(Prepared { schema, parameters, text: text.clone(), notices, kind, planned })
+            }
         }
     }
 
@@ -200,11 +198,8 @@ impl Session {
     /// 0A000 if it has other columns now than the client was told; whatever is wrong with the statement by now.
     pub(super) async fn plan_again(self: &Arc<Self>, prepared: &Prepared) -> Result<Prepared> {
         let text = &prepared.text;
-        let again = async {
-            let parsed = self.parse(&text.text)?;
-            self.prepare_statement(parsed, text, &prepared.parameters).await
-        };
-        let again = again.await.map_err(|e| locate(self.suggest_function(e), &text.text))?;
+        let again = self.prepare_boxed(text.clone(), prepared.parameters.clone()).await;
+        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
         let columns = |prepared: &Prepared| {
             let schema = prepared.schema.iter().flat_map(|schema| schema.fields().iter());
             schema.map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
@@ -239,7 +234,7 @@ impl Session {
     }
 
     /// Parses; statements on PostgreSQL's catalog go through the compatibility rules.
-    fn parse(&self, sql: &str) -> Result<Statement> {
+    pub(super) fn parse(&self, sql: &str) -> Result<Statement> {
         let parsed = maru_sql::parse(sql);
         let about_postgres = speaks_of_postgres(sql);
         if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
@@ -370,6 +365,7 @@ impl Session {
             user: self.user(),
             protocol: self.login.protocol,
             sql: &crate::statement::redact(&statement.text),
+            cursor: false,
             pool: QueryPool::new(Arc::clone(&inner.governor), 0),
         });
         Ending::new(self.engine.clone(), query).fail(error);

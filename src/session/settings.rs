@@ -71,7 +71,8 @@ settings! {
     "datestyle", Kind::Accepted, "Dates are always written as ISO 8601 has them.";
     "default_transaction_isolation", Kind::Accepted, "Every statement commits by itself.";
     "extra_float_digits", Kind::Accepted, "Floats are always written exactly.";
-    "idle_in_transaction_session_timeout", Kind::Accepted, "Transaction blocks hold nothing.";
+    "idle_in_transaction_session_timeout", Kind::Duration, "Time after which a connection that says nothing inside of a transaction block is closed; 0 means none.";
+    "idle_session_timeout", Kind::Duration, "Time after which a connection that says nothing is closed; 0 means none.";
     "integer_datetimes", Kind::Fixed, "Times are whole microseconds on the wire.";
     "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
     "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
@@ -117,6 +118,7 @@ impl Settings {
             ("default_transaction_isolation", "read committed".to_owned()),
             ("extra_float_digits", "1".to_owned()),
             ("idle_in_transaction_session_timeout", "0".to_owned()),
+            ("idle_session_timeout", "0".to_owned()),
             ("integer_datetimes", "on".to_owned()),
             ("intervalstyle", "postgres".to_owned()),
             ("join_reorder", "on".to_owned()),
@@ -201,7 +203,11 @@ impl Settings {
     }
 
     pub fn statement_timeout(&self) -> Duration {
-        Duration::from_millis(self.number("statement_timeout"))
+        self.duration("statement_timeout")
+    }
+
+    pub fn duration(&self, name: &str) -> Duration {
+        Duration::from_millis(self.number(name))
     }
 
     pub fn query_memory_limit(&self) -> usize {

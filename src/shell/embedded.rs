@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use maru_core::Error;
 use parking_lot::Mutex;
 
 use super::backend::{Backend, Column, Failure, Reply, ResultSet};
@@ -35,6 +36,8 @@ impl Backend for Embedded {
         self.notices.lock().extend(output.notices);
         match output.body {
             Body::Command { tag } => Ok(Reply::Command(tag)),
+            // Refused when it is prepared: this session is not of the wire.
+            Body::Copy { .. } => Err(Error::internal("a COPY came to the wrong door").into()),
             Body::Rows(rows) => {
                 let columns = rows.schema.fields().iter().map(|field| Column {
                     name: field.name().clone(),

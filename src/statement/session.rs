@@ -1,12 +1,12 @@
-//! `SET`, `CANCEL QUERY`, transaction blocks.
+//! `SET`, `CANCEL QUERY`, `DEALLOCATE`, `CLOSE`.
 
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{CancelQuery, SetVariable, Transaction};
+use maru_sql::{CancelQuery, SetVariable};
 
 use crate::output::Output;
-use crate::session::{Session, TransactionStatus};
+use crate::session::{Session, undefined_prepared};
 
 pub(super) fn set(session: &Arc<Session>, set: &SetVariable) -> Result<Output> {
     match &set.value {
@@ -18,12 +18,8 @@ pub(super) fn set(session: &Arc<Session>, set: &SetVariable) -> Result<Output> {
 
 pub(super) fn cancel_query(session: &Arc<Session>, cancel: &CancelQuery) -> Result<Output> {
     let rights = session.rights();
-    let may = |user: &str| {
-        let is_superuser = rights.rules().is_superuser(user);
-        rights.has_role(user) || (rights.has_role("pg_signal_backend") && !is_superuser)
-    };
     let query = session.engine().inner.queries.get(cancel.query_id);
-    let query = query.filter(|query| may(&query.user)).ok_or_else(|| {
+    let query = query.filter(|query| rights.may_signal(&query.user)).ok_or_else(|| {
         Error::new(ErrorKind::UndefinedObject, format!("query {} is not running", cancel.query_id))
             .with_hint("SELECT query_id, sql FROM system.queries WHERE state = 'running'.")
     })?;
@@ -31,36 +27,21 @@ pub(super) fn cancel_query(session: &Arc<Session>, cancel: &CancelQuery) -> Resu
     Ok(Output::command("CANCEL QUERY"))
 }
 
-pub(super) fn transaction(session: &Arc<Session>, transaction: Transaction) -> Result<Output> {
-    let status = session.transaction_status();
-    match transaction {
-        Transaction::Begin => {
-            let output = Output::command("BEGIN");
-            if status != TransactionStatus::Idle {
-                return Ok(output.with_notice("there is already a transaction in progress"));
-            }
-            session.set_transaction(TransactionStatus::Open);
-            Ok(output)
-        }
-        Transaction::Commit | Transaction::Rollback => {
-            session.set_transaction(TransactionStatus::Idle);
-            // A failed block can only be rolled back, whatever it asks for.
-            let rolled_back =
-                transaction == Transaction::Rollback || status == TransactionStatus::Failed;
-            let output = Output::command(if rolled_back { "ROLLBACK" } else { "COMMIT" });
-            if status == TransactionStatus::Idle {
-                return Ok(output.with_notice("there is no transaction in progress"));
-            }
-            Ok(output)
-        }
-        Transaction::Savepoint => {
-            if status == TransactionStatus::Idle {
-                return Err(Error::new(
-                    ErrorKind::InvalidStatement,
-                    "SAVEPOINT can only be used in transaction blocks",
-                ));
-            }
-            Ok(Output::command("SAVEPOINT"))
-        }
+pub(super) fn deallocate(session: &Arc<Session>, name: Option<&str>) -> Result<Output> {
+    let Some(name) = name else {
+        session.forget_all_named();
+        return Ok(Output::command("DEALLOCATE ALL"));
+    };
+    if session.forget_named(name) {
+        return Ok(Output::command("DEALLOCATE"));
     }
+    Err(undefined_prepared(name))
+}
+
+pub(super) fn close_cursor(session: &Arc<Session>, name: Option<&str>) -> Result<Output> {
+    if let Some(name) = name {
+        session.cursor(name)?;
+    }
+    session.close_cursor(name);
+    Ok(Output::command(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }))
 }

@@ -99,7 +99,7 @@ fn queries<'a>(session: &'a Arc<Session>, _: &'a Hints) -> BoxFuture<'a, Result<
 }
 
 /// Returns whether a role sees what a user does.
-fn watches(rights: &Rights, user: &str) -> bool {
+pub(super) fn watches(rights: &Rights, user: &str) -> bool {
     rights.has_role(user) || rights.has_role("pg_monitor")
 }
 

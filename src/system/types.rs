@@ -63,3 +63,18 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Union(_, _) => "union".to_owned(),
     }
 }
+
+/// Returns the name without a length, as PostgreSQL's `regtype` shows it.
+pub fn regtype_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Timestamp(_, None) => "timestamp without time zone".to_owned(),
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone".to_owned(),
+        DataType::Time32(_) | DataType::Time64(_) => "time without time zone".to_owned(),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => format!("{}[]", regtype_name(item.data_type())),
+        other => sql_name(other).split('(').next().unwrap_or_default().to_owned(),
+    }
+}

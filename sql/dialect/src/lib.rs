@@ -3,11 +3,16 @@
 //! [`split`] cuts a text into statements, [`parse`] turns one into a [`Statement`]. What a statement does stands in the
 //! program's `statement/` folder; this room knows only words. Start reading at `statement.rs`: it is the list.
 
+mod conversation;
 pub mod hive;
 mod parser;
 mod split;
 mod statement;
 
+pub use conversation::{
+    Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
+    Inner, Prepare, Transaction,
+};
 pub use parser::{parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
@@ -16,7 +21,7 @@ pub use statement::{
     CreateRole, CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole,
     GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
     PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
-    SetVariable, Statement, StatementSpec, Transaction,
+    SetVariable, Statement, StatementSpec,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -1,6 +1,8 @@
 //! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
 
 mod access;
+mod conversation;
+mod copy;
 mod create;
 mod show;
 pub mod versions;
@@ -30,7 +32,11 @@ pub fn parse(sql: &str) -> Result<Statement> {
             .with_recursion_limit(limits::NESTING_MAX)
             .build()?,
     );
-    let statement = match parser.own_statement()? {
+    let own = match parser.conversation(sql)? {
+        Some(statement) => Some(statement),
+        None => parser.own_statement()?,
+    };
+    let statement = match own {
         Some(statement) => statement,
         None => lower(parser.0.parse_statement()?, sql)?,
     };
@@ -69,13 +75,25 @@ impl Words<'_> {
             return self.cancel_query().map(Some);
         }
         if self.take(&["discard"]) {
-            self.word("ALL, PLANS, TEMP or SEQUENCES")?;
-            return Ok(Some(Statement::Discard { tag: "DISCARD ALL", resets: true }));
+            let tags = [
+                ("all", "DISCARD ALL"),
+                ("plans", "DISCARD PLANS"),
+                ("sequences", "DISCARD SEQUENCES"),
+                ("temporary", "DISCARD TEMP"),
+                ("temp", "DISCARD TEMP"),
+            ];
+            let tag = tags.into_iter().find(|(word, _)| self.take(&[word]));
+            let (word, tag) =
+                tag.ok_or_else(|| self.unexpected("ALL, PLANS, TEMP or SEQUENCES"))?;
+            return Ok(Some(Statement::Discard { tag, resets: word == "all" }));
         }
         if self.take(&["reset"]) {
             let name = self.setting_name()?;
             let name = (!name.eq_ignore_ascii_case("all")).then_some(name);
             return Ok(Some(Statement::Reset(name)));
+        }
+        if self.take(&["copy"]) {
+            return self.copy().map(Some);
         }
         if self.take(&["preview"]) {
             return self.preview().map(Some);
@@ -248,16 +266,6 @@ impl Words<'_> {
         if self.0.parser.consume_token(token) { Ok(()) } else { Err(self.unexpected(shown)) }
     }
 
-    fn word(&mut self, expected: &str) -> Result<String> {
-        match self.0.parser.peek_token().token {
-            Token::Word(word) => {
-                self.0.parser.next_token();
-                Ok(word.value)
-            }
-            _ => Err(self.unexpected(expected)),
-        }
-    }
-
     fn ident(&mut self) -> Result<String> {
         match self.0.parser.peek_token().token {
             Token::Word(word) => {
@@ -379,13 +387,6 @@ fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
             Statement::Drop(DropObject { kind, names, if_exists, cascade })
         }
         Ast::Set(set) => lower_set(set, sql)?,
-        Ast::StartTransaction { .. } => Statement::Transaction(Transaction::Begin),
-        Ast::Commit { .. } => Statement::Transaction(Transaction::Commit),
-        Ast::Rollback { savepoint: None, .. } => Statement::Transaction(Transaction::Rollback),
-        Ast::Rollback { .. } | Ast::Savepoint { .. } | Ast::ReleaseSavepoint { .. } => {
-            Statement::Transaction(Transaction::Savepoint)
-        }
-        Ast::Deallocate { .. } => Statement::Discard { tag: "DEALLOCATE", resets: false },
         other => {
             let text = other.to_string();
             let mut words = text.split_whitespace();

@@ -6,6 +6,7 @@ mod access;
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
+use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, Transaction};
 pub use access::*;
 
 /// A parsed statement.
@@ -47,7 +48,16 @@ pub enum Statement {
     Owned(Owned),
     /// `SET ROLE role`, `SET ROLE NONE` (`None`)
     SetRole(Option<RoleName>),
-    /// `DISCARD`, `DEALLOCATE`: connection pools send them.
+    Prepare(Prepare),
+    ExecutePrepared(ExecutePrepared),
+    /// `DEALLOCATE name` or `DEALLOCATE ALL` (`None`).
+    Deallocate(Option<String>),
+    DeclareCursor(DeclareCursor),
+    Fetch(Fetch),
+    /// `CLOSE name` or `CLOSE ALL` (`None`).
+    CloseCursor(Option<String>),
+    Copy(Box<Copy>),
+    /// `DISCARD`: connection pools send it. `resets`: everything of the session.
     Discard {
         tag: &'static str,
         resets: bool,
@@ -214,16 +224,6 @@ pub struct CancelQuery {
     pub query_id: u64,
 }
 
-/// `BEGIN`, `COMMIT`, `ROLLBACK`: every statement commits by itself, blocks only keep clients content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transaction {
-    Begin,
-    Commit,
-    Rollback,
-    /// `SAVEPOINT`, `RELEASE`: accepted inside of a block, nothing is undone by them.
-    Savepoint,
-}
-
 /// One entry of the reference.
 #[derive(Debug)]
 pub struct StatementSpec {
@@ -260,12 +260,21 @@ statements! {
     "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET } name OWNER TO role",
         "Gives an object to another role.",
         "ALTER SCHEMA demo OWNER TO analyst";
+    "BEGIN", "{ BEGIN | START TRANSACTION | COMMIT | ROLLBACK | SAVEPOINT name | ROLLBACK TO name | RELEASE name }",
+        "Opens and ends a transaction block; a failed statement aborts it, as in PostgreSQL.",
+        "BEGIN";
     "CANCEL QUERY", "CANCEL QUERY query_id",
         "Stops a running statement of any session; system.queries has the ids.",
         "CANCEL QUERY 42";
+    "CLOSE", "CLOSE { cursor | ALL }",
+        "Ends a cursor, and what it reads in the sources.",
+        "CLOSE ALL";
     "COMMENT ON", "COMMENT ON { CATALOG | SCHEMA | TABLE | VIEW | SECRET | COLUMN } name IS { 'text' | NULL }",
         "Keeps a remark with an object.",
         "COMMENT ON CATALOG crm IS 'customers, read only'";
+    "COPY", "COPY { table [(column, …)] | (query) } TO STDOUT [WITH (FORMAT { text | csv | binary }, HEADER, DELIMITER 'c', NULL 'text', QUOTE 'c', ESCAPE 'c', FORCE_QUOTE { (column, …) | * })]",
+        "Sends rows over the PostgreSQL wire as text, CSV or binary.",
+        "COPY (SELECT * FROM crm.public.customers) TO STDOUT (FORMAT csv, HEADER)";
     "CREATE CATALOG", "CREATE [OR REPLACE] CATALOG [IF NOT EXISTS] name USING connector [WITH (option = value, …)]",
         "Attaches a source. The source is contacted first; SHOW CONNECTORS lists connectors and options.",
         "CREATE CATALOG crm USING postgres WITH (url = 'postgres://host/db', secret = 'crm_login')";
@@ -287,6 +296,12 @@ statements! {
     "CREATE VIEW", "CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column, …)] AS query",
         "Keeps a query under a name in the catalog maru.",
         "CREATE VIEW demo.errors AS SELECT * FROM demo.weblogs WHERE status >= 500";
+    "DEALLOCATE", "DEALLOCATE { name | ALL }",
+        "Forgets a prepared statement.",
+        "DEALLOCATE ALL";
+    "DECLARE", "DECLARE name [BINARY] [NO SCROLL] CURSOR [WITH HOLD] FOR query",
+        "Opens a cursor, which reads a query as it is fetched; it ends with its transaction unless it is held.",
+        "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM crm.public.customers";
     "DESCRIBE", "DESCRIBE { name | 'path' }",
         "Lists the columns of a table or view, or of files.",
         "DESCRIBE crm.public.customers";
@@ -302,15 +317,24 @@ statements! {
     "DROP ROLE", "DROP { ROLE | USER } [IF EXISTS] name, …",
         "Removes roles that own nothing and have been granted nothing.",
         "DROP ROLE kim";
-    "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query",
+    "EXECUTE", "EXECUTE name [(value, …)]",
+        "Runs a prepared statement.",
+        "EXECUTE by_id(7)";
+    "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query | EXPLAIN (ANALYZE, FORMAT { TEXT | JSON }, …) query",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
+    "FETCH", "{ FETCH | MOVE } [{ NEXT | n | ALL | FORWARD n | FORWARD ALL | ABSOLUTE n | RELATIVE n }] [FROM] cursor",
+        "Gives the next rows of a cursor, or skips them.",
+        "FETCH 100 FROM c";
     "GRANT", "GRANT { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } TO { role | PUBLIC }, … [WITH GRANT OPTION]",
         "Gives privileges; on a catalog or schema they hold for all that is in it, now and later. system.privilege_kinds lists them.",
         "GRANT USAGE, SELECT ON CATALOG crm TO analyst";
     "GRANT ROLE", "GRANT role, … TO role, … [WITH ADMIN OPTION]",
         "Makes roles members of others, whose privileges they then have.",
         "GRANT analyst TO kim";
+    "PREPARE", "PREPARE name [(type, …)] AS query",
+        "Plans a query with parameters $1, $2, … under a name.",
+        "PREPARE by_id (bigint) AS SELECT * FROM crm.public.customers WHERE id = $1";
     "PREVIEW", "PREVIEW { 'path' | name } [LIMIT n]",
         "Shows the first rows of files, and tells their format, number, bytes and columns.",
         "PREVIEW 's3://weblogs/2026/*.parquet'";

@@ -173,6 +173,7 @@ pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Re
                 let count = tag.rsplit(' ').next().and_then(|word| word.parse::<i64>().ok());
                 changed = count.map(|count| changed.unwrap_or(0) + count).or(changed);
             }
+            Body::Copy { .. } => return Err(copied()),
             // A query run as an update: its rows are read and dropped.
             Body::Rows(mut rows) => {
                 while let Some(batch) = rows.stream.next().await {
@@ -231,6 +232,7 @@ fn batches(output: Output) -> Batches {
     match output.body {
         Body::Rows(rows) => rows.stream,
         Body::Command { .. } => futures::stream::empty().boxed(),
+        Body::Copy { .. } => futures::stream::once(async { Err(copied()) }).boxed(),
     }
 }
 
@@ -281,5 +283,11 @@ pub(super) async fn rows(session: &FlightSession, sql: String) -> Result<Vec<Rec
     match session.session.run(&StatementText::one(sql)).await?.body {
         Body::Rows(rows) => rows.collect().await,
         Body::Command { .. } => Ok(Vec::new()),
+        Body::Copy { .. } => Err(copied()),
     }
+}
+
+/// Sessions of this door are refused a COPY when it is prepared.
+fn copied() -> Error {
+    Error::internal("a COPY came to the wrong door")
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use maru_core::{Error, ErrorKind, limits};
 use pgwire::messages::response::{
     CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus,
@@ -14,13 +14,13 @@ use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::Socket;
 use super::errors::{Failure, Step, WireError, notice};
-use super::extended::{Portal, Statement};
-use super::rows::{Running, watched};
-use super::text::Zone;
+use super::extended::Portal;
+use super::rows::Running;
 use super::types::row_description;
 use crate::output::Body;
 use crate::server::Life;
 use crate::session::{Session, StatementText, TransactionStatus};
+use crate::value_text::Zone;
 
 /// Settings whose changes clients are told, and what they are where the session has no such setting.
 const REPORTED: &[(&str, &str)] = &[
@@ -39,7 +39,6 @@ pub(super) struct Connection {
     pub(super) socket: Socket,
     pub(super) session: Arc<Session>,
     life: Life,
-    pub(super) statements: HashMap<String, Arc<Statement>>,
     pub(super) portals: HashMap<String, Portal>,
     /// After an error the rest of an extended batch is skipped.
     skipping: bool,
@@ -54,7 +53,6 @@ impl Connection {
             socket,
             session,
             life,
-            statements: HashMap::new(),
             portals: HashMap::new(),
             skipping: false,
             in_batch: false,
@@ -72,6 +70,11 @@ impl Connection {
         };
         // What runs is cancelled before the client hears of it.
         self.portals.clear();
+        if self.session.transaction_status() != TransactionStatus::Idle
+            && let Err(error) = self.session.close_block(false, false).await
+        {
+            tracing::warn!(%error, "could not undo the transaction of a client that has gone");
+        }
         if let Failure::Fatal(error) | Failure::Statement(error) = end {
             let response = PgWireBackendMessage::ErrorResponse(error.response("FATAL"));
             let farewell = async {
@@ -89,10 +92,16 @@ impl Connection {
         }
         loop {
             let idle = !self.in_batch;
+            let (limit, too_long) = self.idle_limit();
+            let session = Arc::clone(&self.session);
             let message = tokio::select! {
                 biased;
                 () = self.life.stop.cancelled(), if idle => return Failure::Fatal(stopping()),
+                () = session.terminated() => return Failure::Fatal(stopping()),
                 message = self.socket.next() => message,
+                () = tokio::time::sleep(limit), if idle && !limit.is_zero() => {
+                    return Failure::Fatal(too_long);
+                }
             };
             let message = match message {
                 Some(Ok(PgWireFrontendMessage::Terminate(_))) | None => return Failure::Gone,
@@ -103,6 +112,23 @@ impl Connection {
                 return end;
             }
         }
+    }
+
+    /// Returns how long the client may say nothing, and what it is told then.
+    fn idle_limit(&self) -> (Duration, WireError) {
+        let (setting, sqlstate, message) = match self.session.transaction_status() {
+            TransactionStatus::Idle => (
+                "idle_session_timeout",
+                "57P05",
+                "terminating connection due to idle-session timeout",
+            ),
+            _ => (
+                "idle_in_transaction_session_timeout",
+                "25P03",
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+        };
+        (self.session.duration(setting), WireError::new(sqlstate, message))
     }
 
     /// Answers one message. Errors of a statement are told to the client in here; what comes out ends the connection.
@@ -136,6 +162,9 @@ impl Connection {
         match step {
             Ok(()) if extended => Ok(()),
             Ok(()) => self.ready().await,
+            Err(Failure::Statement(_)) if self.session.is_terminated() => {
+                Err(Failure::Fatal(stopping()))
+            }
             Err(Failure::Statement(error)) => {
                 self.portals.clear();
                 self.session.fail_transaction();
@@ -178,7 +207,7 @@ impl Connection {
     /// Runs the statements of a text one after the other, up to the first error.
     async fn simple_query(&mut self, text: &str) -> Step {
         // A simple query ends what is unnamed.
-        self.statements.remove("");
+        self.session.forget_named("");
         self.portals.remove("");
         check_size(text)?;
         let statements = Session::split(text)?;
@@ -186,23 +215,40 @@ impl Connection {
             let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
             return Ok(self.socket.feed(empty).await?);
         }
+        if statements.len() == 1 {
+            return self.run_statements(statements).await;
+        }
+        // Together they are one transaction.
+        self.session.begin_several();
+        let result = self.run_statements(statements).await;
+        if result.is_err() {
+            self.session.fail_transaction();
+        }
+        let ended = self.session.end_several(result.is_ok()).await;
+        result?;
+        Ok(ended?)
+    }
+
+    async fn run_statements(&mut self, statements: Vec<StatementText>) -> Step {
         for statement in statements {
-            if let Some(tag) = self.forget(&statement.text) {
-                self.complete(tag).await?;
-                continue;
-            }
-            check_copy(&statement)?;
             let session = self.session.clone();
-            let output = watched(&mut self.socket, session.run(&statement)).await??;
+            let run = async {
+                let prepared = session.prepare(&statement, &[]).await?;
+                let binary = session.is_binary(&prepared);
+                Ok::<_, Error>((session.execute(&prepared, Vec::new()).await?, binary))
+            };
+            let (output, binary) = self.socket.watched(run).await??;
             self.notices(&output.notices).await?;
             match output.body {
                 Body::Command { tag } => self.complete(&tag).await?,
+                Body::Copy { rows, options } => self.copy_out(rows, &options).await?,
                 Body::Rows(rows) => {
                     let schema = rows.schema.clone();
-                    let description = row_description(&schema, &[]);
+                    let formats = vec![i16::from(binary); schema.fields().len()];
+                    let description = row_description(&schema, &formats);
                     let message = PgWireBackendMessage::RowDescription(description);
                     self.socket.feed(message).await?;
-                    let mut running = Running::new(rows, &schema, &[], self.zone());
+                    let mut running = Running::new(rows, &schema, &formats, self.zone());
                     if let Some(tag) = running.send(&mut self.socket, 0).await? {
                         self.socket.feed(PgWireBackendMessage::CommandComplete(tag)).await?;
                     }
@@ -228,32 +274,6 @@ impl Connection {
     pub(super) fn zone(&self) -> Zone {
         Zone::parse(&self.session.setting("timezone").unwrap_or_default())
     }
-
-    /// Statements prepared on the wire are known to the connection only, so `DEALLOCATE` and `DISCARD ALL`, which
-    /// drivers send as SQL, are taken care of here. Returns the tag if nothing is left to do.
-    pub(super) fn forget(&mut self, text: &str) -> Option<&'static str> {
-        let mut words = text.split_whitespace();
-        let mut word = || words.next().unwrap_or("");
-        let first = word();
-        if first.eq_ignore_ascii_case("DISCARD") && word().eq_ignore_ascii_case("ALL") {
-            self.statements.clear();
-            return None;
-        }
-        if !first.eq_ignore_ascii_case("DEALLOCATE") {
-            return None;
-        }
-        let mut name = word();
-        if name.eq_ignore_ascii_case("PREPARE") {
-            name = word();
-        }
-        if name.eq_ignore_ascii_case("ALL") {
-            self.statements.clear();
-            return Some("DEALLOCATE ALL");
-        }
-        let quoted = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-        let name = quoted.map_or_else(|| name.to_lowercase(), |name| name.replace("\"\"", "\""));
-        self.statements.remove(&name).map(|_| "DEALLOCATE")
-    }
 }
 
 fn stopping() -> WireError {
@@ -270,19 +290,4 @@ pub(super) fn check_size(text: &str) -> Result<(), Error> {
         format!("statement of {} bytes is too long", text.len()),
     )
     .with_detail(format!("The limit statement_bytes_max is {}.", limits::STATEMENT_BYTES_MAX)))
-}
-
-/// Refuses a COPY that would turn the conversation into a stream of data.
-pub(super) fn check_copy(statement: &StatementText) -> Result<(), Error> {
-    let mut words = statement.text.split(|c: char| !c.is_alphanumeric() && c != '_');
-    let is_copy = words.next().is_some_and(|word| word.eq_ignore_ascii_case("COPY"));
-    let mut over_wire = statement.text.split_whitespace().filter(|word| {
-        let word = word.trim_end_matches([';', ')']);
-        word.eq_ignore_ascii_case("STDIN") || word.eq_ignore_ascii_case("STDOUT")
-    });
-    if is_copy && over_wire.next().is_some() {
-        return Err(Error::unsupported("cannot COPY over the connection")
-            .with_hint("Read with SELECT, or write to a file or an object store with COPY … TO."));
-    }
-    Ok(())
 }

@@ -3,9 +3,6 @@
 //! Own code, since the library that does this (arrow-pg) fails in the middle of a result for half-precision floats,
 //! fixed-size binary, decimals of more than 28 digits and wide decimals, and writes a NULL of some intervals as zero.
 
-use std::fmt::Write as _;
-
-use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
@@ -14,8 +11,9 @@ use bytes::{BufMut, BytesMut};
 use maru_core::{Error, ErrorKind, Result, ResultExt};
 use pgwire::messages::data::DataRow;
 
-use super::text::{self, Zone};
+use super::numeric::numeric_binary;
 use super::types::{Wire, wires};
+use crate::value_text::{self as text, Zone};
 
 /// Writes the rows of one result.
 #[derive(Debug)]
@@ -101,21 +99,6 @@ fn as_text(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(std::sync::Arc::new(StringArray::from_iter(texts)))
 }
 
-macro_rules! number {
-    ($array:expr, $row:expr, $type:ty, $binary:expr, $out:expr, $put:ident) => {{
-        let value = $array.as_primitive::<$type>().value($row);
-        if $binary {
-            $out.$put(value);
-        } else {
-            decimal(value, $out);
-        }
-    }};
-}
-
-fn decimal(value: impl std::fmt::Display, out: &mut BytesMut) {
-    let _ = write!(out, "{value}");
-}
-
 /// Writes one value that is not NULL.
 fn value(
     array: &ArrayRef,
@@ -125,92 +108,67 @@ fn value(
     zone: &Zone,
     out: &mut BytesMut,
 ) -> Result<()> {
+    if binary {
+        return binary_value(array, row, wire, out);
+    }
     match array.data_type() {
-        DataType::Boolean => {
-            let value = array.as_boolean().value(row);
-            out.put_u8(match (binary, value) {
-                (true, value) => u8::from(value),
-                (false, true) => b't',
-                (false, false) => b'f',
-            });
+        DataType::FixedSizeBinary(_) if wire.pg == pgwire::api::Type::UUID => {
+            text::uuid(array.as_fixed_size_binary().value(row), out);
+            Ok(())
         }
-        DataType::Int16 => number!(array, row, Int16Type, binary, out, put_i16),
-        DataType::Int32 => number!(array, row, Int32Type, binary, out, put_i32),
-        DataType::Int64 => number!(array, row, Int64Type, binary, out, put_i64),
+        _ => text::put_value(array, row, zone, out),
+    }
+}
+
+fn binary_value(array: &ArrayRef, row: usize, wire: &Wire, out: &mut BytesMut) -> Result<()> {
+    match array.data_type() {
+        DataType::Boolean => out.put_u8(u8::from(array.as_boolean().value(row))),
+        DataType::Int16 => out.put_i16(array.as_primitive::<Int16Type>().value(row)),
+        DataType::Int32 => out.put_i32(array.as_primitive::<Int32Type>().value(row)),
+        DataType::Int64 => out.put_i64(array.as_primitive::<Int64Type>().value(row)),
         DataType::UInt64 => {
-            numeric(&array.as_primitive::<UInt64Type>().value(row).to_string(), binary, out);
+            numeric_binary(&array.as_primitive::<UInt64Type>().value(row).to_string(), out);
         }
         DataType::Decimal128(_, _) => {
-            numeric(&array.as_primitive::<Decimal128Type>().value_as_string(row), binary, out);
+            numeric_binary(&array.as_primitive::<Decimal128Type>().value_as_string(row), out);
         }
         DataType::Decimal256(_, _) => {
-            numeric(&array.as_primitive::<Decimal256Type>().value_as_string(row), binary, out);
+            numeric_binary(&array.as_primitive::<Decimal256Type>().value_as_string(row), out);
         }
-        DataType::Float32 => {
-            let value = array.as_primitive::<Float32Type>().value(row);
-            if binary {
-                out.put_f32(value);
-            } else {
-                write_float(out, f64::from(value), value, REAL_DIGITS);
-            }
-        }
-        DataType::Float64 => {
-            let value = array.as_primitive::<Float64Type>().value(row);
-            if binary {
-                out.put_f64(value);
-            } else {
-                write_float(out, value, value, DOUBLE_DIGITS);
-            }
-        }
-        DataType::Utf8 => out.put_slice(array.as_string::<i32>().value(row).as_bytes()),
-        DataType::LargeUtf8 => out.put_slice(array.as_string::<i64>().value(row).as_bytes()),
-        DataType::Utf8View => out.put_slice(array.as_string_view().value(row).as_bytes()),
-        DataType::Binary => bytes(array.as_binary::<i32>().value(row), binary, wire, out),
-        DataType::LargeBinary => bytes(array.as_binary::<i64>().value(row), binary, wire, out),
-        DataType::BinaryView => bytes(array.as_binary_view().value(row), binary, wire, out),
-        DataType::FixedSizeBinary(_) => {
-            bytes(array.as_fixed_size_binary().value(row), binary, wire, out);
-        }
+        DataType::Float32 => out.put_f32(array.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => out.put_f64(array.as_primitive::<Float64Type>().value(row)),
+        DataType::Utf8 => text_value(array.as_string::<i32>().value(row), wire, out),
+        DataType::LargeUtf8 => text_value(array.as_string::<i64>().value(row), wire, out),
+        DataType::Utf8View => text_value(array.as_string_view().value(row), wire, out),
+        DataType::Binary => out.put_slice(array.as_binary::<i32>().value(row)),
+        DataType::LargeBinary => out.put_slice(array.as_binary::<i64>().value(row)),
+        DataType::BinaryView => out.put_slice(array.as_binary_view().value(row)),
+        DataType::FixedSizeBinary(_) => out.put_slice(array.as_fixed_size_binary().value(row)),
         DataType::Date32 => {
             let days = i64::from(array.as_primitive::<Date32Type>().value(row));
-            if binary {
-                let days = i32::try_from(days - text::EPOCH_DAYS)
-                    .or_error(ErrorKind::OutOfRange, || "date out of range".to_owned())?;
-                out.put_i32(days);
-            } else {
-                text::date(days, out);
-            }
+            let days = i32::try_from(days - text::EPOCH_DAYS)
+                .or_error(ErrorKind::OutOfRange, || "date out of range".to_owned())?;
+            out.put_i32(days);
         }
         DataType::Time64(TimeUnit::Nanosecond) => {
-            let micros = array.as_primitive::<Time64NanosecondType>().value(row) / 1000;
-            if binary { out.put_i64(micros) } else { text::time(micros, out) }
+            out.put_i64(array.as_primitive::<Time64NanosecondType>().value(row) / 1000);
         }
-        DataType::Timestamp(unit, with_zone) => {
-            let micros = timestamp_micros(array, row, *unit)?;
-            match (binary, with_zone) {
-                (true, _) => {
-                    let micros = micros.checked_sub(text::EPOCH_MICROS).ok_or_else(|| {
-                        Error::new(ErrorKind::OutOfRange, "timestamp out of range")
-                    })?;
-                    out.put_i64(micros);
-                }
-                (false, None) => text::timestamp(micros, out),
-                (false, Some(_)) => text::timestamptz(micros, zone, out),
-            }
+        DataType::Timestamp(unit, _) => {
+            let micros = text::timestamp_micros(array, row, *unit)?;
+            let micros = micros
+                .checked_sub(text::EPOCH_MICROS)
+                .ok_or_else(|| Error::new(ErrorKind::OutOfRange, "timestamp out of range"))?;
+            out.put_i64(micros);
         }
         DataType::Interval(_) | DataType::Duration(_) => {
-            let (months, days, micros) = interval_parts(array, row)?;
-            if binary {
-                out.put_i64(micros);
-                out.put_i32(days);
-                out.put_i32(months);
-            } else {
-                text::interval(months, days, micros, out);
-            }
+            let (months, days, micros) = text::interval_parts(array, row)?;
+            out.put_i64(micros);
+            out.put_i32(days);
+            out.put_i32(months);
         }
         DataType::List(item) => {
             let items = array.as_list::<i32>().value(row);
-            list(&items, &Wire::of_type(item.data_type()), binary, zone, out)?;
+            binary_list(&items, &Wire::of_type(item.data_type()), out)?;
         }
         other => {
             return Err(Error::internal(format!("no encoding for values of type {other}")));
@@ -219,148 +177,36 @@ fn value(
     Ok(())
 }
 
-fn numeric(number: &str, binary: bool, out: &mut BytesMut) {
-    if binary {
-        text::numeric_binary(number, out);
-    } else {
-        out.put_slice(number.as_bytes());
+/// The binary form of text is the text; `jsonb` has a version before it.
+fn text_value(value: &str, wire: &Wire, out: &mut BytesMut) {
+    if wire.pg == pgwire::api::Type::JSONB {
+        out.put_u8(1);
     }
-}
-
-fn bytes(value: &[u8], binary: bool, wire: &Wire, out: &mut BytesMut) {
-    if binary {
-        out.put_slice(value);
-    } else if wire.pg == pgwire::api::Type::UUID {
-        text::uuid(value, out);
-    } else {
-        text::bytea(value, out);
-    }
-}
-
-/// PostgreSQL keeps microseconds; finer parts are cut off, towards the past.
-fn timestamp_micros(array: &ArrayRef, row: usize, unit: TimeUnit) -> Result<i64> {
-    let micros = match unit {
-        TimeUnit::Second => {
-            array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1_000_000)
-        }
-        TimeUnit::Millisecond => {
-            array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1000)
-        }
-        TimeUnit::Microsecond => Some(array.as_primitive::<TimestampMicrosecondType>().value(row)),
-        TimeUnit::Nanosecond => {
-            Some(array.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1000))
-        }
-    };
-    micros.ok_or_else(|| Error::new(ErrorKind::OutOfRange, "timestamp out of range"))
-}
-
-/// Months, days and microseconds.
-fn interval_parts(array: &ArrayRef, row: usize) -> Result<(i32, i32, i64)> {
-    let micros = |value: i64, factor: i64| {
-        value
-            .checked_mul(factor)
-            .ok_or_else(|| Error::new(ErrorKind::OutOfRange, "interval out of range"))
-    };
-    Ok(match array.data_type() {
-        DataType::Interval(IntervalUnit::YearMonth) => {
-            (array.as_primitive::<IntervalYearMonthType>().value(row), 0, 0)
-        }
-        DataType::Interval(IntervalUnit::DayTime) => {
-            let value = array.as_primitive::<IntervalDayTimeType>().value(row);
-            (0, value.days, i64::from(value.milliseconds) * 1000)
-        }
-        DataType::Interval(IntervalUnit::MonthDayNano) => {
-            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            (value.months, value.days, value.nanoseconds.div_euclid(1000))
-        }
-        DataType::Duration(TimeUnit::Second) => {
-            whole_days(micros(array.as_primitive::<DurationSecondType>().value(row), 1_000_000)?)
-        }
-        DataType::Duration(TimeUnit::Millisecond) => {
-            whole_days(micros(array.as_primitive::<DurationMillisecondType>().value(row), 1000)?)
-        }
-        DataType::Duration(TimeUnit::Microsecond) => {
-            whole_days(array.as_primitive::<DurationMicrosecondType>().value(row))
-        }
-        DataType::Duration(TimeUnit::Nanosecond) => {
-            whole_days(array.as_primitive::<DurationNanosecondType>().value(row).div_euclid(1000))
-        }
-        other => return Err(Error::internal(format!("{other} is no interval"))),
-    })
-}
-
-/// Counts full days as such, as PostgreSQL does where it subtracts timestamps.
-fn whole_days(micros: i64) -> (i32, i32, i64) {
-    const DAY: i64 = 86_400_000_000;
-    // At most 106,751,991 days fit in 64 bits of microseconds.
-    (0, (micros / DAY) as i32, micros % DAY)
+    out.put_slice(value.as_bytes());
 }
 
 /// Writes a one-dimensional array.
-fn list(
-    items: &ArrayRef,
-    element: &Wire,
-    binary: bool,
-    zone: &Zone,
-    out: &mut BytesMut,
-) -> Result<()> {
-    if binary {
-        let empty = items.is_empty();
-        out.put_i32(i32::from(!empty));
-        out.put_i32(i32::from((0..items.len()).any(|row| is_null(items, row))));
-        out.put_u32(element.pg.oid());
-        if empty {
-            return Ok(());
-        }
-        out.put_i32(items.len() as i32);
-        out.put_i32(1);
-        for row in 0..items.len() {
-            if is_null(items, row) {
-                out.put_i32(-1);
-                continue;
-            }
-            let start = out.len();
-            out.put_i32(0);
-            value(items, row, true, element, zone, out)?;
-            patch_length(out, start)?;
-        }
+fn binary_list(items: &ArrayRef, element: &Wire, out: &mut BytesMut) -> Result<()> {
+    let empty = items.is_empty();
+    out.put_i32(i32::from(!empty));
+    out.put_i32(i32::from((0..items.len()).any(|row| is_null(items, row))));
+    out.put_u32(element.pg.oid());
+    if empty {
         return Ok(());
     }
-    out.put_u8(b'{');
-    let mut item = BytesMut::new();
+    out.put_i32(items.len() as i32);
+    out.put_i32(1);
     for row in 0..items.len() {
-        if row > 0 {
-            out.put_u8(b',');
-        }
         if is_null(items, row) {
-            out.put_slice(b"NULL");
+            out.put_i32(-1);
             continue;
         }
-        item.clear();
-        value(items, row, false, element, zone, &mut item)?;
-        if needs_quotes(&item) {
-            out.put_u8(b'"');
-            for byte in &item {
-                if matches!(byte, b'"' | b'\\') {
-                    out.put_u8(b'\\');
-                }
-                out.put_u8(*byte);
-            }
-            out.put_u8(b'"');
-        } else {
-            out.put_slice(&item);
-        }
+        let start = out.len();
+        out.put_i32(0);
+        binary_value(items, row, element, out)?;
+        patch_length(out, start)?;
     }
-    out.put_u8(b'}');
     Ok(())
-}
-
-fn needs_quotes(item: &[u8]) -> bool {
-    item.is_empty()
-        || item.eq_ignore_ascii_case(b"null")
-        || item.iter().any(|byte| {
-            matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\') || byte.is_ascii_whitespace()
-        })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The extended protocol: Parse, Bind, Describe, Execute, Close.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
@@ -15,48 +16,18 @@ use pgwire::messages::extendedquery::{
 };
 use pgwire::messages::response::EmptyQueryResponse;
 
-use super::connection::{Connection, check_copy, check_size};
+use super::connection::{Connection, check_size};
 use super::errors::{Step, WireError};
 use super::params::{Target, decode};
-use super::rows::{Running, watched};
+use super::rows::Running;
 use super::types::{Wire, parameter_type, row_description};
 use crate::output::Body;
-use crate::session::{Prepared, Session};
-
-/// What a client has prepared under a name.
-#[derive(Debug)]
-pub(super) struct Statement {
-    plan: Plan,
-    parameters: Vec<Target>,
-}
-
-#[derive(Debug)]
-enum Plan {
-    Empty,
-    /// `DEALLOCATE`, `DISCARD ALL`: done by the connection where it knows the name.
-    Forget(Box<Prepared>),
-    /// The same, where the engine cannot plan it.
-    ForgetOnly(String),
-    Engine(Box<Prepared>),
-}
-
-impl Statement {
-    fn prepared(&self) -> Option<&Prepared> {
-        match &self.plan {
-            Plan::Empty | Plan::ForgetOnly(_) => None,
-            Plan::Forget(prepared) | Plan::Engine(prepared) => Some(prepared),
-        }
-    }
-
-    fn schema(&self) -> Option<&SchemaRef> {
-        self.prepared()?.schema.as_ref()
-    }
-}
+use crate::session::{Named, Session};
 
 /// A statement with its parameters, and how far it has run.
 #[derive(Debug)]
 pub(super) struct Portal {
-    statement: Arc<Statement>,
+    statement: Arc<Named>,
     parameters: Vec<ScalarValue>,
     formats: Vec<i16>,
     state: PortalState,
@@ -73,10 +44,6 @@ const STATEMENT: u8 = b'S';
 
 fn violation(message: impl Into<String>) -> WireError {
     WireError::new("08P01", message)
-}
-
-fn no_statement(name: &str) -> WireError {
-    WireError::new("26000", format!("prepared statement \"{name}\" does not exist"))
 }
 
 fn no_portal(name: &str) -> WireError {
@@ -102,23 +69,26 @@ fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<i16>, WireErro
 impl Connection {
     pub(super) async fn parse(&mut self, message: Parse) -> Step {
         let name = message.name.unwrap_or_default();
-        if !name.is_empty() && self.statements.contains_key(&name) {
-            let message = format!("prepared statement \"{name}\" already exists");
-            return Err(WireError::new("42P05", message).into());
+        if name.is_empty() {
+            self.session.forget_named("");
         }
-        self.statements.remove(&name);
         check_size(&message.query)?;
         let statement = self.plan(&message.query, &message.type_oids).await?;
-        self.statements.insert(name, Arc::new(statement));
+        self.session.keep_named(&name, statement)?;
         let complete = PgWireBackendMessage::ParseComplete(ParseComplete::new());
         Ok(self.socket.feed(complete).await?)
     }
 
-    async fn plan(&mut self, text: &str, oids: &[u32]) -> Step<Statement> {
-        let mut texts = Session::split(text)?.into_iter();
-        let Some(text) = texts.next() else {
-            return Ok(Statement { plan: Plan::Empty, parameters: Vec::new() });
+    async fn plan(&mut self, text: &str, oids: &[u32]) -> Step<Named> {
+        let named = |prepared| Named {
+            prepared,
+            declared: oids.to_vec(),
+            text: text.to_owned(),
+            prepared_at: SystemTime::now(),
+            from_sql: false,
         };
+        let mut texts = Session::split(text)?.into_iter();
+        let Some(first) = texts.next() else { return Ok(named(None)) };
         if let Some(second) = texts.next() {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(Error::new(ErrorKind::Syntax, message)
@@ -126,43 +96,19 @@ impl Connection {
                 .with_hint("Send one statement at a time, or all of them as a simple query.")
                 .into());
         }
-        check_copy(&text)?;
         let declared = oids.iter().map(|oid| declared(*oid)).collect::<Result<Vec<_>, _>>()?;
         let types: Vec<_> =
             declared.iter().map(|pg| pg.as_ref().and_then(parameter_type)).collect();
         let session = self.session.clone();
-        let planned = watched(&mut self.socket, session.prepare(&text, &types)).await?;
-        let first_word = text.text.split_whitespace().next().unwrap_or("");
-        let forgets = ["DEALLOCATE", "DISCARD"].iter().any(|w| first_word.eq_ignore_ascii_case(w));
-        let prepared = match planned {
-            Ok(prepared) => Box::new(prepared),
-            Err(_) if first_word.eq_ignore_ascii_case("DEALLOCATE") => {
-                let plan = Plan::ForgetOnly(text.text);
-                return Ok(Statement { plan, parameters: Vec::new() });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let count = prepared.parameters.len().max(declared.len());
-        let parameters = (0..count).map(|i| {
-            let arrow = prepared.parameters.get(i).cloned().flatten();
-            let pg = declared.get(i).cloned().flatten().unwrap_or_else(|| {
-                let wire = arrow.as_ref().map(Wire::of_type);
-                // Types that cannot be parameters are sent as text and brought to their type by a cast.
-                wire.map(|wire| wire.pg)
-                    .filter(|pg| parameter_type(pg).is_some())
-                    .unwrap_or(Type::TEXT)
-            });
-            Target { pg, arrow }
-        });
-        let parameters = parameters.collect();
-        let plan = if forgets { Plan::Forget(prepared) } else { Plan::Engine(prepared) };
-        Ok(Statement { plan, parameters })
+        let planned = self.socket.watched(session.prepare(&first, &types)).await?;
+        Ok(named(Some(planned?)))
     }
 
     pub(super) async fn bind(&mut self, message: Bind) -> Step {
         let name = message.statement_name.unwrap_or_default();
-        let statement = self.statements.get(&name).cloned().ok_or_else(|| no_statement(&name))?;
-        let (sent, wanted) = (message.parameters.len(), statement.parameters.len());
+        let statement = self.session.named(&name)?;
+        let targets = targets(&statement)?;
+        let (sent, wanted) = (message.parameters.len(), targets.len());
         if sent != wanted {
             return Err(violation(format!(
                 "bind message supplies {sent} parameters, but prepared statement \"{name}\" requires {wanted}"
@@ -171,8 +117,7 @@ impl Connection {
         }
         let codes = formats(&message.parameter_format_codes, wanted, "parameter")?;
         let zone = self.zone();
-        let parameters = statement
-            .parameters
+        let parameters = targets
             .iter()
             .zip(&message.parameters)
             .zip(codes)
@@ -181,7 +126,7 @@ impl Connection {
                 decode(i + 1, target, code == 1, bytes.as_deref(), &zone)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let columns = statement.schema().map_or(0, |schema| schema.fields().len());
+        let columns = self.columns(&statement).map_or(0, |schema| schema.fields().len());
         // Some drivers ask for binary results of commands that have none.
         let formats = match columns {
             0 => Vec::new(),
@@ -189,7 +134,8 @@ impl Connection {
         };
         let portal = Portal { statement, parameters, formats, state: PortalState::Bound };
         let name = message.portal_name.unwrap_or_default();
-        if !name.is_empty() && self.portals.contains_key(&name) {
+        let taken = self.portals.contains_key(&name) || self.session.cursor(&name).is_ok();
+        if !name.is_empty() && taken {
             let message = format!("portal \"{name}\" already exists");
             return Err(WireError::new("42P03", message).into());
         }
@@ -201,16 +147,20 @@ impl Connection {
     pub(super) async fn describe(&mut self, message: Describe) -> Step {
         let name = message.name.unwrap_or_default();
         let description = if message.target_type == STATEMENT {
-            let statement = self.statements.get(&name).ok_or_else(|| no_statement(&name))?;
-            let types = statement.parameters.iter().map(|target| target.pg.oid()).collect();
-            let description = statement.schema().map(|schema| row_description(schema, &[]));
+            let statement = self.session.named(&name)?;
+            let types = targets(&statement)?.iter().map(|target| target.pg.oid()).collect();
             let parameters = ParameterDescription::new(types);
             let message = PgWireBackendMessage::ParameterDescription(parameters);
             self.socket.feed(message).await?;
-            description
+            self.columns(&statement).map(|schema| row_description(&schema, &[]))
+        } else if let Some(portal) = self.portals.get(&name) {
+            let schema = self.columns(&portal.statement);
+            schema.map(|schema| row_description(&schema, &portal.formats))
         } else {
-            let portal = self.portals.get(&name).ok_or_else(|| no_portal(&name))?;
-            portal.statement.schema().map(|schema| row_description(schema, &portal.formats))
+            // Cursors of DECLARE are portals, too.
+            let cursor = self.session.cursor(&name).map_err(|_| no_portal(&name))?;
+            let formats = vec![i16::from(cursor.binary); cursor.schema.fields().len()];
+            Some(row_description(&cursor.schema, &formats))
         };
         let message = match description {
             Some(description) => PgWireBackendMessage::RowDescription(description),
@@ -232,38 +182,21 @@ impl Connection {
     async fn advance(&mut self, portal: &mut Portal, limit: usize) -> Step {
         if matches!(portal.state, PortalState::Bound) {
             portal.state = PortalState::Done;
-            let prepared = match &portal.statement.plan {
-                Plan::Empty => {
-                    portal.state = PortalState::Bound;
-                    let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
-                    return Ok(self.socket.feed(empty).await?);
-                }
-                Plan::ForgetOnly(text) => {
-                    let text = text.clone();
-                    let tag = self.forget(&text).ok_or_else(|| {
-                        let name = text.split_whitespace().next_back().unwrap_or("");
-                        no_statement(name.trim_matches('"'))
-                    })?;
-                    return self.complete(tag).await;
-                }
-                Plan::Forget(prepared) => {
-                    let text = prepared.text.text.clone();
-                    if let Some(tag) = self.forget(&text) {
-                        return self.complete(tag).await;
-                    }
-                    prepared
-                }
-                Plan::Engine(prepared) => prepared,
+            let Some(prepared) = &portal.statement.prepared else {
+                portal.state = PortalState::Bound;
+                let empty = PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new());
+                return Ok(self.socket.feed(empty).await?);
             };
             let session = self.session.clone();
             let parameters = portal.parameters.clone();
             let run = session.execute(prepared, parameters);
-            let output = watched(&mut self.socket, run).await??;
+            let output = self.socket.watched(run).await??;
             self.notices(&output.notices).await?;
             match output.body {
                 Body::Command { tag } => return self.complete(&tag).await,
+                Body::Copy { rows, options } => return self.copy_out(rows, &options).await,
                 Body::Rows(rows) => {
-                    let described = portal.statement.schema().unwrap_or(&rows.schema).clone();
+                    let described = rows.schema.clone();
                     let running = Running::new(rows, &described, &portal.formats, self.zone());
                     portal.state = PortalState::Running(Box::new(running));
                 }
@@ -288,13 +221,37 @@ impl Connection {
     pub(super) async fn close(&mut self, message: Close) -> Step {
         let name = message.name.unwrap_or_default();
         if message.target_type == STATEMENT {
-            self.statements.remove(&name);
-        } else {
-            self.portals.remove(&name);
+            self.session.forget_named(&name);
+        } else if self.portals.remove(&name).is_none() && !name.is_empty() {
+            self.session.close_cursor(Some(&name));
         }
         let complete = PgWireBackendMessage::CloseComplete(CloseComplete::new());
         Ok(self.socket.feed(complete).await?)
     }
+}
+
+impl Connection {
+    fn columns(&self, statement: &Named) -> Option<SchemaRef> {
+        self.session.columns(statement.prepared.as_ref()?)
+    }
+}
+
+/// Returns what the parameters of a statement are: as they were declared, or as the statement takes them.
+fn targets(statement: &Named) -> Result<Vec<Target>, WireError> {
+    let types = statement.prepared.iter().flat_map(|prepared| &prepared.parameters);
+    let types = types.collect::<Vec<_>>();
+    let count = types.len().max(statement.declared.len());
+    let target = |i: usize| {
+        let arrow = types.get(i).copied().cloned().flatten();
+        let oid = statement.declared.get(i).copied().unwrap_or(0);
+        let pg = declared(oid)?.unwrap_or_else(|| {
+            let wire = arrow.as_ref().map(Wire::of_type);
+            // Types that cannot be parameters are sent as text and brought to their type by a cast.
+            wire.map(|wire| wire.pg).filter(|pg| parameter_type(pg).is_some()).unwrap_or(Type::TEXT)
+        });
+        Ok(Target { pg, arrow })
+    };
+    (0..count).map(target).collect()
 }
 
 /// Returns the type of a declared parameter; `None` where the client leaves it to the statement.

@@ -13,8 +13,9 @@ use maru_core::{Error, ErrorKind};
 use pgwire::api::Type;
 
 use super::errors::WireError;
-use super::text::{EPOCH_DAYS, EPOCH_MICROS, Zone, numeric_text};
+use super::numeric::numeric_text;
 use super::types::{element_of, parameter_type};
+use crate::value_text::{EPOCH_DAYS, EPOCH_MICROS, Zone};
 
 /// What is wrong with the bytes of a binary parameter.
 const BAD_BINARY: &str = "22P03";

@@ -7,13 +7,12 @@ use maru_core::Result;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::DataRow;
 use pgwire::messages::response::CommandComplete;
-use pgwire::tokio::server::MaybeTls;
 
 use super::Socket;
 use super::encode::RowEncoder;
-use super::errors::{Failure, Step};
-use super::text::Zone;
+use super::errors::Step;
 use crate::output::Rows;
+use crate::value_text::Zone;
 
 /// A result of which some rows have been sent. Dropping it cancels the statement.
 #[derive(Debug)]
@@ -89,7 +88,7 @@ impl Running {
                     return Ok(None);
                 }
             }
-            if !watched(socket, self.fetch()).await?? {
+            if !socket.watched(self.fetch()).await?? {
                 break;
             }
         }
@@ -100,38 +99,4 @@ impl Running {
         };
         Ok(Some(CommandComplete::new(tag)))
     }
-}
-
-/// Does some work unless the client goes away meanwhile. Rows that wait in the buffer are sent first, so that a slow
-/// statement's first rows do not wait for its last.
-pub(super) async fn watched<T>(socket: &mut Socket, work: impl Future<Output = T>) -> Step<T> {
-    tokio::pin!(work);
-    // Work that is done already needs neither a flush nor a look at the socket.
-    if let std::task::Poll::Ready(done) = futures::poll!(work.as_mut()) {
-        return Ok(done);
-    }
-    if !socket.write_buffer().is_empty() {
-        socket.flush().await?;
-    }
-    let look_at_terminate = socket.read_buffer().is_empty();
-    tokio::select! {
-        biased;
-        done = &mut work => Ok(done),
-        () = gone(socket.get_ref(), look_at_terminate) => Err(Failure::Gone),
-    }
-}
-
-/// Returns once the client has closed its side. Messages it sent ahead are left alone; behind them its end is noticed
-/// only when rows are written.
-async fn gone(socket: &MaybeTls, look_at_terminate: bool) {
-    if let MaybeTls::Plain(stream) = socket {
-        let mut first = [0];
-        match stream.peek(&mut first).await {
-            Ok(0) | Err(_) => return,
-            // `X` is Terminate: the client closed without waiting for its answer.
-            Ok(_) if look_at_terminate && first[0] == b'X' => return,
-            Ok(_) => {}
-        }
-    }
-    std::future::pending().await
 }

@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use maru_core::{Error, ErrorKind};
 use pgwire::api::auth::Password;
-use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramServerAuth};
+use pgwire::api::auth::sasl::{SCRAM_SHA_256_METHOD, SCRAM_SHA_256_PLUS_METHOD};
 use pgwire::error::PgWireError;
 use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -82,17 +82,32 @@ pub(super) async fn authenticate(
     engine: &Engine,
     fake: &FakeUsers,
     user: &str,
+    certificate: Option<&[u8]>,
 ) -> Step {
-    ask(socket, Authentication::SASL(vec![SCRAM_SHA_256_METHOD.to_owned()])).await?;
+    let binding = certificate.map(|_| SCRAM_SHA_256_PLUS_METHOD);
+    let methods = binding.into_iter().chain([SCRAM_SHA_256_METHOD]);
+    let methods = methods.map(str::to_owned).collect::<Vec<_>>();
+    ask(socket, Authentication::SASL(methods.clone())).await?;
     let first = answer(socket).await?.into_sasl_initial_response()?;
-    if first.auth_method != SCRAM_SHA_256_METHOD {
+    if !methods.contains(&first.auth_method) {
         let message = "the client chose an authentication method that was not offered";
         return Err(Failure::Fatal(WireError::new("08P01", message)));
+    }
+    let data = first.data.unwrap_or_default();
+    // `p`: bound to the certificate; `y`: the client could, and believes that the server cannot, which somebody in
+    // between has told it; `n`: the client cannot.
+    let binds = data.first() == Some(&b'p');
+    let misled = data.first() == Some(&b'y') && certificate.is_some();
+    if binds != (first.auth_method == SCRAM_SHA_256_PLUS_METHOD) || misled {
+        let message = "the client's channel binding does not fit the offered methods";
+        return Err(Failure::Fatal(WireError::new("28000", message)));
     }
     let expected = expected(engine, fake, user).await?;
     let mut server = ScramServerAuth::new();
     server.set_iterations(expected.iterations);
-    let data = first.data.unwrap_or_default();
+    if let Some(certificate) = certificate {
+        server.configure_certificate(certificate)?;
+    }
     let password = Password::new(Some(expected.salt), expected.salted_password);
     let (challenge, waiting) = server.on_client_first_message(&data, password)?;
     ask(socket, Authentication::SASLContinue(challenge.into())).await?;

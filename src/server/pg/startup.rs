@@ -1,22 +1,25 @@
-//! From an accepted socket to a session: encryption refused, who is there, settings, parameters, keys.
+//! From an accepted socket to a session: encryption, who is there, settings, parameters, keys.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::SinkExt;
 use maru_core::{Error, ErrorKind, limits};
 use pgwire::api::auth::protocol_negotiation;
-use pgwire::api::{ClientInfo, PgWireConnectionState};
+use pgwire::api::{ClientInfo, DefaultClient, PgWireConnectionState};
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
 };
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
-use pgwire::tokio::server::negotiate_tls;
-use tokio::net::TcpStream;
+use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec, negotiate_tls};
+use tokio::net::UnixStream;
+use tokio_util::codec::Framed;
 
 use super::connection::Connection;
 use super::errors::{Failure, Step, WireError};
-use super::{Door, Socket, scram};
+use super::tls::{Tls, common_name};
+use super::{Door, Incoming, Socket, scram};
 use crate::access::{Login, Protocol};
 use crate::session::Session;
 
@@ -24,7 +27,7 @@ use crate::session::Session;
 const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves one client from its first byte to its last.
-pub(super) async fn welcome(door: Arc<Door>, stream: TcpStream) {
+pub(super) async fn welcome(door: Arc<Door>, stream: Incoming) {
     let time = Duration::from_secs(limits::LOGIN_TIMEOUT_S);
     let opened = tokio::select! {
         biased;
@@ -40,9 +43,9 @@ pub(super) async fn welcome(door: Arc<Door>, stream: TcpStream) {
 /// Returns the connection of a client that may stay, with its place among the connections.
 async fn open(
     door: &Arc<Door>,
-    stream: TcpStream,
+    stream: Incoming,
 ) -> Option<(Connection, tokio::sync::OwnedSemaphorePermit)> {
-    let mut socket: Socket = negotiate_tls(stream, None).await.ok()??;
+    let (mut socket, proof) = negotiate(door, stream).await?;
     socket.set_backpressure_boundary(WRITE_BUFFER_BYTES);
     let startup = match socket.next().await? {
         Ok(PgWireFrontendMessage::Startup(startup)) => startup,
@@ -54,7 +57,7 @@ async fn open(
         }
         _ => return None,
     };
-    match admit(door, &mut socket, startup).await {
+    match admit(door, &mut socket, startup, &proof).await {
         Ok((session, permit)) => {
             Some((Connection::new(socket, session, door.life.clone()), permit))
         }
@@ -68,12 +71,56 @@ async fn open(
     }
 }
 
+/// What is known of a client before it says who it is.
+#[derive(Debug, Default)]
+struct Proof {
+    /// The name in a certificate that somebody we trust has signed.
+    common_name: Option<String>,
+    /// The server's certificate on an encrypted connection, if SCRAM can bind to it.
+    certificate: Option<Arc<Vec<u8>>>,
+    /// It came over the Unix socket.
+    is_local: bool,
+    /// It runs as the user that runs the server.
+    is_local_owner: bool,
+}
+
+async fn negotiate(door: &Door, stream: Incoming) -> Option<(Socket, Proof)> {
+    match stream {
+        Incoming::Unix(stream) => {
+            let ours = UnixStream::pair().and_then(|(one, _)| one.peer_cred()).ok()?.uid();
+            let is_local_owner = stream.peer_cred().is_ok_and(|peer| peer.uid() == ours);
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+            let codec = PgWireMessageServerCodec::new(DefaultClient::new(nowhere, false));
+            let mut framed = Framed::new(MaybeTls::Unix(stream), codec);
+            framed.set_state(PgWireConnectionState::AwaitingStartup);
+            let proof = Proof { is_local: true, is_local_owner, ..Proof::default() };
+            Some((Socket::new(framed), proof))
+        }
+        Incoming::Tcp(stream) => {
+            let (acceptor, certificate) = match door.tls.as_ref().map(Tls::current) {
+                Some((acceptor, certificate)) => (Some(acceptor), certificate),
+                None => (None, None),
+            };
+            let framed = negotiate_tls(stream, acceptor).await.ok()??;
+            let mut proof = Proof::default();
+            if let MaybeTls::Tls(tls) = framed.get_ref() {
+                proof.certificate = certificate;
+                let certificates = tls.get_ref().1.peer_certificates();
+                let first = certificates.and_then(|certificates| certificates.first());
+                proof.common_name = first.and_then(|certificate| common_name(certificate));
+            }
+            Some((Socket::new(framed), proof))
+        }
+    }
+}
+
 async fn admit(
     door: &Arc<Door>,
     socket: &mut Socket,
     startup: Startup,
+    proof: &Proof,
 ) -> Step<(Arc<Session>, tokio::sync::OwnedSemaphorePermit)> {
-    protocol_negotiation(socket, &startup).await?;
+    protocol_negotiation(&mut **socket, &startup).await?;
     socket.set_state(PgWireConnectionState::AuthenticationInProgress);
     let parameter = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
     let user = parameter("user")
@@ -89,19 +136,26 @@ async fn admit(
         )
     })?;
     let address = socket.socket_addr().to_string();
-    door.engine.slow_login(user, &address).await;
-    if let Err(failure) = scram::authenticate(socket, &door.engine, &door.fake, user).await {
-        if matches!(&failure, Failure::Fatal(error) if error.sqlstate == "28P01") {
-            let error = Error::new(ErrorKind::NotAuthenticated, "password authentication failed");
-            door.engine.login_failed(user, &address, Protocol::Postgres, &error);
+    // What the machine or a certificate says of a client stands for a password, if there is such a user.
+    let known = proof.is_local_owner || proof.common_name.as_ref() == Some(user);
+    if !known || door.engine.verifier(user).await?.is_none() {
+        let certificate = proof.certificate.as_deref().map(Vec::as_slice);
+        door.engine.slow_login(user, &address).await;
+        let proven = scram::authenticate(socket, &door.engine, &door.fake, user, certificate).await;
+        if let Err(failure) = proven {
+            if matches!(&failure, Failure::Fatal(error) if error.sqlstate == "28P01") {
+                let error =
+                    Error::new(ErrorKind::NotAuthenticated, "password authentication failed");
+                door.engine.login_failed(user, &address, Protocol::Postgres, &error);
+            }
+            return Err(failure);
         }
-        return Err(failure);
     }
 
     let mut login = Login {
         user: user.clone(),
         protocol: Protocol::Postgres,
-        client_address: Some(socket.socket_addr().to_string()),
+        client_address: (!proof.is_local).then(|| socket.socket_addr().to_string()),
         application_name: parameter("application_name").cloned(),
         database: parameter("database").cloned(),
     };

@@ -1,4 +1,4 @@
-//! Casts that lose digits, and the text of floats.
+//! Casts that lose digits, and casts to text.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
 //! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
-use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::array::{ArrayRef, AsArray};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type,
     TimeUnit,
@@ -22,21 +22,39 @@ use datafusion::logical_expr::{
 };
 use maru_core::Error;
 
-use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
+use crate::value_text::{Zone, has_text, texts};
 
 /// Puts a function in the place of a cast that may lose digits.
-pub(super) fn lossy(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+pub(super) fn lossy(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
+    replace(expr, schema, zone, loses_digits)
+}
+
+/// Puts a function in the place of a cast of bytes to text that was written as such, before types are settled: what the
+/// planner casts in order to compare stays bytes.
+pub(super) fn bytes_to_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    replace(expr, schema, "", |from, to| from.is_binary() && to.is_string())
+}
+
+fn replace(
+    expr: Expr,
+    schema: &DFSchema,
+    zone: &str,
+    is_meant: fn(&DataType, &DataType) -> bool,
+) -> Transformed<Expr> {
     let (inner, target, try_cast) = match &expr {
         Expr::Cast(cast) => (&cast.expr, cast.field.data_type(), false),
         Expr::TryCast(cast) => (&cast.expr, cast.field.data_type(), true),
         _ => return Transformed::no(expr),
     };
-    if !inner.get_type(schema).is_ok_and(|source| loses_digits(&source, target)) {
+    let Ok((_, field)) = inner.to_field(schema) else { return Transformed::no(expr) };
+    if !is_meant(field.data_type(), target) {
         return Transformed::no(expr);
     }
     let function = LossyCast {
         target: target.clone(),
         try_cast,
+        zone: if shows_zone(field.data_type()) { zone.to_owned() } else { String::new() },
+        is_uuid: field.metadata().get(EXTENSION_KEY).is_some_and(|name| name == "arrow.uuid"),
         signature: Signature::any(1, Volatility::Immutable),
     };
     let argument = vec![(**inner).clone()];
@@ -52,10 +70,39 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         }
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
-        // Text of floats has PostgreSQL's shape: `1`, not `1.0`.
-        (from, to) => from.is_floating() && (to.is_integer() || to.is_string()),
+        (from, to) if to.is_string() => is_written_otherwise(from),
+        (from, to) => from.is_floating() && to.is_integer(),
     }
 }
+
+/// Text has PostgreSQL's shape: `1` and not `1.0`, `2026-11-03 14:05:06` without a `T`, `{1,2}`.
+fn is_written_otherwise(from: &DataType) -> bool {
+    use DataType as D;
+    match from {
+        D::Dictionary(_, value) => is_written_otherwise(value),
+        D::Date32
+        | D::Date64
+        | D::Time32(_)
+        | D::Time64(_)
+        | D::Timestamp(..)
+        | D::Interval(_)
+        | D::Duration(_) => true,
+        D::List(_) | D::LargeList(_) | D::FixedSizeList(..) | D::ListView(_) => has_text(from),
+        from => from.is_floating(),
+    }
+}
+
+fn shows_zone(from: &DataType) -> bool {
+    match from {
+        DataType::Timestamp(_, zone) => zone.is_some(),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            shows_zone(item.data_type())
+        }
+        _ => false,
+    }
+}
+
+const EXTENSION_KEY: &str = "ARROW:extension:name";
 
 fn coarseness(unit: &TimeUnit) -> u8 {
     match unit {
@@ -71,6 +118,9 @@ struct LossyCast {
     target: DataType,
     /// Gives NULL where a value does not fit.
     try_cast: bool,
+    /// The session's time zone, in which text shows an instant.
+    zone: String,
+    is_uuid: bool,
     signature: Signature,
 }
 
@@ -78,7 +128,9 @@ impl LossyCast {
     fn cast(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
         let options = CastOptions { safe: self.try_cast, ..CastOptions::default() };
         if self.target.is_string() {
-            return Ok(cast_with_options(&float_texts(values)?, &self.target, &options)?);
+            let zone = Zone::parse(&self.zone);
+            let texts: ArrayRef = Arc::new(texts(values, &zone, self.is_uuid)?);
+            return Ok(cast_with_options(&texts, &self.target, &options)?);
         }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),
@@ -103,31 +155,6 @@ impl LossyCast {
         };
         Ok(cast_with_options(&rounded, &self.target, &options)?)
     }
-}
-
-fn float_texts(values: &ArrayRef) -> DfResult<ArrayRef> {
-    fn texts<T>(
-        numbers: impl Iterator<Item = Option<T>>,
-        write: fn(&mut String, T),
-    ) -> StringArray {
-        let text = |number| {
-            let mut text = String::new();
-            write(&mut text, number);
-            text
-        };
-        numbers.map(|number| number.map(text)).collect()
-    }
-    Ok(Arc::new(match values.data_type() {
-        DataType::Float64 => texts(values.as_primitive::<Float64Type>().iter(), |out, number| {
-            write_float(out, number, number, DOUBLE_DIGITS);
-        }),
-        _ => {
-            let values = cast(values, &DataType::Float32)?;
-            texts(values.as_primitive::<Float32Type>().iter(), |out, number| {
-                write_float(out, f64::from(number), number, REAL_DIGITS);
-            })
-        }
-    }))
 }
 
 impl ScalarUDFImpl for LossyCast {

@@ -15,7 +15,14 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let plan = super::change_expressions(super::promised::unions(plan)?, |expr, schema| {
         match super::promised::digits(expr, schema) {
-            Transformed { data, transformed: false, .. } => super::float::compare(data, schema),
+            Transformed { data, transformed: false, .. } => {
+                match super::cast::bytes_to_text(data, schema) {
+                    Transformed { data, transformed: false, .. } => {
+                        super::float::compare(data, schema)
+                    }
+                    changed => changed,
+                }
+            }
             changed => changed,
         }
     })?;

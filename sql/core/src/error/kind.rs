@@ -78,6 +78,15 @@ kinds! {
     NotAllowed = "42501", Client, false;
     ReadOnly = "25006", Client, false;
     TransactionAborted = "25P02", Client, false;
+    NoTransaction = "25P01", Client, false;
+    InTransaction = "25001", Client, false;
+    UndefinedSavepoint = "3B001", Client, false;
+    UndefinedCursor = "34000", Client, false;
+    DuplicateCursor = "42P03", Client, false;
+    UndefinedPrepared = "26000", Client, false;
+    DuplicatePrepared = "42P05", Client, false;
+    /// An object cannot do this as it stands, such as a cursor that only moves forward.
+    WrongState = "55000", Client, false;
     /// An option name the connector does not have.
     UnknownOption = "HV00D", Client, false;
     /// An option value the connector cannot use, or a required one that is missing.

@@ -432,6 +432,16 @@ impl Words<'_> {
         Ok(())
     }
 
+    fn word(&mut self, expected: &str) -> Result<String> {
+        match self.0.parser.peek_token().token {
+            Token::Word(word) => {
+                self.0.parser.next_token();
+                Ok(word.value)
+            }
+            _ => Err(self.unexpected(expected)),
+        }
+    }
+
     fn role_names(&mut self) -> Result<Vec<RoleName>> {
         let mut names = vec![self.role_name()?];
         while self.0.parser.consume_token(&Token::Comma) {

@@ -7,8 +7,8 @@ use pgwire::api::Type;
 
 use super::{BAD_BINARY, from_binary as element_from_binary, from_text as element_from_text};
 use crate::server::pg::errors::WireError;
-use crate::server::pg::text::Zone;
 use crate::server::pg::types::parameter_type;
+use crate::value_text::Zone;
 
 fn element_type(element: &Type) -> Result<DataType, WireError> {
     parameter_type(element).ok_or_else(|| super::unsupported(element))

@@ -77,7 +77,7 @@ fn binary_values() {
         ScalarValue::TimestampMicrosecond(Some(946_684_800_000_000), None)
     );
     let mut number = bytes::BytesMut::new();
-    super::super::text::numeric_binary("-0.0100", &mut number);
+    super::super::numeric::numeric_binary("-0.0100", &mut number);
     assert_eq!(binary(Type::NUMERIC, &number).unwrap(), ScalarValue::Decimal128(Some(-100), 4, 4));
     let uuid = uuid::Uuid::from_u128(0x1234);
     assert_eq!(

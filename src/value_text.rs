@@ -1,16 +1,20 @@
-//! Values as PostgreSQL writes them: the text forms, and the binary form of `numeric`.
+//! Values as PostgreSQL writes them, for its wire, for `COPY` and for casts to text.
+
+mod array;
 
 use std::fmt::Write as _;
+
+pub(crate) use array::{has_text, interval_parts, put_value, texts, timestamp_micros};
 
 use arrow::array::timezone::Tz;
 use bytes::{BufMut, BytesMut};
 use chrono::{NaiveDateTime, Offset, TimeZone};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
-pub(super) const EPOCH_DAYS: i64 = 10_957;
+pub(crate) const EPOCH_DAYS: i64 = 10_957;
 /// Microseconds of the same distance.
-pub(super) const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
-pub(super) const DAY_MICROS: i64 = 86_400_000_000;
+pub(crate) const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
+pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Text goes straight into the message; writing to memory cannot fail.
 struct Out<'a>(&'a mut BytesMut);
@@ -49,14 +53,14 @@ fn put_date(days: i64, out: &mut BytesMut) -> bool {
     before_christ
 }
 
-pub(super) fn date(days: i64, out: &mut BytesMut) {
+pub(crate) fn date(days: i64, out: &mut BytesMut) {
     if put_date(days, out) {
         out.put_slice(b" BC");
     }
 }
 
 /// Microseconds of a day as `HH:MM:SS[.ffffff]`.
-pub(super) fn time(micros: i64, out: &mut BytesMut) {
+pub(crate) fn time(micros: i64, out: &mut BytesMut) {
     let seconds = micros / 1_000_000;
     put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
     fraction(micros % 1_000_000, out);
@@ -70,7 +74,7 @@ fn fraction(micros: i64, out: &mut BytesMut) {
 }
 
 /// Microseconds from 1970 without a zone.
-pub(super) fn timestamp(micros: i64, out: &mut BytesMut) {
+pub(crate) fn timestamp(micros: i64, out: &mut BytesMut) {
     let before_christ = put_date(micros.div_euclid(DAY_MICROS), out);
     out.put_u8(b' ');
     time(micros.rem_euclid(DAY_MICROS), out);
@@ -80,7 +84,7 @@ pub(super) fn timestamp(micros: i64, out: &mut BytesMut) {
 }
 
 /// An instant in microseconds from 1970 UTC, shown in `zone` with its offset.
-pub(super) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
+pub(crate) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
     let offset = zone.offset_seconds(micros);
     let local = micros.saturating_add(i64::from(offset) * 1_000_000);
     let before_christ = put_date(local.div_euclid(DAY_MICROS), out);
@@ -101,12 +105,12 @@ pub(super) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
 
 /// The time zone of a session; none is UTC.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Zone(Option<Tz>);
+pub(crate) struct Zone(Option<Tz>);
 
 impl Zone {
     /// Reads a time zone setting: a name (`Asia/Seoul`) or an offset (`+09:00`). What is neither counts as UTC; the
     /// setting itself takes no such value.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         Self(text.parse().ok().filter(|_| text != "UTC"))
     }
 
@@ -118,7 +122,7 @@ impl Zone {
     }
 
     /// Returns the instant that a clock in this zone shows as `local`; the earlier one where there are two.
-    pub(super) fn instant(&self, local: NaiveDateTime) -> Option<i64> {
+    pub(crate) fn instant(&self, local: NaiveDateTime) -> Option<i64> {
         let utc = match &self.0 {
             Some(zone) => zone.from_local_datetime(&local).earliest()?.naive_utc(),
             None => local,
@@ -128,7 +132,7 @@ impl Zone {
 }
 
 /// An interval in PostgreSQL's own style: `1 year 2 mons -3 days 04:05:06.7`.
-pub(super) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
+pub(crate) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
     let start = out.len();
     let mut negative_before = false;
     let mut unit = |count: i64, one: &str, many: &str, out: &mut BytesMut| {
@@ -159,7 +163,7 @@ pub(super) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) 
     }
 }
 
-pub(super) fn bytea(bytes: &[u8], out: &mut BytesMut) {
+pub(crate) fn bytea(bytes: &[u8], out: &mut BytesMut) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 + bytes.len() * 2);
     out.put_slice(b"\\x");
@@ -169,87 +173,11 @@ pub(super) fn bytea(bytes: &[u8], out: &mut BytesMut) {
     }
 }
 
-pub(super) fn uuid(bytes: &[u8], out: &mut BytesMut) {
+pub(crate) fn uuid(bytes: &[u8], out: &mut BytesMut) {
     match uuid::Uuid::from_slice(bytes) {
         Ok(uuid) => put!(out, "{uuid}"),
         Err(_) => bytea(bytes, out),
     }
-}
-
-const NUMERIC_NEGATIVE: u16 = 0x4000;
-
-/// Writes a plain decimal number (`-12.340`) in the binary form of `numeric`: groups of four decimal digits.
-pub(super) fn numeric_binary(text: &str, out: &mut BytesMut) {
-    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    let whole = whole.trim_start_matches('0');
-    let scale = part.len();
-    // Pad both sides of the point to whole groups.
-    let lead = (4 - whole.len() % 4) % 4;
-    let mut figures = "0".repeat(lead);
-    figures.push_str(whole);
-    let mut weight = (figures.len() / 4) as i16 - 1;
-    figures.push_str(part);
-    figures.push_str(&"0".repeat((4 - part.len() % 4) % 4));
-    let mut groups: Vec<u16> = figures
-        .as_bytes()
-        .chunks(4)
-        .map(|group| group.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
-        .collect();
-    while groups.last() == Some(&0) {
-        groups.pop();
-    }
-    let leading = groups.iter().take_while(|group| **group == 0).count();
-    groups.drain(..leading);
-    weight -= leading as i16;
-    if groups.is_empty() {
-        weight = 0;
-    }
-    let sign = if negative && !groups.is_empty() { NUMERIC_NEGATIVE } else { 0 };
-    out.put_u16(groups.len() as u16);
-    out.put_i16(weight);
-    out.put_u16(sign);
-    out.put_u16(scale as u16);
-    groups.iter().for_each(|group| out.put_u16(*group));
-}
-
-/// Reads the binary form of `numeric` as a plain decimal number; `None` if it is malformed, NaN or infinite.
-pub(super) fn numeric_text(bytes: &[u8]) -> Option<String> {
-    let word = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
-    let (count, weight, sign, scale) = (word(0)?, word(2)? as i16, word(4)?, word(6)?);
-    if bytes.len() != 8 + usize::from(count) * 2 || (sign != 0 && sign != NUMERIC_NEGATIVE) {
-        return None;
-    }
-    let group = |index: i32| -> Option<u16> {
-        match usize::try_from(index) {
-            Ok(index) if index < usize::from(count) => {
-                word(8 + index * 2).filter(|group| *group < 10_000)
-            }
-            _ => Some(0),
-        }
-    };
-    let mut text = String::new();
-    if sign == NUMERIC_NEGATIVE {
-        text.push('-');
-    }
-    if weight < 0 {
-        text.push('0');
-    }
-    for index in 0..=i32::from(weight) {
-        let value = group(index)?;
-        let _ = if index == 0 { write!(text, "{value}") } else { write!(text, "{value:04}") };
-    }
-    if scale > 0 {
-        text.push('.');
-        let mut part = String::new();
-        let mut index = i32::from(weight) + 1;
-        while part.len() < usize::from(scale) {
-            let _ = write!(part, "{:04}", group(index)?);
-            index += 1;
-        }
-        text.push_str(&part[..usize::from(scale)]);
-    }
-    Some(text)
 }
 
 #[cfg(test)]
@@ -307,29 +235,5 @@ mod tests {
         assert_eq!(double(f64::NEG_INFINITY), "-Infinity");
         let single = 1.1_f32;
         assert_eq!(shown(|o| write_float(o, f64::from(single), single, 6)), "1.1");
-    }
-
-    #[test]
-    fn numeric_goes_there_and_back() {
-        for text in [
-            "0",
-            "1",
-            "-1",
-            "0.01",
-            "-0.0100",
-            "12345678.90",
-            "10000",
-            "99990000",
-            "0.00010001",
-            "-99999999999999999999999999999999999999",
-            "0.000",
-            "1.2300000",
-        ] {
-            let mut out = BytesMut::new();
-            numeric_binary(text, &mut out);
-            assert_eq!(numeric_text(&out).as_deref(), Some(text));
-        }
-        assert_eq!(numeric_text(&[0, 1, 0, 0, 0xC0, 0, 0, 0]), None);
-        assert_eq!(numeric_text(&[0; 3]), None);
     }
 }

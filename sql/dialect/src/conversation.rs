@@ -1,0 +1,122 @@
+//! Statements about the conversation itself: transaction blocks, prepared statements, cursors, `COPY`.
+
+use datafusion::sql::parser::Statement as DfStatement;
+use sqlparser::ast;
+
+use crate::statement::Name;
+
+/// A statement inside of another one, as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inner {
+    pub text: String,
+    /// Characters of the outer text before it.
+    pub offset: usize,
+}
+
+/// `BEGIN`, `COMMIT`, `ROLLBACK`, `SAVEPOINT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transaction {
+    /// `tag` is what it was written as: `BEGIN` or `START TRANSACTION`.
+    Begin {
+        tag: &'static str,
+    },
+    /// `chain`: another block begins at once.
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
+    Savepoint(String),
+    Release(String),
+    RollbackTo(String),
+}
+
+/// `PREPARE name [(type, …)] AS statement`
+#[derive(Debug, Clone)]
+pub struct Prepare {
+    pub name: String,
+    pub types: Vec<ast::DataType>,
+    pub statement: Inner,
+}
+
+/// `EXECUTE name [(value, …)]`
+#[derive(Debug, Clone)]
+pub struct ExecutePrepared {
+    pub name: String,
+    pub arguments: Vec<ast::Expr>,
+}
+
+/// `DECLARE name [BINARY] [[NO] SCROLL] CURSOR [{WITH | WITHOUT} HOLD] FOR query`
+#[derive(Debug, Clone)]
+pub struct DeclareCursor {
+    pub name: String,
+    pub binary: bool,
+    pub scroll: bool,
+    /// Lives longer than its transaction.
+    pub hold: bool,
+    pub query: Inner,
+}
+
+/// `{FETCH | MOVE} [direction] [FROM | IN] name`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    pub name: String,
+    pub direction: Direction,
+    /// `MOVE`: rows are counted and not given.
+    pub moves: bool,
+}
+
+/// Which rows of a cursor are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// So many rows onwards; negative ones are backwards.
+    Forward(i64),
+    ForwardAll,
+    /// The row of this number, counted from one; from the end if negative.
+    Absolute(i64),
+    Relative(i64),
+    Last,
+    BackwardAll,
+}
+
+/// `COPY { table [(column, …)] | (query) } { FROM | TO } { STDIN | STDOUT | 'file' } [[WITH] (option, …)]`
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Reads the table or is the query.
+    pub query: Box<DfStatement>,
+    /// The table, if one is named.
+    pub table: Option<Name>,
+    /// `FROM`: into the table.
+    pub from: bool,
+    /// `None` is the connection.
+    pub file: Option<String>,
+    pub options: CopyOptions,
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOptions {
+    pub format: CopyFormat,
+    pub delimiter: u8,
+    /// What stands for NULL.
+    pub null: String,
+    pub header: bool,
+    pub quote: u8,
+    pub escape: u8,
+    pub force_quote: ForceQuote,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    Text,
+    Csv,
+    Binary,
+}
+
+/// Columns that are quoted though they need not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForceQuote {
+    Columns(Vec<String>),
+    All,
+}

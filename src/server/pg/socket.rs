@@ -1,0 +1,115 @@
+//! A client's socket with the protocol's messages on it, which can be watched while a statement runs.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+
+use futures::{SinkExt, StreamExt};
+use pgwire::error::PgWireError;
+use pgwire::messages::PgWireFrontendMessage;
+use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
+use tokio_util::codec::Framed;
+
+use super::errors::{Failure, Step};
+
+/// Messages, and bytes of them, that are read before their turn at most.
+const AHEAD_MESSAGES_MAX: usize = 64;
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+type Message = Result<PgWireFrontendMessage, PgWireError>;
+
+pub(super) struct Socket {
+    framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>,
+    /// What came while a statement ran.
+    ahead: VecDeque<Message>,
+    ahead_bytes: usize,
+}
+
+impl Socket {
+    pub(super) fn new(framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>) -> Self {
+        Self { framed, ahead: VecDeque::new(), ahead_bytes: 0 }
+    }
+
+    /// Returns the next message; `None` once the client has closed.
+    ///
+    /// # Cancel
+    /// Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Option<Message> {
+        match self.ahead.pop_front() {
+            Some(message) => {
+                self.ahead_bytes -= message.as_ref().map_or(0, size);
+                Some(message)
+            }
+            None => self.framed.next().await,
+        }
+    }
+
+    /// Does some work unless the client goes away meanwhile. Rows that wait in the buffer are sent first, so that a slow
+    /// statement's first rows do not wait for its last.
+    pub(super) async fn watched<T>(&mut self, work: impl Future<Output = T>) -> Step<T> {
+        tokio::pin!(work);
+        // Work that is done already needs neither a flush nor a look at the socket.
+        if let std::task::Poll::Ready(done) = futures::poll!(work.as_mut()) {
+            return Ok(done);
+        }
+        if !self.framed.write_buffer().is_empty() {
+            self.framed.flush().await?;
+        }
+        tokio::select! {
+            biased;
+            done = &mut work => Ok(done),
+            () = self.gone() => Err(Failure::Gone),
+        }
+    }
+
+    /// Returns once the client has closed its side, or has said that it will. Messages before that are kept.
+    async fn gone(&mut self) {
+        while self.ahead.len() < AHEAD_MESSAGES_MAX && self.ahead_bytes < AHEAD_BYTES_MAX {
+            match self.framed.next().await {
+                None => return,
+                Some(Ok(PgWireFrontendMessage::Terminate(_))) if !self.has_work_ahead() => return,
+                Some(message) => {
+                    let broken = message.is_err();
+                    self.ahead_bytes += message.as_ref().map_or(0, size);
+                    self.ahead.push_back(message);
+                    if broken {
+                        break;
+                    }
+                }
+            }
+        }
+        std::future::pending().await
+    }
+
+    fn has_work_ahead(&self) -> bool {
+        use PgWireFrontendMessage::{Execute, Query};
+        self.ahead.iter().any(|message| matches!(message, Ok(Query(_) | Execute(_))))
+    }
+}
+
+/// Returns about how many bytes a message holds in memory.
+fn size(message: &PgWireFrontendMessage) -> usize {
+    use PgWireFrontendMessage as M;
+    64 + match message {
+        M::Query(query) => query.query.len(),
+        M::Parse(parse) => parse.query.len(),
+        M::Bind(bind) => {
+            bind.parameters.iter().map(|value| value.as_ref().map_or(4, |v| v.len() + 4)).sum()
+        }
+        M::CopyData(data) => data.data.len(),
+        _ => 0,
+    }
+}
+
+impl Deref for Socket {
+    type Target = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.framed
+    }
+}
+
+impl DerefMut for Socket {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.framed
+    }
+}

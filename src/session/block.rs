@@ -1,0 +1,349 @@
+//! The transaction block: whether one is open, its savepoints, and how what was made in it is undone.
+//!
+//! Every statement reads what is there when it starts. What a block changes in the engine's own metadata is there for all at
+//! once, and put back when the block is rolled back.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::{CommentTarget, ObjectKind, Statement, Transaction};
+
+use super::{Session, TransactionStatus};
+use crate::access::Fact;
+use crate::engine::Engine;
+use crate::store::StoredRelation;
+
+/// Where the block stands.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) status: TransactionStatus,
+    /// Several statements of one text are one transaction, as long as none of them is `BEGIN`.
+    several: bool,
+    savepoints: Vec<Savepoint>,
+    changes: Vec<Change>,
+}
+
+#[derive(Debug)]
+struct Savepoint {
+    name: String,
+    /// Changes before it.
+    changes: usize,
+}
+
+/// One object before and after a statement; `None` where it is not there.
+#[derive(Debug, Clone, PartialEq)]
+enum Change {
+    Schema {
+        name: String,
+        before: Option<Option<String>>,
+        after: Option<Option<String>>,
+    },
+    Relation {
+        key: (String, String),
+        before: Box<Entry>,
+        after: Box<Entry>,
+    },
+    Remark {
+        key: [String; 4],
+        before: Option<String>,
+        after: Option<String>,
+    },
+    /// A role or a privilege.
+    Right {
+        key: (String, String),
+        before: Option<Fact>,
+        after: Option<Fact>,
+    },
+}
+
+type Entry = Option<StoredRelation>;
+
+/// What the engine's metadata holds of schemas, tables, views, remarks, roles and privileges.
+#[derive(Debug)]
+pub(crate) struct Image {
+    schemas: BTreeMap<String, Option<String>>,
+    relations: BTreeMap<(String, String), StoredRelation>,
+    remarks: BTreeMap<[String; 4], String>,
+    rights: BTreeMap<(String, String), Fact>,
+}
+
+impl Image {
+    pub(crate) async fn take(engine: &Engine) -> Result<Self> {
+        let store = &engine.inner.store;
+        let relations = store.relations().await?.into_iter();
+        let remarks = store.comments().await?.into_iter();
+        Ok(Self {
+            schemas: store.schemas().await?.into_iter().collect(),
+            relations: relations.map(|r| ((r.schema.clone(), r.name.clone()), r)).collect(),
+            remarks: remarks.map(|[a, b, c, d, text]| ([a, b, c, d], text)).collect(),
+            rights: engine.inner.authority.rules().facts()?,
+        })
+    }
+
+    fn changes(&self, after: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for name in keys(&self.schemas, &after.schemas) {
+            let (before, after) = (self.schemas.get(&name), after.schemas.get(&name));
+            if before != after {
+                let (before, after) = (before.cloned(), after.cloned());
+                changes.push(Change::Schema { name, before, after });
+            }
+        }
+        for key in keys(&self.relations, &after.relations) {
+            let (before, after) = (self.relations.get(&key), after.relations.get(&key));
+            if before != after {
+                let (before, after) = (Box::new(before.cloned()), Box::new(after.cloned()));
+                changes.push(Change::Relation { key, before, after });
+            }
+        }
+        for key in keys(&self.remarks, &after.remarks) {
+            let (before, after) = (self.remarks.get(&key), after.remarks.get(&key));
+            if before != after {
+                let (before, after) = (before.cloned(), after.cloned());
+                changes.push(Change::Remark { key, before, after });
+            }
+        }
+        for key in keys(&self.rights, &after.rights) {
+            let (before, after) = (self.rights.get(&key), after.rights.get(&key));
+            if before != after {
+                let (before, after) = (before.cloned(), after.cloned());
+                changes.push(Change::Right { key, before, after });
+            }
+        }
+        changes
+    }
+}
+
+fn keys<K: Clone + Ord, V>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> Vec<K> {
+    let mut keys = a.keys().chain(b.keys()).cloned().collect::<Vec<_>>();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Puts back what changes have done, the last one first. Schemas come before what is in them either way. Returns how many
+/// objects somebody else has changed since: those stay.
+async fn undo(engine: &Engine, mut changes: Vec<Change>) -> Result<usize> {
+    if changes.is_empty() {
+        return Ok(0);
+    }
+    let store = &engine.inner.store;
+    let mut kept = 0;
+    // Dropped schemas come back first, made ones go last.
+    changes.reverse();
+    changes.sort_by_key(|change| match change {
+        Change::Schema { after: None, .. } => 0,
+        Change::Schema { .. } => 2,
+        _ => 1,
+    });
+    for change in changes {
+        let now = Image::take(engine).await?;
+        match change {
+            Change::Schema { name, before, after } if now.schemas.get(&name) == after.as_ref() => {
+                match before {
+                    Some(comment) => store.put_schema(&name, comment.as_deref()).await?,
+                    None => store.delete_schema(&name).await?,
+                }
+            }
+            Change::Relation { key, before, after }
+                if now.relations.get(&key) == after.as_ref().as_ref() =>
+            {
+                match *before {
+                    Some(relation) => store.put_relation(&relation).await?,
+                    None => store.delete_relation(&key.0, &key.1).await?,
+                }
+            }
+            Change::Remark { key, before, after } if now.remarks.get(&key) == after.as_ref() => {
+                let place = [0, 1, 2, 3].map(|level| key[level].as_str());
+                store.set_comment(place, before.as_deref()).await?;
+            }
+            Change::Right { key, before, after } if now.rights.get(&key) == after.as_ref() => {
+                engine.inner.authority.put_back(key, before).await?;
+            }
+            _ => kept += 1,
+        }
+    }
+    engine.inner.commands.fetch_add(1, Ordering::Relaxed);
+    Ok(kept)
+}
+
+/// What a block makes of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InBlock {
+    /// It is undone with the block.
+    Undoable,
+    /// It cannot be undone.
+    Refused,
+    /// It changes nothing that outlives the session.
+    Free,
+}
+
+pub(crate) fn in_block(statement: &Statement) -> InBlock {
+    match statement {
+        Statement::CreateCatalog(_) | Statement::AlterCatalog(_) | Statement::CreateSecret(_) => {
+            InBlock::Refused
+        }
+        Statement::Drop(drop) => match drop.kind {
+            ObjectKind::Catalog | ObjectKind::Secret => InBlock::Refused,
+            ObjectKind::Schema | ObjectKind::Table | ObjectKind::View => InBlock::Undoable,
+        },
+        Statement::CommentOn(comment) => match &comment.target {
+            CommentTarget::Object(ObjectKind::Catalog | ObjectKind::Secret, _) => InBlock::Refused,
+            _ => InBlock::Undoable,
+        },
+        Statement::CreateSchema(_)
+        | Statement::CreateExternalTable(_)
+        | Statement::CreateView(_)
+        | Statement::CreateRole(_)
+        | Statement::AlterRole(_)
+        | Statement::DropRole(_)
+        | Statement::GrantRole(_)
+        | Statement::GrantPrivileges(_)
+        | Statement::AlterDefaultPrivileges(_)
+        | Statement::AlterOwner(_)
+        | Statement::CreatePolicy(_)
+        | Statement::DropPolicy(_)
+        | Statement::AlterTableSecurity(_)
+        | Statement::Owned(_) => InBlock::Undoable,
+        Statement::Discard { resets: true, .. } => InBlock::Refused,
+        _ => InBlock::Free,
+    }
+}
+
+/// Returns whether a statement is taken in a block that has failed.
+pub(super) fn ends_failure(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Transaction(
+            Transaction::Commit { .. } | Transaction::Rollback { .. } | Transaction::RollbackTo(_)
+        )
+    )
+}
+
+impl Session {
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.block.lock().status
+    }
+
+    /// Returns whether what is made now belongs to a transaction of several statements.
+    pub(crate) fn in_transaction(&self) -> bool {
+        let block = self.block.lock();
+        block.several || block.status != TransactionStatus::Idle
+    }
+
+    /// Marks an open transaction block as failed after an error, as PostgreSQL does.
+    pub fn fail_transaction(&self) {
+        let mut block = self.block.lock();
+        if block.status == TransactionStatus::Open {
+            block.status = TransactionStatus::Failed;
+        }
+    }
+
+    /// Refuses a statement that a failed block does not take.
+    pub(super) fn refuse_in_failed_block(&self, ends: bool) -> Result<()> {
+        if ends || self.transaction_status() != TransactionStatus::Failed {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::TransactionAborted,
+            "current transaction is aborted, commands ignored until end of transaction block",
+        ))
+    }
+
+    /// Opens a block; returns `false` if there is one.
+    pub(crate) fn open_block(&self) -> bool {
+        let mut block = self.block.lock();
+        let idle = block.status == TransactionStatus::Idle;
+        if idle {
+            block.status = TransactionStatus::Open;
+        }
+        idle
+    }
+
+    /// Ends the block; returns how many changes were not undone.
+    pub(crate) async fn close_block(&self, commit: bool, chain: bool) -> Result<usize> {
+        let changes = {
+            let mut block = self.block.lock();
+            block.status = if chain { TransactionStatus::Open } else { TransactionStatus::Idle };
+            block.savepoints.clear();
+            std::mem::take(&mut block.changes)
+        };
+        self.end_cursors(commit);
+        if commit { Ok(0) } else { undo(&self.engine, changes).await }
+    }
+
+    /// Begins the transaction that several statements of one text are.
+    pub fn begin_several(&self) {
+        self.block.lock().several = true;
+    }
+
+    /// Ends it, unless a block is open now. After an error what it has made is undone.
+    ///
+    /// # Errors
+    /// Those of the engine's metadata.
+    pub async fn end_several(&self, succeeded: bool) -> Result<()> {
+        let open = {
+            let mut block = self.block.lock();
+            block.several = false;
+            block.status != TransactionStatus::Idle
+        };
+        if !open {
+            self.close_block(succeeded, false).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what a statement has changed, to be undone with the block.
+    pub(crate) async fn remember(&self, before: &Image) -> Result<()> {
+        let after = Image::take(&self.engine).await?;
+        self.block.lock().changes.extend(before.changes(&after));
+        Ok(())
+    }
+
+    pub(crate) fn set_savepoint(&self, name: &str) {
+        let mut block = self.block.lock();
+        let changes = block.changes.len();
+        block.savepoints.push(Savepoint { name: name.to_owned(), changes });
+    }
+
+    /// # Errors
+    /// 3B001.
+    pub(crate) fn release_savepoint(&self, name: &str) -> Result<()> {
+        let mut block = self.block.lock();
+        let at = block.find(name)?;
+        block.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// Goes back to a savepoint, which stays. Returns how many changes were not undone.
+    ///
+    /// # Errors
+    /// 3B001.
+    pub(crate) async fn rollback_to(&self, name: &str) -> Result<usize> {
+        let (changes, depth) = {
+            let mut block = self.block.lock();
+            let at = block.find(name)?;
+            block.savepoints.truncate(at + 1);
+            block.status = TransactionStatus::Open;
+            let from = block.savepoints.last().map_or(0, |savepoint| savepoint.changes);
+            (block.changes.split_off(from), at + 1)
+        };
+        self.end_cursors_since(depth);
+        undo(&self.engine, changes).await
+    }
+
+    /// Returns how many savepoints there are.
+    pub(super) fn savepoints(&self) -> usize {
+        self.block.lock().savepoints.len()
+    }
+}
+
+impl Block {
+    fn find(&self, name: &str) -> Result<usize> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
+            let message = format!("savepoint \"{name}\" does not exist");
+            Error::new(ErrorKind::UndefinedSavepoint, message)
+        })
+    }
+}

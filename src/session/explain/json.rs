@@ -1,0 +1,98 @@
+//! A plan as `EXPLAIN (FORMAT JSON)` tells it: an array with one object, whose `Plan` is a tree as PostgreSQL's.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use maru_connect::RemoteScanExec;
+use serde_json::{Map, Value, json};
+
+use super::Report;
+use crate::engine::run::file_catalog;
+
+impl Report<'_> {
+    /// Returns the text of the whole answer.
+    pub(super) fn json(&self) -> String {
+        let mut answer = Map::new();
+        answer.insert("Plan".to_owned(), self.node(self.physical, None));
+        answer.insert("Planning Time".to_owned(), json!(self.planned_in.as_secs_f64() * 1000.0));
+        if let Some((time, _)) = self.ran {
+            let figures = crate::engine::run::figures(self.engine, self.physical);
+            answer.insert("Triggers".to_owned(), json!([]));
+            answer.insert("Execution Time".to_owned(), json!(time.as_secs_f64() * 1000.0));
+            answer.insert("Peak Memory Bytes".to_owned(), json!(self.query.pool.peak_bytes()));
+            answer.insert("Spilled Bytes".to_owned(), json!(figures.spilled_bytes));
+        }
+        let whole = Value::Array(vec![Value::Object(answer)]);
+        serde_json::to_string_pretty(&whole).unwrap_or_default()
+    }
+
+    fn node(&self, plan: &Arc<dyn ExecutionPlan>, relationship: Option<&str>) -> Value {
+        let mut node = Map::new();
+        node.insert("Node Type".to_owned(), json!(node_type(plan)));
+        if let Some(relationship) = relationship {
+            node.insert("Parent Relationship".to_owned(), json!(relationship));
+        }
+        node.insert("Parallel Aware".to_owned(), json!(false));
+        node.insert("Async Capable".to_owned(), json!(false));
+        if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
+            node.insert("Catalog".to_owned(), json!(scan.catalog()));
+            node.insert("Remote Statement".to_owned(), json!(scan.sent()));
+        } else if let Some(catalog) = file_catalog(self.engine, plan) {
+            node.insert("Catalog".to_owned(), json!(catalog));
+        }
+        let rows = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok();
+        if let Some(rows) = rows.and_then(|statistics| statistics.num_rows.get_value().copied()) {
+            node.insert("Plan Rows".to_owned(), json!(rows));
+        }
+        if let (Some(_), Some(metrics)) = (self.ran, plan.metrics()) {
+            if let Some(rows) = metrics.output_rows() {
+                node.insert("Actual Rows".to_owned(), json!(rows));
+                node.insert("Actual Loops".to_owned(), json!(1));
+            }
+            if let Some(nanoseconds) = metrics.elapsed_compute() {
+                let time = nanoseconds as f64 / 1e6;
+                node.insert("Actual Total Time".to_owned(), json!(time));
+            }
+        }
+        let line = displayable(plan.as_ref()).one_line().to_string();
+        node.insert("Detail".to_owned(), json!(line.trim_end()));
+        let columns = plan.schema();
+        let output = columns.fields().iter().map(|field| json!(field.name())).collect();
+        node.insert("Output".to_owned(), Value::Array(output));
+        let children = plan.children();
+        let names: &[&str] = if children.len() == 2 { &["Outer", "Inner"] } else { &["Outer"] };
+        if !children.is_empty() {
+            let children = children.into_iter().enumerate();
+            let plans = children.map(|(i, child)| {
+                let name = names.get(i).or(names.last()).copied();
+                self.node(child, if names.len() == 1 && i > 0 { Some("Member") } else { name })
+            });
+            node.insert("Plans".to_owned(), Value::Array(plans.collect()));
+        }
+        Value::Object(node)
+    }
+}
+
+/// PostgreSQL's name of an operator where it has one like it.
+fn node_type(plan: &Arc<dyn ExecutionPlan>) -> String {
+    let name = plan.name();
+    match name {
+        "RemoteScanExec" => "Foreign Scan",
+        "DataSourceExec" | "FilteredFilesExec" => "Seq Scan",
+        "HashJoinExec" => "Hash Join",
+        "NestedLoopJoinExec" | "CrossJoinExec" => "Nested Loop",
+        "SortMergeJoinExec" => "Merge Join",
+        "AggregateExec" => "Aggregate",
+        "SortExec" => "Sort",
+        "SortPreservingMergeExec" => "Gather Merge",
+        "CoalescePartitionsExec" => "Gather",
+        "GlobalLimitExec" | "LocalLimitExec" => "Limit",
+        "UnionExec" | "InterleaveExec" => "Append",
+        "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
+        "ProjectionExec" | "PlaceholderRowExec" | "EmptyExec" => "Result",
+        "FilterExec" => "Filter",
+        _ => return name.strip_suffix("Exec").unwrap_or(name).to_owned(),
+    }
+    .to_owned()
+}

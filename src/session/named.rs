@@ -1,0 +1,141 @@
+//! Prepared statements by name: those of `PREPARE` and those of a protocol are one list.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::ExecutePrepared;
+
+use super::execute::bind;
+use super::{Kind, Planned, Prepared, Session, StatementText};
+use crate::opaque::Opaque;
+use crate::output::Body;
+
+/// One prepared statement.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// `None` for a text without a statement.
+    pub prepared: Option<Prepared>,
+    /// PostgreSQL's number of each parameter's type as it was declared; 0 where it was not.
+    pub declared: Vec<u32>,
+    /// The whole text.
+    pub text: String,
+    pub prepared_at: SystemTime,
+    pub from_sql: bool,
+}
+
+impl Session {
+    /// Returns the statement of this name.
+    ///
+    /// # Errors
+    /// 26000.
+    pub fn named(&self, name: &str) -> Result<Arc<Named>> {
+        self.named.lock().get(name).cloned().ok_or_else(|| undefined(name))
+    }
+
+    /// Keeps a statement. The unnamed one takes the place of the one before.
+    ///
+    /// # Errors
+    /// 42P05 if the name is taken.
+    pub fn keep_named(&self, name: &str, statement: Named) -> Result<()> {
+        let mut named = self.named.lock();
+        if !name.is_empty() && named.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::new(ErrorKind::DuplicatePrepared, message)
+                .with_hint(format!("DEALLOCATE {} forgets it.", maru_core::quote_ident(name))));
+        }
+        named.insert(name.to_owned(), Arc::new(statement));
+        Ok(())
+    }
+
+    /// Forgets a statement; returns whether there was one.
+    pub fn forget_named(&self, name: &str) -> bool {
+        self.named.lock().remove(name).is_some()
+    }
+
+    pub fn forget_all_named(&self) {
+        self.named.lock().clear();
+    }
+
+    /// Returns all statements that have names, in order.
+    pub(crate) fn all_named(&self) -> Vec<(String, Arc<Named>)> {
+        let named = self.named.lock();
+        let with_names = named.iter().filter(|(name, _)| !name.is_empty());
+        with_names.map(|(name, statement)| (name.clone(), Arc::clone(statement))).collect()
+    }
+
+    /// Plans what `EXECUTE` runs, with its values.
+    ///
+    /// # Errors
+    /// 26000 for an unknown name; 42601 for another number of values; those of the values and of the statement.
+    pub(super) async fn prepare_execute(
+        self: &Arc<Self>,
+        execute: &ExecutePrepared,
+        text: &StatementText,
+    ) -> Result<Prepared> {
+        let named = self.named(&execute.name)?;
+        let Some(prepared) = &named.prepared else {
+            return Err(Error::new(ErrorKind::InvalidStatement, "the prepared statement is empty"));
+        };
+        let (wanted, given) = (prepared.parameters.len(), execute.arguments.len());
+        if wanted != given {
+            let name = &execute.name;
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            return Err(Error::new(ErrorKind::Syntax, message)
+                .with_detail(format!("Expected {wanted} parameters but got {given}.")));
+        }
+        let Kind::Query { .. } = &prepared.kind else {
+            return Ok(Prepared { text: text.clone(), ..prepared.clone() });
+        };
+        let values = self.values(execute).await?;
+        let values = values.into_iter().zip(&prepared.parameters).map(|(value, to)| match to {
+            Some(to) if value.data_type() != *to => Ok(value.cast_to(to)?),
+            _ => Ok(value),
+        });
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let again = self.plan_again(prepared).await?;
+        let Kind::Query { plan, tag, monitors } = &again.kind else {
+            return Err(Error::internal("a query became a command"));
+        };
+        let plan = Opaque::new(bind((**plan).clone(), values)?);
+        Ok(Prepared {
+            parameters: Vec::new(),
+            text: text.clone(),
+            kind: Kind::Query { plan, tag, monitors: *monitors },
+            planned: Planned::now(&self.engine),
+            ..again
+        })
+    }
+
+    /// Computes the values of `EXECUTE`.
+    async fn values(self: &Arc<Self>, execute: &ExecutePrepared) -> Result<Vec<ScalarValue>> {
+        if execute.arguments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = execute.arguments.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let text = StatementText::one(format!("SELECT {}", list.join(", ")));
+        let prepared = self.prepare_boxed(text, Vec::new()).await?;
+        if !prepared.parameters.is_empty() {
+            let message = "EXECUTE takes values, not parameters";
+            return Err(Error::new(ErrorKind::UndefinedParameter, message));
+        }
+        let Body::Rows(rows) = self.execute_boxed(prepared, Vec::new()).await?.body else {
+            return Err(Error::internal("values gave no rows"));
+        };
+        let batches = rows.collect().await?;
+        let one = batches.iter().find(|batch| batch.num_rows() > 0);
+        let one: &RecordBatch = one.ok_or_else(|| Error::internal("values gave no row"))?;
+        Ok(one
+            .columns()
+            .iter()
+            .map(|column| ScalarValue::try_from_array(column, 0))
+            .collect::<Result<Vec<_>, _>>()?)
+    }
+}
+
+pub(crate) fn undefined(name: &str) -> Error {
+    let message = format!("prepared statement \"{name}\" does not exist");
+    Error::new(ErrorKind::UndefinedPrepared, message)
+}

@@ -1,0 +1,166 @@
+//! Tables of `pg_catalog` that tell of sessions: `pg_stat_activity`, `pg_prepared_statements`, `pg_cursors`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use futures::FutureExt;
+use maru_core::Result;
+
+use super::ColumnKind::{Boolean, Integer, Text, TextList, Timestamp};
+use super::engine_tables::watches;
+use super::types::regtype_name;
+use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
+use crate::engine::history::micros;
+use crate::engine::query::State;
+use crate::session::{Session, TransactionStatus};
+
+pub(super) static TABLES: &[&TableSpec] = &[&ACTIVITY, &CURSORS, &PREPARED];
+
+static ACTIVITY: TableSpec = TableSpec {
+    name: "pg_stat_activity",
+    doc: "Open sessions and their last statement.",
+    columns: &[
+        ("datname", Text),
+        ("pid", Integer),
+        ("usename", Text),
+        ("application_name", Text),
+        ("client_addr", Text),
+        ("client_port", Integer),
+        ("backend_start", Timestamp),
+        ("xact_start", Timestamp),
+        ("query_start", Timestamp),
+        ("wait_event_type", Text),
+        ("wait_event", Text),
+        ("state", Text),
+        ("query_id", Integer),
+        ("query", Text),
+        ("backend_type", Text),
+    ],
+    rows: |session, _| async { Ok(activity(session)) }.boxed(),
+};
+
+static CURSORS: TableSpec = TableSpec {
+    name: "pg_cursors",
+    doc: "Cursors of this session.",
+    columns: &[
+        ("name", Text),
+        ("statement", Text),
+        ("is_holdable", Boolean),
+        ("is_binary", Boolean),
+        ("is_scrollable", Boolean),
+        ("creation_time", Timestamp),
+    ],
+    rows: |session, _| async { Ok(cursors(session)) }.boxed(),
+};
+
+static PREPARED: TableSpec = TableSpec {
+    name: "pg_prepared_statements",
+    doc: "Prepared statements of this session, those of PREPARE and those of its driver.",
+    columns: &[
+        ("name", Text),
+        ("statement", Text),
+        ("prepare_time", Timestamp),
+        ("parameter_types", TextList),
+        ("result_types", TextList),
+        ("from_sql", Boolean),
+    ],
+    rows: |session, _| async { prepared(session) }.boxed(),
+};
+
+fn activity(session: &Arc<Session>) -> Vec<Row> {
+    let running = session.engine().inner.queries.running();
+    let one = |one: &Arc<Session>| {
+        let mut queries = running.iter().rev().filter(|query| query.session_id == one.id());
+        // A cursor that is open is no statement that runs.
+        let query = queries.find(|query| !query.cursor);
+        let (address, port) = match one.login().client_address.as_deref() {
+            Some(address) => match address.rsplit_once(':') {
+                Some((host, port)) => (Some(host.to_owned()), port.parse().ok()),
+                None => (Some(address.to_owned()), None),
+            },
+            None => (None, None),
+        };
+        let state = match (query, one.transaction_status()) {
+            (Some(_), _) => "active",
+            (None, TransactionStatus::Idle) => "idle",
+            (None, TransactionStatus::Open) => "idle in transaction",
+            (None, TransactionStatus::Failed) => "idle in transaction (aborted)",
+        };
+        let waits = query.is_none_or(|query| query.state() == State::Queued);
+        let (wait_type, wait) = match (query, waits) {
+            (None, _) => (Some("Client"), Some("ClientRead")),
+            (Some(_), true) => (Some("Lock"), Some("admission")),
+            _ => (None, None),
+        };
+        vec![
+            text(one.catalog()),
+            integer(i64::from(one.id())),
+            text(one.user()),
+            text(one.setting("application_name").unwrap_or_default()),
+            text_or_null(address),
+            ScalarValue::Int64(port),
+            timestamp(micros(one.opened())),
+            ScalarValue::TimestampMicrosecond(None, Some("UTC".into())),
+            ScalarValue::TimestampMicrosecond(
+                query.map(|query| micros(query.started)),
+                Some("UTC".into()),
+            ),
+            text_or_null(wait_type),
+            text_or_null(wait),
+            text(state),
+            ScalarValue::Int64(query.and_then(|query| i64::try_from(query.id).ok())),
+            text(query.map(|query| query.sql.clone()).unwrap_or_default()),
+            text("client backend"),
+        ]
+    };
+    let rights = session.rights();
+    let sessions = session.engine().sessions();
+    sessions.iter().filter(|one| watches(&rights, one.user())).map(one).collect()
+}
+
+fn cursors(session: &Arc<Session>) -> Vec<Row> {
+    let one = |cursor: Arc<crate::session::Cursor>| {
+        vec![
+            text(cursor.name.as_str()),
+            text(cursor.text.as_str()),
+            boolean(cursor.hold),
+            boolean(cursor.binary),
+            boolean(false),
+            timestamp(micros(cursor.opened)),
+        ]
+    };
+    session.all_cursors().into_iter().map(one).collect()
+}
+
+fn prepared(session: &Arc<Session>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (name, named) in session.all_named() {
+        let types = named.prepared.iter().flat_map(|prepared| &prepared.parameters);
+        let types = types
+            .map(|data_type| data_type.as_ref().map_or_else(|| "text".to_owned(), regtype_name));
+        let results = named.prepared.as_ref().and_then(|prepared| prepared.schema.clone());
+        let results = results.map(|schema| {
+            schema.fields().iter().map(|field| regtype_name(field.data_type())).collect::<Vec<_>>()
+        });
+        rows.push(vec![
+            text(name),
+            text(named.text.as_str()),
+            timestamp(micros(named.prepared_at)),
+            list(Some(types.collect())),
+            list(results),
+            boolean(named.from_sql),
+        ]);
+    }
+    Ok(rows)
+}
+
+fn list(names: Option<Vec<String>>) -> ScalarValue {
+    match names {
+        Some(names) => {
+            let names = names.into_iter().map(text).collect::<Vec<_>>();
+            ScalarValue::List(ScalarValue::new_list(&names, &DataType::Utf8, true))
+        }
+        None => ScalarValue::new_null_list(DataType::Utf8, true, 1),
+    }
+}

@@ -1,0 +1,238 @@
+import java.math.BigDecimal;
+import java.sql.*;
+import java.util.*;
+import java.util.concurrent.*;
+
+/** What programs do with PostgreSQL's JDBC driver. Arguments: URL, user, password. Prints one line for each check. */
+public class Jdbc {
+    interface Check { void run(Connection c) throws Exception; }
+
+    static String url, user, password;
+    static boolean failed;
+
+    static Connection connect(String... options) throws SQLException {
+        Properties p = new Properties();
+        p.setProperty("user", user);
+        p.setProperty("password", password);
+        for (int i = 0; i < options.length; i += 2) p.setProperty(options[i], options[i + 1]);
+        return DriverManager.getConnection(url, p);
+    }
+
+    static void check(String name, Check check, String... options) {
+        try (Connection c = connect(options)) {
+            check.run(c);
+            System.out.println("ok " + name);
+        } catch (Throwable error) {
+            failed = true;
+            System.out.println("FAILED " + name + ": " + error);
+            error.printStackTrace(System.out);
+        }
+    }
+
+    static void same(Object expected, Object got) {
+        if (!Objects.equals(expected, got)) throw new AssertionError("expected " + expected + ", got " + got);
+    }
+
+    static Object one(Connection c, String sql) throws SQLException {
+        try (Statement s = c.createStatement(); ResultSet r = s.executeQuery(sql)) {
+            r.next();
+            return r.getObject(1);
+        }
+    }
+
+    static void fails(String state, Callable<?> work) throws Exception {
+        try {
+            work.call();
+        } catch (SQLException error) {
+            same(state, error.getSQLState());
+            return;
+        }
+        throw new AssertionError("no error, " + state + " was expected");
+    }
+
+    static void types(Connection c) throws Exception {
+        String sql = "SELECT true, 7::smallint, 8::integer, 9::bigint, 1.5::real, 2.5::double precision, 1.50::numeric(12,2), 'é'::text, "
+            + "date '2026-11-03', time '14:05:06', timestamp '2026-11-03 14:05:06.789', timestamptz '2026-11-03 14:05:06+09', '\\x00ff'::bytea, "
+            + "array[1,2]::bigint[], array['a', null], null::bigint, row_number() over ()";
+        try (PreparedStatement s = c.prepareStatement(sql)) {
+            // From the fifth run on the driver names the statement and asks for binary.
+            for (int run = 0; run < 8; run++) {
+                try (ResultSet r = s.executeQuery()) {
+                    r.next();
+                    same(true, r.getBoolean(1));
+                    same(7, r.getInt(2));
+                    same(8, r.getObject(3));
+                    same(9L, r.getObject(4));
+                    same(1.5f, r.getObject(5));
+                    same(2.5, r.getObject(6));
+                    same(new BigDecimal("1.50"), r.getObject(7));
+                    same("é", r.getString(8));
+                    same(java.time.LocalDate.of(2026, 11, 3), r.getObject(9, java.time.LocalDate.class));
+                    same(java.time.LocalTime.of(14, 5, 6), r.getObject(10, java.time.LocalTime.class));
+                    same(java.time.LocalDateTime.of(2026, 11, 3, 14, 5, 6, 789_000_000), r.getObject(11, java.time.LocalDateTime.class));
+                    same(java.time.Instant.parse("2026-11-03T05:05:06Z"), r.getObject(12, java.time.OffsetDateTime.class).toInstant());
+                    same("[0, -1]", Arrays.toString(r.getBytes(13)));
+                    same("[1, 2]", Arrays.toString((Object[]) r.getArray(14).getArray()));
+                    same("[a, null]", Arrays.toString((Object[]) r.getArray(15).getArray()));
+                    same(null, r.getObject(16));
+                    same(1L, r.getObject(17));
+                }
+            }
+        }
+    }
+
+    static void parameters(Connection c) throws Exception {
+        try (PreparedStatement s = c.prepareStatement(
+                "SELECT ?::bigint, ?::text, ?::numeric, ?::timestamp, ?::date, ?::boolean, ?::double precision, ?::bytea, ?")) {
+            for (int run = 0; run < 8; run++) {
+                s.setLong(1, 1L << 40);
+                s.setString(2, "it's");
+                s.setBigDecimal(3, new BigDecimal("-12.340"));
+                s.setObject(4, java.time.LocalDateTime.of(2026, 1, 31, 23, 59, 59));
+                s.setObject(5, java.time.LocalDate.of(2026, 1, 31));
+                s.setBoolean(6, true);
+                s.setDouble(7, 0.1);
+                s.setBytes(8, new byte[] {1, 2});
+                s.setNull(9, Types.VARCHAR);
+                try (ResultSet r = s.executeQuery()) {
+                    r.next();
+                    same(1L << 40, r.getLong(1));
+                    same("it's", r.getString(2));
+                    same(0, new BigDecimal("-12.340").compareTo(r.getBigDecimal(3)));
+                    same(Timestamp.valueOf("2026-01-31 23:59:59"), r.getTimestamp(4));
+                    same(java.sql.Date.valueOf("2026-01-31"), r.getDate(5));
+                    same(true, r.getBoolean(6));
+                    same(0.1, r.getDouble(7));
+                    same("[1, 2]", Arrays.toString(r.getBytes(8)));
+                    same(null, r.getString(9));
+                }
+            }
+        }
+    }
+
+    static void fetchSize(Connection c) throws Exception {
+        c.setAutoCommit(false);
+        try (PreparedStatement s = c.prepareStatement("SELECT g FROM generate_series(1, 10000) t(g)")) {
+            s.setFetchSize(100);
+            long sum = 0;
+            try (ResultSet r = s.executeQuery()) {
+                while (r.next()) sum += r.getLong(1);
+            }
+            same(50_005_000L, sum);
+        }
+        c.commit();
+    }
+
+    static void transactions(Connection c) throws Exception {
+        c.setAutoCommit(false);
+        same(1L, ((Number) one(c, "SELECT 1")).longValue());
+        Savepoint savepoint = c.setSavepoint("s");
+        fails("22012", () -> one(c, "SELECT 1/0"));
+        fails("25P02", () -> one(c, "SELECT 1"));
+        c.rollback(savepoint);
+        one(c, "SELECT 1");
+        c.releaseSavepoint(savepoint);
+        c.commit();
+        c.setTransactionIsolation(Connection.TRANSACTION_SERIALIZABLE);
+        c.setReadOnly(true);
+        one(c, "SELECT 1");
+        c.rollback();
+        c.setAutoCommit(true);
+        same(true, c.isValid(5));
+    }
+
+    static void autosave(Connection c) throws Exception {
+        c.setAutoCommit(false);
+        one(c, "SELECT 1");
+        fails("22012", () -> one(c, "SELECT 1/0"));
+        one(c, "SELECT 2");
+        c.commit();
+    }
+
+    static void cancel(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            ScheduledExecutorService later = Executors.newSingleThreadScheduledExecutor();
+            later.schedule(() -> { s.cancel(); return null; }, 1, TimeUnit.SECONDS);
+            fails("57014", () -> s.executeQuery("SELECT pg_sleep(60)"));
+            later.shutdown();
+        }
+        try (Statement s = c.createStatement()) {
+            s.setQueryTimeout(1);
+            fails("57014", () -> s.executeQuery("SELECT pg_sleep(60)"));
+        }
+        one(c, "SELECT 1");
+    }
+
+    static void metadata(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE SCHEMA jdbc");
+            s.execute("CREATE VIEW jdbc.v AS SELECT 1::bigint AS n, 'x' AS t, 1.50::numeric(12,2) AS d");
+        }
+        try {
+            DatabaseMetaData m = c.getMetaData();
+            same("PostgreSQL", m.getDatabaseProductName());
+            List<String> names = new ArrayList<>();
+            try (ResultSet r = m.getTables(null, "jdbc", "%", null)) {
+                while (r.next()) names.add(r.getString("TABLE_NAME") + " " + r.getString("TABLE_TYPE"));
+            }
+            same(List.of("v VIEW"), names);
+            names.clear();
+            try (ResultSet r = m.getColumns(null, "jdbc", "v", "%")) {
+                while (r.next()) names.add(r.getString("COLUMN_NAME") + " " + r.getInt("DATA_TYPE"));
+            }
+            same(List.of("n -5", "t 12", "d 2"), names);
+            names.clear();
+            try (ResultSet r = m.getSchemas()) {
+                while (r.next()) names.add(r.getString(1));
+            }
+            same(true, names.contains("jdbc"));
+            try (ResultSet r = m.getCatalogs()) {
+                same(true, r.next());
+            }
+            try (ResultSet r = m.getPrimaryKeys(null, "jdbc", "v")) {
+                same(false, r.next());
+            }
+            try (ResultSet r = m.getTypeInfo()) {
+                same(true, r.next());
+            }
+            try (PreparedStatement s = c.prepareStatement("SELECT * FROM jdbc.v WHERE n = ?")) {
+                ResultSetMetaData columns = s.getMetaData();
+                same(3, columns.getColumnCount());
+                same("numeric", columns.getColumnTypeName(3));
+                same(12, columns.getPrecision(3));
+                same(1, s.getParameterMetaData().getParameterCount());
+            }
+        } finally {
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP SCHEMA jdbc CASCADE");
+            }
+        }
+    }
+
+    static void copy(Connection c) throws Exception {
+        org.postgresql.copy.CopyManager copies = c.unwrap(org.postgresql.PGConnection.class).getCopyAPI();
+        java.io.StringWriter out = new java.io.StringWriter();
+        same(3L, copies.copyOut("COPY (SELECT g, 'x' FROM generate_series(1, 3) t(g)) TO STDOUT (FORMAT csv)", out));
+        same("1,x\n2,x\n3,x\n", out.toString());
+        fails("0A000", () -> copies.copyIn("COPY nosuch FROM STDIN", new java.io.StringReader("1\n")));
+        one(c, "SELECT 1");
+    }
+
+    public static void main(String[] args) {
+        url = args[0];
+        user = args[1];
+        password = args[2];
+        check("types", Jdbc::types);
+        check("types in binary", Jdbc::types, "prepareThreshold", "-1");
+        check("types by simple queries", Jdbc::types, "preferQueryMode", "simple");
+        check("parameters", Jdbc::parameters);
+        check("parameters in binary", Jdbc::parameters, "prepareThreshold", "-1");
+        check("fetch size", Jdbc::fetchSize);
+        check("transactions", Jdbc::transactions);
+        check("autosave", Jdbc::autosave, "autosave", "always");
+        check("cancel", Jdbc::cancel);
+        check("metadata", Jdbc::metadata);
+        check("copy", Jdbc::copy);
+        System.exit(failed ? 1 : 0);
+    }
+}
