@@ -431,6 +431,64 @@ def test_what_goes_wrong_is_told_through_tls(start, own_postgres):
     assert ask(server, "SELECT id, pad FROM own.public.big", 60)[0] == ROWS * 4
 
 
+@pytest.fixture
+def mariadb_with_tls():
+    """A MariaDB of its own that speaks TLS, as MySQL does unless told otherwise; returns its port."""
+    import shutil
+    import socket
+    import subprocess
+    import tempfile
+    folder = tempfile.mkdtemp(prefix="maru-my-", dir="/tmp")
+    as_user = []
+    if os.getuid() == 0:
+        shutil.chown(folder, "nobody")
+        as_user = ["runuser", "-u", "nobody", "--"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = {"check": True, "capture_output": True, "cwd": "/"}
+    subprocess.run([*as_user, "mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", "--auth-root-authentication-method=normal", "--skip-test-db"], **run)
+    subprocess.run([*as_user, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+                    "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"], **run)
+    subprocess.run([*as_user, "tee", f"{folder}/init.sql"], input=b"create user tester@'127.0.0.1' identified by 'secret';\ngrant all on *.* to tester@'127.0.0.1';\n", **run)
+    process = subprocess.Popen([*as_user, "mariadbd", "--no-defaults", f"--datadir={folder}/data", "--bind-address=127.0.0.1", f"--port={port}",
+                                f"--socket={folder}/sock", f"--init-file={folder}/init.sql", f"--ssl-key={folder}/key.pem", f"--ssl-cert={folder}/cert.pem"],
+                               cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                direct = pymysql.connect(host="127.0.0.1", port=port, user="tester", password="secret", autocommit=True, ssl={"check_hostname": False})
+                break
+            except pymysql.Error:
+                assert time.monotonic() < deadline and process.poll() is None, "MariaDB did not start"
+                time.sleep(0.2)
+        with direct, direct.cursor() as cursor:
+            cursor.execute("CREATE DATABASE own")
+            cursor.execute("CREATE TABLE own.odd (flag tinyint(1), pad char(100))")
+            cursor.execute(f"INSERT INTO own.odd SELECT IF(seq = 1000, 7, 1), repeat('x', 100) FROM own.seq_1_to_{ROWS * 4}")
+        yield port
+    finally:
+        process.terminate()
+        process.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_what_goes_wrong_with_mysql_is_told_through_tls(start, mariadb_with_tls):
+    server = start()
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG own USING mysql WITH (url = 'mysql://127.0.0.1:{mariadb_with_tls}', user = 'tester', password = 'secret', "
+                           "tls = 'require', max_connections = 2)")
+    for _ in range(4):
+        answer = ask(server, "SELECT flag, pad FROM own.own.odd", 20)
+        assert answer[0] == "22003" and answer[2] < 10, answer
+        with server.connect(prepare_threshold=None) as connection:
+            stream = connection.cursor().stream("SELECT pad FROM own.own.odd")
+            next(stream)
+            stream.close()
+    assert ask(server, "SELECT pad FROM own.own.odd WHERE flag", 60)[0] == ROWS * 4 - 1
+
+
 def test_object_replaced_during_a_scan(faulty, proxies):
     """Rows of the old object, of the new one, or an error; never some of each. Between statements, the new one at once."""
     client = s3_client()

@@ -59,7 +59,7 @@ pub(crate) struct Spare {
 
 impl<DB: Database> Lease<DB> {
     /// Closes the connection without farewell, for one that is in the middle of something. The socket is dropped as it is:
-    /// a TLS stream that is shut down in the middle of an answer waits for the rest of it, which may never come.
+    /// to shut down a TLS stream waits for the other side, and MySQL may have nothing to say.
     pub fn discard(self) {
         drop(self.connection.detach());
     }
