@@ -2,6 +2,7 @@
 
 pub(crate) mod hdfs;
 pub(crate) mod local;
+mod parts;
 pub(crate) mod s3;
 
 use std::collections::HashMap;

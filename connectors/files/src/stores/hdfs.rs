@@ -160,25 +160,11 @@ pub(crate) async fn check(hdfs: &Hdfs, url: &Url, path: &Path) -> Result<()> {
     let limit = Duration::from_secs(CONNECT_TIMEOUT_S);
     let absolute = format!("/{path}");
     let info = tokio::time::timeout(limit, hdfs.client.get_file_info(&absolute)).await;
-    let host = url.host_str().unwrap_or_default();
     let invalid = |what: &str| {
         Error::new(ErrorKind::InvalidOption, format!("{what}: \"{absolute}\" on HDFS"))
     };
     match info {
-        Err(_) => {
-            let (who, hint) = match url.port() {
-                Some(port) => (
-                    format!("NameNode \"{host}:{port}\" does not answer"),
-                    "Check host and port of option url: it is the NameNode's RPC port.",
-                ),
-                None => (
-                    format!("no NameNode of nameservice \"{host}\" answers or is active"),
-                    "Check option namenodes or config_dir: they name the NameNodes' RPC ports.",
-                ),
-            };
-            let what = format!("{who} within {CONNECT_TIMEOUT_S} s");
-            Err(Error::new(ErrorKind::RemoteUnavailable, what).with_hint(hint))
-        }
+        Err(_) => Err(unreachable(url, &format!("no answer within {CONNECT_TIMEOUT_S} s"))),
         Ok(Ok(status)) if status.isdir => Ok(()),
         Ok(Ok(_)) => {
             Err(invalid("not a directory").with_hint("Give the directory that holds the file."))
@@ -187,8 +173,26 @@ pub(crate) async fn check(hdfs: &Hdfs, url: &Url, path: &Path) -> Result<()> {
             let error = explain(&absolute, &error);
             match error.kind() {
                 ErrorKind::FileNotFound => Err(invalid("no such directory")),
+                ErrorKind::RemoteUnavailable => Err(unreachable(url, error.primary())),
                 _ => Err(error),
             }
         }
     }
+}
+
+/// No NameNode of the URL does what is asked.
+fn unreachable(url: &Url, why: &str) -> Error {
+    let host = url.host_str().unwrap_or_default();
+    let (who, hint) = match url.port() {
+        Some(port) => (
+            format!("NameNode \"{host}:{port}\""),
+            "Check host and port of option url: it is the NameNode's RPC port.",
+        ),
+        None => (
+            format!("nameservice \"{host}\""),
+            "Check option namenodes or config_dir: they name the NameNodes' RPC ports.",
+        ),
+    };
+    Error::new(ErrorKind::RemoteUnavailable, format!("{who} cannot be reached: {why}"))
+        .with_hint(hint)
 }

@@ -18,6 +18,7 @@ use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, Retry
 use tokio::runtime::Handle;
 use url::Url;
 
+use super::parts::ListedInParts;
 use crate::options::{
     ACCESS_KEY_ID, CA_FILE, ENDPOINT, PATH_STYLE, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, TIMEOUT,
 };
@@ -71,7 +72,8 @@ pub(crate) fn open(bucket: &str, options: &Options) -> Result<Arc<dyn ObjectStor
         retry_timeout: Duration::from_secs(RETRY_S),
     };
     let timeout = options.duration(TIMEOUT.name).unwrap_or(Duration::from_secs(60));
-    Ok(Arc::new(build(bucket, options, retry, timeout)?))
+    let bucket = build(bucket, options, retry, timeout)?;
+    Ok(Arc::new(ListedInParts::new(Arc::new(bucket))))
 }
 
 /// Asks the bucket for one object below `prefix`, once, and says what is wrong.

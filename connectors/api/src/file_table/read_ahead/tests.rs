@@ -109,7 +109,8 @@ async fn keeps_to_its_part_and_to_the_memory_there_is() {
     assert_eq!(read(&mut reader, 0, &[0]).await, None);
     // Parts of column chunks are what is left of filters on pages.
     let range = chunk(metadata.row_group(1).column(0)).unwrap();
-    let bytes = reader.get_byte_ranges(vec![range.start..range.end - 1]).await.unwrap();
+    let part = range.start..range.end - 1;
+    let bytes = reader.get_byte_ranges(Vec::from([part])).await.unwrap();
     assert_eq!(bytes[0].len() as u64, range.end - range.start - 1);
     assert!(reader.state.ahead.is_none());
 }

@@ -41,7 +41,8 @@ pub(super) fn explain(path: &str, error: &HdfsError) -> Error {
             Error::unsupported(format!("HDFS file \"{path}\": {line}"))
         }
         HdfsError::IOError(_) | HdfsError::InvalidRPCResponse(_) => {
-            unavailable(format!("no NameNode can be reached: {line}"))
+            let line = line.rsplit("HDFS: ").next().unwrap_or_default();
+            unavailable(format!("no NameNode answers: {line}"))
         }
         HdfsError::DataTransferError(_) | HdfsError::BlocksNotFound(_) => unavailable(format!(
             "no DataNode gives the data of \"{path}\": {}",
