@@ -52,7 +52,7 @@ pub(crate) fn names(
                 }
                 let slash = if name.is_empty() { "" } else { "/" };
                 let name = format!("{name}{slash}{}={text}", key.name());
-                more.push((name, [texts.as_slice(), &[text.clone()]].concat()));
+                more.push((name, [texts.as_slice(), std::slice::from_ref(text)].concat()));
             }
         }
         found = more;

@@ -155,7 +155,7 @@ fn may_be_old(group: &RowGroupMetaData, position: usize, first: i64) -> bool {
         // Without bounds any value may be old.
         None => {
             let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
-            !nulls.is_some_and(|nulls| nulls >= chunk.num_values().max(0) as u64)
+            nulls.is_none_or(|nulls| nulls < chunk.num_values().max(0) as u64)
         }
     }
 }
