@@ -102,7 +102,7 @@ impl Embedded {
         for statement in Session::split(sql)? {
             let Output { body, .. } = self.0.run(&statement).await?;
             last = match body {
-                Body::Command { .. } => DBOutput::StatementComplete(0),
+                Body::Command { .. } | Body::Copy { .. } => DBOutput::StatementComplete(0),
                 Body::Rows(rows) => {
                     let types = rows.schema.fields().iter().map(|f| text::letter(f.data_type()));
                     let types = types.collect();
