@@ -102,6 +102,7 @@ impl Embedded {
         for statement in Session::split(sql)? {
             let Output { body, .. } = self.0.run(&statement).await?;
             last = match body {
+                Body::Copy { .. } => panic!("a copy goes over the wire only"),
                 Body::Command { .. } => DBOutput::StatementComplete(0),
                 Body::Rows(rows) => {
                     let types = rows.schema.fields().iter().map(|f| text::letter(f.data_type()));
