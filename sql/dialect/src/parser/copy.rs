@@ -274,10 +274,10 @@ impl Given {
             return invalid("COPY delimiter and quote must be different");
         }
         if null.as_bytes().contains(&delimiter) {
-            return invalid("COPY delimiter character must not appear in the NULL specification");
+            return unsupported("COPY delimiter must not appear in the NULL specification");
         }
         if csv && null.as_bytes().contains(&quote) {
-            return invalid("CSV quote character must not appear in the NULL specification");
+            return unsupported("CSV quote character must not appear in the NULL specification");
         }
         Ok(CopyOptions {
             format,
