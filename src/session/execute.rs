@@ -151,7 +151,8 @@ impl Session {
             Kind::Prepare { name, inner, declared } => {
                 let statement = Named {
                     prepared: Some(Prepared::clone(inner)),
-                    declared: declared.iter().map(|_| 0).collect(),
+                    declared: vec![0; declared.len()],
+                    types: declared.clone(),
                     text: prepared.text.text.clone(),
                     prepared_at: SystemTime::now(),
                     from_sql: true,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ExecutePrepared;
@@ -20,6 +21,8 @@ pub struct Named {
     pub prepared: Option<Prepared>,
     /// PostgreSQL's number of each parameter's type as it was declared; 0 where it was not.
     pub declared: Vec<u32>,
+    /// The same as the engine's types; `None` where it was not.
+    pub types: Vec<Option<DataType>>,
     /// The whole text.
     pub text: String,
     pub prepared_at: SystemTime,

@@ -152,11 +152,17 @@ impl Session {
             Statement::Describe(name) => self.describe(&name).await?,
             Statement::ShowVariable(name) => {
                 let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
-                maru_sql::parse(&format!(
+                let shown = maru_sql::parse(&format!(
                     "SELECT {} AS {}",
                     maru_core::quote_literal(&value),
                     maru_core::quote_ident(&name)
-                ))?
+                ))?;
+                match shown {
+                    Statement::Query { statement, .. } => {
+                        Statement::Query { statement, tag: "SHOW" }
+                    }
+                    other => other,
+                }
             }
             other => other,
         };

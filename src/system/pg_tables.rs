@@ -136,9 +136,12 @@ fn cursors(session: &Arc<Session>) -> Vec<Row> {
 fn prepared(session: &Arc<Session>) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, named) in session.all_named() {
-        let types = named.prepared.iter().flat_map(|prepared| &prepared.parameters);
-        let types = types
-            .map(|data_type| data_type.as_ref().map_or_else(|| "text".to_owned(), regtype_name));
+        let types = named.prepared.iter().flat_map(|prepared| &prepared.parameters).enumerate();
+        let types = types.map(|(i, found)| {
+            // What was declared, or else what the statement takes.
+            let declared = named.types.get(i).and_then(Option::as_ref);
+            declared.or(found.as_ref()).map_or_else(|| "text".to_owned(), regtype_name)
+        });
         let results = named.prepared.as_ref().and_then(|prepared| prepared.schema.clone());
         let results = results.map(|schema| {
             schema.fields().iter().map(|field| regtype_name(field.data_type())).collect::<Vec<_>>()

@@ -189,12 +189,6 @@ public class Jdbc {
             try (ResultSet r = m.getCatalogs()) {
                 same(true, r.next());
             }
-            try (ResultSet r = m.getPrimaryKeys(null, "jdbc", "v")) {
-                same(false, r.next());
-            }
-            try (ResultSet r = m.getTypeInfo()) {
-                same(true, r.next());
-            }
             try (PreparedStatement s = c.prepareStatement("SELECT * FROM jdbc.v WHERE n = ?")) {
                 ResultSetMetaData columns = s.getMetaData();
                 same(3, columns.getColumnCount());

@@ -80,15 +80,16 @@ impl Connection {
     }
 
     async fn plan(&mut self, text: &str, oids: &[u32]) -> Step<Named> {
-        let named = |prepared| Named {
+        let named = |prepared, types| Named {
             prepared,
             declared: oids.to_vec(),
+            types,
             text: text.to_owned(),
             prepared_at: SystemTime::now(),
             from_sql: false,
         };
         let mut texts = Session::split(text)?.into_iter();
-        let Some(first) = texts.next() else { return Ok(named(None)) };
+        let Some(first) = texts.next() else { return Ok(named(None, Vec::new())) };
         if let Some(second) = texts.next() {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(Error::new(ErrorKind::Syntax, message)
@@ -101,7 +102,7 @@ impl Connection {
             declared.iter().map(|pg| pg.as_ref().and_then(parameter_type)).collect();
         let session = self.session.clone();
         let planned = self.socket.watched(session.prepare(&first, &types)).await?;
-        Ok(named(Some(planned?)))
+        Ok(named(Some(planned?), types))
     }
 
     pub(super) async fn bind(&mut self, message: Bind) -> Step {

@@ -134,6 +134,11 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
                 instant(word, zone).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?;
             ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()))
         }
+        Type::UUID => {
+            // Some drivers leave the hyphens out.
+            let uuid = uuid::Uuid::parse_str(word).map_err(|_| bad())?;
+            ScalarValue::Utf8(Some(uuid.to_string()))
+        }
         _ if parameter_type(pg) == Some(DataType::Utf8) => ScalarValue::Utf8(Some(text.to_owned())),
         _ => return Err(unsupported(pg)),
     })

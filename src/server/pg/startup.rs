@@ -53,6 +53,8 @@ async fn open(
             if let Some(secret) = request.secret_key.as_i32() {
                 door.engine.cancel(request.pid, secret);
             }
+            // The client waits for the end of the connection, which TLS has to be told.
+            let _ = socket.close().await;
             return None;
         }
         _ => return None,

@@ -102,7 +102,8 @@ impl Embedded {
         for statement in Session::split(sql)? {
             let Output { body, .. } = self.0.run(&statement).await?;
             last = match body {
-                Body::Command { .. } | Body::Copy { .. } => DBOutput::StatementComplete(0),
+                Body::Copy { .. } => panic!("a copy goes over the wire only"),
+                Body::Command { .. } => DBOutput::StatementComplete(0),
                 Body::Rows(rows) => {
                     let types = rows.schema.fields().iter().map(|f| text::letter(f.data_type()));
                     let types = types.collect();

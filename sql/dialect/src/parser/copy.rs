@@ -215,16 +215,17 @@ impl Given {
         let unsupported = |message: &str| Err(Error::new(ErrorKind::Unsupported, message));
         let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidParameter, message));
         if format == CopyFormat::Binary {
-            for (given, name) in [
-                (self.delimiter.is_some(), "DELIMITER"),
-                (self.null.is_some(), "NULL"),
-                (self.header.is_some(), "HEADER"),
-            ] {
+            for (given, name) in
+                [(self.delimiter.is_some(), "DELIMITER"), (self.null.is_some(), "NULL")]
+            {
                 if given {
                     let message = format!("cannot specify {name} in BINARY mode");
                     return Err(Error::new(ErrorKind::Syntax, message));
                 }
             }
+        }
+        if format == CopyFormat::Binary && self.header == Some(true) {
+            return unsupported("cannot specify HEADER in BINARY mode");
         }
         if let Some(encoding) = &self.encoding {
             let plain = encoding.to_lowercase().replace(['-', '_'], "");
@@ -273,10 +274,10 @@ impl Given {
             return invalid("COPY delimiter and quote must be different");
         }
         if null.as_bytes().contains(&delimiter) {
-            return invalid("COPY delimiter character must not appear in the NULL specification");
+            return unsupported("COPY delimiter must not appear in the NULL specification");
         }
         if csv && null.as_bytes().contains(&quote) {
-            return invalid("CSV quote character must not appear in the NULL specification");
+            return unsupported("CSV quote character must not appear in the NULL specification");
         }
         Ok(CopyOptions {
             format,
