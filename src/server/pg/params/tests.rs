@@ -35,7 +35,9 @@ fn text_values() {
         ScalarValue::Binary(Some(vec![b'a', b'\\', 1]))
     );
     assert_eq!(text(Type::DATE, "2026-11-23").unwrap(), ScalarValue::Date32(Some(20_780)));
-    assert_eq!(text(Type::UUID, "x").unwrap(), ScalarValue::Utf8(Some("x".to_owned())));
+    let uuid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+    assert_eq!(text(Type::UUID, uuid).unwrap(), ScalarValue::Utf8(Some(uuid.to_owned())));
+    assert_eq!(text(Type::UUID, "x").unwrap_err().sqlstate, "22P02");
     assert_eq!(
         text(Type::TIMESTAMP, "1970-01-01 00:00:01.5").unwrap(),
         ScalarValue::TimestampMicrosecond(Some(1_500_000), None)
