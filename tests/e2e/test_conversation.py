@@ -104,7 +104,7 @@ def test_server_side_cursor(server, binary):
     with server.connect(autocommit=False) as connection:
         with connection.cursor(name="big", binary=binary) as cursor:
             cursor.itersize = 1000
-            cursor.execute("SELECT g, g::text FROM generate_series(1, 10000) t(g) WHERE g > %s", [0])
+            cursor.execute("SELECT g, g::text FROM generate_series(1, 10000) t(g) WHERE g > %s ORDER BY g", [0])
             assert [column.name for column in cursor.description] == ["g", "g"]
             assert cursor.fetchone() == (1, "1")
             assert cursor.fetchmany(2) == [(2, "2"), (3, "3")]
