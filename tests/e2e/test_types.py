@@ -113,7 +113,9 @@ def test_pipeline(connection):
             pipeline_error = error
         assert first.fetchone() == (1,)
         assert pipeline_error is not None and pipeline_error.sqlstate == "22012"
-        del failing, skipped
+        for cursor in (failing, skipped):
+            with pytest.raises(psycopg.Error):
+                cursor.fetchone()
         assert connection.execute("SELECT 3").fetchone() == (3,)
 
 
