@@ -5,6 +5,7 @@
 //! here.
 
 mod access;
+mod journal;
 mod migrations;
 mod vault;
 
@@ -15,6 +16,7 @@ use maru_core::{Error, ErrorKind, Result, ResultExt, Secret};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
 use sqlx::{Row, Sqlite, Transaction};
 
+pub(crate) use journal::Journal;
 pub use vault::Vault;
 pub(crate) use vault::{random, write_private};
 

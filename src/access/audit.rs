@@ -5,14 +5,11 @@
 use std::time::SystemTime;
 
 use maru_core::Result;
-use parking_lot::Mutex;
 use sqlx::Row;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
 use super::Protocol;
 use crate::engine::history::micros;
-use crate::store::{Store, failed};
+use crate::store::{Journal, Store, failed};
 
 /// Events that are kept.
 pub const ROWS_MAX: i64 = 1_000_000;
@@ -72,41 +69,36 @@ pub struct Kept {
     pub message: Option<String>,
 }
 
-enum Message {
-    Happened(i64, Box<Event>),
-    Flush(oneshot::Sender<()>),
-}
-
 /// The record and its writer.
 #[derive(Debug)]
 pub struct Audit {
     store: Store,
-    sender: Mutex<Option<mpsc::UnboundedSender<Message>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    journal: Journal<(i64, Event)>,
 }
 
 impl Audit {
     pub fn open(store: Store) -> Self {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(store.clone(), receiver));
-        Self { store, sender: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) }
+        let journal = Journal::open({
+            let store = store.clone();
+            move |(at_us, event): (i64, Event)| {
+                let store = store.clone();
+                async move {
+                    if let Err(error) = insert(&store, at_us, &event).await {
+                        tracing::error!(event = event.what.name(), user = %event.user, error = %error, "could not keep an audit event");
+                    }
+                }
+            }
+        });
+        Self { store, journal }
     }
 
     pub fn record(&self, event: Event) {
-        if let Some(sender) = self.sender.lock().as_ref() {
-            let now = micros(SystemTime::now());
-            let _ = sender.send(Message::Happened(now, Box::new(event)));
-        }
+        self.journal.record((micros(SystemTime::now()), event));
     }
 
     /// Reads the newest events first, those of just now included.
     pub async fn past(&self) -> Result<Vec<Kept>> {
-        let (done, wait) = oneshot::channel();
-        let sent =
-            self.sender.lock().as_ref().is_some_and(|s| s.send(Message::Flush(done)).is_ok());
-        if sent {
-            let _ = wait.await;
-        }
+        self.journal.flush().await;
         let rows = sqlx::query("SELECT * FROM audit ORDER BY id DESC LIMIT 100000")
             .fetch_all(self.store.pool())
             .await
@@ -130,26 +122,7 @@ impl Audit {
 
     /// Writes what is left and ends the writer.
     pub async fn close(&self) {
-        drop(self.sender.lock().take());
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer {
-            let _ = writer.await;
-        }
-    }
-}
-
-async fn write(store: Store, mut receiver: mpsc::UnboundedReceiver<Message>) {
-    while let Some(message) = receiver.recv().await {
-        match message {
-            Message::Flush(done) => {
-                let _ = done.send(());
-            }
-            Message::Happened(at_us, event) => {
-                if let Err(error) = insert(&store, at_us, &event).await {
-                    tracing::error!(event = event.what.name(), user = %event.user, error = %error, "could not keep an audit event");
-                }
-            }
-        }
+        self.journal.close().await;
     }
 }
 

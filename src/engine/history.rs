@@ -6,12 +6,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use maru_core::{Result, limits};
-use parking_lot::Mutex;
 use sqlx::Row;
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use crate::store::{Store, failed};
+use crate::store::{Journal, Store, failed};
 
 /// A statement that has ended. Times in microseconds since 1970 and milliseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,24 +34,24 @@ pub struct PastQuery {
     pub spilled_bytes: i64,
 }
 
-enum Message {
-    Ended(Box<PastQuery>),
-    Flush(oneshot::Sender<()>),
-}
-
 /// The history and its writer.
 #[derive(Debug)]
 pub struct History {
     store: Store,
-    sender: Mutex<Option<mpsc::UnboundedSender<Message>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    journal: Journal<Box<PastQuery>>,
 }
 
 impl History {
     pub async fn open(store: Store, days: u64) -> Result<Self> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(store.clone(), receiver, days));
-        Ok(Self { store, sender: Mutex::new(Some(sender)), writer: Mutex::new(Some(writer)) })
+        let journal = Journal::open({
+            let (store, mut n_written) = (store.clone(), 0_u64);
+            move |query: Box<PastQuery>| {
+                let (store, trims) = (store.clone(), n_written.is_multiple_of(500));
+                n_written += 1;
+                async move { write(&store, &query, trims.then_some(days)).await }
+            }
+        });
+        Ok(Self { store, journal })
     }
 
     /// Returns the first id that was never given.
@@ -68,20 +65,12 @@ impl History {
 
     /// Hands an ended statement to the writer.
     pub fn record(&self, query: PastQuery) {
-        if let Some(sender) = self.sender.lock().as_ref() {
-            // The writer outlives all senders but at shutdown, when the row may be lost.
-            let _ = sender.send(Message::Ended(Box::new(query)));
-        }
+        self.journal.record(Box::new(query));
     }
 
     /// Reads the newest statements first, those handed over just now included.
     pub async fn past(&self) -> Result<Vec<PastQuery>> {
-        let (done, wait) = oneshot::channel();
-        let sent =
-            self.sender.lock().as_ref().is_some_and(|s| s.send(Message::Flush(done)).is_ok());
-        if sent {
-            let _ = wait.await;
-        }
+        self.journal.flush().await;
         let rows = sqlx::query("SELECT * FROM query_history ORDER BY query_id DESC")
             .fetch_all(self.store.pool())
             .await
@@ -112,33 +101,19 @@ impl History {
 
     /// Writes what is left and ends the writer.
     pub async fn close(&self) {
-        drop(self.sender.lock().take());
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer {
-            let _ = writer.await;
-        }
+        self.journal.close().await;
     }
 }
 
-async fn write(store: Store, mut receiver: mpsc::UnboundedReceiver<Message>, days: u64) {
-    let mut n_written = 0_u64;
-    while let Some(message) = receiver.recv().await {
-        match message {
-            Message::Flush(done) => {
-                let _ = done.send(());
-            }
-            Message::Ended(query) => {
-                if let Err(error) = insert(&store, &query).await {
-                    tracing::warn!(query_id = query.query_id, error = %error, "could not keep query history");
-                }
-                if n_written.is_multiple_of(500)
-                    && let Err(error) = forget_old(&store, days).await
-                {
-                    tracing::warn!(error = %error, "could not trim query history");
-                }
-                n_written += 1;
-            }
-        }
+/// Keeps one statement, and forgets those that are older than `trim_days`, if given.
+async fn write(store: &Store, query: &PastQuery, trim_days: Option<u64>) {
+    if let Err(error) = insert(store, query).await {
+        tracing::warn!(query_id = query.query_id, error = %error, "could not keep query history");
+    }
+    if let Some(days) = trim_days
+        && let Err(error) = forget_old(store, days).await
+    {
+        tracing::warn!(error = %error, "could not trim query history");
     }
 }
 
