@@ -1,3 +1,5 @@
+//! Grants that go on and end, circles, names that come back, roles with duties.
+
 use std::sync::Arc;
 
 use super::super::rules::Role;
