@@ -8,7 +8,9 @@ use futures::future::BoxFuture;
 use maru_core::{Error, OptionSpec, Options, Result};
 use url::Url;
 
-use crate::{OpenedStore, SourceTable, StoreOpener, TableVersion};
+use crate::{
+    OpenedStore, SourceTable, StoreOpener, TableChange, TableVersion, WriteJob, WriteRequest,
+};
 
 /// A kind of source, compiled in through `src/registry.rs`.
 pub trait Connector: Send + Sync + Debug {
@@ -187,6 +189,36 @@ pub trait Source: Send + Sync + Debug {
         let _ = query;
         Box::pin(async {
             Err(Error::unsupported("this kind of catalog has no query language of its own"))
+        })
+    }
+
+    /// Starts a write, having refused all that can be refused before the first row: 0A000 what this source cannot write, 42P07 and
+    /// 42P01 names, 22023 types and values that the target cannot hold, 42501 if the source does not let this user write.
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Box<dyn WriteJob>>> {
+        Box::pin(async move {
+            Err(Error::unsupported(format!("table \"{}\" cannot be written", request.table))
+                .with_hint("This kind of catalog is only read."))
+        })
+    }
+
+    /// Changes a table as a whole, in one commit.
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        let _ = (schema, change);
+        Box::pin(async move {
+            Err(Error::unsupported(format!("table \"{table}\" cannot be changed"))
+                .with_hint("This kind of catalog is only read."))
+        })
+    }
+
+    /// Makes a schema (a database, a directory); one that is there already is 42P06.
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            Err(Error::unsupported(format!("schema \"{schema}\" cannot be created here")))
         })
     }
 

@@ -33,6 +33,7 @@ mod store;
 mod table;
 mod table_provider;
 mod verify_exec;
+mod write;
 
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
@@ -58,3 +59,7 @@ pub use table::{
 };
 pub use table_provider::{FederatedTable, Verify};
 pub use verify_exec::VerifyExec;
+pub use write::{
+    Attempt, Committed, NewTable, Overwritten, RowIdentity, RowOp, TableChange, WriteJob,
+    WriteMode, WriteRequest, Written,
+};

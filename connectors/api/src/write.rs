@@ -1,0 +1,153 @@
+//! What a source that takes rows has to do: one job for each write, which is published whole or not at all.
+//!
+//! The engine plans the rows as it plans any query and hands each of its partitions to [`WriteJob::write`] as a stream;
+//! when all of them have ended well it calls [`WriteJob::commit`] once. Whatever ends otherwise (an error, a cancel, a
+//! timeout) calls [`WriteJob::abort`]. A process that dies calls neither: what a job has put down before its commit must be
+//! invisible, and found again by its name (attempt-unique) to be collected.
+
+use std::fmt::Debug;
+
+use arrow::datatypes::SchemaRef;
+use futures::future::BoxFuture;
+use maru_core::{Options, Result};
+
+use crate::BatchStream;
+
+/// What a statement writes, known before its first row.
+#[derive(Debug, Clone)]
+pub struct WriteRequest {
+    pub schema: String,
+    pub table: String,
+    pub mode: WriteMode,
+    /// The columns of the rows that will come, by their names in the target. Of a table that exists: those the statement
+    /// names, in the target's own types; whatever it does not name gets the target's default, NULL if there is none.
+    pub columns: SchemaRef,
+    /// `WITH (…)` of `CREATE TABLE`, checked against [`crate::ConnectorSpec`]'s options for tables.
+    pub options: Options,
+    /// Who writes, so that a write that is tried again after its commit is not done twice.
+    pub attempt: Attempt,
+}
+
+/// Which try of which work a write is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Unique to this try: lower-case letters, digits, hyphens. Names what is put down before the commit.
+    pub id: String,
+    /// Of work that may be tried again, such as the step of a pipeline's run: its name and number. A source whose commits can
+    /// hold them (Delta Lake's `txn`, a staging transaction) answers a second try with [`Committed::already`].
+    pub once: Option<(String, i64)>,
+}
+
+/// How the rows meet those that are there.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WriteMode {
+    /// A new table; 42P07 if it exists, unless it is to be replaced in the same commit.
+    Create(NewTable),
+    /// `INSERT INTO`.
+    Append,
+    /// `INSERT OVERWRITE`: all rows of the table, or of the partitions that the new rows fall in, are replaced.
+    Overwrite(Overwritten),
+    /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named.
+    Upsert { keys: Vec<String>, replaced: Vec<String> },
+    /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
+    /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]).
+    Change,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewTable {
+    pub replace: bool,
+    /// Names of columns, in order; empty for none.
+    pub partitioned_by: Vec<String>,
+    pub primary_key: Vec<String>,
+    pub comment: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Overwritten {
+    Table,
+    /// Those that the new rows fall in (dynamic), and of these only such as have the given values (static).
+    Partitions {
+        fixed: Vec<(String, Option<String>)>,
+    },
+}
+
+/// What is done with one row of [`WriteMode::Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i8)]
+pub enum RowOp {
+    Insert = 0,
+    Update = 1,
+    Delete = 2,
+}
+
+/// The columns by which a source finds a row again within one statement: a primary key, or a place (file and row number,
+/// `ctid`). A row that was changed by another in between fails the statement with 40001.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowIdentity {
+    /// Columns that [`crate::SourceTable`] gives when they are asked for, though they may not be among the user's.
+    pub columns: SchemaRef,
+}
+
+/// One write, from its check to its commit.
+pub trait WriteJob: Send + Sync + Debug {
+    /// One line for `EXPLAIN`: what becomes of the rows and what makes them visible. No secrets.
+    fn describe(&self) -> String;
+
+    /// How many streams may be written at once; at least one.
+    fn max_streams(&self) -> usize;
+
+    /// Writes the rows of one stream, in batches of the schema of [`WriteRequest::columns`], nullability aside. Called at most
+    /// [`WriteJob::max_streams`] times, at once.
+    ///
+    /// # Errors
+    /// What the target refuses, with the row where it is known: 23502 NULL in a NOT NULL column, 23505 a key twice, 22003 out of range.
+    ///
+    /// # Cancel
+    /// Dropping the future stops the write; [`WriteJob::abort`] follows.
+    fn write(&self, rows: BatchStream) -> BoxFuture<'_, Result<Written>>;
+
+    /// Publishes what was written, in one step.
+    ///
+    /// # Errors
+    /// 40001 if another writer came first and the two cannot follow one another. An answer that was lost is asked for again
+    /// before it is called a failure: after an error nothing is visible, or the error says that it is not known.
+    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Committed>>;
+
+    /// Removes what was written. Errors are logged: what stays is invisible, and collected later.
+    fn abort(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// What one stream has written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    pub n_rows: u64,
+    pub n_bytes: u64,
+}
+
+/// What a commit has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Rows inserted, updated and deleted, together, as PostgreSQL's command tags count them.
+    pub n_rows: u64,
+    /// The table's new version, where it has some.
+    pub version: Option<u64>,
+    /// This very attempt had been committed before; nothing was written now.
+    pub already: bool,
+}
+
+/// `ALTER TABLE`, `DROP TABLE`, `TRUNCATE` on a table of a source: each one commit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TableChange {
+    Drop,
+    Truncate,
+    AddColumns(SchemaRef),
+    DropColumns(Vec<String>),
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    /// To a type that holds every value of the old one; the schema has the one column.
+    WidenColumn(SchemaRef),
+    RenameTable(String),
+}
