@@ -16,20 +16,24 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
-use maru_connect::JoinOrder;
+use maru_connect::{JoinModes, JoinOrder};
 
 /// Puts the guarded rules in the place of DataFusion's, and the order of joins before their sides are chosen.
 pub(super) fn register(state: SessionState) -> SessionStateBuilder {
     let mut physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = Vec::new();
     for rule in state.physical_optimizers() {
         // It chooses the sides of joins, which have to be in their order by then.
-        if rule.name() == "join_selection" {
+        let chooses_sides = rule.name() == "join_selection";
+        if chooses_sides {
             physical.push(Arc::new(JoinOrder));
         }
         physical.push(match rule.name().starts_with("FilterPushdown") {
             true => Arc::new(WhereNamesAreUnique { rule: Arc::clone(rule) }),
             false => Arc::clone(rule),
         });
+        if chooses_sides {
+            physical.push(Arc::new(JoinModes));
+        }
     }
     let logical = state
         .optimizers()

@@ -44,7 +44,7 @@ pub use file_table::{
     LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
 pub use io_threads::io_threads;
-pub use join_order::{JoinOrder, JoinOrderOptions};
+pub use join_order::{JoinModes, JoinOrder, JoinOrderOptions};
 pub use number::{ArithmeticOp, Computation, Number};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, why_stays, without_pushdown};

@@ -14,7 +14,8 @@ use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use maru_core::Error;
 
-use super::search::Graph;
+use super::classes::Class;
+use super::graph::Graph;
 use super::tree::{At, Shape, Tree};
 
 /// A part of the plan, and where its columns come from.
@@ -27,6 +28,11 @@ struct Part {
 impl Part {
     fn holds(&self, at: &At) -> bool {
         self.relations.contains(&at.0)
+    }
+
+    /// Returns the column that stands for those of a class; `None` if the part has none of it.
+    fn of_class<'c>(&self, class: &'c Class) -> Option<&'c At> {
+        class.iter().find(|at| self.holds(at))
     }
 
     fn position(&self, at: &At) -> DfResult<usize> {
@@ -79,14 +85,12 @@ fn part(tree: &Tree, shape: &Shape, graph: &Graph) -> DfResult<Part> {
 }
 
 fn joined(tree: &Tree, left: Part, right: Part) -> DfResult<Part> {
-    let mut on = Vec::new();
-    for (one, other) in &tree.equal {
-        if left.holds(one) && right.holds(other) {
-            on.push((left.column(one)?, right.column(other)?));
-        } else if left.holds(other) && right.holds(one) {
-            on.push((left.column(other)?, right.column(one)?));
-        }
-    }
+    // The columns that a part has of a class are equal in it already, so one of them stands for all.
+    let on = tree.classes.iter().filter_map(|class| {
+        let (one, other) = (left.of_class(class)?, right.of_class(class)?);
+        Some(left.column(one).and_then(|one| Ok((one, right.column(other)?))))
+    });
+    let on = on.collect::<DfResult<Vec<_>>>()?;
     if on.is_empty() {
         return Err(Error::internal("an order of joins has a product in it").into());
     }
@@ -105,11 +109,11 @@ fn joined(tree: &Tree, left: Part, right: Part) -> DfResult<Part> {
 
 /// Returns whether a column is needed above a part of the plan.
 fn is_wanted(tree: &Tree, part: &Part, at: &At) -> bool {
-    let of_equality = |(one, other): &(At, At)| {
-        (one == at && !part.holds(other)) || (other == at && !part.holds(one))
+    let of_equality = |class: &Class| {
+        part.of_class(class) == Some(at) && !class.iter().all(|other| part.holds(other))
     };
     tree.output.contains(at)
-        || tree.equal.iter().any(of_equality)
+        || tree.classes.iter().any(of_equality)
         || tree.filters.iter().any(|filter| {
             filter.columns.contains(at) && !filter.columns.iter().all(|other| part.holds(other))
         })

@@ -1,83 +1,22 @@
 //! The cheapest order: all of them for a few relations, the next best step for many.
 
-use super::estimate::{Estimate, matching};
-use super::tree::{Shape, Tree};
+use super::graph::Graph;
+use super::tree::Shape;
 
 /// Relations of which all orders are looked at.
 const ALL_ORDERS_MAX: usize = 10;
 
-/// Rows of the side that is read first cost more: they are kept in memory.
-const KEPT: f64 = 2.0;
-
-/// Relations, and how much joining two of them filters.
-#[derive(Debug)]
-pub(super) struct Graph {
-    rows: Vec<f64>,
-    /// The share of pairs that are equal; `None` where no equality is written.
-    shares: Vec<Vec<Option<f64>>>,
-}
-
 impl Graph {
-    pub(super) fn new(estimates: &[Estimate], tree: &Tree) -> Self {
-        let n = estimates.len();
-        let mut shares = vec![vec![None; n]; n];
-        for one in 0..n {
-            for other in one + 1..n {
-                let between = tree.equal.iter().filter_map(|(a, b)| match (a.0, b.0) {
-                    (x, y) if (x, y) == (one, other) => Some((a.1, b.1)),
-                    (x, y) if (x, y) == (other, one) => Some((b.1, a.1)),
-                    _ => None,
-                });
-                let between = between.collect::<Vec<_>>();
-                if !between.is_empty() {
-                    let share = matching(&estimates[one], &estimates[other], &between);
-                    shares[one][other] = Some(share);
-                    shares[other][one] = Some(share);
-                }
-            }
-        }
-        Self { rows: estimates.iter().map(|estimate| estimate.rows).collect(), shares }
-    }
-
-    /// Returns the rows that a part gives.
-    pub(super) fn rows(&self, shape: &Shape) -> f64 {
-        self.rows_of(&relations(shape))
-    }
-
-    /// Returns what an order costs.
-    pub(super) fn cost(&self, shape: &Shape) -> f64 {
-        match shape {
-            Shape::Relation(_) => 0.0,
-            Shape::Join(one, other) => {
-                let here = step(self.rows(one), self.rows(other), self.rows(shape));
-                here + self.cost(one) + self.cost(other)
-            }
-        }
-    }
-
     /// Returns the cheapest order; `None` if relations are not connected.
     pub(super) fn best(&self) -> Option<Shape> {
-        if self.rows.len() <= ALL_ORDERS_MAX { self.best_of_all() } else { self.step_by_step() }
-    }
-
-    fn rows_of(&self, relations: &[usize]) -> f64 {
-        let mut rows = 1.0;
-        for (position, one) in relations.iter().enumerate() {
-            rows *= self.rows[*one];
-            for other in &relations[..position] {
-                rows *= self.shares[*one][*other].unwrap_or(1.0);
-            }
-        }
-        rows.max(1.0)
+        if self.len() <= ALL_ORDERS_MAX { self.best_of_all() } else { self.step_by_step() }
     }
 
     /// Sets of relations are bits. Each set is made of the two connected sets that are cheapest together.
     fn best_of_all(&self) -> Option<Shape> {
-        let n = self.rows.len();
-        let neighbours = (0..n).map(|one| {
-            let others = (0..n).filter(|other| self.shares[one][*other].is_some());
-            others.fold(0_usize, |set, other| set | 1 << other)
-        });
+        let n = self.len();
+        let neighbours =
+            (0..n).map(|one| self.neighbours(one).fold(0_usize, |set, other| set | 1 << other));
         let neighbours = neighbours.collect::<Vec<_>>();
         let members = |set: usize| (0..n).filter(move |one| set & (1 << one) != 0);
         let around = |set: usize| members(set).fold(0, |all, one| all | neighbours[one]);
@@ -98,7 +37,7 @@ impl Graph {
                 if let (Some((left, _)), Some((right, _))) = (best[one], best[other])
                     && around(one) & other != 0
                 {
-                    let cost = left + right + step(rows[one], rows[other], rows[set]);
+                    let cost = left + right + self.step(rows[one], rows[other], rows[set]);
                     if best[set].is_none_or(|(known, _)| cost < known) {
                         best[set] = Some((cost, one));
                     }
@@ -111,7 +50,7 @@ impl Graph {
 
     /// Joins the two parts that make the fewest rows, again and again.
     fn step_by_step(&self) -> Option<Shape> {
-        let mut parts = (0..self.rows.len())
+        let mut parts = (0..self.len())
             .map(|relation| (Shape::Relation(relation), vec![relation]))
             .collect::<Vec<_>>();
         while parts.len() > 1 {
@@ -119,13 +58,12 @@ impl Graph {
             for one in 0..parts.len() {
                 for other in one + 1..parts.len() {
                     let (left, right) = (&parts[one].1, &parts[other].1);
-                    let meet =
-                        left.iter().any(|l| right.iter().any(|r| self.shares[*l][*r].is_some()));
-                    if !meet {
+                    if !self.meet(left, right) {
                         continue;
                     }
                     let both = [left.as_slice(), right].concat();
-                    let cost = step(self.rows_of(left), self.rows_of(right), self.rows_of(&both));
+                    let cost =
+                        self.step(self.rows_of(left), self.rows_of(right), self.rows_of(&both));
                     if next.is_none_or(|(known, ..)| cost < known) {
                         next = Some((cost, one, other));
                     }
@@ -141,18 +79,6 @@ impl Graph {
     }
 }
 
-/// What a join costs: the rows it reads, those it keeps, and those it makes.
-fn step(one: f64, other: f64, made: f64) -> f64 {
-    KEPT * one.min(other) + one.max(other) + made
-}
-
-fn relations(shape: &Shape) -> Vec<usize> {
-    match shape {
-        Shape::Relation(relation) => vec![*relation],
-        Shape::Join(one, other) => [relations(one), relations(other)].concat(),
-    }
-}
-
 fn shape(best: &[Option<(f64, usize)>], set: usize) -> Option<Shape> {
     let (_, one) = best[set]?;
     if one == set {
@@ -164,29 +90,22 @@ fn shape(best: &[Option<(f64, usize)>], set: usize) -> Option<Shape> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::graph::relations;
+    use super::super::graph::tests::graph;
     use super::*;
-
-    fn graph(rows: &[f64], edges: &[(usize, usize, f64)]) -> Graph {
-        let mut shares = vec![vec![None; rows.len()]; rows.len()];
-        for (one, other, share) in edges {
-            shares[*one][*other] = Some(*share);
-            shares[*other][*one] = Some(*share);
-        }
-        Graph { rows: rows.to_vec(), shares }
-    }
 
     /// Returns whether some join in the order is of parts that no equality connects.
     fn has_product(graph: &Graph, shape: &Shape) -> bool {
         let Shape::Join(one, other) = shape else { return false };
         let (left, right) = (relations(one), relations(other));
-        let meet = left.iter().any(|l| right.iter().any(|r| graph.shares[*l][*r].is_some()));
-        !meet || has_product(graph, one) || has_product(graph, other)
+        !graph.meet(&left, &right) || has_product(graph, one) || has_product(graph, other)
     }
 
     #[test]
     fn a_small_side_comes_first() {
         // Sales with customers, then with a few days.
-        let graph = graph(&[1e6, 1e5, 3.0], &[(0, 1, 1e-5), (0, 2, 1e-3)]);
+        let parts: [(f64, &[f64]); 3] = [(1e6, &[1e5, 1e3]), (1e5, &[1e5]), (3.0, &[1e3])];
+        let graph = graph(&parts, &[((0, 0), (1, 0)), ((0, 1), (2, 0))]);
         let best = graph.best().unwrap();
         let Shape::Join(one, other) = &best else { panic!("{best:?}") };
         let last = [one, other].into_iter().find(|side| matches!(***side, Shape::Relation(_)));
@@ -194,12 +113,26 @@ mod tests {
     }
 
     #[test]
+    fn partsmeet_by_what_follows() {
+        // The tiny one is written to equal the last one, which equals the first one: those two are joined first.
+        let parts: [(f64, &[f64]); 3] = [(1e6, &[25.0, 1e6]), (1.0, &[1.0]), (1e6, &[25.0, 1e6])];
+        let equal = [((0, 0), (2, 0)), ((2, 0), (1, 0)), ((0, 1), (2, 1))];
+        let graph = graph(&parts, &equal);
+        let best = graph.best().unwrap();
+        assert!(!has_product(&graph, &best), "{best:?}");
+        let Shape::Join(one, other) = &best else { panic!("{best:?}") };
+        assert!(relations(one).len() == 1 || relations(other).len() == 1);
+    }
+
+    #[test]
     fn no_order_has_a_product() {
         // A chain whose ends are tiny.
         for n in [3_usize, 5, 10, 14] {
             let rows = (0..n).map(|i| if i == 0 || i == n - 1 { 1.0 } else { 1e6 });
-            let edges = (1..n).map(|i| (i - 1, i, 1e-6)).collect::<Vec<_>>();
-            let graph = graph(&rows.collect::<Vec<_>>(), &edges);
+            let columns = [1e6, 1e6];
+            let all = rows.map(|rows| (rows, columns.as_slice())).collect::<Vec<_>>();
+            let edges = (1..n).map(|i| ((i - 1, 1), (i, 0))).collect::<Vec<_>>();
+            let graph = graph(&all, &edges);
             let best = graph.best().unwrap();
             assert!(!has_product(&graph, &best), "{best:?}");
             let mut all = relations(&best);
@@ -209,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn relations_that_nothing_connects_have_no_order() {
-        assert_eq!(graph(&[1.0, 2.0, 3.0], &[(0, 1, 0.1)]).best(), None);
-        let many = vec![2.0; 12];
-        assert_eq!(graph(&many, &[(0, 1, 0.1)]).best(), None);
+    fn partsthat_nothing_connects_have_no_order() {
+        let two: (f64, &[f64]) = (2.0, &[2.0]);
+        assert_eq!(graph(&[two; 3], &[((0, 0), (1, 0))]).best(), None);
+        assert_eq!(graph(&[two; 12], &[((0, 0), (1, 0))]).best(), None);
     }
 }

@@ -14,6 +14,8 @@ use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
+use super::classes::{Class, classes};
+
 /// A column of a relation, both by index.
 pub(super) type At = (usize, usize);
 
@@ -38,7 +40,8 @@ pub(super) struct Filter {
 pub(super) struct Tree {
     /// In the order in which they are written.
     pub(super) relations: Vec<Arc<dyn ExecutionPlan>>,
-    pub(super) equal: Vec<(At, At)>,
+    /// Columns that are equal where the relations are joined.
+    pub(super) classes: Vec<Class>,
     pub(super) filters: Vec<Filter>,
     /// What the tree gives.
     pub(super) output: Vec<At>,
@@ -52,25 +55,31 @@ impl Tree {
     pub(super) fn of(plan: &Arc<dyn ExecutionPlan>) -> Option<Self> {
         let mut tree = Self {
             relations: Vec::new(),
-            equal: Vec::new(),
+            classes: Vec::new(),
             filters: Vec::new(),
             output: Vec::new(),
             schema: plan.schema(),
             shape: Shape::Relation(0),
             mode: *join_below(plan)?.partition_mode(),
         };
-        let (shape, output) = tree.add(plan)?;
+        let mut equal = Vec::new();
+        let (shape, output) = tree.add(plan, &mut equal)?;
         (tree.shape, tree.output) = (shape, output);
+        tree.classes = classes(&equal);
         Some(tree)
     }
 
     /// Adds a part of the plan; returns where its columns come from.
-    fn add(&mut self, plan: &Arc<dyn ExecutionPlan>) -> Option<(Shape, Vec<At>)> {
+    fn add(
+        &mut self,
+        plan: &Arc<dyn ExecutionPlan>,
+        equal: &mut Vec<(At, At)>,
+    ) -> Option<(Shape, Vec<At>)> {
         if let Some(join) = plan.downcast_ref::<HashJoinExec>().filter(|join| is_free(join)) {
-            let (left, lefts) = self.add(join.left())?;
-            let (right, rights) = self.add(join.right())?;
+            let (left, lefts) = self.add(join.left(), equal)?;
+            let (right, rights) = self.add(join.right(), equal)?;
             for (one, other) in join.on() {
-                self.equal.push((*lefts.get(index(one)?)?, *rights.get(index(other)?)?));
+                equal.push((*lefts.get(index(one)?)?, *rights.get(index(other)?)?));
             }
             if let Some(filter) = join.filter() {
                 let columns = filter.column_indices().iter().map(|column| match column.side {
@@ -94,7 +103,7 @@ impl Tree {
             return Some((Shape::Join(Box::new(left), Box::new(right)), output));
         }
         if let Some(projection) = passed(plan) {
-            let (shape, below) = self.add(projection.input())?;
+            let (shape, below) = self.add(projection.input(), equal)?;
             let chosen = projection.expr().iter();
             let chosen = chosen.map(|column| below.get(index(&column.expr)?).copied());
             return Some((shape, chosen.collect::<Option<Vec<_>>>()?));

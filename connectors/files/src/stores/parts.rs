@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt, future, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -48,25 +48,43 @@ impl ListedInParts {
             .map(move |part| {
                 let after = part.checked_sub(1).map(|before| known[before].clone());
                 let last = known.get(part).cloned();
-                let listed = match &after {
-                    Some(after) => store.list_with_offset(Some(&place), after),
-                    None => store.list(Some(&place)),
-                };
-                // Names come in order; one before the part would be of a server that does not know where to begin.
-                listed
-                    .try_take_while(move |meta| {
-                        future::ok(last.as_ref().is_none_or(|last| meta.location <= *last))
-                    })
-                    .try_filter(move |meta| {
-                        future::ready(after.as_ref().is_none_or(|after| meta.location > *after))
-                    })
-                    .try_collect::<Vec<_>>()
+                part_of(Arc::clone(&store), place.clone(), after, last)
             })
             .buffered(CONCURRENT_PARTS)
             .map_ok(|part| stream::iter(part.into_iter().map(Ok)))
             .try_flatten()
             .boxed()
     }
+}
+
+/// Lists the names after `after` up to `last`. Where `last` is still there it is the last one of its answer, and what comes after
+/// it is not asked for.
+async fn part_of(
+    store: Arc<dyn ObjectStore>,
+    place: Path,
+    after: Option<Path>,
+    last: Option<Path>,
+) -> Result<Vec<ObjectMeta>> {
+    let mut listed = match &after {
+        Some(after) => store.list_with_offset(Some(&place), after),
+        None => store.list(Some(&place)),
+    };
+    let mut part = Vec::with_capacity(PAGE);
+    while let Some(meta) = listed.try_next().await? {
+        // Names come in order; one before the part would be of a server that does not know where to begin.
+        if after.as_ref().is_some_and(|after| meta.location <= *after) {
+            continue;
+        }
+        if last.as_ref().is_some_and(|last| meta.location > *last) {
+            break;
+        }
+        let ends = last.as_ref() == Some(&meta.location);
+        part.push(meta);
+        if ends {
+            break;
+        }
+    }
+    Ok(part)
 }
 
 /// What a listing has seen so far.
