@@ -4,6 +4,8 @@
 //!   are lost or made (apache/datafusion#25263, still there in 55.2).
 //! - `SingleDistinctToGroupBy` sums sums. The sum of a numeric has more digits, so that the result has another type than
 //!   was promised.
+//! - `LimitAggregation` keeps the first groups only. Its groups are compared as floats are, so that every NaN is a group of its
+//!   own, and then it panics (55.2).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use maru_connect::{JoinModes, JoinOrder};
 
@@ -27,9 +30,11 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
         if chooses_sides {
             physical.push(Arc::new(JoinOrder));
         }
-        physical.push(match rule.name().starts_with("FilterPushdown") {
-            true => Arc::new(WhereNamesAreUnique { rule: Arc::clone(rule) }),
-            false => Arc::clone(rule),
+        let rule = Arc::clone(rule);
+        physical.push(match rule.name() {
+            name if name.starts_with("FilterPushdown") => Arc::new(WhereNamesAreUnique { rule }),
+            "LimitAggregation" => Arc::new(WhereNoFloatIsAKey { rule }),
+            _ => rule,
         });
         if chooses_sides {
             physical.push(Arc::new(JoinModes));
@@ -88,6 +93,41 @@ fn names_are_unique(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let mut seen = HashSet::new();
     plan.schema().fields().iter().all(|field| seen.insert(field.name()))
         && plan.children().into_iter().all(names_are_unique)
+}
+
+/// Applies a rule to plans that group by no floating-point number.
+#[derive(Debug)]
+struct WhereNoFloatIsAKey {
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
+
+impl PhysicalOptimizerRule for WhereNoFloatIsAKey {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match has_float_key(&plan) {
+            true => Ok(plan),
+            false => self.rule.optimize(plan, config),
+        }
+    }
+
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.rule.schema_check()
+    }
+}
+
+fn has_float_key(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let here = plan.downcast_ref::<AggregateExec>().is_some_and(|aggregate| {
+        let n_keys = aggregate.group_expr().expr().len();
+        aggregate.schema().fields().iter().take(n_keys).any(|key| key.data_type().is_floating())
+    });
+    here || plan.children().into_iter().any(has_float_key)
 }
 
 /// Takes a rule's answer only if its columns have the types they had.
