@@ -19,6 +19,7 @@ const FUNCTIONS: &[(&str, usize, Answer)] = &[
     ("pg_function_is_visible", 1, Answer::Yes),
     ("pg_get_serial_sequence", 2, Answer::Nothing),
     ("pg_is_in_recovery", 0, Answer::No),
+    ("pg_my_temp_schema", 0, Answer::Zero),
     ("pg_opclass_is_visible", 1, Answer::Yes),
     ("pg_operator_is_visible", 1, Answer::Yes),
     ("pg_opfamily_is_visible", 1, Answer::Yes),
@@ -31,6 +32,8 @@ const FUNCTIONS: &[(&str, usize, Answer)] = &[
 enum Answer {
     Yes,
     No,
+    /// An OID of nothing.
+    Zero,
     /// NULL, as text.
     Nothing,
 }
@@ -67,6 +70,7 @@ impl ScalarUDFImpl for Always {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.answer {
             Answer::Yes | Answer::No => DataType::Boolean,
+            Answer::Zero => DataType::Int32,
             Answer::Nothing => DataType::Utf8,
         })
     }
@@ -75,6 +79,7 @@ impl ScalarUDFImpl for Always {
         Ok(ColumnarValue::Scalar(match self.answer {
             Answer::Yes => ScalarValue::Boolean(Some(true)),
             Answer::No => ScalarValue::Boolean(Some(false)),
+            Answer::Zero => ScalarValue::Int32(Some(0)),
             Answer::Nothing => ScalarValue::Utf8(None),
         }))
     }

@@ -91,6 +91,7 @@ impl VisitorMut for Rewriter {
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         columns::select(select, self.depth == 1);
+        clients::select(select);
         ControlFlow::Continue(())
     }
 }

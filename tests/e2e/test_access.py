@@ -250,8 +250,6 @@ def test_questions_about_rights_are_answered(server, office):
                        "has_table_privilege('office.staff', 'DELETE WITH GRANT OPTION')") == (True, False)
 
 
-def test_psql_shows_rights(server, office):
-    done = server.psql("-c", r"\df abs")
-    assert done.returncode == 0 and "abs" in done.stdout, done.stdout + done.stderr
+def test_a_table_as_a_statement(server, office):
     done = server.psql("-Atc", "TABLE office.staff")
     assert done.stdout == "1|Kim|5000\n", done.stderr

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::Result;
 use maru_sql::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    ObjectNamePart, Query, SetExpr, TableFactor, Value,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
@@ -62,6 +62,40 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// Tools take the columns of indexes and constraints apart by functions that are not there. Tables have neither that the engine
+/// knows of, so such a query has no rows; its columns keep their types.
+pub(super) fn select(select: &mut Select) {
+    let table = select.from.first().and_then(|from| match &from.relation {
+        TableFactor::Table { name, .. } => name.0.last()?.as_ident(),
+        _ => None,
+    });
+    let of_keys = table.is_some_and(|name| {
+        ["pg_constraint", "pg_index"].contains(&name.value.to_lowercase().as_str())
+    });
+    let mut found = false;
+    for item in select.projection.iter_mut().filter(|_| of_keys) {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
+            continue;
+        };
+        let Expr::Function(function) = expr else { continue };
+        let Some(name) = function.name.0.last().and_then(ObjectNamePart::as_ident) else {
+            continue;
+        };
+        let nothing = match name.value.to_lowercase().as_str() {
+            "unnest" => "CAST(NULL AS SMALLINT)",
+            "generate_subscripts" => "CAST(NULL AS INTEGER)",
+            _ => continue,
+        };
+        if let Some(nothing) = parsed(nothing) {
+            *expr = nothing;
+            found = true;
+        }
+    }
+    if found {
+        select.selection = Some(Expr::value(Value::Boolean(false)));
+    }
+}
+
 fn is_regproc(expr: &Expr) -> bool {
     let name = match expr {
         Expr::Identifier(name) => Some(name),
@@ -82,7 +116,14 @@ fn reads_nothing(query: &Query) -> bool {
     };
     let counts =
         select.projection.iter().any(|item| item.to_string().to_lowercase().contains("count("));
-    query.with.is_none() && from.joins.is_empty() && !counts && EMPTY.contains(&table.as_str())
+    // Columns have no collation of their own here.
+    let of_columns =
+        || select.selection.as_ref().is_some_and(|on| on.to_string().contains("attcollation"));
+    let is_empty = match table.as_str() {
+        "pg_collation" => of_columns(),
+        table => from.joins.is_empty() && EMPTY.contains(&table),
+    };
+    query.with.is_none() && !counts && is_empty
 }
 
 /// Returns the only argument of a call of this function.

@@ -12,7 +12,7 @@ url = f"postgresql://maru:{urllib.parse.quote(password)}@{host}:{port}/maru"
 
 def reads(connection):
     with connection.cursor() as cursor:
-        cursor.execute("SELECT CAST(n AS bigint) AS n, 'row ' || n AS t FROM generate_series(1, 50000) g(n)")
+        cursor.execute("SELECT CAST(n AS bigint) AS n, 'row ' || n AS t FROM generate_series(1, 50000) g(n) ORDER BY n")
         table = cursor.fetch_arrow_table()
         assert table.num_rows == 50_000 and table.schema.field("n").type == pyarrow.int64()
         assert table.column("t")[49_999].as_py() == "row 50000"
