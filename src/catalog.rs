@@ -1,11 +1,12 @@
 //! The attached catalogs: the built-in one and those made by `CREATE CATALOG`.
 //!
-//! `attached.rs` is one catalog with its short memory, `builtin.rs` the catalog `maru`, `resolve.rs` what a session sees
+//! `attached.rs` is one catalog with its short memory, `own.rs` those that users find made for them, `builtin.rs` the catalog `maru`, `resolve.rs` what a session sees
 //! and the errors for names that are not there.
 
 mod attached;
 pub mod builtin;
 pub mod definition;
+mod own;
 mod pg_catalog;
 pub mod resolve;
 pub mod version;
@@ -36,6 +37,8 @@ const SECRET_OPTION: &str = "secret";
 pub struct Catalogs {
     store: Store,
     attached: RwLock<BTreeMap<String, Arc<Attached>>>,
+    /// Those of single users, by user and name.
+    own: RwLock<BTreeMap<(String, String), own::Own>>,
     n_attached: AtomicU64,
 }
 
@@ -49,9 +52,11 @@ impl Catalogs {
             Self {
                 store,
                 attached: RwLock::new(BTreeMap::from([(BUILTIN.to_owned(), Arc::new(builtin))])),
+                own: RwLock::new(BTreeMap::new()),
                 n_attached: AtomicU64::new(0),
             }
         });
+        own::sweep_now_and_then(&catalogs);
         for stored in catalogs.store.catalogs().await? {
             let attached = match catalogs.open_source(&stored).await {
                 Ok((connector, source, instance)) => {
@@ -68,7 +73,7 @@ impl Catalogs {
         Ok(catalogs)
     }
 
-    /// Returns all catalogs by name.
+    /// Returns the catalogs that are there for all, by name.
     pub fn all(&self) -> Vec<Arc<Attached>> {
         self.attached.read().values().cloned().collect()
     }
@@ -81,13 +86,19 @@ impl Catalogs {
     /// 3D000 with the nearest name.
     pub fn require(&self, name: &str, rights: &Rights) -> Result<Arc<Attached>> {
         let shows = |name: &str| rights.sees(&Object::catalog(name));
-        self.get(name).filter(|_| shows(name)).ok_or_else(|| {
-            let mut all = self.all();
-            all.retain(|attached| shows(&attached.name));
+        let found = self.get(name).filter(|_| shows(name));
+        found.or_else(|| self.own(name, rights)).ok_or_else(|| {
+            let all = self.shown_to(rights);
             let error = Error::new(
                 ErrorKind::UndefinedCatalog,
                 format!("catalog \"{name}\" does not exist"),
             );
+            if let Some(template) = rights.rules().templates.get(name).filter(|_| shows(name)) {
+                return error.with_hint(format!(
+                    "It is a template: members of role \"{}\" find the catalog there.",
+                    template.role
+                ));
+            }
             match did_you_mean(name, all.iter().map(|attached| attached.name.as_str())) {
                 Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
                 None => error.with_hint("Run SHOW CATALOGS to list them."),
@@ -155,6 +166,13 @@ impl Catalogs {
     /// 42704 if no such catalog covers it; 42501 for a local path.
     pub async fn store_for_reader(&self, url: &Url, rights: &Rights) -> Result<OpenedStore> {
         let may = |name: &str| rights.may(Privilege::Select, &Object::catalog(name));
+        for own in self.own_of(rights).into_iter().filter(|own| may(&own.name)) {
+            if let Ok(source) = own.opened().await
+                && let Some(store) = source.store_for(url)
+            {
+                return Ok(store);
+            }
+        }
         if url.scheme() == "file" && !rights.has_role("pg_read_server_files") {
             let covered = self.all().into_iter().any(|attached| {
                 may(&attached.name)
@@ -193,8 +211,10 @@ impl Catalogs {
 
     /// Closes all sources.
     pub async fn close(&self) {
-        let all = std::mem::take(&mut *self.attached.write());
-        futures::future::join_all(all.values().map(|attached| attached.close())).await;
+        let mut all = self.every();
+        self.attached.write().clear();
+        self.own.write().clear();
+        futures::future::join_all(all.iter_mut().map(|attached| attached.close())).await;
     }
 
     async fn open_source(
@@ -202,22 +222,35 @@ impl Catalogs {
         stored: &StoredCatalog,
     ) -> Result<(&'static dyn Connector, Arc<dyn Source>, String)> {
         let connector = registry::require_connector(&stored.connector)?;
-        let options = self.merged_options(stored, connector).await?;
-        let instance = format!("c{}", self.n_attached.fetch_add(1, Ordering::Relaxed));
-        let source = connector
+        let instance = self.new_instance();
+        let source = Self::open_one(&self.store, stored, connector, instance.clone()).await?;
+        Ok((connector, source, instance))
+    }
+
+    fn new_instance(&self) -> String {
+        format!("c{}", self.n_attached.fetch_add(1, Ordering::Relaxed))
+    }
+
+    async fn open_one(
+        store: &Store,
+        stored: &StoredCatalog,
+        connector: &'static dyn Connector,
+        instance: String,
+    ) -> Result<Arc<dyn Source>> {
+        let options = Self::merged_options(store, stored, connector).await?;
+        connector
             .open(OpenContext {
                 catalog: stored.name.clone(),
-                instance: instance.clone(),
+                instance,
                 options,
                 stores: Arc::new(maru_files::Stores),
             })
-            .await?;
-        Ok((connector, source, instance))
+            .await
     }
 
     /// Checks the options with those of the secret they name merged in; what the catalog itself says wins.
     async fn merged_options(
-        &self,
+        store: &Store,
         stored: &StoredCatalog,
         connector: &'static dyn Connector,
     ) -> Result<Options> {
@@ -225,7 +258,7 @@ impl Catalogs {
         let mut merged = BTreeMap::<String, Secret>::new();
         if let Some(name) = stored.options.get(SECRET_OPTION) {
             let name = name.reveal();
-            let secret = self.store.secret(name).await?.ok_or_else(|| {
+            let secret = store.secret(name).await?.ok_or_else(|| {
                 Error::new(ErrorKind::UndefinedObject, format!("secret \"{name}\" does not exist"))
                     .with_hint("CREATE SECRET makes one, SHOW SECRETS lists them.")
             })?;

@@ -18,7 +18,7 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 pub use document::markdown;
 pub use load::{Layers, Loaded, Origin, load};
 pub use settings::{SETTINGS, Scope, Setting, setting};
-pub use values::LogFormat;
+pub use values::{LogFormat, TlsRequired};
 
 /// Every setting of the process, resolved. Where each value came from is told by `maru serve --print-config`.
 #[derive(Debug, Clone)]
@@ -32,6 +32,7 @@ pub struct Config {
     pub tls_certificate: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
     pub tls_client_ca: Option<PathBuf>,
+    pub tls_required: TlsRequired,
     /// The superuser's password at the first start; a random one if absent.
     pub initial_password: Option<Secret>,
     /// Bytes that all statements together may hold in memory.
@@ -68,6 +69,7 @@ impl Default for Config {
             tls_certificate: None,
             tls_key: None,
             tls_client_ca: None,
+            tls_required: TlsRequired::Off,
             initial_password: None,
             memory_limit_bytes: memory_bytes / 2,
             query_memory_limit_bytes: memory_bytes / 4,

@@ -59,7 +59,7 @@ pub(crate) struct Inner {
     pub(crate) audit: Audit,
     pub(crate) queries: Queries,
     pub(crate) history: History,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) governor: Arc<Governor>,
     pub(crate) metrics: Metrics,
     pub(crate) base: Opaque<SessionState>,
@@ -94,7 +94,11 @@ impl Engine {
         let next_query = history.next_id().await?;
         let base = Opaque::new(base_state(&config, &runtime)?);
         let inner = Inner {
-            admission: Admission::new(config.concurrent_queries_max, config.queued_queries_max),
+            admission: Admission::new(
+                config.concurrent_queries_max,
+                config.queued_queries_max,
+                Arc::clone(&governor),
+            ),
             queries: Queries::new(next_query),
             metrics: Metrics::new()?,
             executor: Executor::new(config.target_partitions)?,

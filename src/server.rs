@@ -1,12 +1,13 @@
 //! The doors of a server: Postgres wire, Flight SQL, HTTP.
 //!
 //! Each protocol lives in its own module and talks to [`Engine`] and its sessions only. Nothing outside of here names
-//! a protocol's library. Only the Postgres wire encrypts, if it is given a certificate; the doors listen on loopback
-//! unless told otherwise.
+//! a protocol's library. The Postgres wire and Flight SQL encrypt if they are given a certificate; the doors
+//! listen on loopback unless told otherwise.
 
 mod flight;
 mod http;
 mod pg;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -59,10 +60,11 @@ impl Servers {
             flight: flight.1.to_string(),
             http: http.1.to_string(),
         };
-        let pg = pg::Listeners::new(config, pg.0, pg.1.port())?;
+        let tls = tls::Tls::open(config)?;
+        let pg = pg::Listeners::new(config, pg.0, pg.1.port(), tls.clone())?;
         let life = Life::default();
         life.tasks.spawn(pg::serve(engine.clone(), pg, config.pg_connections_max, life.clone()));
-        life.tasks.spawn(flight::serve(engine.clone(), flight.0, life.clone()));
+        life.tasks.spawn(flight::serve(engine.clone(), flight.0, tls, life.clone()));
         life.tasks.spawn(http::serve(engine, http.0, endpoints.clone(), life.clone()));
         life.tasks.close();
         Ok(Self { endpoints, life })

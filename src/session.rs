@@ -3,6 +3,7 @@
 //! `plan.rs` turns text into a plan, `execute.rs` runs it, `settings.rs` is the list of settings, `functions.rs` the
 //! functions that answer from the session.
 
+mod always;
 mod arithmetic;
 mod block;
 mod cooperative;
@@ -13,12 +14,14 @@ mod extremes;
 mod foreign_view;
 mod functions;
 mod guarded;
+mod like_pattern;
 mod named;
 mod nested;
 mod parameters;
 mod plan;
 mod policies;
 mod preview;
+mod privilege_functions;
 mod privileges;
 mod ranks;
 mod rewrite;
@@ -57,8 +60,9 @@ pub(crate) use block::{Image, InBlock, in_block};
 pub use cursors::Cursor;
 pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
-pub(crate) use plan::as_owner;
+pub(crate) use plan::{as_owner, as_owner_for};
 pub(crate) use policies::is_under_policies;
+pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
 
 /// Settings, prepared statements and the running statement of one client.
@@ -77,6 +81,7 @@ pub struct Session {
     block: Mutex<Block>,
     named: Mutex<BTreeMap<String, Arc<Named>>>,
     cursors: Mutex<BTreeMap<String, Arc<Cursor>>>,
+    oids: RwLock<Arc<privilege_functions::Oids>>,
     /// Cancelled when somebody ends the session from outside.
     terminated: CancellationToken,
     /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
@@ -122,6 +127,8 @@ pub struct Prepared {
     pub schema: Option<SchemaRef>,
     /// Types of `$1`, `$2`, …; `None` where the statement does not tell.
     pub parameters: Vec<Option<DataType>>,
+    /// Parameters, from zero, that the plan needs the values of: arguments of table functions.
+    arguments: Vec<usize>,
     pub text: StatementText,
     /// What was found out on the way and belongs before the rows.
     notices: Vec<String>,
@@ -180,6 +187,7 @@ impl Session {
             let mut state = SessionState::clone(&engine.inner.base);
             state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
             functions::register(&mut state, this);
+            privilege_functions::register(&mut state, this);
             Self {
                 id,
                 cancel_secret: secret,
@@ -192,6 +200,7 @@ impl Session {
                 block: Mutex::new(Block::default()),
                 named: Mutex::new(BTreeMap::new()),
                 cursors: Mutex::new(BTreeMap::new()),
+                oids: RwLock::default(),
                 terminated: CancellationToken::new(),
                 current: Mutex::new(CancellationToken::new()),
                 state: Opaque::new(state),
@@ -246,8 +255,11 @@ impl Session {
 
     /// Returns what may be done here and now: by the role, or, inside of a view, by the view's owner.
     pub(crate) fn rights(&self) -> Rights {
-        let owner = plan::view_owner();
-        Rights::new(self.engine.inner.authority.rules(), &owner.unwrap_or_else(|| self.role()))
+        let rules = self.engine.inner.authority.rules();
+        match plan::view_owner() {
+            Some((owner, user)) => Rights::new(rules, &owner).of_user(&user),
+            None => Rights::new(rules, &self.role()).of_user(self.user()),
+        }
     }
 
     /// Returns a catalog that shows to the session.
@@ -256,6 +268,12 @@ impl Session {
     /// 3D000 with the nearest name.
     pub(crate) fn require_catalog(&self, name: &str) -> Result<Arc<Attached>> {
         self.catalogs().require(name, &self.rights())
+    }
+
+    /// Returns what the user should know from the start: which catalogs made from templates cannot be had. Asks their
+    /// sources meanwhile.
+    pub fn login_notices(&self) -> Vec<String> {
+        self.catalogs().look_at_own(&self.rights())
     }
 
     pub fn login(&self) -> &Login {
@@ -456,6 +474,8 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     sleep::register(&mut state)?;
+    like_pattern::register(&mut state)?;
+    always::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     Ok(guarded::register(state)
         .with_query_planner(Arc::new(policies::WithPolicies))

@@ -3,12 +3,14 @@
 mod catalog;
 mod comment;
 mod drop;
+mod group;
 mod policy;
 mod privilege;
 mod relation;
 mod role;
 mod secret;
 mod session;
+mod template;
 mod transaction;
 
 use std::sync::Arc;
@@ -29,6 +31,9 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
     match statement {
         Statement::CreateCatalog(create) => catalog::create(session, create).await,
         Statement::AlterCatalog(alter) => catalog::alter(session, alter).await,
+        Statement::CreateCatalogTemplate(create) => template::create(session, create).await,
+        Statement::CreateResourceGroup(create) => group::create(session, create).await,
+        Statement::AlterResourceGroup(alter) => group::alter(session, alter).await,
         Statement::CreateSecret(create) => secret::create(session, create).await,
         Statement::CreateSchema(create) => relation::create_schema(session, create).await,
         Statement::CreateExternalTable(create) => {
@@ -83,6 +88,9 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
     match statement {
         Statement::CreateCatalog(_)
         | Statement::AlterCatalog(_)
+        | Statement::CreateCatalogTemplate(_)
+        | Statement::CreateResourceGroup(_)
+        | Statement::AlterResourceGroup(_)
         | Statement::CreateSecret(_)
         | Statement::CreateSchema(_)
         | Statement::CreateExternalTable(_)

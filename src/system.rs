@@ -5,10 +5,12 @@
 
 mod access_tables;
 mod engine_tables;
+mod group_tables;
 pub mod information_schema;
 mod object_tables;
 mod pg_tables;
 mod reference_tables;
+mod template_tables;
 pub mod types;
 
 use std::sync::{Arc, Weak};
@@ -37,6 +39,7 @@ pub const VIRTUAL_SCHEMAS: &[&str] = &[SYSTEM, INFORMATION_SCHEMA, PG_CATALOG];
 /// The tables, in alphabetical order.
 pub static TABLES: &[&TableSpec] = &[
     &access_tables::AUDIT,
+    &template_tables::CATALOG_TEMPLATES,
     &object_tables::CATALOGS,
     &object_tables::COLUMNS,
     &reference_tables::CONNECTOR_OPTIONS,
@@ -47,6 +50,8 @@ pub static TABLES: &[&TableSpec] = &[
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
     &engine_tables::QUERIES,
+    &group_tables::RESOURCE_GROUPS,
+    &template_tables::ROLE_ATTRIBUTES,
     &access_tables::ROLE_MEMBERS,
     &access_tables::ROLES,
     &object_tables::SCHEMAS,
@@ -55,6 +60,7 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::SETTINGS,
     &reference_tables::STATEMENTS,
     &object_tables::TABLES,
+    &template_tables::TEMPLATE_CATALOGS,
 ];
 
 /// The kinds of column that system tables have.

@@ -226,6 +226,14 @@ impl Rules {
         {
             uses.push(format!("target of policy {policy} on {} {}", table.kind, table.name()));
         }
+        for (catalog, _) in self.templates.iter().filter(|(_, template)| template.role == name) {
+            uses.push(format!("role of catalog template {catalog}"));
+        }
+        for (group, of) in &self.groups {
+            if of.users.contains(name) || of.roles.contains(name) {
+                uses.push(format!("named by resource group {group}"));
+            }
+        }
         uses.dedup();
         if !uses.is_empty() {
             let shown = uses.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
@@ -242,6 +250,7 @@ impl Rules {
             .with_hint("REASSIGN OWNED BY and DROP OWNED BY clear the way."));
         }
         self.members.retain(|(role, member), _| role != name && member != name);
+        self.attributes.retain(|(role, _), _| role != name);
         self.roles.remove(name);
         Ok(())
     }
@@ -312,6 +321,17 @@ impl Rules {
         }
         let named = self.policies.values_mut().flat_map(|policy| &mut policy.roles);
         named.flatten().for_each(renamed);
+        for ((mut role, attribute), value) in std::mem::take(&mut self.attributes) {
+            renamed(&mut role);
+            self.attributes.insert((role, attribute), value);
+        }
+        self.templates.values_mut().for_each(|template| renamed(&mut template.role));
+        let named = self.groups.values_mut().flat_map(|group| [&mut group.users, &mut group.roles]);
+        for names in named {
+            if names.remove(old) {
+                names.insert(new.to_owned());
+            }
+        }
     }
 
     /// Notes that `creator` makes an object. What was granted on an earlier one of that name is void, and the default

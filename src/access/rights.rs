@@ -13,6 +13,8 @@ use super::rules::Rules;
 pub struct Rights {
     rules: Arc<Rules>,
     role: String,
+    /// Who sees the catalogs that were made for one user alone.
+    user: String,
     /// The roles whose privileges it has.
     powers: BTreeSet<String>,
     is_superuser: bool,
@@ -38,7 +40,18 @@ impl Rights {
     pub fn new(rules: Arc<Rules>, role: &str) -> Self {
         let powers = rules.powers(role);
         let is_superuser = rules.is_superuser(role);
-        Self { rules, role: role.to_owned(), powers, is_superuser }
+        Self { rules, role: role.to_owned(), user: role.to_owned(), powers, is_superuser }
+    }
+
+    /// Returns the same rights in the hands of a user: catalogs made from templates are those of the user.
+    #[must_use]
+    pub fn of_user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.user);
+        self
+    }
+
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     pub fn rules(&self) -> &Arc<Rules> {
@@ -86,6 +99,24 @@ impl Rights {
         self.granted(object, |grant_privilege, column| {
             grant_privilege == privilege && column.is_none()
         })
+    }
+
+    /// Returns whether it may give a privilege on an object to others.
+    pub fn may_grant(&self, privilege: Privilege, object: &Object) -> bool {
+        let mut at = Some(object.clone());
+        while let Some(object) = at {
+            let found = self.rules.grants_on(&object).any(|(grant, option)| {
+                option
+                    && grant.privilege == privilege
+                    && grant.column.is_none()
+                    && self.is_meant(&grant.grantee)
+            });
+            if found {
+                return true;
+            }
+            at = object.holder();
+        }
+        self.owns(object)
     }
 
     /// Returns the columns of a table on which it has a privilege; `None` if there are none.

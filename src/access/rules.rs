@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use maru_core::{Error, ErrorKind, Result, Secret, did_you_mean};
 use serde::{Deserialize, Serialize};
 
+use super::groups::ResourceGroup;
 use super::kinds::{Object, Privilege};
 use super::login::{SUPERUSER, Verifier};
+use super::templates::Template;
 
 /// Roles whose members may do what no grant on an object says, as PostgreSQL has them (chapter 22.5).
 pub const PREDEFINED: &[(&str, &str)] = &[
@@ -122,6 +124,11 @@ pub struct Rules {
     pub row_security: BTreeMap<Object, RowSecurity>,
     /// By table and column: SQL over the table's columns that is shown in its place.
     pub masks: BTreeMap<(Object, String), String>,
+    /// What is known of a role besides its rights, by role and name.
+    pub attributes: BTreeMap<(String, String), String>,
+    /// Catalogs that members of a role find made for them, by the catalog's name.
+    pub templates: BTreeMap<String, Template>,
+    pub groups: BTreeMap<String, ResourceGroup>,
 }
 
 impl Rules {
@@ -273,6 +280,17 @@ impl Rules {
             let key = text(&(object.kind, &object.path, column))?;
             facts.insert(("mask".to_owned(), key), Fact::new(mask, None)?);
         }
+        for (key, value) in &self.attributes {
+            facts.insert(("attribute".to_owned(), text(key)?), Fact::new(value, None)?);
+        }
+        for (name, template) in &self.templates {
+            let (body, options) = template.stored()?;
+            let key = ("catalog template".to_owned(), name.clone());
+            facts.insert(key, Fact::new(&body, Some(options))?);
+        }
+        for (name, group) in &self.groups {
+            facts.insert(("resource group".to_owned(), name.clone()), Fact::new(group, None)?);
+        }
         Ok(facts)
     }
 
@@ -327,6 +345,17 @@ impl Rules {
                 "mask" => {
                     let (kind, path, column): (String, Vec<String>, String) = read(key)?;
                     rules.masks.insert((object((kind, path))?, column), read(&fact.body)?);
+                }
+                "attribute" => {
+                    rules.attributes.insert(read(key)?, read(&fact.body)?);
+                }
+                "catalog template" => {
+                    let options = fact.sealed.as_ref().ok_or_else(damaged)?;
+                    let template = Template::from_stored(read(&fact.body)?, options);
+                    rules.templates.insert(key.clone(), template.ok_or_else(damaged)?);
+                }
+                "resource group" => {
+                    rules.groups.insert(key.clone(), read(&fact.body)?);
                 }
                 _ => return Err(damaged()),
             }

@@ -6,12 +6,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use datafusion::catalog::SchemaProvider;
+use futures::future::BoxFuture;
 use maru_connect::{ConnectorSpec, Source, SourceTable, TableEntry, TableVersion};
-use maru_core::{Error, OptionKind, Result, limits};
+use maru_core::{Error, ErrorKind, OptionKind, Result, limits};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::OnceCell;
 
 use super::{BUILTIN, SECRET_OPTION};
 use crate::store::StoredCatalog;
+
+type Open = dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Source>>> + Send + Sync;
+
+/// Opens a source, at its first use.
+#[derive(Clone)]
+pub(super) struct Opener(pub(super) Arc<Open>);
+
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opener")
+    }
+}
 
 /// A catalog as the engine holds it.
 ///
@@ -26,12 +40,25 @@ pub struct Attached {
     pub comment: RwLock<Option<String>>,
     /// The prefix of its private store URLs, by which scans are attributed to it.
     pub instance: String,
-    /// By role; `None` for superusers.
-    pub(super) pg_catalog: Mutex<HashMap<Option<String>, Arc<dyn SchemaProvider>>>,
-    source: Result<Arc<dyn Source>>,
+    /// By role (`None` for superusers) and user, where that is another one.
+    pub(super) pg_catalog:
+        Mutex<HashMap<(Option<String>, Option<String>), Arc<dyn SchemaProvider>>>,
+    source: Opening,
     schemas: Memory<(), Vec<String>>,
     tables: Memory<String, Vec<TableEntry>>,
     handles: Memory<(String, String), SourceTable>,
+}
+
+/// Whether the source is open.
+#[derive(Debug)]
+enum Opening {
+    Done(Result<Arc<dyn Source>>),
+    /// It is opened at its first use; what went wrong is tried again at the next one.
+    Later {
+        open: Opener,
+        source: OnceCell<Arc<dyn Source>>,
+        trouble: Mutex<Option<Error>>,
+    },
 }
 
 impl Attached {
@@ -43,7 +70,7 @@ impl Attached {
             comment: RwLock::new(Some("views and tables made by SQL".to_owned())),
             instance: BUILTIN.to_owned(),
             pg_catalog: Mutex::new(HashMap::new()),
-            source: Ok(source),
+            source: Opening::Done(Ok(source)),
             schemas: Memory::new(Duration::ZERO),
             tables: Memory::new(Duration::ZERO),
             handles: Memory::new(Duration::ZERO),
@@ -71,28 +98,80 @@ impl Attached {
             comment: RwLock::new(stored.comment.clone()),
             instance,
             pg_catalog: Mutex::new(HashMap::new()),
-            source,
+            source: Opening::Done(source),
             schemas: Memory::new(names_ttl),
             tables: Memory::new(names_ttl),
             handles: Memory::new(Duration::from_secs(limits::CATALOG_TTL_S)),
         }
     }
 
-    /// Returns the source, or why it could not be opened.
+    /// Makes a catalog whose source is opened when it is used.
+    pub(super) fn later(
+        stored: &StoredCatalog,
+        spec: &'static ConnectorSpec,
+        instance: String,
+        open: Opener,
+    ) -> Self {
+        let unused = Err(Error::internal("the source is opened later"));
+        let source = Opening::Later { open, source: OnceCell::new(), trouble: Mutex::new(None) };
+        Self { source, ..Self::new(stored, spec, instance, unused) }
+    }
+
+    /// Returns the source if it is open, or why it is not.
     pub fn source(&self) -> Result<&Arc<dyn Source>> {
-        self.source.as_ref().map_err(|error: &Error| error.clone())
+        match &self.source {
+            Opening::Done(source) => source.as_ref().map_err(|error: &Error| error.clone()),
+            Opening::Later { source, .. } => source.get().ok_or_else(|| {
+                let message = format!("catalog \"{}\" has not been used yet", self.name);
+                Error::new(ErrorKind::WrongState, message)
+            }),
+        }
+    }
+
+    /// Returns the source, which is opened now if it has not been.
+    ///
+    /// # Errors
+    /// Why it could not be opened.
+    pub async fn opened(&self) -> Result<&Arc<dyn Source>> {
+        match &self.source {
+            Opening::Done(_) => self.source(),
+            Opening::Later { open, source, trouble } => {
+                let opened = source.get_or_try_init(|| (open.0)()).await;
+                if let Err(error) = &opened {
+                    *trouble.lock() = Some(error.clone());
+                }
+                opened
+            }
+        }
+    }
+
+    /// Asks the source whether it is there, and keeps what is wrong for [`Attached::state`].
+    pub(super) async fn look(&self) {
+        let checked = match self.opened().await {
+            Ok(source) => self.blame(source.check().await.map(|_| ())),
+            Err(error) => Err(error),
+        };
+        if let Opening::Later { trouble, .. } = &self.source {
+            *trouble.lock() = checked.err();
+        }
     }
 
     /// Returns `attached`, or the error that keeps it from work.
     pub fn state(&self) -> String {
+        let failed = |error: &Error| format!("failed: {error}");
         match &self.source {
-            Ok(_) => "attached".to_owned(),
-            Err(error) => format!("failed: {error}"),
+            Opening::Done(Ok(_)) => "attached".to_owned(),
+            Opening::Done(Err(error)) => failed(error),
+            Opening::Later { source, trouble, .. } => match &*trouble.lock() {
+                Some(error) => failed(error),
+                None if source.initialized() => "attached".to_owned(),
+                None => "not used yet".to_owned(),
+            },
         }
     }
 
     pub async fn schemas(&self) -> Result<Vec<String>> {
-        let source = self.source()?;
+        let source = self.opened().await?;
         self.schemas
             .get_or(&(), async || self.blame(source.schemas().await).map(Some))
             .await
@@ -100,7 +179,7 @@ impl Attached {
     }
 
     pub async fn tables(&self, schema: &str) -> Result<Vec<TableEntry>> {
-        let source = self.source()?;
+        let source = self.opened().await?;
         self.tables
             .get_or(&schema.to_owned(), async || self.blame(source.tables(schema).await).map(Some))
             .await
@@ -108,10 +187,10 @@ impl Attached {
     }
 
     pub async fn table(&self, schema: &str, name: &str) -> Result<Option<SourceTable>> {
-        let source = self.source()?;
+        let source = self.opened().await?;
         let key = (schema.to_owned(), name.to_owned());
         let ask = async || self.blame(source.table(schema, name).await);
-        let mut handle = self.handles.get_or(&key, ask).await?;
+        let (mut handle, mut is_new) = self.handles.get_or_ask(&key, ask).await?;
         let is_old = match &handle {
             // A table that tells when it has other columns is believed for no longer than that.
             Some(SourceTable::Files(table)) => self.blame(table.files.changed().await)?,
@@ -122,9 +201,11 @@ impl Attached {
         };
         if is_old {
             self.handles.forget(&key);
-            handle = self.handles.get_or(&key, ask).await?;
+            (handle, is_new) = self.handles.get_or_ask(&key, ask).await?;
         }
-        self.check_lists(schema, name, handle.is_some());
+        if is_new {
+            self.check_lists(schema, name, handle.is_some());
+        }
         Ok(handle)
     }
 
@@ -148,16 +229,16 @@ impl Attached {
         name: &str,
         version: TableVersion,
     ) -> Result<Option<SourceTable>> {
-        self.blame(self.source()?.table_at(schema, name, version).await)
+        self.blame(self.opened().await?.table_at(schema, name, version).await)
     }
 
     /// Asks the source in its own language.
     pub async fn native_query(&self, query: &str) -> Result<SourceTable> {
-        self.blame(self.source()?.native_query(query).await)
+        self.blame(self.opened().await?.native_query(query).await)
     }
 
     pub async fn close(&self) {
-        if let Ok(source) = &self.source {
+        if let Ok(source) = self.source() {
             source.close().await;
         }
     }
@@ -167,29 +248,39 @@ impl Attached {
     }
 }
 
+/// Answers from which on old ones are looked for.
+const SWEEP_MIN: usize = 64;
+
 /// Answers kept for a while.
 #[derive(Debug)]
 struct Memory<K, V> {
     ttl: Duration,
-    kept: Mutex<HashMap<K, (Instant, V)>>,
+    kept: Mutex<Kept<K, V>>,
+}
+
+#[derive(Debug)]
+struct Kept<K, V> {
+    answers: HashMap<K, (Instant, V)>,
+    /// When there are so many, old ones are looked for.
+    sweep_at: usize,
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
     fn new(ttl: Duration) -> Self {
-        Self { ttl, kept: Mutex::new(HashMap::new()) }
+        Self { ttl, kept: Mutex::new(Kept { answers: HashMap::new(), sweep_at: SWEEP_MIN }) }
     }
 
     fn forget(&self, key: &K) {
-        self.kept.lock().remove(key);
+        self.kept.lock().answers.remove(key);
     }
 
     /// Looks at an answer, if one is kept.
     fn peek<T>(&self, key: &K, look: impl FnOnce(&V) -> T) -> Option<T> {
-        self.kept.lock().get(key).map(|(_, value)| look(value))
+        self.kept.lock().answers.get(key).map(|(_, value)| look(value))
     }
 
     fn is_older(&self, key: &K, age: Duration) -> bool {
-        self.kept.lock().get(key).is_some_and(|(at, _)| at.elapsed() > age)
+        self.kept.lock().answers.get(key).is_some_and(|(at, _)| at.elapsed() > age)
     }
 
     /// Returns a fresh answer, or asks; `None` and errors are not kept.
@@ -198,19 +289,36 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
         key: &K,
         ask: impl AsyncFnOnce() -> Result<Option<V>>,
     ) -> Result<Option<V>> {
-        if let Some((at, value)) = self.kept.lock().get(key)
+        self.get_or_ask(key, ask).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, with whether it was asked for now.
+    async fn get_or_ask(
+        &self,
+        key: &K,
+        ask: impl AsyncFnOnce() -> Result<Option<V>>,
+    ) -> Result<(Option<V>, bool)> {
+        if let Some((at, value)) = self.kept.lock().answers.get(key)
             && at.elapsed() < self.ttl
         {
-            return Ok(Some(value.clone()));
+            return Ok((Some(value.clone()), false));
         }
         let answer = ask().await?;
         if self.ttl > Duration::ZERO {
             let mut kept = self.kept.lock();
-            kept.retain(|_, (at, _)| at.elapsed() < self.ttl);
-            if let Some(value) = &answer {
-                kept.insert(key.clone(), (Instant::now(), value.clone()));
+            if kept.answers.len() >= kept.sweep_at {
+                kept.answers.retain(|_, (at, _)| at.elapsed() < self.ttl);
+                kept.sweep_at = (kept.answers.len() * 2).max(SWEEP_MIN);
+            }
+            match &answer {
+                Some(value) => {
+                    kept.answers.insert(key.clone(), (Instant::now(), value.clone()));
+                }
+                None => {
+                    kept.answers.remove(key);
+                }
             }
         }
-        Ok(answer)
+        Ok((answer, true))
     }
 }

@@ -1,5 +1,6 @@
 //! `pg_catalog` of one catalog, answered from cached listings.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
 use async_trait::async_trait;
@@ -13,6 +14,7 @@ use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStatic
 use futures::StreamExt;
 use maru_connect::TableKind;
 use maru_core::{Error, limits};
+use parking_lot::Mutex;
 
 use super::{Attached, BUILTIN};
 use crate::access::{Columns, Object, Privilege, Rights, SUPERUSER};
@@ -35,20 +37,30 @@ pub(super) fn schema(
 ) -> Result<Arc<dyn SchemaProvider>, Error> {
     // All superusers see the same.
     let role = (!rights.is_superuser()).then(|| rights.role().to_owned());
-    if let Some(schema) = attached.pg_catalog.lock().get(&role) {
+    let user = role.as_deref().unwrap_or(SUPERUSER) != rights.user();
+    let user = user.then(|| rights.user().to_owned());
+    let key = (role.clone(), user.clone());
+    if let Some(schema) = attached.pg_catalog.lock().get(&key) {
         return Ok(Arc::clone(schema));
     }
     let tables = STATIC_TABLES.as_ref().map_err(|error| Error::internal(error.clone()))?;
     let provider = |only: Option<String>| {
         let engine = Arc::downgrade(&engine.inner);
-        let facts = Facts { engine: Weak::clone(&engine), role: role.clone(), only };
+        let facts = Facts {
+            engine: Weak::clone(&engine),
+            role: role.clone(),
+            user: user.clone(),
+            only,
+            kinds: Arc::default(),
+            known: Arc::default(),
+        };
         PgCatalogSchemaProvider::try_new(facts, Arc::clone(tables), Roles { engine })
     };
     let own = provider(Some(attached.name.clone()))?;
     let all = provider(None)?;
     let schema: Arc<dyn SchemaProvider> = Arc::new(PgCatalog { own, all });
     let mut known = attached.pg_catalog.lock();
-    Ok(Arc::clone(known.entry(role).or_insert(schema)))
+    Ok(Arc::clone(known.entry(key).or_insert(schema)))
 }
 
 /// A PostgreSQL client sees one database at a time and the names of the others.
@@ -110,14 +122,29 @@ struct Facts {
     engine: Weak<Inner>,
     /// The role that asks; `None` for superusers.
     role: Option<String>,
+    /// The user, if that is another one.
+    user: Option<String>,
     /// The one catalog to tell about; `None` for all names.
     only: Option<String>,
+    /// The schema that was listed last, with the kinds of its tables: each is asked for next.
+    kinds: Arc<Mutex<Option<(String, HashMap<String, TableKind>)>>>,
+    known: Arc<Mutex<Option<Rights>>>,
 }
 
 impl Facts {
     fn rights(&self) -> Option<Rights> {
         let rules = self.engine.upgrade()?.authority.rules();
-        Some(Rights::new(rules, self.role.as_deref().unwrap_or(SUPERUSER)))
+        let mut known = self.known.lock();
+        if let Some(rights) = known.as_ref().filter(|rights| Arc::ptr_eq(rights.rules(), &rules)) {
+            return Some(rights.clone());
+        }
+        let rights = Rights::new(rules, self.role.as_deref().unwrap_or(SUPERUSER));
+        let rights = match &self.user {
+            Some(user) => rights.of_user(user),
+            None => rights,
+        };
+        *known = Some(rights.clone());
+        Some(rights)
     }
 
     /// Returns a catalog that shows.
@@ -138,9 +165,9 @@ impl CatalogInfo for Facts {
             return Ok(vec![only.clone()]);
         }
         let engine = self.engine.upgrade();
-        let all = engine.map_or_else(Vec::new, |engine| engine.catalogs.all());
-        let names = all.into_iter().map(|attached| attached.name.clone());
-        Ok(names.filter(|name| self.sees(&Object::catalog(name))).collect())
+        let Some((engine, rights)) = engine.zip(self.rights()) else { return Ok(Vec::new()) };
+        let all = engine.catalogs.shown_to(&rights);
+        Ok(all.into_iter().map(|attached| attached.name.clone()).collect())
     }
 
     async fn schema_names(&self, catalog: &str) -> DfResult<Option<Vec<String>>, DataFusionError> {
@@ -166,6 +193,8 @@ impl CatalogInfo for Facts {
         let Some(attached) = self.attached(catalog) else { return Ok(None) };
         let tables = attached.tables(schema).await.unwrap_or_default();
         let Some(rights) = self.rights() else { return Ok(None) };
+        let kinds = tables.iter().map(|entry| (entry.name.clone(), entry.kind)).collect();
+        *self.kinds.lock() = Some((schema.to_owned(), kinds));
         let names = tables.into_iter().map(|entry| entry.name);
         let shown = names.filter(|name| rights.sees(&Object::table(catalog, schema, name)));
         let names = shown.take(limits::METADATA_TABLES_MAX).collect::<Vec<_>>();
@@ -213,9 +242,20 @@ impl CatalogInfo for Facts {
         schema: &str,
         table: &str,
     ) -> DfResult<Option<TableType>, DataFusionError> {
-        let Some(attached) = self.attached(catalog) else { return Ok(None) };
-        let tables = attached.tables(schema).await.unwrap_or_default();
-        Ok(tables.iter().find(|entry| entry.name == table).map(|entry| match entry.kind {
+        let known = self
+            .kinds
+            .lock()
+            .as_ref()
+            .and_then(|(of, kinds)| (of == schema).then(|| kinds.get(table).copied()));
+        let kind = match known {
+            Some(kind) => kind,
+            None => {
+                let Some(attached) = self.attached(catalog) else { return Ok(None) };
+                let tables = attached.tables(schema).await.unwrap_or_default();
+                tables.iter().find(|entry| entry.name == table).map(|entry| entry.kind)
+            }
+        };
+        Ok(kind.map(|kind| match kind {
             TableKind::Table => TableType::Base,
             TableKind::View => TableType::View,
         }))

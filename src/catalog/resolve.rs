@@ -16,7 +16,7 @@ use maru_core::{Error, ErrorKind, Result, did_you_mean};
 use super::builtin::open_path;
 use super::{Attached, pg_catalog, version};
 use crate::access::{Columns, Object, Privilege, Rights};
-use crate::session::{Session, as_owner, is_under_policies};
+use crate::session::{Session, as_owner, as_owner_for, is_under_policies};
 use crate::system;
 
 /// The schema that unqualified names are given: looked up along the session's search path.
@@ -51,8 +51,8 @@ impl CatalogProviderList for SessionCatalogs {
         let session = self.0.upgrade();
         session.map_or_else(Vec::new, |session| {
             let rights = session.rights();
-            let names = session.catalogs().all().into_iter().map(|attached| attached.name.clone());
-            names.filter(|name| rights.sees(&Object::catalog(name))).collect()
+            let all = session.catalogs().shown_to(&rights);
+            all.into_iter().map(|attached| attached.name.clone()).collect()
         })
     }
 
@@ -193,7 +193,7 @@ async fn find_in(
         SourceTable::ForeignView(view) => {
             let owner = rights.rules().owner(&Object::catalog(&attached.name));
             let plan = Box::pin(session.plan_foreign_view(&attached.name, name, view));
-            Some(as_owner(owner, plan).await)
+            Some(as_owner_for(owner, rights.user(), plan).await)
         }
         SourceTable::Remote(_) | SourceTable::Files(_) => None,
     };

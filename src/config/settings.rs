@@ -3,7 +3,8 @@
 
 use super::Config;
 use super::values::{
-    Address, Bytes, Count, Directory, Format, Kind, Password, Place, Positive, Span, Text,
+    Address, Bytes, Count, Directory, Format, Kind, Password, Place, Positive, Requirement, Span,
+    Text,
 };
 
 /// Which subcommands show a setting among their flags. All of them accept all settings.
@@ -93,11 +94,13 @@ settings! {
     "pg_socket_dir" pg_socket_dir: Place, Serve, None,
         "Directory in which the PostgreSQL wire also listens on a Unix socket, `.s.PGSQL.` and the port; the user who runs the server logs in there without a password.";
     "tls_certificate" tls_certificate: Place, Serve, None,
-        "PEM file with the certificate of the server and those that sign it; with it clients of the PostgreSQL wire can encrypt. Read again when it changes.";
+        "PEM file with the certificate of the server and those that sign it; with it clients of the PostgreSQL wire and of Flight SQL can encrypt. Read again when it changes.";
     "tls_key" tls_key: Place, Serve, None,
         "PEM file with the certificate's private key.";
     "tls_client_ca" tls_client_ca: Place, Serve, None,
         "PEM file with who signs certificates of clients; a client whose certificate has the user as its common name logs in without a password.";
+    "tls_required" tls_required: Requirement, Serve, None,
+        "Whether clients of the PostgreSQL wire and of Flight SQL must encrypt: `off`, `remote` for those that come from another machine, `all` for all but the Unix socket.";
     "initial_password" initial_password: Password, Serve, Some("a random one, written to `initial-password` in the data directory"),
         "Password that the superuser `maru` gets at the first start; prefer the variable to the flag, which other users of the machine can read.";
     "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, Some("half of the machine's memory, or of the container's"),

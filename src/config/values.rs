@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use maru_core::Secret;
 
+/// Whether clients must encrypt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TlsRequired {
+    #[default]
+    Off,
+    /// Those that come from another machine.
+    Remote,
+    /// All but those on the Unix socket.
+    All,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -139,6 +150,31 @@ impl Kind for Format {
             LogFormat::Text => "text".to_owned(),
             LogFormat::Json => "json".to_owned(),
         })
+    }
+}
+
+pub(super) struct Requirement;
+
+impl Kind for Requirement {
+    type Value = TlsRequired;
+    const SHAPE: &'static str = "off|remote|all";
+
+    fn parse(text: &str) -> Result<TlsRequired, String> {
+        match text {
+            "off" => Ok(TlsRequired::Off),
+            "remote" => Ok(TlsRequired::Remote),
+            "all" => Ok(TlsRequired::All),
+            _ => Err("off, remote or all was expected".to_owned()),
+        }
+    }
+
+    fn show(value: &TlsRequired) -> Option<String> {
+        let word = match value {
+            TlsRequired::Off => "off",
+            TlsRequired::Remote => "remote",
+            TlsRequired::All => "all",
+        };
+        Some(word.to_owned())
     }
 }
 

@@ -13,16 +13,30 @@ use datafusion::execution::memory_pool::{
 };
 use maru_core::{Error, ErrorKind};
 
-/// The process's budget.
+/// A budget: the process's, or that of a resource group within another one.
 #[derive(Debug)]
 pub struct Governor {
-    limit: usize,
+    /// What is named if it is used up.
+    group: Option<String>,
+    limit: AtomicUsize,
     used: AtomicUsize,
+    around: Option<Arc<Governor>>,
 }
 
 impl Governor {
     pub fn new(limit_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { limit: limit_bytes, used: AtomicUsize::new(0) })
+        let (limit, used) = (AtomicUsize::new(limit_bytes), AtomicUsize::new(0));
+        Arc::new(Self { group: None, limit, used, around: None })
+    }
+
+    /// Makes the budget of a resource group, which is a part of another one.
+    pub fn within(around: Arc<Self>, group: &str, limit_bytes: usize) -> Arc<Self> {
+        let (limit, used) = (AtomicUsize::new(limit_bytes), AtomicUsize::new(0));
+        Arc::new(Self { group: Some(group.to_owned()), limit, used, around: Some(around) })
+    }
+
+    pub fn set_limit(&self, limit_bytes: usize) {
+        self.limit.store(limit_bytes, Ordering::Relaxed);
     }
 
     pub fn used_bytes(&self) -> usize {
@@ -30,23 +44,51 @@ impl Governor {
     }
 
     pub fn limit_bytes(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
     }
 
-    fn try_take(&self, bytes: usize) -> bool {
+    /// Returns the least of its limit and those around it.
+    fn least_limit(&self) -> usize {
+        let around = self.around.as_ref().map_or(usize::MAX, |around| around.least_limit());
+        self.limit_bytes().min(around)
+    }
+
+    /// Says which limit it is.
+    fn name(&self) -> String {
+        match &self.group {
+            Some(group) => format!("memory of resource group \"{group}\""),
+            None => "memory_limit".to_owned(),
+        }
+    }
+
+    /// Takes of this budget and those around it, or of none.
+    ///
+    /// # Errors
+    /// The budget that is used up.
+    fn try_take(&self, bytes: usize) -> Result<(), &Self> {
+        let limit = self.limit_bytes();
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|used| *used <= self.limit)
+                used.checked_add(bytes).filter(|used| *used <= limit)
             })
-            .is_ok()
+            .map_err(|_| self)?;
+        match self.around.as_ref().map_or(Ok(()), |around| around.try_take(bytes)) {
+            Ok(()) => Ok(()),
+            Err(full) => {
+                self.used.fetch_sub(bytes, Ordering::Relaxed);
+                Err(full)
+            }
+        }
     }
 
     fn take(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.around.iter().for_each(|around| around.take(bytes));
     }
 
     fn give(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.around.iter().for_each(|around| around.give(bytes));
     }
 }
 
@@ -111,13 +153,13 @@ impl MemoryPool for QueryPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
-        if !self.governor.try_take(additional) {
+        if let Err(full) = self.governor.try_take(additional) {
             return Err(self.exhausted(
                 reservation,
                 additional,
-                "memory_limit",
-                self.governor.limit,
-                self.governor.used_bytes(),
+                &full.name(),
+                full.limit_bytes(),
+                full.used_bytes(),
             ));
         }
         if self.inner.try_grow(reservation, additional).is_err() {
@@ -139,7 +181,7 @@ impl MemoryPool for QueryPool {
     }
 
     fn memory_limit(&self) -> MemoryLimit {
-        MemoryLimit::Finite(self.limit.min(self.governor.limit))
+        MemoryLimit::Finite(self.limit.min(self.governor.least_limit()))
     }
 }
 

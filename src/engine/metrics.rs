@@ -88,12 +88,13 @@ impl Metrics {
         self.sessions.set(signed(engine.sessions().len()));
         self.memory.set(signed(engine.inner.governor.used_bytes()));
         self.source_wait_seconds.reset();
-        for catalog in engine.inner.catalogs.all() {
+        for catalog in engine.inner.catalogs.every() {
             if let Some(waited) = catalog.source().ok().map(|source| source.waited())
                 && !waited.is_zero()
             {
                 let gauge = self.source_wait_seconds.with_label_values(&[&catalog.name]);
-                gauge.set(waited.as_secs_f64());
+                // Catalogs of single users share their name.
+                gauge.add(waited.as_secs_f64());
             }
         }
         let mut text = Vec::new();

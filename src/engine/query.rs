@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::physical_plan::ExecutionPlan;
-use maru_core::limits;
+use maru_core::{Error, limits};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::executor::Lane;
 use super::memory::QueryPool;
 use crate::access::Protocol;
 
@@ -57,6 +59,10 @@ pub struct Query {
     /// Whether its end has been recorded.
     pub(super) ended: AtomicBool,
     queued: Mutex<Duration>,
+    /// Why it was cancelled, if it was not by the user.
+    stopped: Mutex<Option<Error>>,
+    /// The threads that it runs on, until it has ended.
+    lane: Mutex<Option<Lane>>,
     state: Mutex<State>,
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
 }
@@ -71,6 +77,36 @@ impl Query {
             *self.queued.lock() = self.clock.elapsed();
         }
         *self.state.lock() = state;
+    }
+
+    /// Keeps the threads that it runs on.
+    pub(crate) fn set_lane(&self, lane: Lane) {
+        *self.lane.lock() = Some(lane);
+    }
+
+    /// Starts work of the statement on its threads; `None` if it has ended.
+    pub(crate) fn spawn<F>(&self, work: F) -> Option<AbortOnDropHandle<F::Output>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.lane.lock().as_ref().map(|lane| lane.spawn(work))
+    }
+
+    /// Gives its threads to others.
+    pub(crate) fn leave_lane(&self) {
+        self.lane.lock().take();
+    }
+
+    /// Cancels it with an error of its own.
+    pub fn stop(&self, error: Error) {
+        *self.stopped.lock() = Some(error);
+        self.token.cancel();
+    }
+
+    /// Returns the error of a statement that has been cancelled.
+    pub fn why_cancelled(&self) -> Error {
+        self.stopped.lock().clone().unwrap_or_else(Error::cancelled)
     }
 
     pub fn queued(&self) -> Duration {
@@ -129,6 +165,8 @@ impl Queries {
             n_rows: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             queued: Mutex::new(Duration::ZERO),
+            stopped: Mutex::new(None),
+            lane: Mutex::new(None),
             state: Mutex::new(State::Queued),
             plan: Mutex::new(None),
         });

@@ -14,10 +14,11 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use maru_connect::RemoteScanExec;
 use maru_core::{Error, ErrorKind, Result};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Engine;
+use super::admission::Permit;
 use super::history::{PastQuery, micros};
 use super::query::{Query, State};
 use crate::access::audit::What;
@@ -56,6 +57,7 @@ impl Ending {
             return;
         }
         query.set_state(state);
+        query.leave_lane();
         if let Some(error) = error.filter(|error| error.kind() == ErrorKind::NotAllowed) {
             self.engine.audit_statement(query, What::Denied, Some(error));
         }
@@ -96,7 +98,7 @@ pub(crate) fn start(
     schema: SchemaRef,
     tag: &'static str,
     timeout: Duration,
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
 ) -> Result<Rows> {
     let query = Arc::clone(&ending.query);
     query.set_plan(Arc::clone(&plan));
@@ -110,8 +112,16 @@ pub(crate) fn start(
         }
     };
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let executor = &ending.engine.inner.executor;
-    let driver = executor.spawn(drive(Arc::clone(&query), stream, sender, timeout));
+    let watch = permit.as_ref().and_then(|permit| {
+        let run_time = permit.run_time?;
+        let (query, error) = (Arc::clone(&query), permit.ran_too_long(run_time));
+        Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            tokio::time::sleep(run_time).await;
+            query.stop(error);
+        })))
+    });
+    let driver = query.spawn(drive(Arc::clone(&query), stream, sender, timeout));
+    let driver = driver.ok_or_else(|| query.why_cancelled())?;
     let reader = Reader {
         receiver,
         driver,
@@ -119,6 +129,7 @@ pub(crate) fn start(
         schema: Arc::clone(&schema),
         timeout,
         _permit: permit,
+        _watch: watch,
     };
     let rows = futures::stream::unfold(reader, |mut reader| async move {
         let item = reader.next().await?;
@@ -146,7 +157,7 @@ async fn drive(
     };
     let interrupted = tokio::select! {
         biased;
-        () = query.token.cancelled() => Error::cancelled(),
+        () = query.token.cancelled() => query.why_cancelled(),
         () = deadline => timed_out(timeout),
         () = work => return,
     };
@@ -175,7 +186,8 @@ struct Reader {
     ending: Option<Ending>,
     schema: SchemaRef,
     timeout: Duration,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
+    _watch: Option<AbortOnDropHandle<()>>,
 }
 
 impl Reader {
@@ -186,7 +198,7 @@ impl Reader {
         let item = tokio::select! {
             biased;
             item = self.receiver.recv() => item,
-            () = query.token.cancelled() => Some(Err(Error::cancelled())),
+            () = query.token.cancelled() => Some(Err(query.why_cancelled())),
             () = deadline(query.clock.into(), self.timeout) => Some(Err(timed_out(self.timeout))),
         };
         let item = match item {
@@ -266,7 +278,7 @@ pub(crate) fn file_catalog(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Op
     let config = scan.data_source().downcast_ref::<FileScanConfig>()?;
     let url = config.object_store_url.as_str();
     let instance = url.split('+').next()?;
-    let all = engine.inner.catalogs.all();
+    let all = engine.inner.catalogs.every();
     all.iter().find(|attached| attached.instance == instance).map(|attached| attached.name.clone())
 }
 

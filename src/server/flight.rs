@@ -2,9 +2,10 @@
 //!
 //! `sessions` knows who calls, `statements` holds what was prepared and runs it, `service` maps the protocol's calls
 //! to the two, `metadata` answers drivers' questions about catalogs, `actions` the calls that Flight SQL added later,
-//! `schema` says what types clients are shown, `outer` adds what the library leaves out.
+//! `schema` says what types clients are shown, `outer` adds what the library leaves out, `incoming` takes connections, encrypted or not.
 
 mod actions;
+mod incoming;
 mod metadata;
 mod outer;
 mod schema;
@@ -19,10 +20,10 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use maru_core::limits;
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use super::Life;
+use super::tls::Tls;
 use crate::engine::Engine;
 
 /// Bytes of one message from a client; a statement is at most as long.
@@ -32,7 +33,14 @@ const MESSAGE_BYTES_MAX: usize = limits::STATEMENT_BYTES_MAX + 64 * 1024;
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Serves until the process stops.
-pub(super) async fn serve(engine: Engine, listener: TcpListener, life: Life) {
+pub(super) async fn serve(
+    engine: Engine,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    life: Life,
+) {
+    let required = engine.config().tls_required;
+    let clients = incoming::clients(listener, tls, required, life.clone());
     let sessions = Arc::new(sessions::Sessions::new(engine));
     let door = outer::Door::new(service::Service::new(sessions.clone(), life.abort.clone()));
     let service = FlightServiceServer::new(door).max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -41,10 +49,7 @@ pub(super) async fn serve(engine: Engine, listener: TcpListener, life: Life) {
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpListenerStream::new(listener),
-            life.stop.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(clients, life.stop.clone().cancelled_owned());
     let sweep = async {
         loop {
             tokio::time::sleep(SWEEP).await;

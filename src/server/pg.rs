@@ -14,7 +14,6 @@ mod rows;
 mod scram;
 mod socket;
 mod startup;
-mod tls;
 mod types;
 
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +26,7 @@ use tokio::sync::Semaphore;
 
 use self::socket::Socket;
 use super::Life;
+use super::tls::Tls;
 use crate::config::Config;
 use crate::engine::Engine;
 
@@ -40,7 +40,7 @@ struct Door {
     sockets: Arc<Semaphore>,
     /// For clients that name a user there is none of.
     fake: scram::FakeUsers,
-    tls: Option<tls::Tls>,
+    tls: Option<Arc<Tls>>,
     life: Life,
 }
 
@@ -56,7 +56,7 @@ enum Incoming {
 pub(super) struct Listeners {
     tcp: TcpListener,
     unix: Option<UnixSocket>,
-    tls: Option<tls::Tls>,
+    tls: Option<Arc<Tls>>,
 }
 
 /// A socket in a directory, there as long as the server is.
@@ -75,12 +75,16 @@ impl Drop for UnixSocket {
 }
 
 impl Listeners {
-    /// Prepares what the configuration asks for besides the TCP port: encryption, and the Unix socket.
+    /// Prepares what the configuration asks for besides the TCP port: the Unix socket.
     ///
     /// # Errors
-    /// F0000 for certificates that cannot be used, 58030 for a socket that cannot be made.
-    pub(super) fn new(config: &Config, tcp: TcpListener, port: u16) -> Result<Self> {
-        let tls = tls::Tls::open(config)?;
+    /// 58030 for a socket that cannot be made.
+    pub(super) fn new(
+        config: &Config,
+        tcp: TcpListener,
+        port: u16,
+        tls: Option<Arc<Tls>>,
+    ) -> Result<Self> {
         let unix = config.pg_socket_dir.as_ref().map(|dir| UnixSocket::bind(dir, port));
         Ok(Self { tcp, unix: unix.transpose()?, tls })
     }

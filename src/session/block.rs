@@ -186,7 +186,11 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         }
         Statement::Drop(drop) => match drop.kind {
             ObjectKind::Catalog | ObjectKind::Secret => InBlock::Refused,
-            ObjectKind::Schema | ObjectKind::Table | ObjectKind::View => InBlock::Undoable,
+            ObjectKind::Schema
+            | ObjectKind::Table
+            | ObjectKind::View
+            | ObjectKind::CatalogTemplate
+            | ObjectKind::ResourceGroup => InBlock::Undoable,
         },
         Statement::CommentOn(comment) => match &comment.target {
             CommentTarget::Object(ObjectKind::Catalog | ObjectKind::Secret, _) => InBlock::Refused,
@@ -195,6 +199,9 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         Statement::CreateSchema(_)
         | Statement::CreateExternalTable(_)
         | Statement::CreateView(_)
+        | Statement::CreateCatalogTemplate(_)
+        | Statement::CreateResourceGroup(_)
+        | Statement::AlterResourceGroup(_)
         | Statement::CreateRole(_)
         | Statement::AlterRole(_)
         | Statement::DropRole(_)

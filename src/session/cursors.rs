@@ -286,7 +286,7 @@ impl Reader {
         }
         let item = tokio::select! {
             biased;
-            () = self.query.token.cancelled() => Err(Error::cancelled()),
+            () = self.query.token.cancelled() => Err(self.query.why_cancelled()),
             () = deadline(self.query.clock.into(), self.timeout) => Err(timed_out(self.timeout)),
             item = self.place.read(self.left) => item,
         };

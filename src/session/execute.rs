@@ -14,11 +14,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::plan::{broken_off, panicked};
 use super::{Image, InBlock, Kind, Named, Prepared, Session, TransactionStatus, explain, in_block};
-use crate::engine::memory::QueryPool;
+use crate::engine::admission::Permit;
+use crate::engine::memory::{Governor, QueryPool};
 use crate::engine::query::{Query, QueryStart, State};
 use crate::engine::run::{Ending, deadline, start, timed_out};
 use crate::output::{Body, Output, Rows};
@@ -85,7 +85,7 @@ impl Session {
             protocol: self.login.protocol,
             sql: &statement::redact(&prepared.text.text),
             cursor,
-            pool: QueryPool::new(Arc::clone(&inner.governor), limit),
+            pool: QueryPool::new(self.budget(), limit),
         });
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
@@ -93,17 +93,19 @@ impl Session {
             if !matches!(prepared.kind, Kind::Query { .. } | Kind::Copy { .. }) {
                 return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
             }
-            let work = inner.executor.spawn({
+            query.set_lane(inner.executor.lane(self.user()));
+            let work = query.spawn({
                 let (session, prepared) = (Arc::clone(self), prepared.clone());
                 let query = Arc::clone(&query);
                 async move { session.execute_query(&prepared, parameters, query, ending).await }
             });
+            let work = work.ok_or_else(Error::cancelled)?;
             work.await.unwrap_or_else(|end| Err(broken_off(end)))
         };
         let work = AssertUnwindSafe(work).catch_unwind();
         let result = tokio::select! {
             biased;
-            () = query.token.cancelled() => Err(Error::cancelled()),
+            () = query.token.cancelled() => Err(query.why_cancelled()),
             () = deadline(query.clock.into(), timeout) => Err(timed_out(timeout)),
             result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
@@ -122,6 +124,16 @@ impl Session {
         ending: Ending,
     ) -> Result<Output> {
         let again = match prepared.kind {
+            Kind::Query { .. } if !prepared.arguments.is_empty() => {
+                query.set_state(State::Planning);
+                match self.plan_with(prepared, &parameters).await {
+                    Ok(again) => Some(again),
+                    Err(error) => {
+                        ending.fail(&error);
+                        return Err(error);
+                    }
+                }
+            }
             Kind::Query { .. } if !prepared.planned.take(&self.engine) => {
                 query.set_state(State::Planning);
                 match self.plan_again(prepared).await {
@@ -273,8 +285,26 @@ impl Session {
     }
 
     /// Waits for a place. A statement that reads only what the engine knows of itself needs none.
-    async fn admit(&self, monitors: bool) -> Result<Option<OwnedSemaphorePermit>> {
-        Ok(if monitors { None } else { Some(self.engine.inner.admission.enter().await?) })
+    async fn admit(&self, monitors: bool) -> Result<Option<Permit>> {
+        if monitors {
+            return Ok(None);
+        }
+        let inner = &self.engine.inner;
+        let rules = inner.authority.rules();
+        let group = rules.group_for(self.user(), &self.application());
+        inner.admission.enter(&rules, group, self.user()).await.map(Some)
+    }
+
+    /// Returns the memory budget of the resource group that the session's statements run in.
+    fn budget(&self) -> Arc<Governor> {
+        let inner = &self.engine.inner;
+        let rules = inner.authority.rules();
+        let group = rules.group_for(self.user(), &self.application());
+        inner.admission.governor(&rules, group)
+    }
+
+    fn application(&self) -> String {
+        self.setting("application_name").unwrap_or_default()
     }
 
     /// Returns the state that a statement is planned and run with.
@@ -290,11 +320,8 @@ impl Session {
         parameters: Vec<ScalarValue>,
         query: &Arc<Query>,
         monitors: bool,
-    ) -> Result<(
-        Arc<dyn datafusion::physical_plan::ExecutionPlan>,
-        Arc<TaskContext>,
-        Option<OwnedSemaphorePermit>,
-    )> {
+    ) -> Result<(Arc<dyn datafusion::physical_plan::ExecutionPlan>, Arc<TaskContext>, Option<Permit>)>
+    {
         let permit = self.admit(monitors).await?;
         query.set_state(State::Planning);
         let plan = bind(plan.clone(), parameters)?;

@@ -30,6 +30,7 @@ const FUNCTIONS: &[(&[&str], Answer)] = &[
     ),
     (&["pg_backend_pid"], Answer::Integer(|s| s.id())),
     (&["current_setting"], Answer::Setting),
+    (&["set_config"], Answer::Set),
     (&["pg_cancel_backend"], Answer::Act(|target| target.cancel())),
     (&["pg_terminate_backend"], Answer::Act(|target| target.terminate())),
 ];
@@ -40,6 +41,8 @@ enum Answer {
     Integer(fn(&Session) -> i32),
     /// `current_setting(name)`
     Setting,
+    /// `set_config(name, value, is_local)`
+    Set,
     /// Does something to the session of a number, and tells whether there is one.
     Act(fn(&Session)),
 }
@@ -54,6 +57,10 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
                     TypeSignature::Exact(vec![DataType::Utf8, DataType::Boolean]),
                 ],
                 Volatility::Stable,
+            ),
+            Answer::Set => Signature::exact(
+                vec![DataType::Utf8, DataType::Utf8, DataType::Boolean],
+                Volatility::Volatile,
             ),
             Answer::Act(_) => Signature::exact(vec![DataType::Int64], Volatility::Volatile),
             Answer::Text(_) | Answer::Integer(_) => Signature::nullary(Volatility::Stable),
@@ -122,6 +129,24 @@ pub(super) fn follow_settings(state: &mut SessionState) {
     }
 }
 
+/// Sets a setting and returns what it is then. For the session: there are no settings of a transaction alone.
+fn set_config(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ScalarValue> {
+    let text = |at: usize| match args.args.get(at) {
+        Some(ColumnarValue::Scalar(value)) => Ok(value.try_as_str().flatten().map(str::to_owned)),
+        _ => Err(Error::unsupported("set_config takes one name and value, not columns")),
+    };
+    let (name, value) = (text(0)?, text(1)?);
+    let name = name.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidParameter, "the name of a setting cannot be NULL")
+    })?;
+    let name = name.to_lowercase();
+    match value {
+        Some(value) => session.set(&name, &value)?,
+        None => session.reset(Some(&name))?,
+    }
+    Ok(ScalarValue::Utf8(session.setting(&name)))
+}
+
 #[derive(Debug)]
 struct SessionFunction {
     name: &'static str,
@@ -163,7 +188,7 @@ impl ScalarUDFImpl for SessionFunction {
         Ok(match self.answer {
             Answer::Integer(_) => DataType::Int32,
             Answer::Act(_) => DataType::Boolean,
-            Answer::Text(_) | Answer::Setting => DataType::Utf8,
+            Answer::Text(_) | Answer::Setting | Answer::Set => DataType::Utf8,
         })
     }
 
@@ -179,6 +204,7 @@ impl ScalarUDFImpl for SessionFunction {
             Answer::Act(_) => return Err(Error::internal("acts are done above").into()),
             Answer::Text(text) => ScalarValue::Utf8(Some(text(&session))),
             Answer::Integer(number) => ScalarValue::Int32(Some(number(&session))),
+            Answer::Set => set_config(&session, &args)?,
             Answer::Setting => match args.args.first() {
                 Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => {
                     let found = session.setting(&name.to_lowercase());

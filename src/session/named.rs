@@ -98,13 +98,17 @@ impl Session {
             _ => Ok(value),
         });
         let values = values.collect::<Result<Vec<_>>>()?;
-        let again = self.plan_again(prepared).await?;
+        let again = match prepared.arguments.is_empty() {
+            true => self.plan_again(prepared).await?,
+            false => self.plan_with(prepared, &values).await?,
+        };
         let Kind::Query { plan, tag, monitors } = &again.kind else {
             return Err(Error::internal("a query became a command"));
         };
         let plan = Opaque::new(bind((**plan).clone(), values)?);
         Ok(Prepared {
             parameters: Vec::new(),
+            arguments: Vec::new(),
             text: text.clone(),
             kind: Kind::Query { plan, tag, monitors: *monitors },
             planned: Planned::now(&self.engine),

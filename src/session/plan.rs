@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -19,7 +20,7 @@ use tokio::task::JoinError;
 
 use super::arithmetic::{keep_peers, keep_times};
 use super::parameters::{parameter_types, settle};
-use super::rewrite::rewrite;
+use super::rewrite::{self, rewrite};
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
@@ -34,19 +35,26 @@ use crate::{statement, system};
 const VIEW_DEPTH_MAX: usize = 32;
 
 tokio::task_local! {
+    /// Values of parameters that are arguments of table functions.
+    static ARGUMENTS: Arc<[ScalarValue]>;
     static VIEW_DEPTH: usize;
-    /// Whose rights hold while a view is planned.
-    static VIEW_OWNER: String;
+    /// Whose rights hold while a view is planned, and whose catalogs made from templates it reads.
+    static VIEW_OWNER: (String, String);
 }
 
-/// Returns the owner of the view that is being planned.
-pub(super) fn view_owner() -> Option<String> {
+/// Returns the owner of the view that is being planned, and the user whose own catalogs it means.
+pub(super) fn view_owner() -> Option<(String, String)> {
     VIEW_OWNER.try_with(Clone::clone).ok()
 }
 
 /// Does some planning with the rights of a view's owner.
 pub(crate) async fn as_owner<T>(owner: &str, work: impl Future<Output = T>) -> T {
-    VIEW_OWNER.scope(owner.to_owned(), work).await
+    as_owner_for(owner, owner, work).await
+}
+
+/// The same, of a view in a catalog that may be one user's own.
+pub(crate) async fn as_owner_for<T>(owner: &str, user: &str, work: impl Future<Output = T>) -> T {
+    VIEW_OWNER.scope((owner.to_owned(), user.to_owned()), work).await
 }
 
 /// Returns whether a statement names something of PostgreSQL's own; what stands in literals does not count.
@@ -172,17 +180,25 @@ impl Session {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
+                self.learn_oids(&text.text).await?;
+                let values = ARGUMENTS.try_with(Clone::clone).ok();
+                let arguments = rewrite::arguments::settle(&mut statement, values.as_deref())?;
                 let plan = state.statement_to_plan(*statement).await?;
                 let plan = keep_peers(keep_times(plan)?)?;
                 refuse_writes(&plan)?;
                 self.check_functions(&plan)?;
-                let parameters = parameter_types(&plan, declared)?;
+                let mut parameters = parameter_types(&plan, declared)?;
+                for index in &arguments {
+                    parameters.resize(parameters.len().max(index + 1), None);
+                    parameters[*index].get_or_insert(DataType::Int64);
+                }
                 let (schema, parameters) = settle(&plan, parameters)?;
                 let schema = explain::explained(&plan)
                     .map_or(schema, |(_, _, shape)| explain::schema(shape));
                 Ok(Prepared {
                     schema: Some(schema),
                     parameters,
+                    arguments,
                     text: text.clone(),
                     notices,
                     kind: Kind::Query { plan: Opaque::new(plan), tag, monitors },
@@ -193,7 +209,8 @@ impl Session {
             command => {
                 let (schema, parameters, kind) =
                     self.prepare_command(command, text, declared).await?;
-                Ok(Prepared { schema, parameters, text: text.clone(), notices, kind, planned })
+                let (arguments, text) = (Vec::new(), text.clone());
+                Ok(Prepared { schema, parameters, arguments, text, notices, kind, planned })
             }
         }
     }
@@ -206,6 +223,27 @@ impl Session {
         let text = &prepared.text;
         let again = self.prepare_boxed(text.clone(), prepared.parameters.clone()).await;
         let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
+        Self::same_columns(prepared, again)
+    }
+
+    /// Plans a statement with the values of its parameters, some of which are arguments of table functions.
+    ///
+    /// # Errors
+    /// As [`Session::plan_again`].
+    pub(super) async fn plan_with(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> Result<Prepared> {
+        let text = &prepared.text;
+        let parsed = self.parse(&text.text)?;
+        let again = Box::pin(self.prepare_statement(parsed, text, &prepared.parameters));
+        let again = ARGUMENTS.scope(values.into(), again).await;
+        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
+        Self::same_columns(prepared, again)
+    }
+
+    fn same_columns(prepared: &Prepared, again: Prepared) -> Result<Prepared> {
         let columns = |prepared: &Prepared| {
             let schema = prepared.schema.iter().flat_map(|schema| schema.fields().iter());
             schema.map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
@@ -275,6 +313,7 @@ impl Session {
             let is_function = reference.schema().is_none()
                 && state.table_functions().contains_key(reference.table());
             if is_function {
+                monitors = false;
                 continue;
             }
             monitors &= reference.schema().is_some_and(|s| system::VIRTUAL_SCHEMAS.contains(&s));

@@ -2,7 +2,9 @@
 //!
 //! One walk over the statement; each file of the folder is one such difference.
 
+pub(super) mod arguments;
 mod array;
+mod clients;
 mod columns;
 mod distinct;
 mod functions;
@@ -41,6 +43,7 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
 /// What is done to each expression, after its parts.
 const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     array::expression,
+    clients::expression,
     similar::expression,
     template::expression,
     functions::expression,
@@ -76,6 +79,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        clients::before(expr);
         distinct::regroup(expr);
         ControlFlow::Continue(())
     }
@@ -87,6 +91,7 @@ impl VisitorMut for Rewriter {
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         columns::select(select, self.depth == 1);
+        clients::select(select);
         ControlFlow::Continue(())
     }
 }

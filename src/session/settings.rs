@@ -71,10 +71,12 @@ settings! {
     "datestyle", Kind::Accepted, "Dates are always written as ISO 8601 has them.";
     "default_transaction_isolation", Kind::Accepted, "Every statement commits by itself.";
     "extra_float_digits", Kind::Accepted, "Floats are always written exactly.";
+    "flight_compression", Kind::Choice(&["none", "lz4", "zstd"]), "How rows are packed on their way over Flight SQL: none, lz4, or zstd.";
     "idle_in_transaction_session_timeout", Kind::Duration, "Time after which a connection that says nothing inside of a transaction block is closed; 0 means none.";
     "idle_session_timeout", Kind::Duration, "Time after which a connection that says nothing is closed; 0 means none.";
     "integer_datetimes", Kind::Fixed, "Times are whole microseconds on the wire.";
     "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
+    "jit", Kind::Accepted, "Statements are not compiled.";
     "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
     "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
@@ -117,10 +119,12 @@ impl Settings {
             ("datestyle", "ISO, MDY".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
             ("extra_float_digits", "1".to_owned()),
+            ("flight_compression", "none".to_owned()),
             ("idle_in_transaction_session_timeout", "0".to_owned()),
             ("idle_session_timeout", "0".to_owned()),
             ("integer_datetimes", "on".to_owned()),
             ("intervalstyle", "postgres".to_owned()),
+            ("jit", "off".to_owned()),
             ("join_reorder", "on".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("max_identifier_length", "63".to_owned()),
@@ -323,15 +327,19 @@ fn check(spec: &SettingSpec, value: &str) -> Result<String> {
         )
         .map(|ms| ms.to_string())
         .ok_or_else(|| bad("Give milliseconds, or a number with a unit: ms, s, min, h, d.")),
-        Kind::Bytes => scaled(
-            value,
-            &[("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)],
-        )
-        .filter(|bytes| *bytes > 0)
-        .map(|bytes| bytes.to_string())
-        .ok_or_else(|| bad("Give bytes, or a number with a unit: kB, MB, GB, TB.")),
+        Kind::Bytes => bytes(value)
+            .map(|bytes| bytes.to_string())
+            .ok_or_else(|| bad("Give bytes, or a number with a unit: kB, MB, GB, TB.")),
     }
 }
+
+/// Reads bytes with a unit: `512MB`.
+pub(crate) fn bytes(text: &str) -> Option<u64> {
+    scaled(text, BYTES).filter(|bytes| *bytes > 0)
+}
+
+const BYTES: &[(&str, u64)] =
+    &[("b", 1), ("kb", 1 << 10), ("mb", 1 << 20), ("gb", 1 << 30), ("tb", 1 << 40)];
 
 /// Reads a whole number with a unit; without one the first unit is meant.
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {

@@ -20,6 +20,7 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateCatalog) -> Re
     let rights = session.rights();
     rights.require_create_catalog()?;
     refuse_reserved(&create.name)?;
+    super::template::refuse_name(&rights, &create.name)?;
     let exists = catalogs.get(&create.name).is_some();
     if exists && create.if_not_exists {
         return Ok(Output::command("CREATE CATALOG")
@@ -49,6 +50,7 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateCatalog) -> Re
 
 pub(super) async fn alter(session: &Arc<Session>, alter: &AlterCatalog) -> Result<Output> {
     let catalogs = session.catalogs();
+    super::template::refuse_made(session, &alter.name, "CREATE OR REPLACE CATALOG TEMPLATE")?;
     session.require_catalog(&alter.name)?;
     let rights = session.rights();
     rights.require_owner(&Object::catalog(&alter.name))?;
@@ -73,6 +75,7 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterCatalog) -> Resul
         }
         CatalogChange::Rename(new) => {
             refuse_reserved(new)?;
+            super::template::refuse_name(&rights, new)?;
             if catalogs.get(new).is_some() {
                 return Err(already_exists(new));
             }
@@ -94,7 +97,7 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterCatalog) -> Resul
 }
 
 /// Checks that whoever attaches the server's own files may read them.
-fn check_local(rights: &Rights, connector: &'static dyn Connector) -> Result<()> {
+pub(super) fn check_local(rights: &Rights, connector: &'static dyn Connector) -> Result<()> {
     if !connector.reads_server_files() || rights.has_role("pg_read_server_files") {
         return Ok(());
     }
@@ -104,7 +107,7 @@ fn check_local(rights: &Rights, connector: &'static dyn Connector) -> Result<()>
 }
 
 /// Checks that the secret that a catalog is to use may be used.
-fn check_secret(rights: &Rights, options: &OptionList) -> Result<()> {
+pub(super) fn check_secret(rights: &Rights, options: &OptionList) -> Result<()> {
     let named = options.0.iter().find(|(name, _)| name.eq_ignore_ascii_case("secret"));
     match named {
         Some((_, secret)) if !rights.may(Privilege::Usage, &Object::secret(secret)) => Err(
@@ -135,7 +138,7 @@ pub(super) fn merge(
     Ok(into)
 }
 
-fn refuse_reserved(name: &str) -> Result<()> {
+pub(super) fn refuse_reserved(name: &str) -> Result<()> {
     if name == BUILTIN {
         return Err(built_in(name));
     }
@@ -147,7 +150,7 @@ fn built_in(name: &str) -> Error {
         .with_hint("It cannot be created, changed or dropped.")
 }
 
-fn already_exists(name: &str) -> Error {
+pub(super) fn already_exists(name: &str) -> Error {
     Error::new(ErrorKind::DuplicateObject, format!("catalog \"{name}\" already exists")).with_hint(
         "Use CREATE OR REPLACE CATALOG to replace it, or ALTER CATALOG to change options.",
     )

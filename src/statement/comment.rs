@@ -14,6 +14,12 @@ pub(super) async fn execute(session: &Arc<Session>, comment: &CommentOn) -> Resu
     let text = comment.comment.as_deref();
     match &comment.target {
         CommentTarget::Object(ObjectKind::Catalog, name) => on_catalog(session, name, text).await?,
+        CommentTarget::Object(ObjectKind::CatalogTemplate, name) => {
+            super::template::comment(session, name, text).await?;
+        }
+        CommentTarget::Object(ObjectKind::ResourceGroup, name) => {
+            super::group::comment(session, name, text).await?;
+        }
         CommentTarget::Object(ObjectKind::Secret, name) => on_secret(session, name, text).await?,
         CommentTarget::Object(ObjectKind::Schema, name) => {
             let (catalog, schema) = match name.0.as_slice() {

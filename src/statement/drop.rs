@@ -19,6 +19,8 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
     for name in &drop.names {
         let done = match drop.kind {
             ObjectKind::Catalog => drop_catalog(session, name).await,
+            ObjectKind::CatalogTemplate => super::template::drop(session, name).await,
+            ObjectKind::ResourceGroup => super::group::drop(session, name).await,
             ObjectKind::Secret => drop_secret(session, name).await,
             ObjectKind::Schema => drop_schema(session, name, drop.cascade).await,
             ObjectKind::Table => drop_relation(session, name, RelationKind::ExternalTable).await,
@@ -54,6 +56,7 @@ fn single(name: &Name) -> Result<&str> {
 
 async fn drop_catalog(session: &Arc<Session>, name: &Name) -> Result<()> {
     let name = single(name)?;
+    super::template::refuse_made(session, name, "DROP CATALOG TEMPLATE")?;
     session.require_catalog(name)?;
     let object = Object::catalog(name);
     if name == BUILTIN {

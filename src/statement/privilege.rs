@@ -203,7 +203,11 @@ async fn object(session: &Arc<Session>, kind: &'static Kind, name: &Name) -> Res
     let rights = session.rights();
     match (kind.word, name.0.as_slice()) {
         ("catalog", [catalog]) => {
-            session.require_catalog(catalog)?;
+            // A template stands for the catalogs that are made of it.
+            let template = rights.rules().templates.contains_key(catalog);
+            if !(template && rights.owns(&Object::catalog(catalog))) {
+                session.require_catalog(catalog)?;
+            }
             Ok(Object::catalog(catalog))
         }
         ("schema", [.., schema]) if name.0.len() <= 2 => {

@@ -71,6 +71,8 @@ pub(super) async fn create_external_table(
     }
     let url = location_url(&create.location)?;
     // Whoever may read the table later reads with the rights of whoever made it.
+    // What all can read is a catalog of all: one's own, made from a template, would not do.
+    session.catalogs().store_for(&url).await?;
     session.catalogs().store_for_reader(&url, &session.rights()).await?;
     let mut definition = ExternalTableDefinition {
         format: create.format.to_lowercase(),

@@ -11,7 +11,7 @@ use maru_sql::{
     AlterRole, CreateRole, DropRole, GrantRole, Owned, RoleChange, RoleName, RoleOptions,
 };
 
-use crate::access::{Rights, Role, Rules, SUPERUSER, is_predefined, verifier_of};
+use crate::access::{Rights, Role, Rules, SUPERUSER, Verifier, is_predefined, verifier_of};
 use crate::output::Output;
 use crate::session::Session;
 
@@ -91,6 +91,20 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterRole) -> Result<O
             })
             .await?;
             Ok(output)
+        }
+        RoleChange::Attribute { name: attribute, value } => {
+            // They say where the engine goes with the secrets of others.
+            actor.require_superuser("change attributes of roles")?;
+            super::template::check_attribute(attribute)?;
+            let was = change(session, |rules| {
+                rules.role(&name)?;
+                Ok(rules.set_attribute(&name, attribute, value.as_deref()))
+            })
+            .await?;
+            Ok(match was || value.is_some() {
+                true => output,
+                false => output.with_notice(format!("attribute \"{attribute}\" was not set")),
+            })
         }
         RoleChange::Options(options) => {
             let made = MadeOptions::of(session, options, &name)?;
@@ -282,7 +296,7 @@ fn options_are_password_alone(options: &RoleOptions) -> bool {
 /// Options of a role with what takes time to make of them.
 struct MadeOptions<'a> {
     options: &'a RoleOptions,
-    verifier: Option<Option<crate::access::Verifier>>,
+    verifier: Option<Option<Verifier>>,
     /// `Some(None)`: for ever.
     valid_until_us: Option<Option<i64>>,
 }
@@ -294,7 +308,10 @@ impl<'a> MadeOptions<'a> {
             Some(None) => Some(None),
             Some(Some(password)) => {
                 check_password(password)?;
-                Some(Some(verifier_of(name, password)?))
+                Some(Some(match Verifier::parse(name, password.reveal()) {
+                    Some(ready) => ready?,
+                    None => verifier_of(name, password)?,
+                }))
             }
         };
         let valid_until_us =
@@ -349,9 +366,10 @@ fn check_password(password: &Secret) -> Result<()> {
         return Err(Error::new(ErrorKind::InvalidParameter, "a password cannot be empty")
             .with_hint("PASSWORD NULL takes the password away."));
     }
-    if text.starts_with("SCRAM-SHA-256$") || text.starts_with("md5") && text.len() == 35 {
-        return Err(Error::unsupported("cannot take a password that is hashed already")
-            .with_hint("Give the password itself; it is kept as a SCRAM verifier, encrypted."));
+    let is_hash = |c: char| c.is_ascii_hexdigit();
+    if text.strip_prefix("md5").is_some_and(|hash| hash.len() == 32 && hash.chars().all(is_hash)) {
+        return Err(Error::unsupported("cannot take a password that is hashed with MD5")
+            .with_hint("Give the password itself, or its SCRAM-SHA-256 verifier."));
     }
     Ok(())
 }

@@ -42,6 +42,7 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateSecret) -> Res
     store.put_secret(&secret).await?;
     let mut output = Output::command("CREATE SECRET");
     if create.or_replace {
+        session.catalogs().forget_own_with(&create.name);
         // A catalog holds what it was opened with until it is opened again.
         for user in catalogs_with(session, &create.name).await? {
             output = output.with_notice(format!(

@@ -212,7 +212,7 @@ fn policies(rights: &Rights) -> Vec<Row> {
     policies.chain(masks).collect()
 }
 
-fn no_time() -> ScalarValue {
+pub(super) fn no_time() -> ScalarValue {
     ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))
 }
 

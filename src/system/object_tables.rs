@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use maru_connect::{TableEntry, TableKind};
-use maru_core::{Result, limits};
+use maru_core::{OptionKind, Result, limits};
 
 use super::ColumnKind::{Boolean, Integer, Text};
 use super::{
@@ -91,8 +91,7 @@ pub(super) static SECRETS: TableSpec = TableSpec {
 
 fn catalogs(session: &Arc<Session>) -> Vec<Row> {
     let rights = session.rights();
-    let mut all = session.catalogs().all();
-    all.retain(|attached| rights.sees(&Object::catalog(&attached.name)));
+    let all = session.catalogs().shown_to(&rights);
     all.iter()
         .map(|attached| {
             // Where the source is is its owner's business.
@@ -111,6 +110,13 @@ fn catalogs(session: &Arc<Session>) -> Vec<Row> {
             ]
         })
         .collect()
+}
+
+/// Returns whether an option must not be shown; one that the connector does not know is not.
+pub(super) fn is_secret(connector: &str, option: &str) -> bool {
+    let Ok(connector) = crate::registry::require_connector(connector) else { return true };
+    let known = connector.spec().options.iter().find(|o| o.name.eq_ignore_ascii_case(option));
+    option != "secret" && known.is_none_or(|option| option.kind == OptionKind::Secret)
 }
 
 /// A catalog that fails is left out of lists over all catalogs, and is an error where it was asked for by name.
@@ -173,10 +179,8 @@ async fn entries(
 
 fn wanted_catalogs(session: &Arc<Session>, hints: &Hints) -> Vec<Arc<Attached>> {
     let rights = session.rights();
-    let mut all = session.catalogs().all();
-    all.retain(|attached| {
-        hints.allows_catalog(&attached.name) && rights.sees(&Object::catalog(&attached.name))
-    });
+    let mut all = session.catalogs().shown_to(&rights);
+    all.retain(|attached| hints.allows_catalog(&attached.name));
     all
 }
 

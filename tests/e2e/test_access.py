@@ -190,3 +190,66 @@ def test_rights_outlast_a_crash(start):
         texts = connection.execute("SELECT sql FROM system.audit WHERE sql LIKE '%ROLE%' OR sql LIKE '%USER%'").fetchall()
         assert texts and not any("secret" in text or "another" in text for text, in texts)
     assert "kims-secret" not in server.log_path.read_text(errors="replace")
+
+
+# Made by PostgreSQL 15: CREATE USER insider PASSWORD 'pencil'.
+PENCIL = ("SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+          ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")
+
+
+def test_a_password_may_come_as_its_verifier(server, office):
+    office.execute(f"ALTER USER insider PASSWORD '{PENCIL}'")
+    with server.connect(user="insider", password="pencil") as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("insider",)
+    with server.flight(username="insider", password="pencil") as flight, flight.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("insider",)
+    for password in ["pencils", PENCIL]:
+        with pytest.raises(psycopg.OperationalError):
+            server.connect(user="insider", password=password)
+    for text, sqlstate in [("SCRAM-SHA-256$4096:x", "22023"), ("md5" + "0" * 32, "0A000"), ("", "22023")]:
+        with pytest.raises(psycopg.Error) as error:
+            office.execute(f"ALTER USER insider PASSWORD '{text}'")
+        assert error.value.sqlstate == sqlstate, (text, error.value)
+    # Letters that are written in two ways are one password, as clients prepare it.
+    office.execute("ALTER USER insider PASSWORD 'caf\u00e9 비밀'")
+    with server.connect(user="insider", password="cafe\u0301 비밀") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_questions_about_rights_are_answered(server, office):
+    def answers(connection, *questions):
+        return connection.execute("SELECT " + ", ".join(questions)).fetchone()
+
+    with insider(server) as connection:
+        assert answers(connection, "has_table_privilege('office.staff', 'SELECT')", "has_any_column_privilege('office.staff', 'select')",
+                       "has_column_privilege('office.staff', 'name', 'SELECT')", "has_column_privilege('office.staff', 'salary', 'SELECT')",
+                       "has_table_privilege('office.staff', 'INSERT, UPDATE')", "has_schema_privilege('office', 'USAGE')",
+                       "has_schema_privilege('office', 'CREATE')", "has_database_privilege('maru', 'CONNECT')",
+                       "has_database_privilege('maru', 'TEMP')", "has_function_privilege('abs(int)', 'EXECUTE')") == (
+            False, True, True, False, False, True, False, True, False, True)
+        assert answers(connection, "pg_has_role('office', 'MEMBER')", "pg_has_role('outsider', 'USAGE')", "pg_has_role('maru', 'office', 'usage')",
+                       "has_any_column_privilege('outsider', 'office.staff', 'SELECT')", "has_table_privilege('pg_catalog.pg_class', 'SELECT')",
+                       "has_table_privilege(NULL, 'SELECT')") == (True, False, True, False, True, None)
+        # As tools ask: by OID, of what they have listed.
+        by_oid = connection.execute(
+            "SELECT c.relname, has_any_column_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(n.oid, 'USAGE')"
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'office'").fetchall()
+        assert by_oid == [("staff", True, False, True)]
+        assert answers(connection, "has_table_privilege(4000000, 'SELECT')") == (None,)
+        for question, sqlstate in [("has_table_privilege('office.nothing', 'SELECT')", "42P01"), ("has_table_privilege('office.staff', 'REED')", "22023"),
+                                   ("has_table_privilege('nobody', 'office.staff', 'SELECT')", "42704"), ("pg_has_role('office', 'CREATE')", "22023")]:
+            with pytest.raises(psycopg.Error) as error:
+                answers(connection, question)
+            assert error.value.sqlstate == sqlstate, (question, error.value)
+    with outsider(server) as connection, pytest.raises(psycopg.errors.UndefinedTable):
+        answers(connection, "has_table_privilege('office.staff', 'SELECT')")
+    office.execute("GRANT SELECT ON office.staff TO insider WITH GRANT OPTION")
+    with insider(server) as connection:
+        assert answers(connection, "has_table_privilege('office.staff', 'SELECT WITH GRANT OPTION')",
+                       "has_table_privilege('office.staff', 'DELETE WITH GRANT OPTION')") == (True, False)
+
+
+def test_a_table_as_a_statement(server, office):
+    done = server.psql("-Atc", "TABLE office.staff")
+    assert done.stdout == "1|Kim|5000\n", done.stderr

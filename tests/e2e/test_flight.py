@@ -84,3 +84,48 @@ def test_wrong_password_is_refused(server):
             query(connection, "SELECT 1")
     text = str(caught.value)
     assert "UNAUTHENTICATED" in text.upper() or "Unauthenticated" in text
+
+
+def test_compression_renewal_and_the_end_of_a_session(server):
+    import pyarrow.flight as pf
+    client = pf.connect("grpc://" + server.endpoints["flight"])
+    options = pf.FlightCallOptions(headers=[client.authenticate_basic_token("maru", server.password)])
+
+    def ticket(sql):
+        # Any{type_url, CommandStatementQuery{query}}: two fields of protobuf each.
+        field = lambda number, data: bytes([number << 3 | 2, len(data)]) + data
+        command = field(1, b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery") + field(2, field(1, sql.encode()))
+        return client.get_flight_info(pf.FlightDescriptor.for_command(command), options)
+
+    rows = "SELECT n, 'the same text each time' AS t FROM generate_series(1, 50000) g(n)"
+    for packing in ["none", "lz4", "zstd"]:
+        ticket(f"SET flight_compression = {packing}")
+        reader = client.do_get(ticket(rows).endpoints[0].ticket, options)
+        table = reader.read_all()
+        assert table.num_rows == 50_000 and table.column("n").to_pylist()[-1] == 50_000
+    with pytest.raises(pa.ArrowInvalid, match="none, lz4, zstd"):
+        ticket("SET flight_compression = gzip")
+    actions = {action.type for action in client.list_actions(options)}
+    assert {"RenewFlightEndpoint", "CancelFlightInfo", "SetSessionOptions", "GetSessionOptions", "CloseSession"} <= actions
+    info = ticket("SELECT 42 AS answer")
+    renewed = client.do_action(pf.Action("RenewFlightEndpoint", renewal(info.endpoints[0])), options)
+    endpoint = pf.FlightEndpoint.deserialize(next(iter(renewed)).body.to_pybytes())
+    assert client.do_get(endpoint.ticket, options).read_all().to_pylist() == [{"answer": 42}]
+    forged = pf.FlightEndpoint(pf.Ticket(b"nothing"), [])
+    with pytest.raises(pa.ArrowInvalid, match="no statement for this ticket"):
+        list(client.do_action(pf.Action("RenewFlightEndpoint", renewal(forged)), options))
+    assert list(client.do_action(pf.Action("CloseSession", b""), options))
+    with pytest.raises(pf.FlightUnauthenticatedError):
+        ticket("SELECT 1")
+    client.close()
+
+
+def renewal(endpoint):
+    """RenewFlightEndpointRequest{endpoint}."""
+    data = endpoint.serialize()
+    length, size = b"", len(data)
+    while True:
+        length += bytes([size & 0x7F | (0x80 if size > 0x7F else 0)])
+        size >>= 7
+        if not size:
+            return b"\x0a" + length + data

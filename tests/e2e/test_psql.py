@@ -58,3 +58,37 @@ def test_timing_and_expanded_output(server):
     done = server.psql("-f", "-", stdin="\\timing on\n\\x on\nSELECT 1 AS a, 2 AS b;\n")
     assert done.returncode == 0
     assert "-[ RECORD 1 ]" in done.stdout and "a | 1" in done.stdout and "Time: " in done.stdout
+
+
+def test_many_tables_in_many_catalogs(server, tmp_path):
+    """Three thousand tables: describing one asks for its own catalog, from what is known of it."""
+    import sqlite3
+    import time
+    names = [f"wide_{n}" for n in range(10)]
+    for name in names:
+        with sqlite3.connect(tmp_path / f"{name}.db") as database:
+            for n in range(300):
+                database.execute(f"CREATE TABLE t{n} (id INTEGER PRIMARY KEY, a TEXT, b REAL)")
+    with server.connect() as connection:
+        for name in names:
+            connection.execute(f"CREATE CATALOG {name} USING sqlite WITH (path = '{tmp_path}/{name}.db')")
+        try:
+            def describe():
+                before = time.monotonic()
+                done = server.psql("-d", "wide_3", "-c", r"\d t299")
+                assert done.returncode == 0 and "id" in done.stdout and "bigint" in done.stdout, done.stdout + done.stderr
+                return time.monotonic() - before
+
+            def alone():
+                before = time.monotonic()
+                server.psql("-c", r"\d no_such_table")
+                return time.monotonic() - before
+
+            first, again, least = describe(), min(describe() for _ in range(3)), min(alone() for _ in range(3))
+            print(f"\\d of one of 300 tables in ten catalogs: {first * 1000:.0f} ms, then {again * 1000:.0f} ms; with no tables {least * 1000:.0f} ms")
+            assert again < 3 * least + 1
+            tables = server.psql("-d", "wide_3", "-Atc", r"\dt *.t*").stdout.splitlines()
+            assert len(tables) == 300
+        finally:
+            for name in names:
+                connection.execute(f"DROP CATALOG {name}")

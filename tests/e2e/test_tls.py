@@ -133,3 +133,75 @@ def test_unix_socket_for_the_owner(start, tmp_path_factory):
         psycopg.connect(host=str(folder), port=port, user="nobody", dbname="maru", password="x")
     server.stop()
     assert not (folder / f".s.PGSQL.{port}").exists()
+
+
+def flight(server, keys, certificate=None, **options):
+    import adbc_driver_flightsql.dbapi as flight_sql
+    options = {"adbc.flight.sql.client_option.tls_root_certs": (keys / "ca.crt").read_text(), **options}
+    if certificate:
+        options["adbc.flight.sql.client_option.mtls_cert_chain"] = (keys / f"{certificate}.crt").read_text()
+        options["adbc.flight.sql.client_option.mtls_private_key"] = (keys / f"{certificate}.key").read_text()
+    port = server.host_port("flight")[1]
+    return flight_sql.connect(f"grpc+tls://localhost:{port}", db_kwargs=options, autocommit=True)
+
+
+def first(connection, sql):
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()
+
+
+def test_flight_sql_encrypts_on_the_same_port(server, keys):
+    import adbc_driver_manager
+    import pyarrow.flight
+    login = {"username": "maru", "password": server.password}
+    assert first(flight(server, keys, **login), "SELECT sum(g) FROM generate_series(1, 100000) t(g)") == (5000050000,)
+    # Without encryption too, as long as nobody asks for it.
+    assert first(server.flight(), "SELECT 1") == (1,)
+    with pytest.raises(adbc_driver_manager.Error):
+        first(flight(server, keys, username="maru", password="wrong"), "SELECT 1")
+    with pytest.raises(adbc_driver_manager.Error):
+        first(flight(server, keys, **login, **{"adbc.flight.sql.client_option.tls_root_certs": (keys / "other.crt").read_text()}), "SELECT 1")
+    client = pyarrow.flight.connect(f"grpc+tls://localhost:{server.host_port('flight')[1]}", tls_root_certs=(keys / "ca.crt").read_bytes())
+    header, token = client.authenticate_basic_token("maru", server.password)
+    assert header == b"authorization" and token.startswith(b"Bearer ")
+    client.close()
+
+
+def test_certificates_of_flight_clients(server, keys):
+    import adbc_driver_manager
+    assert first(flight(server, keys, "maru"), "SELECT current_user") == ("maru",)
+    login = {"username": "maru", "password": server.password}
+    assert first(flight(server, keys, "somebody", **login), "SELECT current_user") == ("maru",)
+    for name in ["somebody", "forged", None]:
+        with pytest.raises(adbc_driver_manager.Error):
+            first(flight(server, keys, name), "SELECT 1")
+
+
+def test_a_server_that_takes_encrypted_connections_alone(start, keys, tmp_path_factory):
+    import adbc_driver_manager
+    folder = tmp_path_factory.mktemp("s")
+    server = start(arguments=["--tls-certificate", str(keys / "server.crt"), "--tls-key", str(keys / "server.key"), "--tls-required", "all",
+                              "--pg-socket-dir", str(folder)])
+    with server.connect(sslmode="require") as connection:
+        assert encrypted(connection)
+    with pytest.raises(psycopg.OperationalError, match="encrypted connections only"):
+        server.connect(sslmode="disable")
+    with psycopg.connect(host=str(folder), port=server.host_port("pg")[1], user="maru", dbname="maru") as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    login = {"username": "maru", "password": server.password}
+    assert first(flight(server, keys, **login), "SELECT 1") == (1,)
+    with pytest.raises(adbc_driver_manager.Error, match="encrypted connections only"):
+        first(server.flight(), "SELECT 1")
+    # From this machine is not from another one.
+    near = start("near", arguments=["--tls-certificate", str(keys / "server.crt"), "--tls-key", str(keys / "server.key"), "--tls-required", "remote"])
+    assert first(near.flight(), "SELECT 1") == (1,)
+    with near.connect(sslmode="disable") as connection:
+        assert not encrypted(connection)
+
+
+def test_a_requirement_without_a_certificate_is_refused(tmp_path):
+    done = subprocess.run([os.environ["MARU_BIN"], "serve", "--data-dir", str(tmp_path / "data"), "--pg-listen", "127.0.0.1:0",
+                           "--flight-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--tls-required", "all"],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "tls_certificate" in done.stderr

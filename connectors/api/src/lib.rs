@@ -32,6 +32,7 @@ mod step;
 mod store;
 mod table;
 mod table_provider;
+mod time_slice;
 mod verify_exec;
 mod write;
 
@@ -58,6 +59,7 @@ pub use table::{
     ViewLanguage, batch_stream,
 };
 pub use table_provider::{FederatedTable, Verify};
+pub use time_slice::{TimeSliced, time_sliced};
 pub use verify_exec::VerifyExec;
 pub use write::{
     Attempt, Committed, NewTable, Overwritten, RowIdentity, RowOp, TableChange, WriteJob,

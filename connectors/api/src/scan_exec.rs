@@ -23,7 +23,9 @@ use maru_core::{Error, Result};
 
 use crate::join_order::Estimate;
 use crate::runtime_filter::{Learned, learn, shortened};
-use crate::{BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream};
+use crate::{
+    BatchStream, Predicate, RemoteTable, RuntimeFilter, ScanRequest, batch_stream, time_sliced,
+};
 
 /// Reads a [`RemoteTable`] with one [`ScanRequest`].
 ///
@@ -261,6 +263,7 @@ impl ExecutionPlan for RemoteScanExec {
             received.add(size_of_values(&batch));
             Ok(batch)
         });
+        let stream = time_sliced(stream);
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream)))
     }
 

@@ -12,6 +12,12 @@ pub const CATALOG_TTL_S: u64 = 30;
 /// Seconds a list of names of a source (schemas, tables) is believed, and a view that another system keeps.
 pub const NAMES_TTL_S: u64 = 3;
 
+/// Seconds after which the catalog that a user has from a template is closed if nobody uses it.
+pub const OWN_CATALOG_IDLE_S: u64 = 600;
+
+/// Seconds after which such a catalog is asked again, at a login, whether its source is there.
+pub const OWN_CATALOG_LOOK_S: u64 = 60;
+
 /// Seconds a table of a metastore is believed before it is asked whether the table is still the same.
 pub const CHANGED_TTL_S: u64 = 1;
 

@@ -16,12 +16,13 @@ pub use conversation::{
 pub use parser::{parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
-    CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreatePolicy,
-    CreateRole, CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole,
-    GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
-    PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
-    SetVariable, Statement, StatementSpec,
+    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterResourceGroup, AlterRole,
+    AlterTableSecurity, CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog,
+    CreateCatalogTemplate, CreateExternalTable, CreatePolicy, CreateResourceGroup, CreateRole,
+    CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole, GrantPrivileges,
+    GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName,
+    RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope, SetVariable,
+    Statement, StatementSpec,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -5,6 +5,7 @@ mod conversation;
 mod copy;
 mod create;
 mod show;
+mod table_command;
 pub mod versions;
 
 use datafusion::error::DataFusionError;
@@ -27,7 +28,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     let mut parser = Words(
-        DFParserBuilder::new(versions::rewrite(tokens))
+        DFParserBuilder::new(table_command::rewrite(versions::rewrite(tokens)))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(limits::NESTING_MAX)
             .build()?,
@@ -57,7 +58,19 @@ impl Words<'_> {
             return self.create();
         }
         if self.take(&["alter", "catalog"]) {
-            return self.alter_catalog().map(Some);
+            let (name, change) = self.alter_options()?;
+            return Ok(Some(Statement::AlterCatalog(AlterCatalog { name, change })));
+        }
+        if self.take(&["alter", "resource", "group"]) {
+            let (name, change) = self.alter_options()?;
+            return Ok(Some(Statement::AlterResourceGroup(AlterResourceGroup { name, change })));
+        }
+        if self.take(&["drop", "resource", "group"]) {
+            return self.drop_object(ObjectKind::ResourceGroup).map(Some);
+        }
+        if self.sees(&["drop", "catalog", "template"]) && self.names_after(3) {
+            self.take(&["drop", "catalog", "template"]);
+            return self.drop_object(ObjectKind::CatalogTemplate).map(Some);
         }
         if self.take(&["drop", "catalog"]) {
             return self.drop_object(ObjectKind::Catalog).map(Some);
@@ -73,6 +86,13 @@ impl Words<'_> {
         }
         if self.take(&["cancel", "query"]) {
             return self.cancel_query().map(Some);
+        }
+        // Nobody notifies, so there is nothing to listen to no more.
+        if self.take(&["unlisten"]) {
+            if !self.0.parser.consume_token(&Token::Mul) {
+                self.ident()?;
+            }
+            return Ok(Some(Statement::Discard { tag: "UNLISTEN", resets: false }));
         }
         if self.take(&["discard"]) {
             let tags = [
@@ -104,7 +124,7 @@ impl Words<'_> {
         Ok(None)
     }
 
-    fn alter_catalog(&mut self) -> Result<Statement> {
+    fn alter_options(&mut self) -> Result<(String, CatalogChange)> {
         let name = self.ident()?;
         let change = if self.take(&["set"]) {
             CatalogChange::Set(self.option_list()?)
@@ -121,7 +141,7 @@ impl Words<'_> {
         } else {
             return Err(self.unexpected("SET, RESET or RENAME TO"));
         };
-        Ok(Statement::AlterCatalog(AlterCatalog { name, change }))
+        Ok((name, change))
     }
 
     fn drop_object(&mut self, kind: ObjectKind) -> Result<Statement> {
@@ -138,6 +158,15 @@ impl Words<'_> {
     }
 
     fn comment_on(&mut self) -> Result<Statement> {
+        if self.sees(&["catalog", "template"]) && !self.sees(&["catalog", "template", "is"]) {
+            self.take(&["catalog", "template"]);
+            let target = CommentTarget::Object(ObjectKind::CatalogTemplate, self.name()?);
+            return self.comment_text(target);
+        }
+        if self.take(&["resource", "group"]) {
+            let target = CommentTarget::Object(ObjectKind::ResourceGroup, self.name()?);
+            return self.comment_text(target);
+        }
         let kinds: [(&str, ObjectKind); 5] = [
             ("catalog", ObjectKind::Catalog),
             ("schema", ObjectKind::Schema),
@@ -160,6 +189,10 @@ impl Words<'_> {
                 .ok_or_else(|| self.unexpected("CATALOG, SCHEMA, TABLE, VIEW, SECRET or COLUMN"))?;
             CommentTarget::Object(kind, self.name()?)
         };
+        self.comment_text(target)
+    }
+
+    fn comment_text(&mut self, target: CommentTarget) -> Result<Statement> {
         self.expect(&["is"])?;
         let comment = if self.take(&["null"]) { None } else { Some(self.string()?) };
         Ok(Statement::CommentOn(CommentOn { target, comment }))
@@ -232,6 +265,11 @@ impl Words<'_> {
     }
 
     // Words ------------------------------------------------------------------------------------------------------
+
+    /// Returns whether a word comes after `n` tokens: a name, where one may follow.
+    fn names_after(&self, n: usize) -> bool {
+        matches!(self.0.parser.peek_nth_token(n).token, Token::Word(_))
+    }
 
     /// Returns whether the next tokens are these words, in any case.
     fn sees(&self, words: &[&str]) -> bool {

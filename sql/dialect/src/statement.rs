@@ -19,6 +19,9 @@ pub enum Statement {
     },
     CreateCatalog(CreateCatalog),
     AlterCatalog(AlterCatalog),
+    CreateCatalogTemplate(Box<CreateCatalogTemplate>),
+    CreateResourceGroup(CreateResourceGroup),
+    AlterResourceGroup(AlterResourceGroup),
     CreateSecret(CreateSecret),
     CreateSchema(CreateSchema),
     CreateExternalTable(Box<CreateExternalTable>),
@@ -95,6 +98,36 @@ pub struct CreateCatalog {
     pub if_not_exists: bool,
 }
 
+/// `CREATE [OR REPLACE] CATALOG TEMPLATE [IF NOT EXISTS] name FOR ROLE role USING connector [WITH (…)] [ALLOW (…)]`
+#[derive(Debug, Clone)]
+pub struct CreateCatalogTemplate {
+    pub name: String,
+    pub role: String,
+    pub connector: String,
+    /// With `{attribute}` in their values.
+    pub options: OptionList,
+    /// By attribute, the patterns of values that it may have.
+    pub allow: OptionList,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
+/// `CREATE [OR REPLACE] RESOURCE GROUP [IF NOT EXISTS] name [WITH (…)]`
+#[derive(Debug, Clone)]
+pub struct CreateResourceGroup {
+    pub name: String,
+    pub options: OptionList,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
+/// `ALTER RESOURCE GROUP name SET (…) | RESET (…) | RENAME TO new`
+#[derive(Debug, Clone)]
+pub struct AlterResourceGroup {
+    pub name: String,
+    pub change: CatalogChange,
+}
+
 /// `ALTER CATALOG name SET (…) | RESET (…) | RENAME TO new`
 #[derive(Debug, Clone)]
 pub struct AlterCatalog {
@@ -163,6 +196,8 @@ pub struct Preview {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
     Catalog,
+    CatalogTemplate,
+    ResourceGroup,
     Secret,
     Schema,
     Table,
@@ -173,6 +208,8 @@ impl ObjectKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Catalog => "catalog",
+            Self::CatalogTemplate => "catalog template",
+            Self::ResourceGroup => "resource group",
             Self::Secret => "secret",
             Self::Schema => "schema",
             Self::Table => "table",
@@ -181,7 +218,7 @@ impl ObjectKind {
     }
 }
 
-/// `DROP CATALOG | SECRET | SCHEMA | TABLE | VIEW [IF EXISTS] name, … [CASCADE | RESTRICT]`
+/// `DROP CATALOG [TEMPLATE] | SECRET | SCHEMA | TABLE | VIEW [IF EXISTS] name, … [CASCADE | RESTRICT]`
 #[derive(Debug, Clone)]
 pub struct DropObject {
     pub kind: ObjectKind,
@@ -251,8 +288,11 @@ statements! {
     "ALTER DEFAULT PRIVILEGES", "ALTER DEFAULT PRIVILEGES [FOR ROLE role, …] [IN SCHEMA schema, …] { GRANT privilege, … ON kinds TO role, … | REVOKE privilege, … ON kinds FROM role, … }",
         "Says which privileges objects have from the start that a role will make.",
         "ALTER DEFAULT PRIVILEGES IN SCHEMA demo GRANT SELECT ON TABLES TO analyst";
-    "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name }",
-        "Changes a role; the options are those of CREATE ROLE.",
+    "ALTER RESOURCE GROUP", "ALTER RESOURCE GROUP name { SET (option = value, …) | RESET (option, …) | RENAME TO new_name }",
+        "Changes what the statements of a group may take, at once.",
+        "ALTER RESOURCE GROUP bi SET (concurrency = 8)";
+    "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name | SET ATTRIBUTE attribute { = | TO } 'value' | RESET ATTRIBUTE attribute }",
+        "Changes a role; the options are those of CREATE ROLE. Attributes fill in catalog templates.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
     "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }",
         "Says whether policies choose the rows that others than the owner see, and what they see in the place of a column.",
@@ -269,7 +309,7 @@ statements! {
     "CLOSE", "CLOSE { cursor | ALL }",
         "Ends a cursor, and what it reads in the sources.",
         "CLOSE ALL";
-    "COMMENT ON", "COMMENT ON { CATALOG | SCHEMA | TABLE | VIEW | SECRET | COLUMN } name IS { 'text' | NULL }",
+    "COMMENT ON", "COMMENT ON { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | TABLE | VIEW | SECRET | COLUMN } name IS { 'text' | NULL }",
         "Keeps a remark with an object.",
         "COMMENT ON CATALOG crm IS 'customers, read only'";
     "COPY", "COPY { table [(column, …)] | (query) } TO STDOUT [WITH (FORMAT { text | csv | binary }, HEADER, DELIMITER 'c', NULL 'text', QUOTE 'c', ESCAPE 'c', FORCE_QUOTE { (column, …) | * })]",
@@ -278,12 +318,18 @@ statements! {
     "CREATE CATALOG", "CREATE [OR REPLACE] CATALOG [IF NOT EXISTS] name USING connector [WITH (option = value, …)]",
         "Attaches a source. The source is contacted first; SHOW CONNECTORS lists connectors and options.",
         "CREATE CATALOG crm USING postgres WITH (url = 'postgres://host/db', secret = 'crm_login')";
+    "CREATE CATALOG TEMPLATE", "CREATE [OR REPLACE] CATALOG TEMPLATE [IF NOT EXISTS] name FOR ROLE role USING connector [WITH (option = 'text with {attribute}', …)] [ALLOW (attribute = 'pattern | …', …)]",
+        "Gives each member of a role a catalog of this name, made of the user's own attributes; {user} is the user's name. ALLOW says which values may stand in it, * for letters, digits, '.', '_' and '-'.",
+        "CREATE CATALOG TEMPLATE user_dhp_hive FOR ROLE dhp_user USING hive WITH (metastore = 'thrift://{dhp_host}:9083')";
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
     "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { SELECT | ALL }] [TO role, …] USING (condition)",
         "Chooses the rows of a table that roles see, once row level security is enabled on it.",
         "CREATE POLICY own_region ON crm.public.customers TO analyst USING (region = 'Seoul')";
+    "CREATE RESOURCE GROUP", "CREATE [OR REPLACE] RESOURCE GROUP [IF NOT EXISTS] name WITH ([concurrency = n] [, queue = n] [, memory = '4GB'] [, run_time = '10min'] [, weight = n] [, parent = group] [, users = 'a, b'] [, roles = 'a, b'] [, applications = 'pattern, …'])",
+        "Limits what the statements of users, members of roles or client programs take together, and says their share.",
+        "CREATE RESOURCE GROUP bi WITH (concurrency = 4, queue = 100, memory = '4GB', roles = 'analyst')";
     "CREATE ROLE", "CREATE { ROLE | USER } [IF NOT EXISTS] name [WITH] [LOGIN] [PASSWORD 'text'] [SUPERUSER] [CREATEROLE] [CREATECATALOG] [NOINHERIT] [BYPASSRLS] [CONNECTION LIMIT n] [VALID UNTIL 'time'] [IN ROLE role, …] [ROLE member, …] [ADMIN member, …]",
         "Makes a role; a user is a role that may log in.",
         "CREATE USER kim PASSWORD '…' IN ROLE analyst";
@@ -305,7 +351,7 @@ statements! {
     "DESCRIBE", "DESCRIBE { name | 'path' }",
         "Lists the columns of a table or view, or of files.",
         "DESCRIBE crm.public.customers";
-    "DROP", "DROP { CATALOG | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
+    "DROP", "DROP { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
         "DROP CATALOG IF EXISTS crm";
     "DROP OWNED", "DROP OWNED BY role, …",

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{Any, CommandPreparedStatementQuery, TicketStatementQuery};
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightInfo,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus,
+    FlightEndpoint, FlightInfo, RenewFlightEndpointRequest,
 };
 use maru_core::{Error, ErrorKind};
 use prost::Message;
@@ -20,6 +21,7 @@ const CANCEL: &str = "CancelFlightInfo";
 const SET_OPTIONS: &str = "SetSessionOptions";
 const GET_OPTIONS: &str = "GetSessionOptions";
 const CLOSE: &str = "CloseSession";
+const RENEW: &str = "RenewFlightEndpoint";
 
 /// The actions by name and what they do.
 const ACTIONS: &[(&str, &str)] = &[
@@ -30,6 +32,7 @@ const ACTIONS: &[(&str, &str)] = &[
     ),
     (GET_OPTIONS, "Returns the settings of the session."),
     (CLOSE, "Ends the session and its token."),
+    (RENEW, "Keeps a ticket, and the session that it belongs to, for as long as a new one."),
 ];
 
 pub(super) fn list() -> Vec<Result<ActionType, Status>> {
@@ -56,6 +59,10 @@ pub(super) async fn run(
         }
         SET_OPTIONS => set_options(&session, decode(&body)?).encode_to_vec(),
         GET_OPTIONS => get_options(&session).encode_to_vec(),
+        RENEW => {
+            let request = decode::<RenewFlightEndpointRequest>(&body)?;
+            renew(&session, request.endpoint).map_err(status)?.encode_to_vec()
+        }
         CLOSE => {
             service.sessions.close(&session);
             CloseSessionResult { status: CLOSED }.encode_to_vec()
@@ -73,21 +80,37 @@ fn decode<M: Message + Default>(body: &[u8]) -> Result<M, Status> {
     })
 }
 
+/// Returns the endpoint again if its ticket is still worth something. Asking has kept the session; tickets do not expire by
+/// themselves.
+fn renew(
+    session: &FlightSession,
+    endpoint: Option<FlightEndpoint>,
+) -> Result<FlightEndpoint, Error> {
+    let missing =
+        || Error::new(ErrorKind::UndefinedPrepared, "there is no statement for this ticket");
+    let endpoint = endpoint.ok_or_else(missing)?;
+    let ticket = endpoint.ticket.as_ref().ok_or_else(missing)?;
+    let handle = handle_of(&ticket.ticket).ok_or_else(missing)?;
+    session.statements.get(&handle)?;
+    Ok(endpoint)
+}
+
+/// Returns the statement's handle that a ticket holds.
+fn handle_of(ticket: &[u8]) -> Option<bytes::Bytes> {
+    let any = Any::decode(ticket).ok()?;
+    match (any.unpack::<TicketStatementQuery>(), any.unpack::<CommandPreparedStatementQuery>()) {
+        (Ok(Some(ticket)), _) => Some(ticket.statement_handle),
+        (_, Ok(Some(query))) => Some(query.prepared_statement_handle),
+        _ => None,
+    }
+}
+
 /// Ends what runs under the tickets of an info. Returns whether there was such a statement.
 pub(super) fn cancel(session: &Arc<FlightSession>, info: Option<FlightInfo>) -> bool {
     let mut found = false;
     for endpoint in info.into_iter().flat_map(|info| info.endpoint) {
-        let Some(any) = endpoint.ticket.and_then(|ticket| Any::decode(ticket.ticket).ok()) else {
-            continue;
-        };
-        let handle = match (
-            any.unpack::<TicketStatementQuery>(),
-            any.unpack::<CommandPreparedStatementQuery>(),
-        ) {
-            (Ok(Some(ticket)), _) => ticket.statement_handle,
-            (_, Ok(Some(query))) => query.prepared_statement_handle,
-            _ => continue,
-        };
+        let handle = endpoint.ticket.and_then(|ticket| handle_of(&ticket.ticket));
+        let Some(handle) = handle else { continue };
         if let Ok(held) = session.statements.get(&handle) {
             held.cancel();
             found = true;

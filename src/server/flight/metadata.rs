@@ -27,7 +27,7 @@ pub(super) fn reply(
     batch: Result<RecordBatch>,
 ) -> Result<Response<<Service as FlightService>::DoGetStream>, Status> {
     let batch = batch.map_err(status)?;
-    Ok(Response::new(encode(batch.schema(), futures::stream::iter([Ok(batch)]))))
+    Ok(Response::new(encode(batch.schema(), futures::stream::iter([Ok(batch)]), None)))
 }
 
 pub(super) fn nothing(schema: SchemaRef) -> RecordBatch {

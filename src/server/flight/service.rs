@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::sessions::{FlightSession, Sessions, basic_credentials};
-use super::statements::{Held, encode, prepare, run_command, run_query};
+use super::statements::{Held, encode, packing, prepare, run_command, run_query};
 use super::status::{status, unsupported};
 use super::{actions, metadata};
 
@@ -49,11 +49,12 @@ impl Service {
     async fn stream(&self, session: Arc<FlightSession>, held: Arc<Held>) -> Reply<DoGet> {
         // A command has run when its ticket was made.
         if held.prepared.schema.is_none() {
-            return Ok(Response::new(encode(held.schema.clone(), futures::stream::empty())));
+            return Ok(Response::new(encode(held.schema.clone(), futures::stream::empty(), None)));
         }
         let schema = held.schema.clone();
+        let packing = packing(&session);
         let batches = run_query(session, held, self.abort.clone()).await.map_err(status)?;
-        Ok(Response::new(encode(schema, batches)))
+        Ok(Response::new(encode(schema, batches, packing)))
     }
 
     /// Returns the schema of a statement without running it, for GetSchema.
@@ -105,11 +106,11 @@ impl FlightSqlService for Service {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Reply<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>> {
-        let (user, password) = basic_credentials(request.metadata()).ok_or_else(|| {
-            let message = "the handshake brings no user and password";
-            status(Error::new(ErrorKind::NotAuthenticated, message))
-        })?;
-        let token = self.sessions.log_in(&request, &user, &password).await.map_err(status)?;
+        let token = match basic_credentials(request.metadata()) {
+            Some((user, password)) => self.sessions.log_in(&request, &user, &password).await,
+            None => self.sessions.log_in_certified(&request).await,
+        };
+        let token = token.map_err(status)?;
         let answer = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let mut response: Response<Pin<Box<dyn Stream<Item = _> + Send>>> =
             Response::new(Box::pin(futures::stream::iter([Ok(answer)])));

@@ -1,6 +1,6 @@
 //! Who calls: logins, bearer tokens, and the session behind each.
 //!
-//! A client logs in once by Handshake and gets a token, or sends its password with every call. Calls with the same
+//! A client logs in once by Handshake and gets a token, or sends its password with every call, or has a certificate. Calls with the same
 //! token, or with the same user from the same address, share one session: its settings, its statements.
 
 use std::collections::HashMap;
@@ -16,9 +16,11 @@ use parking_lot::Mutex;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
+use super::incoming::Peer;
 use super::statements::Statements;
 use crate::access::{Login, Protocol};
 use crate::engine::Engine;
+use crate::server::tls::not_encrypted;
 use crate::session::Session;
 
 /// One client's session with what it has prepared.
@@ -68,6 +70,11 @@ enum Key {
         user: String,
         address: Option<IpAddr>,
     },
+    /// Calls of a client whose certificate stands for the password.
+    Certificate {
+        user: String,
+        address: Option<IpAddr>,
+    },
 }
 
 /// All sessions of the door.
@@ -77,9 +84,28 @@ pub(super) struct Sessions {
     open: Mutex<HashMap<Key, Arc<FlightSession>>>,
 }
 
+/// Returns what is known of the connection that a call came over.
+fn peer<T>(request: &Request<T>) -> Option<&Peer> {
+    request.extensions().get::<Peer>()
+}
+
+/// Returns the user that the client's certificate stands for, where it gives no other proof.
+fn certified<T>(request: &Request<T>) -> Option<&str> {
+    peer(request)?.common_name.as_deref()
+}
+
+/// # Errors
+/// 28P01 for a client that should have encrypted.
+fn check_encrypted<T>(request: &Request<T>) -> Result<()> {
+    match peer(request) {
+        Some(peer) if peer.should_encrypt => Err(not_encrypted()),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the client's address as texts name it.
 fn address_of<T>(request: &Request<T>) -> String {
-    request.remote_addr().map(|address| address.to_string()).unwrap_or_default()
+    peer(request).and_then(|peer| peer.address).map(|at| at.to_string()).unwrap_or_default()
 }
 
 enum Credentials {
@@ -102,7 +128,34 @@ impl Sessions {
         user: &str,
         password: &str,
     ) -> Result<String> {
+        check_encrypted(request)?;
         self.engine.check_password(user, password, &address_of(request)).await?;
+        self.token(request, user).await
+    }
+
+    /// Returns a token for the user of the client's certificate.
+    ///
+    /// # Errors
+    /// 28P01 if it has none, or if there is no such user.
+    pub(super) async fn log_in_certified<T>(&self, request: &Request<T>) -> Result<String> {
+        let user = self.certified_user(request).await?.to_owned();
+        self.token(request, &user).await
+    }
+
+    async fn certified_user<'a, T>(&self, request: &'a Request<T>) -> Result<&'a str> {
+        let missing = || {
+            Error::new(ErrorKind::NotAuthenticated, "no user and password were given").with_hint(
+                "Send them as basic authentication, or the token of a handshake as bearer.",
+            )
+        };
+        let user = certified(request).ok_or_else(missing)?;
+        match self.engine.verifier(user).await? {
+            Some(_) => Ok(user),
+            None => Err(missing()),
+        }
+    }
+
+    async fn token<T>(&self, request: &Request<T>, user: &str) -> Result<String> {
         let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         self.open_session(Key::Token(token.clone()), user, request).await?;
         Ok(token)
@@ -113,6 +166,19 @@ impl Sessions {
     /// # Errors
     /// 28P01 if the call brings no password or token, a wrong one, or a token that has expired.
     pub(super) async fn of<T>(&self, request: &Request<T>) -> Result<Arc<FlightSession>> {
+        check_encrypted(request)?;
+        if request.metadata().get("authorization").is_none() && certified(request).is_some() {
+            let user = self.certified_user(request).await?;
+            let address = peer(request).and_then(|peer| peer.address).map(|at| at.ip());
+            let key = Key::Certificate { user: user.to_owned(), address };
+            let open = self.open.lock().get(&key).cloned();
+            let session = match open {
+                Some(session) => session,
+                None => self.open_session(key, user, request).await?,
+            };
+            session.touch();
+            return Ok(session);
+        }
         let session = match credentials(request.metadata())? {
             Credentials::Bearer(token) => {
                 self.open.lock().get(&Key::Token(token)).cloned().ok_or_else(|| {
@@ -122,7 +188,7 @@ impl Sessions {
             }
             Credentials::Basic { user, password } => {
                 self.engine.check_password(&user, &password, &address_of(request)).await?;
-                let address = request.remote_addr().map(|address| address.ip());
+                let address = peer(request).and_then(|peer| peer.address).map(|at| at.ip());
                 let key = Key::Login { user: user.clone(), address };
                 let open = self.open.lock().get(&key).cloned();
                 match open {
@@ -157,7 +223,9 @@ impl Sessions {
             .session(Login {
                 user: user.to_owned(),
                 protocol: Protocol::FlightSql,
-                client_address: request.remote_addr().map(|address| address.to_string()),
+                client_address: peer(request)
+                    .and_then(|peer| peer.address)
+                    .map(|at| at.to_string()),
                 application_name: agent.map(str::to_owned),
                 database: None,
             })

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -262,14 +264,32 @@ fn until_cancelled(
     })
 }
 
+/// Returns how the session's rows are packed.
+pub(super) fn packing(session: &FlightSession) -> Option<CompressionType> {
+    match session.session.setting("flight_compression")?.as_str() {
+        "lz4" => Some(CompressionType::LZ4_FRAME),
+        "zstd" => Some(CompressionType::ZSTD),
+        _ => None,
+    }
+}
+
 /// Turns batches into Flight messages of a size that clients take.
 pub(super) fn encode(
     schema: SchemaRef,
     batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static,
+    packing: Option<CompressionType>,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
     let batches = batches.map_err(|error| FlightError::from(status(error)));
+    let options = match IpcWriteOptions::default().try_with_compression(packing) {
+        Ok(options) => options,
+        Err(error) => {
+            let error = status(Error::from(error));
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+    };
     FlightDataEncoderBuilder::new()
         .with_schema(schema)
+        .with_options(options)
         .build(batches)
         .map_err(|error| match error {
             FlightError::Tonic(status) => *status,

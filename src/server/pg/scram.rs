@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::SinkExt;
-use maru_core::{Error, ErrorKind};
+use maru_core::{Error, ErrorKind, Secret};
 use pgwire::api::auth::Password;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramServerAuth};
 use pgwire::api::auth::sasl::{SCRAM_SHA_256_METHOD, SCRAM_SHA_256_PLUS_METHOD};
@@ -24,42 +24,68 @@ pub(super) struct FakeUsers {
     key: [u8; 32],
 }
 
-/// What SCRAM needs of one user.
-struct Expected {
-    salt: Vec<u8>,
-    iterations: usize,
-    salted_password: Vec<u8>,
-}
-
 impl FakeUsers {
     pub(super) fn new() -> Self {
         Self { key: rand::random() }
     }
 
     /// `like` is an existing user: its secret makes the salts last over a restart, its salt tells their length.
-    fn expected(&self, user: &str, like: Option<&Verifier>) -> Expected {
-        let secret = like.map(|verifier| verifier.salted_password.reveal().as_bytes());
+    fn expected(&self, user: &str, like: Option<&Verifier>) -> Verifier {
+        let secret = like.map(|verifier| verifier.stored_key.reveal().as_bytes());
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.unwrap_or(&self.key));
         let tag = hmac::sign(&key, format!("salt of {user}").as_bytes());
         let length = like.map_or(16, |verifier| verifier.salt.len()).min(tag.as_ref().len());
-        Expected {
+        let nobody = || Secret::new(STANDARD.encode(rand::random::<[u8; 32]>()));
+        Verifier {
+            user: user.to_owned(),
             salt: tag.as_ref()[..length].to_vec(),
-            iterations: like.map_or(SCRAM_ITERATIONS, |verifier| verifier.iterations as usize),
-            salted_password: rand::random::<[u8; 32]>().to_vec(),
+            iterations: like.map_or(SCRAM_ITERATIONS as u32, |verifier| verifier.iterations),
+            stored_key: nobody(),
+            server_key: nobody(),
         }
     }
 }
 
-async fn expected(engine: &Engine, fake: &FakeUsers, user: &str) -> Step<Expected> {
+async fn expected(engine: &Engine, fake: &FakeUsers, user: &str) -> Step<Verifier> {
     // Both are looked up in every case, so that both cases take as long.
     let like = engine.verifier(SUPERUSER).await.map_err(fatal)?;
-    let Some(verifier) = engine.verifier(user).await.map_err(fatal)? else {
-        return Ok(fake.expected(user, like.as_ref()));
-    };
-    let salted_password = STANDARD
-        .decode(verifier.salted_password.reveal())
-        .map_err(|_| fatal(Error::internal("a stored password cannot be read")))?;
-    Ok(Expected { salt: verifier.salt, iterations: verifier.iterations as usize, salted_password })
+    let known = engine.verifier(user).await.map_err(fatal)?;
+    Ok(known.unwrap_or_else(|| fake.expected(user, like.as_ref())))
+}
+
+/// The messages that client and server have sent each other, which the client's proof signs.
+struct Exchange<'a> {
+    first: &'a str,
+    challenge: &'a str,
+    last: &'a str,
+}
+
+impl Exchange<'_> {
+    /// Returns the server's signature, if the client's proof is one of the password.
+    fn signature(&self, verifier: &Verifier) -> Option<String> {
+        // client-first: gs2-cbind-flag "," [authzid] "," client-first-message-bare
+        let bare = self.first.splitn(3, ',').nth(2)?;
+        let (without_proof, proof) = self.last.rsplit_once(",p=")?;
+        let nonce = |text: &str| {
+            text.split(',').find_map(|part| part.strip_prefix("r=").map(str::to_owned))
+        };
+        if nonce(without_proof)? != nonce(self.challenge)? {
+            return None;
+        }
+        let signed = format!("{bare},{},{without_proof}", self.challenge);
+        let sign = |key: &Secret| {
+            let key = STANDARD.decode(key.reveal()).ok()?;
+            Some(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), signed.as_bytes()))
+        };
+        let mut client_key = STANDARD.decode(proof).ok()?;
+        let signature = sign(&verifier.stored_key)?;
+        if client_key.len() != signature.as_ref().len() {
+            return None;
+        }
+        client_key.iter_mut().zip(signature.as_ref()).for_each(|(byte, signed)| *byte ^= signed);
+        let server = sign(&verifier.server_key)?;
+        verifier.proves(&client_key).then(|| format!("v={}", STANDARD.encode(server.as_ref())))
+    }
 }
 
 fn fatal(error: Error) -> Failure {
@@ -104,19 +130,23 @@ pub(super) async fn authenticate(
     }
     let expected = expected(engine, fake, user).await?;
     let mut server = ScramServerAuth::new();
-    server.set_iterations(expected.iterations);
+    server.set_iterations(expected.iterations as usize);
     if let Some(certificate) = certificate {
         server.configure_certificate(certificate)?;
     }
-    let password = Password::new(Some(expected.salt), expected.salted_password);
+    // The library checks messages and binding; it would need the password for the proof, which is checked here.
+    let password = Password::new(Some(expected.salt.clone()), Vec::new());
     let (challenge, waiting) = server.on_client_first_message(&data, password)?;
-    ask(socket, Authentication::SASLContinue(challenge.into())).await?;
+    ask(socket, Authentication::SASLContinue(challenge.clone().into())).await?;
 
-    let proof = answer(socket).await?.into_sasl_response()?;
-    let signature = waiting.on_client_final_message(&proof.data).map_err(|error| match error {
-        PgWireError::InvalidPassword(_) => refused(user),
-        error => error.into(),
-    })?;
+    let last = answer(socket).await?.into_sasl_response()?.data;
+    match waiting.on_client_final_message(&last) {
+        Ok(_) | Err(PgWireError::InvalidPassword(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| refused(user));
+    let exchange = Exchange { first: text(&data)?, challenge: &challenge, last: text(&last)? };
+    let signature = exchange.signature(&expected).ok_or_else(|| refused(user))?;
     ask(socket, Authentication::SASLFinal(signature.into())).await
 }
 
@@ -139,13 +169,36 @@ async fn answer(socket: &mut Socket) -> Step<PasswordMessageFamily> {
 mod tests {
     use super::*;
 
+    /// RFC 7677, section 3.
+    #[test]
+    fn the_example_of_the_standard() {
+        let verifier = crate::access::Verifier::parse(
+            "user",
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
+        );
+        let verifier = verifier.unwrap().unwrap();
+        let nonce = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let last = format!("c=biws,{nonce},p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        let challenge = format!("{nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        let exchange = Exchange {
+            first: "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+            challenge: &challenge,
+            last: &last,
+        };
+        let signature = exchange.signature(&verifier).unwrap();
+        assert_eq!(signature, "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        let wrong = last.replace("p=dH", "p=eH");
+        assert!(Exchange { last: &wrong, ..exchange }.signature(&verifier).is_none());
+    }
+
     #[test]
     fn an_unknown_user_looks_the_same_each_time() {
         let like = Verifier {
             user: "maru".to_owned(),
             salt: vec![1; 24],
             iterations: 5000,
-            salted_password: maru_core::Secret::new("c2VjcmV0"),
+            stored_key: Secret::new("c2VjcmV0"),
+            server_key: Secret::new("c2VjcmV0"),
         };
         let (a, b) = (FakeUsers::new(), FakeUsers::new());
         let first = a.expected("nobody", Some(&like));
@@ -153,7 +206,7 @@ mod tests {
         let again = b.expected("nobody", Some(&like));
         assert_eq!(first.salt, again.salt);
         assert_eq!((first.salt.len(), first.iterations), (24, 5000));
-        assert_ne!(first.salted_password, again.salted_password);
+        assert_ne!(first.stored_key, again.stored_key);
         assert_ne!(first.salt, a.expected("somebody", Some(&like)).salt);
     }
 }

@@ -17,10 +17,10 @@ use tokio::net::UnixStream;
 use tokio_util::codec::Framed;
 
 use super::connection::Connection;
-use super::errors::{Failure, Step, WireError};
-use super::tls::{Tls, common_name};
+use super::errors::{Failure, Step, WireError, notice};
 use super::{Door, Incoming, Socket, scram};
 use crate::access::{Login, Protocol};
+use crate::server::tls::{common_name, must_encrypt, not_encrypted};
 use crate::session::Session;
 
 /// Bytes of rows that gather before they are sent.
@@ -80,6 +80,7 @@ struct Proof {
     common_name: Option<String>,
     /// The server's certificate on an encrypted connection, if SCRAM can bind to it.
     certificate: Option<Arc<Vec<u8>>>,
+    is_encrypted: bool,
     /// It came over the Unix socket.
     is_local: bool,
     /// It runs as the user that runs the server.
@@ -99,13 +100,14 @@ async fn negotiate(door: &Door, stream: Incoming) -> Option<(Socket, Proof)> {
             Some((Socket::new(framed), proof))
         }
         Incoming::Tcp(stream) => {
-            let (acceptor, certificate) = match door.tls.as_ref().map(Tls::current) {
-                Some((acceptor, certificate)) => (Some(acceptor), certificate),
+            let (acceptor, certificate) = match door.tls.as_ref().map(|tls| tls.current()) {
+                Some(loaded) => (Some(loaded.pg), loaded.certificate),
                 None => (None, None),
             };
             let framed = negotiate_tls(stream, acceptor).await.ok()??;
             let mut proof = Proof::default();
             if let MaybeTls::Tls(tls) = framed.get_ref() {
+                proof.is_encrypted = true;
                 proof.certificate = certificate;
                 let certificates = tls.get_ref().1.peer_certificates();
                 let first = certificates.and_then(|certificates| certificates.first());
@@ -131,6 +133,11 @@ async fn admit(
         .is_some_and(|value| !["false", "off", "no", "0"].contains(&value.as_str()))
     {
         return Err(Error::unsupported("cannot serve replication connections").into());
+    }
+    let required = door.engine.config().tls_required;
+    let is_open = !proof.is_encrypted && !proof.is_local;
+    if is_open && must_encrypt(required, Some(socket.socket_addr())) {
+        return Err(not_encrypted().into());
     }
     let permit = door.connections.clone().try_acquire_owned().map_err(|_| {
         Error::new(ErrorKind::TooManyConnections, "sorry, too many clients already").with_detail(
@@ -222,6 +229,9 @@ async fn settle(socket: &mut Socket, session: &Session, startup: &Startup) -> St
     for (name, value) in fixed {
         let status = ParameterStatus::new(name.to_owned(), value.to_owned());
         socket.feed(PgWireBackendMessage::ParameterStatus(status)).await?;
+    }
+    for text in session.login_notices() {
+        socket.feed(PgWireBackendMessage::NoticeResponse(notice(&text))).await?;
     }
     let secret = SecretKey::I32(session.cancel_secret());
     let key = BackendKeyData::new(session.id(), secret);

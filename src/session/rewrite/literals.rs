@@ -1,17 +1,15 @@
 //! Literals that PostgreSQL reads and the engine underneath does not, or not alike.
 
-use maru_core::{Error, Result};
+use maru_core::Result;
 use maru_sql::ast::{
     CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
     FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 
 use super::literal;
+use crate::session::like_pattern::{self, escaped};
 
-/// Changes one literal, or the cast around it.
-///
-/// # Errors
-/// 0A000 for `LIKE … ESCAPE` with a pattern that is no literal.
+/// Changes one literal, or what stands around it.
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::TypedString(typed) if is_timestamp(&typed.data_type) => {
@@ -51,12 +49,14 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 _ => None,
             });
             if mark != Some('\\') {
-                let Some(text) = literal(pattern) else {
-                    return Err(Error::unsupported(
-                        "LIKE with ESCAPE takes its pattern as a text literal",
-                    ));
+                **pattern = match literal(pattern) {
+                    Some(text) => Expr::value(Value::SingleQuotedString(escaped(text, mark))),
+                    None => {
+                        let mark = mark.map(String::from).unwrap_or_default();
+                        let mark = Expr::value(Value::SingleQuotedString(mark));
+                        call(like_pattern::FUNCTION, vec![(**pattern).clone(), mark])
+                    }
                 };
-                **pattern = Expr::value(Value::SingleQuotedString(escaped(text, mark)));
                 *escape = None;
             }
         }
@@ -146,23 +146,6 @@ fn spell_time(text: &mut String) {
     )
     .trim_start()
     .to_owned();
-}
-
-/// Writes a pattern of LIKE with the backslash as its escape. `None`: nothing was one, so a backslash is itself.
-fn escaped(pattern: &str, mark: Option<char>) -> String {
-    let mut text = String::new();
-    let mut characters = pattern.chars();
-    while let Some(character) = characters.next() {
-        if Some(character) == mark {
-            text.push('\\');
-            text.extend(characters.next());
-        } else if character == '\\' {
-            text.push_str("\\\\");
-        } else {
-            text.push(character);
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -191,6 +191,20 @@ impl Words<'_> {
             let change = RoleChange::Rename(self.ident()?);
             return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
         }
+        let set = self.take(&["set", "attribute"]);
+        if set || self.take(&["reset", "attribute"]) {
+            let name = self.ident()?;
+            let value = if set {
+                if !self.take(&["to"]) {
+                    self.token(&Token::Eq, "= or TO")?;
+                }
+                Some(self.option_value()?)
+            } else {
+                None
+            };
+            let change = RoleChange::Attribute { name, value };
+            return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
+        }
         self.take(&["with"]);
         let mut options = RoleOptions::default();
         let mut any = false;

@@ -15,7 +15,26 @@ impl Words<'_> {
         match kind.as_str() {
             "catalog" => {
                 self.skip(skipped + 1);
+                // A catalog may be named template.
+                if self.sees(&["template"]) && !self.sees(&["template", "using"]) {
+                    self.skip(1);
+                    return self.create_catalog_template(or_replace).map(Some);
+                }
                 self.create_catalog(or_replace).map(Some)
+            }
+            "resource" => {
+                self.skip(skipped + 1);
+                self.expect(&["group"])?;
+                let if_not_exists = self.take(&["if", "not", "exists"]);
+                let name = self.ident()?;
+                let options =
+                    if self.take(&["with"]) { self.option_list()? } else { OptionList::default() };
+                Ok(Some(Statement::CreateResourceGroup(CreateResourceGroup {
+                    name,
+                    options,
+                    or_replace,
+                    if_not_exists,
+                })))
             }
             "secret" => {
                 self.skip(skipped + 1);
@@ -44,6 +63,29 @@ impl Words<'_> {
             or_replace,
             if_not_exists,
         }))
+    }
+
+    fn create_catalog_template(&mut self, or_replace: bool) -> Result<Statement> {
+        let if_not_exists = self.take(&["if", "not", "exists"]);
+        let name = self.ident()?;
+        self.expect(&["for", "role"])?;
+        let role = self.ident()?;
+        self.expect(&["using"])?;
+        let connector = self.ident()?;
+        let mut list = |word| match self.take(&[word]) {
+            true => self.option_list(),
+            false => Ok(OptionList::default()),
+        };
+        let (options, allow) = (list("with")?, list("allow")?);
+        Ok(Statement::CreateCatalogTemplate(Box::new(CreateCatalogTemplate {
+            name,
+            role,
+            connector,
+            options,
+            allow,
+            or_replace,
+            if_not_exists,
+        })))
     }
 
     fn create_secret(&mut self, or_replace: bool) -> Result<Statement> {

@@ -11,6 +11,11 @@ use crate::statement::*;
 const LISTS: &[(&str, &str, &str)] = &[
     ("catalogs", "SELECT name, connector, state, comment FROM system.catalogs", "name"),
     (
+        "catalog templates",
+        "SELECT name, role, connector, comment FROM system.catalog_templates",
+        "name",
+    ),
+    (
         "connector options",
         "SELECT connector, name, type, required, default_value, description \
          FROM system.connector_options",
@@ -28,6 +33,11 @@ const LISTS: &[(&str, &str, &str)] = &[
         "queries",
         "SELECT query_id, user_name, state, elapsed_ms, n_rows, sql FROM system.queries",
         "query_id",
+    ),
+    (
+        "resource groups",
+        "SELECT name, parent, concurrency, running, queued, memory_bytes FROM system.resource_groups",
+        "name",
     ),
     ("secrets", "SELECT name, options, comment FROM system.secrets", "name"),
     (

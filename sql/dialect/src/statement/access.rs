@@ -58,7 +58,7 @@ pub struct CreateRole {
     pub admins: Vec<String>,
 }
 
-/// `ALTER { ROLE | USER } name { [WITH] option … | RENAME TO name }`
+/// `ALTER { ROLE | USER } name { [WITH] option … | RENAME TO name | SET ATTRIBUTE … | RESET ATTRIBUTE … }`
 #[derive(Debug, Clone)]
 pub struct AlterRole {
     pub role: RoleName,
@@ -69,6 +69,11 @@ pub struct AlterRole {
 pub enum RoleChange {
     Options(RoleOptions),
     Rename(String),
+    /// `SET ATTRIBUTE name = 'value'`, `RESET ATTRIBUTE name` (`None`)
+    Attribute {
+        name: String,
+        value: Option<String>,
+    },
 }
 
 /// `DROP { ROLE | USER } [IF EXISTS] name, …`

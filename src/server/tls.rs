@@ -1,6 +1,7 @@
-//! Encryption of the Postgres wire: certificate and key from files, read again when they change.
+//! Encryption of the doors: certificate and key from files, read again when they change.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,10 +16,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
-use crate::config::Config;
+use crate::config::{Config, TlsRequired};
 
-/// The protocol's name for clients that begin with TLS at once.
-const ALPN: &[u8] = b"postgresql";
+/// The protocols' names for clients that begin with TLS at once.
+const PG_ALPN: &[u8] = b"postgresql";
+const FLIGHT_ALPN: &[u8] = b"h2";
 
 /// The files, and what was read from them last.
 #[derive(Debug)]
@@ -35,11 +37,13 @@ struct Files {
     client_ca: Option<PathBuf>,
 }
 
+/// What connections are encrypted with.
 #[derive(Clone)]
-struct Loaded {
-    acceptor: TlsAcceptor,
+pub(super) struct Loaded {
+    pub(super) pg: TlsAcceptor,
+    pub(super) flight: TlsAcceptor,
     /// The server's own certificate, which SCRAM binds to; `None` if it is signed in a way that has no binding.
-    certificate: Option<Arc<Vec<u8>>>,
+    pub(super) certificate: Option<Arc<Vec<u8>>>,
     changed: Vec<Option<SystemTime>>,
 }
 
@@ -54,14 +58,22 @@ impl Tls {
     ///
     /// # Errors
     /// F0000 if one of certificate and key is missing, or if a file cannot be used.
-    pub(super) fn open(config: &Config) -> Result<Option<Self>> {
+    pub(super) fn open(config: &Config) -> Result<Option<Arc<Self>>> {
         let files = match (&config.tls_certificate, &config.tls_key) {
             (Some(certificate), Some(key)) => Files {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: config.tls_client_ca.clone(),
             },
-            (None, None) if config.tls_client_ca.is_none() => return Ok(None),
+            (None, None) if config.tls_client_ca.is_none() => {
+                if config.tls_required == TlsRequired::Off {
+                    return Ok(None);
+                }
+                return Err(Error::new(
+                    ErrorKind::ConfigInvalid,
+                    "tls_required needs tls_certificate and tls_key",
+                ));
+            }
             _ => {
                 return Err(Error::new(
                     ErrorKind::ConfigInvalid,
@@ -70,12 +82,12 @@ impl Tls {
             }
         };
         let loaded = RwLock::new(files.load()?);
-        Ok(Some(Self { files, loaded }))
+        Ok(Some(Arc::new(Self { files, loaded })))
     }
 
-    /// Returns what a new connection is encrypted with, and the certificate that SCRAM binds to. Files that have changed are
-    /// read again; if they cannot be used, the old ones stay.
-    pub(super) fn current(&self) -> (TlsAcceptor, Option<Arc<Vec<u8>>>) {
+    /// Returns what a new connection is encrypted with. Files that have changed are read again; if they cannot be used, the old
+    /// ones stay.
+    pub(super) fn current(&self) -> Loaded {
         let changed = self.files.changed();
         if changed != self.loaded.read().changed {
             match self.files.load() {
@@ -90,8 +102,7 @@ impl Tls {
                 }
             }
         }
-        let loaded = self.loaded.read();
-        (loaded.acceptor.clone(), loaded.certificate.clone())
+        self.loaded.read().clone()
     }
 }
 
@@ -127,13 +138,18 @@ impl Files {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let mut config = builder
+        let config = builder
             .with_single_cert(chain, key)
             .or_error(ErrorKind::ConfigInvalid, || unusable(&self.certificate))?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        let acceptor = |protocol: &[u8]| {
+            let mut config = config.clone();
+            config.alpn_protocols = vec![protocol.to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        };
+        let (pg, flight) = (acceptor(PG_ALPN), acceptor(FLIGHT_ALPN));
         let binds = ScramServerAuth::new().configure_certificate(&pem).is_ok();
         let certificate = binds.then(|| Arc::new(pem));
-        Ok(Loaded { acceptor: TlsAcceptor::from(Arc::new(config)), certificate, changed })
+        Ok(Loaded { pg, flight, certificate, changed })
     }
 }
 
@@ -153,6 +169,23 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn unusable(path: &Path) -> String {
     format!("cannot use {} for TLS", path.display())
+}
+
+/// Returns whether a client must have encrypted.
+pub(super) fn must_encrypt(required: TlsRequired, address: Option<SocketAddr>) -> bool {
+    match required {
+        TlsRequired::Off => false,
+        TlsRequired::Remote => {
+            !address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+        }
+        TlsRequired::All => true,
+    }
+}
+
+/// Returns the error for a client that has not.
+pub(super) fn not_encrypted() -> Error {
+    Error::new(ErrorKind::NotAuthenticated, "this server takes encrypted connections only")
+        .with_hint("Connect with TLS: sslmode=require for PostgreSQL's clients, grpc+tls:// for Flight SQL.")
 }
 
 /// Returns the common name of a certificate.

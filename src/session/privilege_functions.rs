@@ -1,0 +1,423 @@
+//! PostgreSQL's questions about rights: `has_table_privilege` and its family, `pg_has_role`.
+//!
+//! Objects are named by text or by OID. OIDs are those of `pg_catalog`, which are looked up when a statement with such a
+//! function is planned ([`Session::learn_oids`]); one that is not there gives NULL, as in PostgreSQL.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use arrow::array::{Array, AsArray, BooleanArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+use datafusion::physical_plan::collect;
+use maru_core::{Error, ErrorKind, Result};
+
+use super::Session;
+use crate::access::{Columns, Object, Privilege, Rights};
+use crate::system::VIRTUAL_SCHEMAS;
+
+/// What a function is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Table,
+    AnyColumn,
+    Column,
+    Schema,
+    Database,
+    Function,
+    Role,
+}
+
+const FUNCTIONS: &[(&str, About)] = &[
+    ("has_table_privilege", About::Table),
+    ("has_any_column_privilege", About::AnyColumn),
+    ("has_column_privilege", About::Column),
+    ("has_schema_privilege", About::Schema),
+    ("has_database_privilege", About::Database),
+    ("has_function_privilege", About::Function),
+    ("pg_has_role", About::Role),
+];
+
+/// Objects by their OIDs in `pg_catalog`.
+#[derive(Debug, Default)]
+pub(super) struct Oids {
+    tables: HashMap<i64, Object>,
+    schemas: HashMap<i64, Object>,
+    catalogs: HashMap<i64, Object>,
+    roles: HashMap<i64, String>,
+}
+
+impl Session {
+    /// Looks up OIDs if a statement asks for rights.
+    pub(super) async fn learn_oids(self: &Arc<Self>, sql: &str) -> Result<()> {
+        let sql = sql.to_ascii_lowercase();
+        if !FUNCTIONS.iter().any(|(name, _)| sql.contains(name)) {
+            return Ok(());
+        }
+        let catalog = self.catalog();
+        let mut oids = Oids::default();
+        let tables = "SELECT c.oid, n.nspname, c.relname FROM pg_catalog.pg_class c \
+                      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+        for (oid, names) in self.oids_of(tables).await? {
+            if let [schema, table] = names.as_slice() {
+                oids.tables.insert(oid, Object::table(&catalog, schema, table));
+            }
+        }
+        for (oid, names) in self.oids_of("SELECT oid, nspname FROM pg_catalog.pg_namespace").await?
+        {
+            oids.schemas.extend(names.first().map(|name| (oid, Object::schema(&catalog, name))));
+        }
+        for (oid, names) in self.oids_of("SELECT oid, datname FROM pg_catalog.pg_database").await? {
+            oids.catalogs.extend(names.first().map(|name| (oid, Object::catalog(name))));
+        }
+        for (oid, names) in self.oids_of("SELECT oid, rolname FROM pg_catalog.pg_roles").await? {
+            oids.roles.extend(names.into_iter().next().map(|name| (oid, name)));
+        }
+        *self.oids.write() = Arc::new(oids);
+        Ok(())
+    }
+
+    async fn oids_of(self: &Arc<Self>, sql: &str) -> Result<Vec<(i64, Vec<String>)>> {
+        let plan = Box::pin(self.plan_view(sql, None)).await?;
+        let state = self.statement_state();
+        let physical = state.create_physical_plan(&plan).await?;
+        let mut found = Vec::new();
+        for batch in collect(physical, state.task_ctx()).await? {
+            let Some((oids, names)) = batch.columns().split_first() else { continue };
+            let oids = cast(oids, &DataType::Int64)?;
+            let names = names.iter().map(|column| cast(column, &DataType::Utf8));
+            let names = names.collect::<std::result::Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                let texts =
+                    names.iter().map(|column| column.as_string::<i32>().value(row).to_owned());
+                found.push((oids.as_primitive::<Int64Type>().value(row), texts.collect()));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Registers the functions of a session with its state, in the place of those that always say yes.
+pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
+    for (name, about) in FUNCTIONS {
+        let least = if *about == About::Column { 3 } else { 2 };
+        let signature = Signature::one_of(
+            vec![TypeSignature::Any(least), TypeSignature::Any(least + 1)],
+            Volatility::Stable,
+        );
+        let session = Weak::clone(session);
+        let function = RightsFunction { name, about: *about, signature, session };
+        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
+            tracing::error!(error = %error, "could not register function");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct RightsFunction {
+    name: &'static str,
+    about: About,
+    signature: Signature,
+    session: Weak<Session>,
+}
+
+impl PartialEq for RightsFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Eq for RightsFunction {}
+
+impl Hash for RightsFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.session.as_ptr().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for RightsFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let session = self
+            .session
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let n_rows = if all_scalar { 1 } else { args.number_rows };
+        let words = args.args.iter().map(|arg| Words::of(&arg.to_array(n_rows)?));
+        let words = words.collect::<DfResult<Vec<_>>>()?;
+        let named = if self.about == About::Column { 3 } else { 2 };
+        // Without a user it is the current one's rights that are asked for.
+        let (user, words) = words.split_at(words.len().saturating_sub(named));
+        let asked = Asked { session: &session, oids: session.oids.read().clone() };
+        let answers = (0..n_rows).map(|row| {
+            let rights = match user.first().map(|user| user.at(row)) {
+                None => Some(session.rights()),
+                Some(None) => None,
+                Some(Some(user)) => asked.rights_of(&user)?,
+            };
+            let words = words.iter().map(|words| words.at(row)).collect::<Option<Vec<_>>>();
+            match (rights, words) {
+                (Some(rights), Some(words)) => asked.answer(self.about, &rights, &words),
+                _ => Ok(None),
+            }
+        });
+        let answers = answers.collect::<Result<BooleanArray>>()?;
+        Ok(match all_scalar {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&answers, 0)?),
+            false => ColumnarValue::Array(Arc::new(answers)),
+        })
+    }
+}
+
+/// One argument: names, or OIDs.
+enum Words {
+    Names(StringArray),
+    Oids(arrow::array::Int64Array),
+}
+
+#[derive(Debug)]
+enum Word {
+    Name(String),
+    Oid(i64),
+}
+
+impl Words {
+    fn of(array: &dyn Array) -> DfResult<Self> {
+        if array.data_type().is_integer() {
+            return Ok(Self::Oids(
+                cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(),
+            ));
+        }
+        Ok(Self::Names(cast(array, &DataType::Utf8)?.as_string::<i32>().clone()))
+    }
+
+    fn at(&self, row: usize) -> Option<Word> {
+        match self {
+            Self::Names(names) => {
+                names.is_valid(row).then(|| Word::Name(names.value(row).to_owned()))
+            }
+            Self::Oids(oids) => oids.is_valid(row).then(|| Word::Oid(oids.value(row))),
+        }
+    }
+}
+
+struct Asked<'a> {
+    session: &'a Session,
+    oids: Arc<Oids>,
+}
+
+impl Asked<'_> {
+    /// Returns the rights of a user; `None` for an OID that no role has.
+    fn rights_of(&self, user: &Word) -> Result<Option<Rights>> {
+        let Some(user) = self.role(user)? else { return Ok(None) };
+        let rules = Arc::clone(self.session.rights().rules());
+        Ok(Some(Rights::new(rules, &user)))
+    }
+
+    fn role(&self, word: &Word) -> Result<Option<String>> {
+        match word {
+            Word::Oid(oid) => Ok(self.oids.roles.get(oid).cloned()),
+            Word::Name(name) => {
+                if name != "public" {
+                    self.session.rights().rules().role(name)?;
+                }
+                Ok(Some(name.clone()))
+            }
+        }
+    }
+
+    fn answer(&self, about: About, rights: &Rights, words: &[Word]) -> Result<Option<bool>> {
+        let (Some(object), Some(Word::Name(privileges))) = (words.first(), words.last()) else {
+            return Err(Error::new(ErrorKind::InvalidParameter, "a privilege is named by text"));
+        };
+        if about == About::Role {
+            let Some(role) = self.role(object)? else { return Ok(None) };
+            return any(privileges, |privilege, _| has_role(rights, &role, privilege)).map(Some);
+        }
+        let Some(object) = self.object(about, object)? else { return Ok(None) };
+        // Of what does not show nothing is told.
+        let asker = self.session.rights();
+        if !is_of_engine(&object) && !asker.sees(&object) {
+            return Err(undefined(about, &object));
+        }
+        let column = match (about, words.get(1)) {
+            (About::Column, Some(Word::Name(column))) => Some(column.clone()),
+            (About::Column, _) => {
+                return Err(Error::unsupported("a column is named by text, not by its number"));
+            }
+            _ => None,
+        };
+        any(privileges, |word, grantable| {
+            // What PostgreSQL has and the engine has not is nobody's.
+            if ["temp", "temporary", "rule", "maintain"].contains(&word) {
+                return Ok(false);
+            }
+            let privilege = Privilege::parse(word).ok_or_else(|| unrecognized(word))?;
+            if is_of_engine(&object) {
+                return Ok(matches!(privilege, Privilege::Select | Privilege::Usage) && !grantable);
+            }
+            if grantable {
+                return Ok(rights.may_grant(privilege, &object));
+            }
+            Ok(match about {
+                About::AnyColumn => rights.columns(privilege, &object).is_some(),
+                About::Column => match (rights.columns(privilege, &object), &column) {
+                    (Some(Columns::All), _) => true,
+                    (Some(Columns::Some(columns)), Some(column)) => columns.contains(column),
+                    _ => false,
+                },
+                About::Database if privilege == Privilege::Usage => rights.sees(&object),
+                _ => rights.may(privilege, &object),
+            })
+        })
+        .map(Some)
+    }
+
+    fn object(&self, about: About, word: &Word) -> Result<Option<Object>> {
+        let catalog = self.session.catalog();
+        let name = match (about, word) {
+            (About::Schema, Word::Oid(oid)) => return Ok(self.oids.schemas.get(oid).cloned()),
+            (About::Database, Word::Oid(oid)) => return Ok(self.oids.catalogs.get(oid).cloned()),
+            (About::Function | About::Role, Word::Oid(_)) => return Ok(None),
+            (_, Word::Oid(oid)) => return Ok(self.oids.tables.get(oid).cloned()),
+            (_, Word::Name(name)) => name,
+        };
+        match about {
+            About::Schema => return Ok(Some(Object::schema(&catalog, name))),
+            About::Database => return Ok(Some(Object::catalog(name))),
+            About::Function => {
+                let name = name.split('(').next().unwrap_or_default();
+                return Ok(Some(Object::function(name.trim())));
+            }
+            About::Table | About::AnyColumn | About::Column | About::Role => {}
+        }
+        let parts = parts(name)?;
+        let known = |object: &Object| self.oids.tables.values().any(|known| known == object);
+        match parts.as_slice() {
+            [catalog, schema, table] => Ok(Some(Object::table(catalog, schema, table))),
+            [schema, table] => {
+                let object = Object::table(&catalog, schema, table);
+                if known(&object) || is_of_engine(&object) {
+                    return Ok(Some(object));
+                }
+                Err(undefined(about, &object))
+            }
+            [table] => {
+                let path = self.session.search_path();
+                let mut found = path.iter().map(|schema| Object::table(&catalog, schema, table));
+                let missing = || undefined(about, &Object::table(&catalog, "", table));
+                found.find(known).map(Some).ok_or_else(missing)
+            }
+            _ => Err(Error::new(ErrorKind::InvalidParameter, format!("invalid name \"{name}\""))),
+        }
+    }
+}
+
+/// Asks for each privilege of a list, with whether it is the option to grant it on; one that is there is enough.
+fn any(list: &str, mut has: impl FnMut(&str, bool) -> Result<bool>) -> Result<bool> {
+    let mut found = false;
+    for word in list.split(',') {
+        let word = word.trim().to_ascii_lowercase();
+        let grantable = word.strip_suffix("with grant option").map(str::trim);
+        let grantable = grantable.or_else(|| word.strip_suffix("with admin option").map(str::trim));
+        found |= has(grantable.unwrap_or(&word), grantable.is_some())?;
+    }
+    Ok(found)
+}
+
+fn has_role(rights: &Rights, role: &str, privilege: &str) -> Result<bool> {
+    match privilege {
+        "member" | "set" => {
+            Ok(rights.is_superuser() || rights.rules().memberships(rights.role()).contains(role))
+        }
+        "usage" => Ok(rights.has_role(role)),
+        other => Err(unrecognized(other)),
+    }
+}
+
+/// Returns whether it is one of the engine's own schemas, or in one.
+fn is_of_engine(object: &Object) -> bool {
+    object.kind != "catalog"
+        && object.path.get(1).is_some_and(|schema| VIRTUAL_SCHEMAS.contains(&schema.as_str()))
+}
+
+fn unrecognized(word: &str) -> Error {
+    Error::new(ErrorKind::InvalidParameter, format!("unrecognized privilege type: \"{word}\""))
+}
+
+fn undefined(about: About, object: &Object) -> Error {
+    let name = object.path.last().map(String::as_str).unwrap_or_default();
+    let (kind, word) = match about {
+        About::Schema => (ErrorKind::UndefinedSchema, "schema"),
+        About::Database => (ErrorKind::UndefinedCatalog, "catalog"),
+        About::Function => (ErrorKind::UndefinedFunction, "function"),
+        _ => (ErrorKind::UndefinedTable, "relation"),
+    };
+    Error::new(kind, format!("{word} \"{name}\" does not exist"))
+}
+
+/// Reads a name as PostgreSQL's `regclass` does: small letters unless quoted.
+fn parts(name: &str) -> Result<Vec<String>> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut chars = name.chars().peekable();
+    while let Some(c) = chars.next() {
+        let last = parts.last_mut().ok_or_else(|| Error::internal("a name has a part"))?;
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => {
+                chars.next();
+                last.push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            c if quoted => last.push(c),
+            c => last.extend(c.to_lowercase()),
+        }
+    }
+    if quoted || parts.iter().any(String::is_empty) {
+        return Err(Error::new(ErrorKind::InvalidParameter, format!("invalid name \"{name}\"")));
+    }
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_regclass_does() {
+        assert_eq!(parts("A.\"B\"").unwrap(), ["a", "B"]);
+        assert_eq!(parts("\"a.b\".\"c\"\"d\"").unwrap(), ["a.b", "c\"d"]);
+        for bad in ["", "a.", ".a", "\"a"] {
+            assert!(parts(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_of_a_list_is_enough() {
+        let has = |word: &str, grantable: bool| Ok(word == "select" && !grantable);
+        assert!(any("INSERT, SELECT", has).unwrap());
+        assert!(!any("SELECT WITH GRANT OPTION", has).unwrap());
+    }
+}

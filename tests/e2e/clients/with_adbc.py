@@ -1,0 +1,44 @@
+"""ADBC's PostgreSQL driver, which reads by binary COPY. `with_adbc.py HOST PORT PASSWORD`"""
+
+import sys
+import urllib.parse
+
+import adbc_driver_postgresql.dbapi as adbc
+import pyarrow
+
+host, port, password = sys.argv[1:]
+url = f"postgresql://maru:{urllib.parse.quote(password)}@{host}:{port}/maru"
+
+
+def reads(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CAST(n AS bigint) AS n, 'row ' || n AS t FROM generate_series(1, 50000) g(n) ORDER BY n")
+        table = cursor.fetch_arrow_table()
+        assert table.num_rows == 50_000 and table.schema.field("n").type == pyarrow.int64()
+        assert table.column("t")[49_999].as_py() == "row 50000"
+
+
+def types(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT true, 1::smallint, 2::int, 3.5::float8, DATE '2026-01-31', TIMESTAMP '2026-01-31 12:00:00.25', 'x', NULL::text")
+        row = cursor.fetchone()
+        assert row[:4] == (True, 1, 2, 3.5) and str(row[4]) == "2026-01-31" and row[6:] == ("x", None), row
+
+
+def parameters(connection):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM e2e_clients.staff WHERE id = $1", (3,))
+        assert cursor.fetchall() == [("Park",)]
+
+
+def objects(connection):
+    catalogs = connection.adbc_get_objects(depth="tables", db_schema_filter="e2e_clients").read_all().to_pylist()
+    tables = [t["table_name"] for c in catalogs for s in c["catalog_db_schemas"] or [] for t in s["db_schema_tables"] or []]
+    assert tables == ["staff"], catalogs
+    assert "PostgreSQL" in connection.adbc_get_info()["vendor_name"]
+
+
+for check in [reads, types, parameters, objects]:
+    with adbc.connect(url, autocommit=True) as connection:
+        check(connection)
+    print("ok", check.__name__, flush=True)

@@ -1,0 +1,57 @@
+"""asyncpg, as a program uses it: prepared statements, settings, cursors, a pool. `with_asyncpg.py HOST PORT PASSWORD`"""
+
+import asyncio
+import sys
+
+import asyncpg
+
+host, port, password = sys.argv[1:]
+login = {"host": host, "port": int(port), "user": "maru", "password": password, "database": "maru"}
+
+
+async def queries(connection):
+    assert await connection.fetchval("SELECT $1::int + 1", 41) == 42
+    assert await connection.fetchrow("SELECT id, name FROM e2e_clients.staff WHERE id = $1", 2) == (2, "Lee")
+    assert await connection.fetchval("SELECT count(*) FROM generate_series(1, $1)", 10) == 10
+
+
+async def settings(connection):
+    assert await connection.fetchval("SELECT set_config('timezone', 'Asia/Seoul', false)") == "Asia/Seoul"
+    assert await connection.fetchval("SELECT current_setting('timezone')") == "Asia/Seoul"
+    assert await connection.fetchval("SHOW timezone") == "Asia/Seoul"
+
+
+async def cursors(connection):
+    async with connection.transaction():
+        seen = [row["n"] async for row in connection.cursor("SELECT n FROM generate_series(1, 500) t(n)", prefetch=70)]
+        assert seen == list(range(1, 501))
+        cursor = await connection.cursor("SELECT n FROM generate_series(1, 100) t(n)")
+        assert [row["n"] for row in await cursor.fetch(3)] == [1, 2, 3]
+        assert (await cursor.fetchrow())["n"] == 4
+
+
+async def savepoints(connection):
+    async with connection.transaction():
+        try:
+            async with connection.transaction():
+                await connection.fetchval("SELECT 1 / 0")
+        except asyncpg.DivisionByZeroError:
+            pass
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+async def pools(_):
+    async with asyncpg.create_pool(**login, min_size=2, max_size=5) as pool:
+        numbers = await asyncio.gather(*(pool.fetchval("SELECT $1::int", n) for n in range(30)))
+        assert numbers == list(range(30))
+
+
+async def main():
+    for check in [queries, settings, cursors, savepoints, pools]:
+        connection = await asyncpg.connect(**login)
+        await check(connection)
+        await connection.close()
+        print("ok", check.__name__, flush=True)
+
+
+asyncio.run(main())

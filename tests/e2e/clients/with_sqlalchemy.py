@@ -1,0 +1,74 @@
+"""SQLAlchemy 2 with psycopg, as a program uses it: engine, reflection, a mapped class, pandas. `with_sqlalchemy.py HOST PORT PASSWORD`"""
+
+import decimal
+import sys
+
+import pandas
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+host, port, password = sys.argv[1:]
+engine = sa.create_engine(sa.URL.create("postgresql+psycopg", "maru", password, host, int(port), "maru"))
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Staff(Base):
+    __tablename__ = "staff"
+    __table_args__ = {"schema": "e2e_clients"}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    salary: Mapped[decimal.Decimal]
+
+
+def connects(connection):
+    assert connection.scalar(sa.text("SELECT 1")) == 1
+    assert connection.scalar(sa.select(sa.func.current_user())) == "maru"
+    assert connection.dialect.server_version_info >= (12,)
+
+
+def reflects(connection):
+    inspector = sa.inspect(connection)
+    assert "e2e_clients" in inspector.get_schema_names()
+    assert inspector.get_view_names("e2e_clients") == ["staff"]
+    assert inspector.get_table_names("e2e_clients") == []
+    assert inspector.has_table("staff", "e2e_clients") and not inspector.has_table("nothing", "e2e_clients")
+    columns = inspector.get_columns("staff", "e2e_clients")
+    assert [(c["name"], c["type"].python_type) for c in columns] == [("id", int), ("name", str), ("salary", decimal.Decimal)], columns
+
+
+def reflects_a_table(connection):
+    table = sa.Table("staff", sa.MetaData(), schema="e2e_clients", autoload_with=connection)
+    rows = connection.execute(sa.select(table.c.name).where(table.c.id > 1).order_by(table.c.id)).all()
+    assert rows == [("Lee",), ("Park",)], rows
+
+
+def maps_a_class(connection):
+    with Session(connection) as session:
+        kim = session.get(Staff, 1)
+        assert (kim.name, kim.salary) == ("Kim", decimal.Decimal("10.50"))
+        found = session.scalars(sa.select(Staff).where(Staff.name.in_(["Lee", "Park"])).order_by(Staff.name.desc()).limit(1)).one()
+        assert found.id == 3
+        assert session.scalar(sa.select(sa.func.count()).select_from(Staff)) == 3
+
+
+def reads_frames(connection):
+    frame = pandas.read_sql(sa.text("SELECT * FROM e2e_clients.staff WHERE id <= :id ORDER BY id"), connection, params={"id": 2})
+    assert list(frame["name"]) == ["Kim", "Lee"]
+    frame = pandas.read_sql_table("staff", connection, schema="e2e_clients")
+    assert sorted(frame["id"]) == [1, 2, 3]
+    chunks = pandas.read_sql("SELECT n FROM generate_series(1, 5000) t(n)", connection, chunksize=1000)
+    assert sum(len(chunk) for chunk in chunks) == 5000
+
+
+def streams(connection):
+    rows = connection.execution_options(stream_results=True, max_row_buffer=100).execute(sa.text("SELECT n FROM generate_series(1, 3000) t(n)"))
+    assert sum(n for (n,) in rows) == 3000 * 3001 // 2
+
+
+for check in [connects, reflects, reflects_a_table, maps_a_class, reads_frames, streams]:
+    with engine.connect() as connection:
+        check(connection)
+    print("ok", check.__name__, flush=True)
