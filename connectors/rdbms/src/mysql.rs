@@ -61,6 +61,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         )
         .default("10"),
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "TINYINT(1), BOOLEAN",
@@ -166,6 +167,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: false,
     },
     example: "CREATE CATALOG crm USING mysql WITH (url = 'mysql://db.example:3306/crm', \
               user = 'reader', password = '…')",

@@ -62,6 +62,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         )
         .default("10"),
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "smallint, integer, bigint",
@@ -157,6 +158,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: false,
     },
     example: "CREATE CATALOG crm USING postgres WITH (url = 'postgres://db.example:5432/crm', \
               user = 'reader', password = '…')",

@@ -46,6 +46,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         "The file, which must exist; it is opened read-only.",
     )
     .required()],
+    table_options: &[],
     types: &[
         TypeSpec::new("anything with INT", "bigint", "filter, group, min and max, order, join"),
         TypeSpec::new("BOOLEAN, BOOL", "boolean, of 0 and 1", "IS NULL"),
@@ -73,6 +74,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: false,
     },
     example: "CREATE CATALOG crm USING sqlite WITH (path = '/data/crm.db')",
 };

@@ -71,6 +71,14 @@ kinds! {
     DivisionByZero = "22012", Client, false;
     OutOfRange = "22003", Client, false;
     InvalidText = "22P02", Client, false;
+    TextTooLong = "22001", Client, false;
+    NotNullViolation = "23502", Client, false;
+    UniqueViolation = "23505", Client, false;
+    CheckViolation = "23514", Client, false;
+    /// One row of the target was to be changed by two rows of the source.
+    Cardinality = "21000", Client, false;
+    /// Another writer came first, and the two cannot follow one another.
+    Serialization = "40001", Client, true;
     InvalidDatetime = "22007", Client, false;
     BadFileFormat = "22P04", Operator, false;
     Unsupported = "0A000", Client, false;
