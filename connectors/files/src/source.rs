@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
-use maru_connect::{OpenedStore, Source, SourceTable, TableEntry, TableVersion};
-use maru_core::{Error, Options, Result};
+use maru_connect::{
+    OpenedStore, Source, SourceTable, TableChange, TableEntry, TableVersion, WriteJob, WriteMode,
+    WriteRequest,
+};
+use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
 use url::Url;
 
+use crate::delta::{self, Existing};
 use crate::gate::Gate;
 use crate::layout::Layout;
 use crate::location::{LOCATION_OPTIONS, LocationTable, open_location_table};
@@ -59,6 +63,47 @@ impl FilesSource {
             .await
             .map(Some)
             .map_err(|error| self.in_catalog(error))
+    }
+
+    async fn begin(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
+        let (schema, table) = (request.schema.clone(), request.table.clone());
+        let WriteMode::Create(new) = &request.mode else {
+            let opened = self.delta_at(&schema, &table).await?;
+            return delta::begin(&opened, &table, request, Existing::Table).await;
+        };
+        let (opened, existing) = match self.layout.table(&schema, &table).await? {
+            None => {
+                let path = self.layout.new_table(&schema, &table).await?;
+                (self.opened(path), Existing::Nothing)
+            }
+            Some(_) if !new.replace => {
+                return Err(Error::new(
+                    ErrorKind::DuplicateTable,
+                    format!("table \"{schema}.{table}\" already exists"),
+                ));
+            }
+            Some(_) => (self.delta_at(&schema, &table).await?, Existing::Table),
+        };
+        delta::begin(&opened, &table, request, existing).await
+    }
+
+    /// Finds a table that can be written: one with a log.
+    async fn delta_at(&self, schema: &str, table: &str) -> Result<OpenedStore> {
+        let place = self.layout.table(schema, table).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedTable,
+                format!("table \"{schema}.{table}\" does not exist"),
+            )
+        })?;
+        let opened = self.opened(place.path);
+        if delta::is_delta(&opened).await? {
+            return Ok(opened);
+        }
+        Err(Error::unsupported(format!("table \"{table}\" is made of plain files and only read"))
+            .with_detail("Without a log there is no way to change several files at once.")
+            .with_hint(
+                "CREATE TABLE … AS SELECT makes a Delta Lake table of it, which can be written.",
+            ))
     }
 
     fn in_catalog(&self, error: Error) -> Error {
@@ -148,6 +193,38 @@ impl Source for FilesSource {
                 same.then(|| self.opened(path))
             }
         }
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        Box::pin(async move {
+            let begun = self.begin(request).await;
+            begun.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let work = async {
+                let opened = self.delta_at(schema, table).await?;
+                match change {
+                    TableChange::Drop => delta::drop_table(&opened).await,
+                    change => delta::change(&opened, change).await,
+                }
+            };
+            work.await.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let made = self.layout.create_schema(schema).await;
+            made.map_err(|error| self.in_catalog(error))
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -36,6 +36,7 @@ const COLUMNS: &[&str] = &[
     "metaData",
     "protocol",
     "sidecar.path",
+    "txn",
 ];
 
 /// Rows turned into lines at once.
