@@ -63,6 +63,12 @@ pub enum WriteMode {
     /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
     /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]).
     Change,
+    /// `UPDATE`, `DELETE`, `MERGE` where rows cannot be changed in their places: all rows of the table come, as they are to be.
+    /// Behind the table's columns [`WriteRequest::columns`] has, if `numbered`, the number of the row in the table (UInt64; NULL
+    /// for a new one), and in any case what was done (Int8, a [`RowOp`]; NULL for a row that stays as it is; one that is
+    /// deleted is left out). A row that comes twice and was changed is 21000, one that was not counts once. `moved`: values of
+    /// partition columns may have changed.
+    Rewrite { numbered: bool, moved: bool },
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

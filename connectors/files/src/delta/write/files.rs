@@ -73,12 +73,22 @@ pub(super) struct Files {
     n_files: usize,
     open: Option<Open>,
     reservation: Option<MemoryReservation>,
-    /// `add` actions of the files that are done.
-    pub(super) added: Vec<Value>,
+    /// The files that are done.
+    pub(super) added: Vec<Added>,
     pub(super) n_bytes: u64,
 }
 
+/// A file that is done.
+#[derive(Debug)]
+pub(super) struct Added {
+    pub(super) partition: Vec<Option<String>>,
+    pub(super) place: Path,
+    /// Its `add` action.
+    pub(super) line: Value,
+}
+
 struct Open {
+    place: Path,
     /// Relative to the table.
     path: String,
     partition: Vec<Option<String>>,
@@ -139,6 +149,7 @@ impl Files {
         let whole = Path::parse(format!("{}/{path}", making.table))
             .map_err(|error| Error::internal("a file's name is none").with_cause(error))?;
         making.begun.lock().push(whole.clone());
+        let place = whole.clone();
         let properties = WriterProperties::builder()
             .set_compression(making.compression)
             .set_created_by(ENGINE.to_owned())
@@ -154,12 +165,12 @@ impl Files {
         let writer =
             AsyncArrowWriter::try_new_with_options(target, schema, options).map_err(failed)?;
         let partition = partition.to_vec();
-        Ok(Open { path, partition, writer, statistics: Statistics::new(&names) })
+        Ok(Open { place, path, partition, writer, statistics: Statistics::new(&names) })
     }
 
     /// Ends the file that is open.
     pub(super) async fn end(&mut self) -> Result<()> {
-        let Some(Open { path, partition, mut writer, statistics }) = self.open.take() else {
+        let Some(Open { place, path, partition, mut writer, statistics }) = self.open.take() else {
             return Ok(());
         };
         writer.finish().await.map_err(failed)?;
@@ -168,15 +179,16 @@ impl Files {
         self.account(0)?;
         self.n_bytes += size as u64;
         let values = self.making.partition_columns.iter().cloned();
-        let values = values.zip(partition.into_iter().map(Value::from)).collect::<Map<_, _>>();
-        self.added.push(json!({"add": {
+        let values = values.zip(partition.iter().cloned().map(Value::from)).collect::<Map<_, _>>();
+        let line = json!({"add": {
             "path": encoded(&path),
             "partitionValues": values,
             "size": size,
             "modificationTime": now_ms(),
             "dataChange": true,
             "stats": statistics.json(),
-        }}));
+        }});
+        self.added.push(Added { partition, place, line });
         debug_assert!(statistics.n_rows() > 0, "a file without rows");
         Ok(())
     }

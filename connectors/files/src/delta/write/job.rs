@@ -4,15 +4,20 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{CastOptions, cast_with_options, partition};
-use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions,
+    new_null_array,
+};
+use arrow::compute::{
+    CastOptions, cast_with_options, filter, filter_record_batch, is_not_null, partition,
+};
+use arrow::datatypes::{DataType, Int8Type, Schema, TimeUnit, TimestampNanosecondType, UInt64Type};
 use datafusion::common::ScalarValue;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Committed, NewTable, OpenedStore, Overwritten, WriteJob, WriteMode, WriteRequest,
-    Written, check_not_null,
+    BatchStream, Committed, NewTable, OpenedStore, Overwritten, RowOp, WriteJob, WriteMode,
+    WriteRequest, Written, check_not_null,
 };
 use maru_core::{Error, ErrorKind, Result, limits};
 use object_store::path::Path;
@@ -23,9 +28,9 @@ use uuid::Uuid;
 
 use super::commit::{Change, Meeting, commit};
 use super::demands::{self, Effect};
-use super::files::{Files, Making, compression};
+use super::files::{Added, Files, Making, compression};
 use super::partition::{check_type, directory, text_of, value_at};
-use super::{now_ms, types};
+use super::{checkpoint, now_ms, types};
 use crate::delta::action::{Add, Line, Metadata, Protocol};
 use crate::delta::features::{self, Mapping};
 use crate::delta::log::Log;
@@ -46,6 +51,11 @@ enum Effects {
     /// The table is another one from now on, or a new one.
     Create,
     Overwrite(Overwritten),
+    /// Rows that stay come again; what is done stands behind the columns, and before it the row's number if there is one.
+    Rewrite {
+        numbered: bool,
+        moved: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -66,17 +76,22 @@ struct DeltaJob {
     /// Lines of the commit besides those of files: protocol, columns, transaction.
     lines: Vec<Value>,
     keeps_times: bool,
+    /// Commits between checkpoints, as the table has it.
+    interval: Option<String>,
     once: Option<(String, i64)>,
     already: bool,
     n_streams: AtomicUsize,
     done: Mutex<Done>,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Done {
-    added: Vec<Value>,
+    added: Vec<Added>,
     /// Values of the partitions that were written to.
     partitions: BTreeSet<Vec<Option<String>>>,
+    /// Those of them in which something was done to rows that are there.
+    changed: BTreeSet<Vec<Option<String>>>,
     n_rows: u64,
 }
 
@@ -105,8 +120,13 @@ pub(crate) async fn begin(
             )
             .with_hint("Use MERGE INTO."));
         }
+        WriteMode::Rewrite { numbered, moved } => {
+            Effects::Rewrite { numbered: *numbered, moved: *moved }
+        }
         WriteMode::Change => {
-            return Err(Error::unsupported("rows of a Delta Lake table cannot be changed yet"));
+            return Err(Error::unsupported(
+                "rows of a Delta Lake table are not changed in their places",
+            ));
         }
     };
     let (protocol, metadata, mut lines) = match (&request.mode, &base) {
@@ -189,6 +209,7 @@ pub(crate) async fn begin(
     }
     Ok(Arc::new(DeltaJob {
         keeps_times: old_metadata.property("delta.enableInCommitTimestamps") == Some("true"),
+        interval: old_metadata.property("delta.checkpointInterval").map(str::to_owned),
         log,
         relation: relation.to_owned(),
         effects,
@@ -203,6 +224,7 @@ pub(crate) async fn begin(
         already,
         n_streams: AtomicUsize::new(0),
         done: Mutex::default(),
+        seen: Mutex::default(),
     }))
 }
 
@@ -309,7 +331,20 @@ impl DeltaJob {
             if batch.num_rows() == 0 || self.already {
                 continue;
             }
-            n_rows += batch.num_rows() as u64;
+            let batch = match self.effects {
+                Effects::Rewrite { numbered, .. } => {
+                    let (kept, n_changed) = self.rewritten(batch, numbered)?;
+                    n_rows += n_changed;
+                    kept
+                }
+                _ => {
+                    n_rows += batch.num_rows() as u64;
+                    batch
+                }
+            };
+            if batch.num_rows() == 0 {
+                continue;
+            }
             let batch = self.convert(&batch)?;
             let in_files = batch.project(&(0..n_in_files).collect::<Vec<_>>())?;
             let keys = &batch.columns()[n_in_files..];
@@ -339,6 +374,59 @@ impl DeltaJob {
         names.zip(keys).map(|(name, values)| text_of(name, &value_at(values, row)?)).collect()
     }
 
+    /// Looks at what was done to rows, and leaves out those that are deleted. Returns the others, and how many changed.
+    fn rewritten(&self, batch: RecordBatch, numbered: bool) -> Result<(RecordBatch, u64)> {
+        let wrong = || Error::internal("rows came without what was done to them");
+        let last = batch.num_columns().checked_sub(1).ok_or_else(wrong)?;
+        let ops = batch.column(last).as_primitive_opt::<Int8Type>().ok_or_else(wrong)?.clone();
+        let n_changed = ops.len() - ops.null_count();
+        let mut stays = vec![true; batch.num_rows()];
+        if numbered {
+            let numbers = last.checked_sub(1).map(|at| batch.column(at));
+            let numbers = numbers.and_then(|n| n.as_primitive_opt::<UInt64Type>());
+            let numbers = numbers.ok_or_else(wrong)?;
+            let mut seen = self.seen.lock();
+            for (row, number) in numbers.iter().enumerate() {
+                if let Some(number) = number {
+                    stays[row] = seen.note(number, ops.is_valid(row))?;
+                }
+            }
+        }
+        self.note_changes(&batch, &ops)?;
+        let deleted = RowOp::Delete as i8;
+        for (row, stays) in stays.iter_mut().enumerate() {
+            *stays = *stays && (ops.is_null(row) || ops.value(row) != deleted);
+        }
+        let kept = filter_record_batch(&batch, &BooleanArray::from(stays))?;
+        Ok((kept, n_changed as u64))
+    }
+
+    /// Notes in which partitions rows were changed.
+    fn note_changes(&self, batch: &RecordBatch, ops: &Int8Array) -> Result<()> {
+        if ops.null_count() == ops.len() {
+            return Ok(());
+        }
+        let places = &self.places[self.columns.in_files.len()..];
+        let mut changed = BTreeSet::new();
+        if places.is_empty() {
+            changed.insert(Vec::new());
+        } else {
+            let is_changed = is_not_null(ops)?;
+            let keys = places.iter().zip(&self.columns.partitions).map(|(place, column)| {
+                let place =
+                    place.ok_or_else(|| Error::internal("a partition column is missing"))?;
+                let values = filter(batch.column(place), &is_changed)?;
+                convert(&values, column.field.data_type())
+            });
+            let keys = keys.collect::<Result<Vec<_>>>()?;
+            for range in partition(&keys)?.ranges() {
+                changed.insert(self.partition_at(&keys, range.start)?);
+            }
+        }
+        self.done.lock().changed.extend(changed);
+        Ok(())
+    }
+
     fn note_partition(&self, values: &[Option<String>]) -> Result<()> {
         let mut done = self.done.lock();
         done.partitions.insert(values.to_vec());
@@ -362,10 +450,17 @@ impl DeltaJob {
         values: impl Fn(&str) -> Option<Option<String>>,
         done: &Done,
     ) -> Result<bool> {
-        let Effects::Overwrite(Overwritten::Partitions { fixed }) = &self.effects else {
-            return Ok(self.effects != Effects::Append);
-        };
         let names = &self.making.partition_columns;
+        let fixed = match &self.effects {
+            Effects::Append => return Ok(false),
+            Effects::Create | Effects::Overwrite(Overwritten::Table) => return Ok(true),
+            Effects::Rewrite { moved: true, .. } => return Ok(!done.changed.is_empty()),
+            Effects::Rewrite { moved: false, .. } => {
+                let found = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>();
+                return Ok(found.is_none_or(|found| done.changed.contains(&found)));
+            }
+            Effects::Overwrite(Overwritten::Partitions { fixed }) => fixed,
+        };
         for (name, value) in fixed {
             let wanted = self.fixed_text(name, value)?;
             if values(name).is_some_and(|found| found != wanted) {
@@ -391,7 +486,23 @@ impl DeltaJob {
             let version = self.base.as_ref().map(|base| base.version);
             return Ok(Committed { n_rows: 0, version, already: true });
         }
-        let done = std::mem::take(&mut *self.done.lock());
+        let mut done = std::mem::take(&mut *self.done.lock());
+        if let Effects::Rewrite { moved, .. } = self.effects {
+            // Partitions in which nothing was done stay what they are.
+            let (added, unneeded) = std::mem::take(&mut done.added)
+                .into_iter()
+                .partition::<Vec<_>, _>(|added| match moved {
+                    true => !done.changed.is_empty(),
+                    false => done.changed.contains(&added.partition),
+                });
+            done.added = added;
+            let unneeded = unneeded.into_iter().map(|added| added.place).collect();
+            remove(&self.making.store, &Mutex::new(unneeded)).await;
+            if done.changed.is_empty() {
+                let version = self.base.as_ref().map(|base| base.version);
+                return Ok(Committed { n_rows: 0, version, already: false });
+            }
+        }
         let mut lines = self.lines.clone();
         for file in self.base.iter().flat_map(|base| base.files()) {
             let values = |name: &str| Some(normal(file.add.partition_values.get(name)?.clone()));
@@ -405,10 +516,12 @@ impl DeltaJob {
                 "partitionBy": json!(self.making.partition_columns).to_string(), "isManaged": "false",
             }),
             Effects::Overwrite(_) => json!({"mode": "Overwrite"}),
+            Effects::Rewrite { .. } => json!({}),
         };
         let operation = match (&self.effects, &self.base) {
             (Effects::Create, Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
             (Effects::Create, None) => "CREATE TABLE AS SELECT",
+            (Effects::Rewrite { .. }, _) => "MERGE",
             _ => "WRITE",
         };
         // A version that changes nothing is none.
@@ -416,7 +529,7 @@ impl DeltaJob {
             let version = self.base.as_ref().map(|base| base.version);
             return Ok(Committed { n_rows: done.n_rows, version, already: false });
         }
-        lines.extend(done.added.iter().cloned());
+        lines.extend(done.added.iter().map(|added| added.line.clone()));
         let change = Change {
             attempt: self.making.attempt.clone(),
             operation,
@@ -427,6 +540,7 @@ impl DeltaJob {
             n_rows: done.n_rows,
         };
         let version = commit(&self.log, &change, |theirs| self.meets(theirs, &done)).await?;
+        checkpoint::maybe(&self.log, version, self.interval.as_deref()).await;
         Ok(Committed { n_rows: done.n_rows, version: Some(version), already: false })
     }
 
@@ -458,6 +572,32 @@ impl DeltaJob {
             }
         }
         Meeting::Passes
+    }
+}
+
+/// Which rows of the table have come, and which of them were changed: two bits for each.
+#[derive(Debug, Default)]
+struct Seen(Vec<u64>);
+
+impl Seen {
+    /// Returns whether the row has not come before.
+    fn note(&mut self, number: u64, changed: bool) -> Result<bool> {
+        let at = usize::try_from(number / 32).unwrap_or(usize::MAX);
+        if at >= self.0.len() {
+            self.0.resize(at + 1, 0);
+        }
+        let shift = (number % 32) * 2;
+        let before = (self.0[at] >> shift) & 3;
+        if before != 0 && (changed || before & 2 != 0) {
+            return Err(Error::new(
+                ErrorKind::Cardinality,
+                "MERGE command cannot affect row a second time",
+            )
+            .with_detail("More than one row of the source matches one row of the target.")
+            .with_hint("Ensure that not more than one source row matches any one target row."));
+        }
+        self.0[at] |= (1 | u64::from(changed) << 1) << shift;
+        Ok(before == 0)
     }
 }
 
@@ -514,6 +654,9 @@ impl WriteJob for DeltaJob {
             Effects::Overwrite(Overwritten::Table) => "Parquet files replace those there are",
             Effects::Overwrite(Overwritten::Partitions { .. }) => {
                 "Parquet files replace those of the same partitions"
+            }
+            Effects::Rewrite { .. } => {
+                "Parquet files replace those of partitions with changed rows"
             }
         };
         let by = match self.making.partition_columns.as_slice() {
