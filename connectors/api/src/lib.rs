@@ -34,6 +34,7 @@ mod table;
 mod table_provider;
 mod verify_exec;
 mod write;
+mod write_exec;
 
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
@@ -63,3 +64,4 @@ pub use write::{
     Attempt, Committed, NewTable, Overwritten, RowIdentity, RowOp, TableChange, WriteJob,
     WriteMode, WriteRequest, Written,
 };
+pub use write_exec::{WriteExec, WriteWatch, check_not_null};

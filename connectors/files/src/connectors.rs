@@ -21,6 +21,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     top_n: false,
     join: false,
     files: true,
+    write: false,
 };
 
 /// What the formats hold.
@@ -68,6 +69,7 @@ static FILE_SPEC: ConnectorSpec = ConnectorSpec {
     name: "file",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of the machine that runs Maru.",
     options: FILE_OPTIONS,
+    table_options: &[],
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING file WITH (path = '/data/lake')",
@@ -77,6 +79,7 @@ static S3_SPEC: ConnectorSpec = ConnectorSpec {
     name: "s3",
     doc: "Parquet, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
     options: S3_OPTIONS,
+    table_options: &[],
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING s3 WITH (bucket = 'lake', endpoint = 'http://minio:9000', access_key_id = 'reader', secret_access_key = '…')",
@@ -86,6 +89,7 @@ static HDFS_SPEC: ConnectorSpec = ConnectorSpec {
     name: "hdfs",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of HDFS.",
     options: HDFS_OPTIONS,
+    table_options: &[],
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING hdfs WITH (url = 'hdfs://namenode:8020/lake')",

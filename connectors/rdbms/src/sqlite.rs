@@ -1,4 +1,4 @@
-//! `USING sqlite`: one database file, read only.
+//! `USING sqlite`: one database file.
 //!
 //! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
 //! it is an error that names the column.
@@ -6,10 +6,12 @@
 mod fragments;
 mod read;
 mod types;
+mod write;
 
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
@@ -17,7 +19,7 @@ use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, ColumnEstimate, CompareOp, Connector, ConnectorSpec, Join,
     OpenContext, Predicate, RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry,
-    TableKind, TableStatistics, TypeSpec,
+    TableChange, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -28,10 +30,14 @@ use crate::failure::Peer;
 use crate::fragments::{Derived, Fragments};
 use crate::render::{Conditions, columns, integer_of, text_of};
 use crate::stream::produced;
+use crate::write::{READ_ONLY, is_ours, read_only, refused};
 use types::{Mapping, mapping};
 
 /// The one schema of a database file.
 const SCHEMA: &str = "main";
+
+/// How long a lock of the file is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `USING sqlite`.
 #[derive(Debug)]
@@ -43,9 +49,10 @@ static SPEC: ConnectorSpec = ConnectorSpec {
     options: &[OptionSpec::new(
         "path",
         OptionKind::Text,
-        "The file, which must exist; it is opened read-only.",
+        "The file, which must exist.",
     )
-    .required()],
+    .required(), READ_ONLY],
+    table_options: &[],
     types: &[
         TypeSpec::new("anything with INT", "bigint", "filter, group, min and max, order, join"),
         TypeSpec::new("BOOLEAN, BOOL", "boolean, of 0 and 1", "IS NULL"),
@@ -73,6 +80,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: true,
     },
     example: "CREATE CATALOG crm USING sqlite WITH (path = '/data/crm.db')",
 };
@@ -87,7 +95,8 @@ impl Connector for SqliteConnector {
             let path = PathBuf::from(context.options.require_text("path")?);
             let (closed, _) = watch::channel(false);
             let file = File { path, closed: Arc::new(closed) };
-            Ok(Arc::new(SqliteSource { file }) as Arc<dyn Source>)
+            let read_only = read_only(&context.options);
+            Ok(Arc::new(SqliteSource { file, read_only }) as Arc<dyn Source>)
         }
         .boxed()
     }
@@ -111,6 +120,15 @@ impl File {
 
     /// Opens a connection of its own: opening a file is cheap, and a reader that goes away leaves nothing behind.
     async fn connect(&self) -> Result<SqliteConnection> {
+        self.open(true).await
+    }
+
+    /// Opens a connection that may write, and waits a while for others who do.
+    async fn connect_to_write(&self) -> Result<SqliteConnection> {
+        self.open(false).await
+    }
+
+    async fn open(&self, read_only: bool) -> Result<SqliteConnection> {
         if *self.closed.borrow() {
             return Err(self.peer().closed());
         }
@@ -124,7 +142,8 @@ impl File {
         }
         SqliteConnectOptions::new()
             .filename(&self.path)
-            .read_only(true)
+            .read_only(read_only)
+            .busy_timeout(BUSY_TIMEOUT)
             .connect()
             .await
             .map_err(|error| self.peer().connect_error(error))
@@ -148,9 +167,14 @@ impl File {
 #[derive(Debug)]
 struct SqliteSource {
     file: File,
+    read_only: bool,
 }
 
 impl SqliteSource {
+    fn writable(&self, name: &str) -> Result<()> {
+        if self.read_only { Err(refused(name)) } else { Ok(()) }
+    }
+
     /// Returns the sets of columns that a unique index keeps different. The row id needs no index. Collations take more for equal
     /// than the engine does, so what differs there differs here.
     async fn unique_keys(&self, table: &str, columns: &[Column]) -> Result<Vec<Vec<usize>>> {
@@ -204,8 +228,8 @@ impl Source for SqliteSource {
             let sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') \
                        AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
             let rows = self.file.rows(sql.to_owned()).await?;
+            let rows = rows.iter().filter(|row| !is_ours(row.get("name")));
             Ok(rows
-                .iter()
                 .map(|row| TableEntry {
                     name: row.get("name"),
                     kind: match row.get::<&str, _>("type") {
@@ -260,6 +284,41 @@ impl Source for SqliteSource {
                 estimates,
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
+        }
+        .boxed()
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        async move {
+            self.writable(&request.table)?;
+            write::begin(self.file.clone(), request).await
+        }
+        .boxed()
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.writable(table)?;
+            write::change_table(&self.file, schema, table, change).await
+        }
+        .boxed()
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.writable(schema)?;
+            Err(match schema {
+                SCHEMA => {
+                    Error::new(ErrorKind::DuplicateSchema, "schema \"main\" already exists")
+                }
+                _ => Error::unsupported(format!("schema \"{schema}\" cannot be created here"))
+                    .with_hint("A SQLite file has one schema, main."),
+            })
         }
         .boxed()
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    Connector, FederatedTable, OpenContext, OpenedStore, ScanRequest, Source, SourceTable,
-    StoreOpener,
+    Attempt, Committed, Connector, FederatedTable, OpenContext, OpenedStore, ScanRequest, Source,
+    SourceTable, StoreOpener, WriteMode, WriteRequest, batch_stream,
 };
 use maru_core::{Error, Options, Result};
 use url::Url;
@@ -153,4 +154,46 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("not within ten seconds: {what}");
+}
+
+/// A write of one try.
+pub(crate) fn request(
+    schema: &str,
+    table: &str,
+    mode: WriteMode,
+    columns: &SchemaRef,
+) -> WriteRequest {
+    WriteRequest {
+        schema: schema.to_owned(),
+        table: table.to_owned(),
+        mode,
+        columns: Arc::clone(columns),
+        options: Options::default(),
+        attempt: Attempt { id: uuid::Uuid::new_v4().to_string(), once: None },
+        statement: 0,
+        memory: None,
+    }
+}
+
+/// Writes and commits rows as the engine does, or takes them back.
+pub(crate) async fn write(
+    source: &dyn Source,
+    request: WriteRequest,
+    rows: Vec<RecordBatch>,
+) -> Result<Committed> {
+    let job = source.begin_write(request).await?;
+    assert!(!job.describe().is_empty() && job.max_streams() >= 1);
+    let stream = batch_stream(futures::stream::iter(rows.into_iter().map(Ok)));
+    match Arc::clone(&job).write(stream).await {
+        Ok(_) => job.commit().await,
+        Err(error) => {
+            job.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Returns the rows of a query without tables, or of a session's.
+pub(crate) async fn batches(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+    context.sql(sql).await.unwrap().collect().await.unwrap()
 }
