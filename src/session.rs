@@ -27,6 +27,7 @@ mod settings;
 mod sleep;
 mod sum;
 mod timezone;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,6 +61,9 @@ pub(crate) use named::undefined as undefined_prepared;
 pub(crate) use plan::as_owner;
 pub(crate) use policies::is_under_policies;
 pub use settings::{SETTINGS, SettingSpec, Settings};
+pub(crate) use write::{
+    Target, create_schema, create_table, declared_column, declared_type, find_target,
+};
 
 /// Settings, prepared statements and the running statement of one client.
 ///
@@ -160,6 +164,8 @@ impl Planned {
 enum Kind {
     Query { plan: Opaque<LogicalPlan>, tag: &'static str, monitors: bool },
     Command(Opaque<Statement>),
+    /// There was nothing to do; the notices say why.
+    Done { tag: &'static str },
     Prepare { name: String, inner: Box<Prepared>, declared: Vec<Option<DataType>> },
     Declare { declare: Arc<DeclareCursor>, inner: Box<Prepared> },
     Fetch(Fetch),

@@ -9,6 +9,7 @@ mod relation;
 mod role;
 mod secret;
 mod session;
+mod table;
 mod transaction;
 
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use crate::session::Session;
 /// Runs a command. Queries never come here.
 pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Result<Output> {
     match statement {
+        Statement::CreateTable(create) => crate::session::create_table(session, create).await,
+        Statement::Truncate(truncate) => table::truncate(session, truncate).await,
+        Statement::AlterTable(alter) => table::alter(session, alter).await,
         Statement::CreateCatalog(create) => catalog::create(session, create).await,
         Statement::AlterCatalog(alter) => catalog::alter(session, alter).await,
         Statement::CreateSecret(create) => secret::create(session, create).await,
@@ -67,6 +71,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
             Ok(Output::command(*tag))
         }
         Statement::Query { .. }
+        | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
@@ -81,7 +86,10 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
     match statement {
-        Statement::CreateCatalog(_)
+        Statement::Truncate(_) => Some(What::Write),
+        Statement::CreateTable(_)
+        | Statement::AlterTable(_)
+        | Statement::CreateCatalog(_)
         | Statement::AlterCatalog(_)
         | Statement::CreateSecret(_)
         | Statement::CreateSchema(_)
@@ -102,6 +110,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::AlterTableSecurity(_)
         | Statement::SetRole(_) => Some(What::Grant),
         Statement::Query { .. }
+        | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)

@@ -134,7 +134,7 @@ async fn drive(
     sender: mpsc::Sender<Result<RecordBatch>>,
     timeout: Duration,
 ) {
-    let deadline = deadline(query.clock.into(), timeout);
+    let deadline = query.overdue(timeout);
     let work = async {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from);
@@ -146,7 +146,7 @@ async fn drive(
     };
     let interrupted = tokio::select! {
         biased;
-        () = query.token.cancelled() => Error::cancelled(),
+        () = query.interrupted() => Error::cancelled(),
         () = deadline => timed_out(timeout),
         () = work => return,
     };
@@ -186,8 +186,8 @@ impl Reader {
         let item = tokio::select! {
             biased;
             item = self.receiver.recv() => item,
-            () = query.token.cancelled() => Some(Err(Error::cancelled())),
-            () = deadline(query.clock.into(), self.timeout) => Some(Err(timed_out(self.timeout))),
+            () = query.interrupted() => Some(Err(Error::cancelled())),
+            () = query.overdue(self.timeout) => Some(Err(timed_out(self.timeout))),
         };
         let item = match item {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),

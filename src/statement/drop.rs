@@ -21,6 +21,9 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
             ObjectKind::Catalog => drop_catalog(session, name).await,
             ObjectKind::Secret => drop_secret(session, name).await,
             ObjectKind::Schema => drop_schema(session, name, drop.cascade).await,
+            ObjectKind::Table if is_elsewhere(session, name) => {
+                super::table::drop_table(session, name).await
+            }
             ObjectKind::Table => drop_relation(session, name, RelationKind::ExternalTable).await,
             ObjectKind::View => drop_relation(session, name, RelationKind::View).await,
         };
@@ -33,6 +36,14 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
         }
     }
     Ok(output)
+}
+
+/// Returns whether a name is one of an attached catalog.
+fn is_elsewhere(session: &Session, name: &Name) -> bool {
+    match name.0.as_slice() {
+        [catalog, _, _] => catalog != BUILTIN,
+        _ => session.catalog() != BUILTIN,
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -66,7 +77,7 @@ async fn drop_catalog(session: &Arc<Session>, name: &Name) -> Result<()> {
 }
 
 /// Forgets what was granted on an object that is gone.
-async fn forget(session: &Arc<Session>, object: &Object) -> Result<()> {
+pub(super) async fn forget(session: &Arc<Session>, object: &Object) -> Result<()> {
     let authority = &session.engine().inner.authority;
     authority
         .change(|rules| {

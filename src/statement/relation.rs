@@ -26,7 +26,9 @@ pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema)
         [catalog, name] => (catalog.clone(), name),
         _ => return Err(too_many_parts(&create.name)),
     };
-    require_builtin(&catalog)?;
+    if catalog != BUILTIN {
+        return crate::session::create_schema(session, &catalog, name, create.if_not_exists).await;
+    }
     session.rights().require(Privilege::Create, &Object::catalog(&catalog))?;
     let store = &session.engine().inner.store;
     let exists = VIRTUAL_SCHEMAS.contains(&name.as_str())

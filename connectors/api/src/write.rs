@@ -9,11 +9,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::execution::memory_pool::MemoryPool;
 use futures::future::BoxFuture;
 use maru_core::{Options, Result};
 
 use crate::BatchStream;
+
+/// The key of a column's metadata that keeps the length of `varchar(10)` as `varchar:10`, of `char(10)` as `char:10`.
+pub const LENGTH_KEY: &str = "maru:length";
 
 /// What a statement writes, known before its first row.
 #[derive(Debug, Clone)]
@@ -73,9 +77,10 @@ pub struct NewTable {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Overwritten {
     Table,
-    /// Those that the new rows fall in (dynamic), and of these only such as have the given values (static).
+    /// Those that the new rows fall in (dynamic). Where values of partition columns are given (static), all rows with these,
+    /// new ones or not; if that is not all partition columns, of the rest those that the new rows fall in.
     Partitions {
-        fixed: Vec<(String, Option<String>)>,
+        fixed: Vec<(String, ScalarValue)>,
     },
 }
 

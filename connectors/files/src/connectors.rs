@@ -9,7 +9,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::layout::Layout;
-use crate::options::{FILE_OPTIONS, HDFS_OPTIONS, S3_OPTIONS};
+use crate::options::{FILE_OPTIONS, HDFS_OPTIONS, S3_OPTIONS, TABLE_OPTIONS};
 use crate::source::{FilesSource, Place, format_options};
 use crate::stores::{Closable, hdfs, local, path_of, private_url, s3};
 
@@ -21,7 +21,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     top_n: false,
     join: false,
     files: true,
-    write: false,
+    write: true,
 };
 
 /// What the formats hold.
@@ -69,7 +69,7 @@ static FILE_SPEC: ConnectorSpec = ConnectorSpec {
     name: "file",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of the machine that runs Maru.",
     options: FILE_OPTIONS,
-    table_options: &[],
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING file WITH (path = '/data/lake')",
@@ -79,7 +79,7 @@ static S3_SPEC: ConnectorSpec = ConnectorSpec {
     name: "s3",
     doc: "Parquet, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
     options: S3_OPTIONS,
-    table_options: &[],
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING s3 WITH (bucket = 'lake', endpoint = 'http://minio:9000', access_key_id = 'reader', secret_access_key = '…')",
@@ -89,7 +89,7 @@ static HDFS_SPEC: ConnectorSpec = ConnectorSpec {
     name: "hdfs",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of HDFS.",
     options: HDFS_OPTIONS,
-    table_options: &[],
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING hdfs WITH (url = 'hdfs://namenode:8020/lake')",

@@ -8,12 +8,13 @@ pub mod hive;
 mod parser;
 mod split;
 mod statement;
+mod write;
 
 pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
-pub use parser::{parse, versions};
+pub use parser::{parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
     AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
@@ -22,6 +23,9 @@ pub use statement::{
     GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
     PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
     SetVariable, Statement, StatementSpec,
+};
+pub use write::{
+    AlterTable, CreateTable, Insert, OnConflict, TableAlteration, Truncate, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -7,6 +7,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
 use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, Transaction};
+use crate::write::{AlterTable, CreateTable, Truncate, Write};
 pub use access::*;
 
 /// A parsed statement.
@@ -17,6 +18,12 @@ pub enum Statement {
         statement: Box<DfStatement>,
         tag: &'static str,
     },
+    /// Rows of a query that are written, or the plan of that.
+    Write(Box<Write>),
+    /// `CREATE TABLE` without a query.
+    CreateTable(Box<CreateTable>),
+    Truncate(Truncate),
+    AlterTable(Box<AlterTable>),
     CreateCatalog(CreateCatalog),
     AlterCatalog(AlterCatalog),
     CreateSecret(CreateSecret),
