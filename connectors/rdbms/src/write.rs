@@ -67,3 +67,35 @@ pub(crate) fn no_type(product: &str, column: &str, data_type: &arrow::datatypes:
     )
     .with_hint("CAST the column to a type that both have, such as text.")
 }
+
+/// What a new column was declared as beyond its type here.
+pub(crate) enum Declared {
+    Nothing,
+    /// `varchar(n)`.
+    Varchar(u32),
+    /// `char(n)`.
+    Char(u32),
+    Uuid,
+    Json,
+}
+
+/// Reads how a text column was declared.
+pub(crate) fn declared(field: &arrow::datatypes::Field) -> Declared {
+    use arrow::datatypes::DataType;
+    if !matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+        return Declared::Nothing;
+    }
+    let length = field.metadata().get(maru_connect::LENGTH_KEY);
+    if let Some((kind, length)) = length.and_then(|length| length.split_once(':')) {
+        return match (kind, length.parse::<u32>()) {
+            ("varchar", Ok(length)) => Declared::Varchar(length),
+            ("char", Ok(length)) => Declared::Char(length),
+            _ => Declared::Nothing,
+        };
+    }
+    match field.metadata().get("ARROW:extension:name").map(String::as_str) {
+        Some("arrow.uuid") => Declared::Uuid,
+        Some("arrow.json") => Declared::Json,
+        _ => Declared::Nothing,
+    }
+}

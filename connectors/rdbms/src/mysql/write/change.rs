@@ -28,7 +28,7 @@ pub(crate) async fn change_table(
         TableChange::AddColumns(columns) => {
             let mut parts = Vec::new();
             for field in columns.fields() {
-                let (sql_type, _) = created(field.name(), field.data_type(), 0)?;
+                let (sql_type, _) = created(field, 0)?;
                 let null = if field.is_nullable() { "NULL" } else { "NOT NULL" };
                 parts.push(format!("ADD COLUMN {} {sql_type} {null}", quoted(field.name())));
             }
@@ -43,7 +43,7 @@ pub(crate) async fn change_table(
         TableChange::WidenColumn(column) => {
             let mut parts = Vec::new();
             for field in column.fields() {
-                let (sql_type, _) = created(field.name(), field.data_type(), 0)?;
+                let (sql_type, _) = created(field, 0)?;
                 let null = if field.is_nullable() { "NULL" } else { "NOT NULL" };
                 parts.push(format!("MODIFY COLUMN {} {sql_type} {null}", quoted(field.name())));
             }

@@ -58,7 +58,7 @@ impl Target {
             }
             let is_key = new.primary_key.contains(field.name());
             let n_keys = if is_key { new.primary_key.len() } else { 0 };
-            let (sql_type, mapping) = created(field.name(), field.data_type(), n_keys)?;
+            let (sql_type, mapping) = created(field, n_keys)?;
             columns.push(Column { name: field.name().clone(), sql_type, mapping, places: 6 });
         }
         let (schema, name) = (schema.to_owned(), name.to_owned());

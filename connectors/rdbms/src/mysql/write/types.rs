@@ -1,24 +1,39 @@
 //! Which MySQL type a column of a new table gets.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use maru_core::Result;
 
 use crate::mysql::types::{Comparison, Kind, Mapping, Selected};
-use crate::write::no_type;
+use crate::write::{Declared, declared, no_type};
 
 /// Characters of text that is part of a primary key: an index has room for 3072 bytes.
 const KEY_CHARS: usize = 768;
+
+/// Text is the same if its bytes are, as in Maru.
+const UTF8: &str = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
 
 /// Returns the type as SQL writes it, and how its values are written. `n_keys` is the number of columns of the primary key that the
 /// column belongs to; none: it does not.
 ///
 /// # Errors
 /// 22023 for a type that MySQL has no place for.
-pub(super) fn created(
-    column: &str,
-    data_type: &DataType,
-    n_keys: usize,
-) -> Result<(String, Mapping)> {
+pub(super) fn created(field: &Field, n_keys: usize) -> Result<(String, Mapping)> {
+    let sql = match declared(field) {
+        Declared::Nothing | Declared::Uuid => {
+            return by_type(field.name(), field.data_type(), n_keys);
+        }
+        Declared::Varchar(length) => format!("VARCHAR({length}) {UTF8}"),
+        Declared::Char(length) => format!("CHAR({length}) {UTF8}"),
+        Declared::Json => "JSON".to_owned(),
+    };
+    Ok((sql, plain(Kind::Text)))
+}
+
+fn plain(kind: Kind) -> Mapping {
+    Mapping { kind, selected: Selected::Plain, comparison: Comparison::None }
+}
+
+fn by_type(column: &str, data_type: &DataType, n_keys: usize) -> Result<(String, Mapping)> {
     let (sql, kind) = match data_type {
         DataType::Boolean => ("BOOLEAN".to_owned(), Kind::Bool),
         DataType::Int8 | DataType::Int16 | DataType::UInt8 => {
@@ -47,7 +62,7 @@ pub(super) fn created(
                 0 => "LONGTEXT".to_owned(),
                 n => format!("VARCHAR({})", KEY_CHARS / n),
             };
-            (format!("{sql} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"), Kind::Text)
+            (format!("{sql} {UTF8}"), Kind::Text)
         }
         DataType::Binary
         | DataType::LargeBinary
@@ -63,9 +78,8 @@ pub(super) fn created(
         DataType::Time32(_) | DataType::Time64(_) => ("TIME(6)".to_owned(), Kind::Time),
         DataType::Timestamp(_, None) => ("DATETIME(6)".to_owned(), Kind::Datetime),
         DataType::Timestamp(_, Some(_)) => ("TIMESTAMP(6)".to_owned(), Kind::Timestamp),
-        DataType::Dictionary(_, values) => return created(column, values, n_keys),
+        DataType::Dictionary(_, values) => return by_type(column, values, n_keys),
         _ => return Err(no_type("MySQL", column, data_type)),
     };
-    let mapping = Mapping { kind, selected: Selected::Plain, comparison: Comparison::None };
-    Ok((sql, mapping))
+    Ok((sql, plain(kind)))
 }

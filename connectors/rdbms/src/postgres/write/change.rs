@@ -109,7 +109,7 @@ pub(crate) async fn change_table(
         TableChange::AddColumns(columns) => {
             let mut parts = Vec::new();
             for field in columns.fields() {
-                let (sql_type, _) = created(field.name(), field.data_type())?;
+                let (sql_type, _) = created(field)?;
                 let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
                 parts.push(format!("ADD COLUMN {} {sql_type}{not_null}", quoted(field.name())));
             }
@@ -125,7 +125,7 @@ pub(crate) async fn change_table(
         TableChange::WidenColumn(column) => {
             let mut parts = Vec::new();
             for field in column.fields() {
-                let (sql_type, _) = created(field.name(), field.data_type())?;
+                let (sql_type, _) = created(field)?;
                 parts.push(format!("ALTER COLUMN {} TYPE {sql_type}", quoted(field.name())));
             }
             format!("ALTER TABLE {name} {}", parts.join(", "))

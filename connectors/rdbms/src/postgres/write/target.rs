@@ -62,7 +62,7 @@ impl Target {
                     format!("column \"{}\" is named twice", field.name()),
                 ));
             }
-            let (sql_type, wire) = created(field.name(), field.data_type())?;
+            let (sql_type, wire) = created(field)?;
             columns.push(Column { name: field.name().clone(), sql_type, from_text: None, wire });
         }
         Ok(Self { schema: schema.to_owned(), name: name.to_owned(), columns, staged: false, is_lockable: true })

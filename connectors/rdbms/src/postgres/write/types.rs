@@ -1,17 +1,28 @@
 //! Which PostgreSQL type a column of a new table gets.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use maru_core::Result;
 
 use super::encode::Wire;
 use crate::postgres::types::Kind;
-use crate::write::no_type;
+use crate::write::{Declared, declared, no_type};
 
-/// Returns the type as SQL writes it, and how its values are written.
+/// Returns the type of a new column as SQL writes it, and how its values are written.
 ///
 /// # Errors
 /// 22023 for a type that PostgreSQL has no place for.
-pub(super) fn created(column: &str, data_type: &DataType) -> Result<(String, Wire)> {
+pub(super) fn created(field: &Field) -> Result<(String, Wire)> {
+    let (sql, kind) = match declared(field) {
+        Declared::Nothing => return by_type(field.name(), field.data_type()),
+        Declared::Varchar(length) => (format!("varchar({length})"), Kind::Text),
+        Declared::Char(length) => (format!("char({length})"), Kind::Text),
+        Declared::Uuid => ("uuid".to_owned(), Kind::Uuid),
+        Declared::Json => ("json".to_owned(), Kind::Text),
+    };
+    Ok((sql, Wire { kind, item: 0 }))
+}
+
+fn by_type(column: &str, data_type: &DataType) -> Result<(String, Wire)> {
     let plain = |sql: &str, kind| Ok((sql.to_owned(), Wire { kind, item: 0 }));
     match data_type {
         DataType::Boolean => plain("boolean", Kind::Bool),
@@ -46,9 +57,9 @@ pub(super) fn created(column: &str, data_type: &DataType) -> Result<(String, Wir
         DataType::Duration(TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond) => {
             plain("interval", Kind::Interval)
         }
-        DataType::Dictionary(_, values) => created(column, values),
+        DataType::Dictionary(_, values) => by_type(column, values),
         DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) => {
-            let (sql, wire) = created(column, item.data_type())?;
+            let (sql, wire) = by_type(column, item.data_type())?;
             match oid(&wire.kind) {
                 Some(oid) => {
                     let kind = Kind::List(Box::new(wire.kind));
@@ -66,7 +77,7 @@ fn decimal(precision: u8, scale: u8) -> Result<(String, Wire)> {
     Ok((format!("numeric({precision},{scale})"), Wire { kind, item: 0 }))
 }
 
-/// Returns the oid of the type that [`created`] makes; `None` for lists, which have no lists in them here.
+/// Returns the oid of the type that [`by_type`] makes; `None` for lists, which have no lists in them here.
 fn oid(kind: &Kind) -> Option<u32> {
     Some(match kind {
         Kind::Bool => 16,

@@ -25,7 +25,7 @@ pub(crate) async fn change_table(
         TableChange::Truncate => statements.push(format!("DELETE FROM {name}")),
         TableChange::AddColumns(columns) => {
             for field in columns.fields() {
-                let declared = declared(field.name(), field.data_type())?;
+                let declared = declared(field)?;
                 let null = if field.is_nullable() { "" } else { " NOT NULL" };
                 let column = quoted(field.name());
                 statements.push(format!("ALTER TABLE {name} ADD COLUMN {column} {declared}{null}"));

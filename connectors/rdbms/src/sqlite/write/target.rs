@@ -1,6 +1,6 @@
 //! The table that is written: its columns as the file has them, and the SQL about it.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use maru_connect::{NewTable, WriteMode};
 use maru_core::{Error, ErrorKind, Result, did_you_mean, quote_literal};
 use sqlx::Row;
@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::sqlite::quoted;
 use crate::sqlite::types::{Mapping, mapping};
-use crate::write::no_type;
+use crate::write::{Declared, no_type};
 
 /// A table of the file, or one to be made.
 #[derive(Debug)]
@@ -47,7 +47,15 @@ pub(super) async fn exists(connection: &mut SqliteConnection, name: &str) -> sql
 ///
 /// # Errors
 /// 22023 for a type that does not come back from SQLite as it went there.
-pub(super) fn declared(column: &str, data_type: &DataType) -> Result<String> {
+pub(super) fn declared(field: &Field) -> Result<String> {
+    match crate::write::declared(field) {
+        Declared::Varchar(length) => Ok(format!("VARCHAR({length})")),
+        Declared::Char(length) => Ok(format!("CHAR({length})")),
+        _ => by_type(field.name(), field.data_type()),
+    }
+}
+
+fn by_type(column: &str, data_type: &DataType) -> Result<String> {
     Ok(match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8
@@ -73,7 +81,7 @@ pub(super) fn declared(column: &str, data_type: &DataType) -> Result<String> {
         | DataType::FixedSizeBinary(_) => "BLOB".to_owned(),
         DataType::Date32 | DataType::Date64 => "DATE".to_owned(),
         DataType::Timestamp(_, None) => "TIMESTAMP".to_owned(),
-        DataType::Dictionary(_, values) => return declared(column, values),
+        DataType::Dictionary(_, values) => return by_type(column, values),
         _ => return Err(no_type("SQLite", column, data_type)),
     })
 }
@@ -93,7 +101,7 @@ impl Target {
                     format!("column \"{}\" is named twice", field.name()),
                 ));
             }
-            let declared = declared(field.name(), field.data_type())?;
+            let declared = declared(field)?;
             let mapping = mapping(&declared);
             columns.push(Column { name: field.name().clone(), declared, mapping });
         }
