@@ -162,14 +162,30 @@ impl Planned {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Query { plan: Opaque<LogicalPlan>, tag: &'static str, monitors: bool },
+    Query {
+        plan: Opaque<LogicalPlan>,
+        tag: &'static str,
+        monitors: bool,
+    },
     Command(Opaque<Statement>),
     /// There was nothing to do; the notices say why.
-    Done { tag: &'static str },
-    Prepare { name: String, inner: Box<Prepared>, declared: Vec<Option<DataType>> },
-    Declare { declare: Arc<DeclareCursor>, inner: Box<Prepared> },
+    Done {
+        tag: &'static str,
+    },
+    Prepare {
+        name: String,
+        inner: Box<Prepared>,
+        declared: Vec<Option<DataType>>,
+    },
+    Declare {
+        declare: Arc<DeclareCursor>,
+        inner: Box<Prepared>,
+    },
     Fetch(Fetch),
-    Copy { options: Arc<CopyOptions>, inner: Box<Prepared> },
+    Copy {
+        options: Arc<CopyOptions>,
+        inner: Box<Prepared>,
+    },
 }
 
 impl Session {

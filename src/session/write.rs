@@ -103,8 +103,7 @@ impl Session {
         let explain = DfStatement::Explain(ExplainStatement { options, statement });
         Ok(match self.statement_state().statement_to_plan(explain).await? {
             LogicalPlan::Explain(mut explain) => {
-                explain.stringified_plans =
-                    vec![plan.to_stringified(PlanType::InitialLogicalPlan)];
+                explain.stringified_plans = vec![plan.to_stringified(PlanType::InitialLogicalPlan)];
                 explain.plan = Arc::new(plan);
                 LogicalPlan::Explain(explain)
             }
@@ -117,7 +116,10 @@ impl Session {
     }
 
     /// Plans the query whose rows are written.
-    async fn plan_source(self: &Arc<Self>, query: Box<maru_sql::ast::Query>) -> Result<LogicalPlan> {
+    async fn plan_source(
+        self: &Arc<Self>,
+        query: Box<maru_sql::ast::Query>,
+    ) -> Result<LogicalPlan> {
         let query = Box::new(maru_sql::ast::Statement::Query(query));
         let mut statement = DfStatement::Statement(query);
         rewrite(&mut statement)?;

@@ -61,7 +61,7 @@ pub use table::{
 pub use table_provider::{FederatedTable, Verify};
 pub use verify_exec::VerifyExec;
 pub use write::{
-    Attempt, Committed, LENGTH_KEY, NewTable, Overwritten, RowIdentity, RowOp, TableChange, WriteJob,
-    WriteMode, WriteRequest, Written,
+    Attempt, Committed, LENGTH_KEY, NewTable, Overwritten, RowIdentity, RowOp, TableChange,
+    WriteJob, WriteMode, WriteRequest, Written,
 };
 pub use write_exec::{WriteExec, WriteWatch, check_not_null};

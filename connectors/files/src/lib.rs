@@ -23,8 +23,8 @@ use maru_connect::Connector;
 
 pub use connectors::{FILE, HDFS, S3};
 pub use glob::split_pattern;
-pub use options::TABLE_OPTIONS;
 pub use location::{LOCATION_OPTIONS, LocationTable, check_location_table, open_location_table};
+pub use options::TABLE_OPTIONS;
 pub use stores::Stores;
 
 /// What this room offers to the registry.

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange, TableEntry,
-    TypeSpec, WriteJob, WriteRequest,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
+    TableEntry, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
@@ -199,7 +199,6 @@ struct MySqlSource {
     database: Option<String>,
     choices: Choices,
     read_only: bool,
-    loader: write::Loader,
 }
 
 impl MySqlSource {
@@ -240,10 +239,9 @@ impl MySqlSource {
         if let Some(name) = &database {
             connect = connect.database(name);
         }
-        let loader = write::Loader::new(&address, &user);
         let connections = Connections::remote(&address, peer, connect, MySqlPoolOptions::new());
         let read_only = read_only(options);
-        Ok(Self { connections: Arc::new(connections), database, choices, read_only, loader })
+        Ok(Self { connections: Arc::new(connections), database, choices, read_only })
     }
 
     /// Runs a query on information_schema with a pooled connection.
@@ -340,7 +338,7 @@ impl Source for MySqlSource {
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             self.writable(&request.schema, &request.table)?;
-            write::begin(Arc::clone(&self.connections), request, self.choices, &self.loader).await
+            write::begin(Arc::clone(&self.connections), request, self.choices).await
         })
     }
 

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange, TableEntry,
-    TypeSpec, WriteJob, WriteRequest,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
+    TableEntry, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -279,7 +279,8 @@ impl Source for PostgresSource {
 
     fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
         Box::pin(async move {
-            let tables = self.ask(async move |connection| catalog::tables(connection, schema).await);
+            let tables =
+                self.ask(async move |connection| catalog::tables(connection, schema).await);
             Ok(tables.await?.into_iter().filter(|table| !is_ours(&table.name)).collect())
         })
     }

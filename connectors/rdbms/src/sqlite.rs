@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, ColumnEstimate, CompareOp, Connector, ConnectorSpec, Join,
-    OpenContext, Predicate, RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry,
-    TableChange, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
+    OpenContext, Predicate, RemoteTable, RowIdentity, ScanRequest, Source, SourceTable, Step,
+    TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -46,12 +46,10 @@ pub(crate) struct SqliteConnector;
 static SPEC: ConnectorSpec = ConnectorSpec {
     name: "sqlite",
     doc: "A SQLite database file.",
-    options: &[OptionSpec::new(
-        "path",
-        OptionKind::Text,
-        "The file, which must exist.",
-    )
-    .required(), READ_ONLY],
+    options: &[
+        OptionSpec::new("path", OptionKind::Text, "The file, which must exist.").required(),
+        READ_ONLY,
+    ],
     table_options: &[],
     types: &[
         TypeSpec::new("anything with INT", "bigint", "filter, group, min and max, order, join"),
@@ -175,6 +173,15 @@ impl SqliteSource {
         if self.read_only { Err(refused(name)) } else { Ok(()) }
     }
 
+    async fn has_row_id(&self, table: &str) -> Result<bool> {
+        let sql = format!(
+            "SELECT count(*) FROM pragma_table_list({}) WHERE schema = 'main' AND type = 'table' AND NOT wr",
+            quote_literal(table)
+        );
+        let rows = self.file.rows(sql).await?;
+        Ok(rows.first().is_some_and(|row| row.get::<i64, _>(0) > 0))
+    }
+
     /// Returns the sets of columns that a unique index keeps different. The row id needs no index. Collations take more for equal
     /// than the engine does, so what differs there differs here.
     async fn unique_keys(&self, table: &str, columns: &[Column]) -> Result<Vec<Vec<usize>>> {
@@ -278,6 +285,7 @@ impl Source for SqliteSource {
                 name: name.to_owned(),
                 from: quoted(name),
                 unique: self.unique_keys(name, &columns).await?,
+                has_row_id: self.has_row_id(name).await?,
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
                 statistics: TableStatistics { n_rows, n_bytes: None },
@@ -313,9 +321,7 @@ impl Source for SqliteSource {
         async move {
             self.writable(schema)?;
             Err(match schema {
-                SCHEMA => {
-                    Error::new(ErrorKind::DuplicateSchema, "schema \"main\" already exists")
-                }
+                SCHEMA => Error::new(ErrorKind::DuplicateSchema, "schema \"main\" already exists"),
                 _ => Error::unsupported(format!("schema \"{schema}\" cannot be created here"))
                     .with_hint("A SQLite file has one schema, main."),
             })
@@ -405,6 +411,8 @@ struct SqliteTable {
     statistics: TableStatistics,
     /// What is believed of the columns; may be shorter than they are.
     estimates: Vec<ColumnEstimate>,
+    /// Whether its rows have numbers.
+    has_row_id: bool,
 }
 
 impl SqliteTable {
@@ -418,7 +426,41 @@ impl SqliteTable {
             schema: derived.schema,
             statistics: derived.statistics,
             estimates: Vec::new(),
+            has_row_id: false,
         })
+    }
+
+    /// Returns the table with the place of its rows before its own columns: their number, and all values as SQLite quotes them.
+    fn with_place(&self) -> Option<(RowIdentity, Self)> {
+        let ours = |column: &Column| {
+            ["maru_row", "_rowid_"].contains(&column.name.to_lowercase().as_str())
+        };
+        if !self.has_row_id || self.columns.iter().any(ours) {
+            return None;
+        }
+        let place = Field::new("maru_row", DataType::Utf8, false);
+        let names = self.columns.iter().map(|column| column.quoted.as_str());
+        let column = Column {
+            name: "maru_row".to_owned(),
+            quoted: write::place("", names),
+            mapping: Mapping::Text,
+        };
+        let columns = [column].into_iter().chain(self.columns.iter().cloned()).collect();
+        let fields =
+            [Arc::new(place.clone())].into_iter().chain(self.schema.fields().iter().cloned());
+        let shifted = |key: &Vec<usize>| key.iter().map(|column| column + 1).collect();
+        let table = Self {
+            file: self.file.clone(),
+            name: self.name.clone(),
+            from: self.from.clone(),
+            unique: self.unique.iter().map(shifted).collect(),
+            columns: Arc::new(columns),
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            statistics: self.statistics,
+            estimates: Vec::new(),
+            has_row_id: false,
+        };
+        Some((RowIdentity { columns: Arc::new(Schema::new(vec![place])) }, table))
     }
 
     fn select(&self, request: &ScanRequest) -> Result<String> {
@@ -447,6 +489,11 @@ impl RemoteTable for SqliteTable {
 
     fn supports(&self, predicate: &Predicate) -> bool {
         self.condition(predicate).is_some()
+    }
+
+    fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
+        let (identity, table) = self.with_place()?;
+        Some((identity, Arc::new(table)))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    Attempt, Committed, Connector, FederatedTable, OpenContext, OpenedStore, ScanRequest, Source,
-    SourceTable, StoreOpener, WriteMode, WriteRequest, batch_stream,
+    Attempt, Committed, Connector, FederatedTable, OpenContext, OpenedStore, RemoteTable, RowOp,
+    ScanRequest, Source, SourceTable, StoreOpener, WriteMode, WriteRequest, batch_stream,
 };
 use maru_core::{Error, Options, Result};
 use url::Url;
@@ -196,4 +198,59 @@ pub(crate) async fn write(
 /// Returns the rows of a query without tables, or of a session's.
 pub(crate) async fn batches(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
     context.sql(sql).await.unwrap().collect().await.unwrap()
+}
+
+/// The rows of a table with columns `id` and `name` as they are now, to be changed later.
+pub(crate) struct Seen {
+    table: Arc<dyn RemoteTable>,
+    identity: usize,
+    rows: RecordBatch,
+}
+
+pub(crate) async fn seen(source: &dyn Source, schema: &str, name: &str) -> Seen {
+    let SourceTable::Remote(table) = remote(source, schema, name).await else { panic!() };
+    let (identity, table) = table.with_row_identity().unwrap();
+    let found = SourceTable::Remote(Arc::clone(&table));
+    let rows = read(&found, ScanRequest::all(&table.schema())).await.unwrap();
+    let rows = arrow::compute::concat_batches(&table.schema(), &rows).unwrap();
+    Seen { table, identity: identity.columns.fields().len(), rows }
+}
+
+/// Changes rows as they were seen: by `id`, with a new name, or without one to delete; those that were not seen are inserted.
+pub(crate) async fn change(
+    source: &dyn Source,
+    (schema, name): (&str, &str),
+    seen: &Seen,
+    changes: &[(i64, Option<&str>)],
+) -> Result<Committed> {
+    let ids = seen.rows.column_by_name("id").unwrap();
+    let ids = arrow::compute::cast(ids, &DataType::Int64).unwrap();
+    let ids = ids.as_primitive::<Int64Type>();
+    let places = changes
+        .iter()
+        .map(|(id, _)| ids.iter().position(|known| known == Some(*id)).map(|place| place as u32));
+    let places = places.collect::<UInt32Array>();
+    let ops =
+        changes.iter().enumerate().map(|(row, (_, name))| match (places.is_null(row), name) {
+            (true, _) => RowOp::Insert as i8,
+            (false, Some(_)) => RowOp::Update as i8,
+            (false, None) => RowOp::Delete as i8,
+        });
+    let ops: ArrayRef = Arc::new(Int8Array::from_iter_values(ops));
+    let own = ["id", "name"].map(|name| seen.table.schema().index_of(name).unwrap());
+    let schema_of = |index: usize| seen.table.schema().field(index).clone().with_nullable(true);
+    let mut fields = (0..seen.identity).map(schema_of).collect::<Vec<_>>();
+    let identity = (0..seen.identity).map(|index| seen.rows.column(index));
+    let mut columns = identity
+        .map(|column| arrow::compute::take(column, &places, None).unwrap())
+        .collect::<Vec<_>>();
+    fields.push(Field::new("op", DataType::Int8, false));
+    columns.push(ops);
+    let columns_own = Arc::new(Schema::new(own.map(schema_of).to_vec()));
+    fields.extend(own.map(schema_of));
+    let ids = changes.iter().map(|(id, _)| Some(*id)).collect::<Int64Array>();
+    columns.push(arrow::compute::cast(&ids, columns_own.field(0).data_type()).unwrap());
+    columns.push(Arc::new(changes.iter().map(|(_, name)| *name).collect::<StringArray>()));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    write(source, request(schema, name, WriteMode::Change, &columns_own), vec![rows]).await
 }

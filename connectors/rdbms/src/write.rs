@@ -60,12 +60,41 @@ pub(crate) fn misfit(misfit: Misfit, table: &str, column: &str, row: u64) -> Err
 }
 
 /// Returns the refusal of a type that the database has no place for.
-pub(crate) fn no_type(product: &str, column: &str, data_type: &arrow::datatypes::DataType) -> Error {
+pub(crate) fn no_type(
+    product: &str,
+    column: &str,
+    data_type: &arrow::datatypes::DataType,
+) -> Error {
     Error::new(
         ErrorKind::InvalidParameter,
         format!("{product} has no type for column \"{column}\" of type {data_type}"),
     )
     .with_hint("CAST the column to a type that both have, such as text.")
+}
+
+/// A row that is not what it was when it was read.
+pub(crate) fn changed_in_between(table: &str) -> Error {
+    Error::new(
+        ErrorKind::Serialization,
+        format!("rows of {table} were changed by another in between"),
+    )
+    .with_detail("Nothing was written.")
+    .with_hint("Run the statement again.")
+}
+
+/// A row that is to be two things.
+pub(crate) fn changed_twice(table: &str) -> Error {
+    Error::new(ErrorKind::Cardinality, format!("a row of {table} is to be changed twice"))
+        .with_hint("Let no two rows of the source match the same row, such as by DISTINCT ON.")
+}
+
+/// A value for a column that takes none.
+pub(crate) fn computed_by_the_table(table: &str) -> Error {
+    Error::new(
+        ErrorKind::GeneratedColumn,
+        format!("a column that {table} computes itself cannot be set"),
+    )
+    .with_hint("Leave the column out.")
 }
 
 /// What a new column was declared as beyond its type here.

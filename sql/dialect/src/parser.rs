@@ -47,7 +47,8 @@ pub fn parse(sql: &str) -> Result<Statement> {
 
 /// Reads the name of a type; `None` for what is none.
 pub fn parse_type(name: &str) -> Option<ast::DataType> {
-    let mut parser = sqlparser::parser::Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+    let mut parser =
+        sqlparser::parser::Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
     let data_type = parser.parse_data_type().ok()?;
     (parser.peek_token().token == Token::EOF).then_some(data_type)
 }

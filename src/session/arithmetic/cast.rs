@@ -64,7 +64,12 @@ fn replace(
 }
 
 /// Brings a number to the type of the column it is for; one that does not fit is an error that names the column.
-pub(in crate::session) fn assigned(expr: Expr, column: &Field, schema: &DFSchema, zone: &str) -> Expr {
+pub(in crate::session) fn assigned(
+    expr: Expr,
+    column: &Field,
+    schema: &DFSchema,
+    zone: &str,
+) -> Expr {
     let _ = (schema, zone);
     let function = LossyCast {
         target: column.data_type().clone(),
@@ -145,9 +150,7 @@ struct LossyCast {
 impl LossyCast {
     fn cast(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
         self.unnamed(values).map_err(|error| match &self.column {
-            Some(column) => {
-                Error::from(error).or_context("column", column.clone()).into()
-            }
+            Some(column) => Error::from(error).or_context("column", column.clone()).into(),
             None => error,
         })
     }

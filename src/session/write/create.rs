@@ -270,4 +270,3 @@ pub(crate) async fn create_schema(
         }
     }
 }
-

@@ -81,16 +81,19 @@ impl Session {
         };
         let zone = self.setting("timezone").unwrap_or_default();
         let plan = assign::assign(plan, &columns, more, &zone)?;
-        let plan = node(plan, Writing {
-            session: Arc::downgrade(self),
-            attached: target.attached,
-            schema: target.schema,
-            table: target.name,
-            mode,
-            columns: Arc::new(Schema::new(written)),
-            options: Options::default(),
-            owner: None,
-        })?;
+        let plan = node(
+            plan,
+            Writing {
+                session: Arc::downgrade(self),
+                attached: target.attached,
+                schema: target.schema,
+                table: target.name,
+                mode,
+                columns: Arc::new(Schema::new(written)),
+                options: Options::default(),
+                owner: None,
+            },
+        )?;
         Ok(Outcome::Plan(plan, "INSERT 0"))
     }
 }
@@ -188,4 +191,3 @@ fn no_literal(value: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Syntax, format!("PARTITION takes literals, not {value}"))
         .with_hint("Leave the value out, and select it as the last column.")
 }
-

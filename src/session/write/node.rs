@@ -157,16 +157,14 @@ impl ExtensionPlanner for Writes {
         };
         let writing = &node.writing;
         let session = writing.session.upgrade();
-        let session = session.ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session is closed"))?;
+        let session =
+            session.ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session is closed"))?;
         let statement = QueryContext::of(state.config()).query_id;
         let memory = Arc::clone(&state.runtime_env().memory_pool);
         let request = writing.request(statement, memory);
         let job = writing.attached.begin_write(request).await?;
-        let watch = Watch {
-            engine: session.engine().clone(),
-            statement,
-            writing: Arc::clone(writing),
-        };
+        let watch =
+            Watch { engine: session.engine().clone(), statement, writing: Arc::clone(writing) };
         let target = writing.object().name();
         Ok(Some(Arc::new(WriteExec::new(Arc::clone(input), job, Arc::new(watch), target))))
     }

@@ -108,7 +108,7 @@ async fn end(connection: &mut MySqlConnection) -> sqlx::Result<()> {
 }
 
 /// Asks the server to end what a connection does, over a connection of its own. Best effort: the socket is closed anyway.
-pub(super) async fn kill(connections: &Connections<MySql>, thread: u64) {
+async fn kill(connections: &Connections<MySql>, thread: u64) {
     let asked = async {
         let mut connection = connections.connect().await?;
         let killed = sqlx::raw_sql(AssertSqlSafe(format!("KILL QUERY {thread}")))

@@ -1,15 +1,15 @@
-//! Writing rows: one transaction of InnoDB, `LOAD DATA` where the server takes it, otherwise `INSERT` of many rows at once.
+//! Writing rows: one transaction of InnoDB, `INSERT` of many rows at once.
 //!
 //! Rows that are appended lie in the transaction until its commit. Statements about tables end transactions in MySQL, so a new
 //! table is filled under a name of its own and takes the target's place by `RENAME TABLE`, which is one step. Its filler holds a
 //! lock of the table's name: a table whose lock is free was left behind, and the next write that makes one collects it.
 
-mod bulk;
 mod change;
 mod failure;
 mod literal;
 mod outcome;
 mod rows;
+mod rowwise;
 mod session;
 mod target;
 mod types;
@@ -17,9 +17,7 @@ mod types;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use maru_connect::{
-    BatchStream, Committed, NewTable, WriteJob, WriteMode, WriteRequest, Written,
-};
+use maru_connect::{BatchStream, Committed, NewTable, WriteJob, WriteMode, WriteRequest, Written};
 use maru_core::{Error, ErrorKind, Result};
 use sqlx::{AssertSqlSafe, MySql};
 use tokio::sync::Mutex;
@@ -27,7 +25,6 @@ use tokio::sync::Mutex;
 use super::types::Choices;
 use crate::pool::Connections;
 use crate::write::{STAGE, check_mode};
-pub(super) use bulk::Loader;
 pub(super) use change::{change_table, create_schema};
 use session::Session;
 use target::Target;
@@ -39,8 +36,6 @@ struct Plan {
     request: WriteRequest,
     target: Target,
     choices: Choices,
-    /// How to connect to load data, if the server lets us.
-    bulk: Option<mysql_async::Opts>,
     /// This work was committed before: nothing is to be done.
     already: bool,
 }
@@ -54,7 +49,7 @@ impl Plan {
     }
 
     fn is_staged(&self) -> bool {
-        matches!(self.request.mode, WriteMode::Upsert { .. })
+        matches!(self.request.mode, WriteMode::Upsert { .. } | WriteMode::Change)
     }
 
     /// The name of the table that is filled first, if it is not the target. MySQL has 64 characters for it, and for a lock.
@@ -82,13 +77,8 @@ pub(super) async fn begin(
     connections: Arc<Connections<MySql>>,
     request: WriteRequest,
     choices: Choices,
-    loader: &Loader,
 ) -> Result<Arc<dyn WriteJob>> {
     check_mode(&request.mode, "MySQL")?;
-    if request.mode == WriteMode::Change {
-        return Err(Error::unsupported("rows of MySQL cannot be changed one by one yet")
-            .with_hint("INSERT … ON CONFLICT replaces rows by their key."));
-    }
     let mut lease = connections.lease().await?;
     let failed = |error| failure::write_error(&connections.peer, error);
     let names = request.columns.fields().iter().map(|field| field.name().as_str());
@@ -119,7 +109,19 @@ pub(super) async fn begin(
             if let Some(engine) = &target.untransacted {
                 return Err(untransacted(&target, engine));
             }
-            let mut checks = vec![target.insert_nothing()];
+            let mut checks = Vec::new();
+            if *mode == WriteMode::Change {
+                if target.key.is_empty() {
+                    return Err(Error::unsupported(format!(
+                        "rows of {} cannot be changed one by one: it has no unique key without NULLs",
+                        target.shown()
+                    ))
+                    .with_hint("Give the table a primary key."));
+                }
+                checks.push(format!("DELETE FROM {} WHERE FALSE", target.quoted()));
+            } else {
+                checks.push(target.insert_nothing());
+            }
             if matches!(mode, WriteMode::Overwrite(_)) {
                 checks.push(format!("DELETE FROM {} WHERE FALSE", target.quoted()));
             }
@@ -140,9 +142,8 @@ pub(super) async fn begin(
             target
         }
     };
-    let bulk = loader.find(connection).await.map_err(failed)?;
     drop(lease);
-    let plan = Arc::new(Plan { connections, request, target, choices, bulk, already });
+    let plan = Arc::new(Plan { connections, request, target, choices, already });
     Ok(Arc::new(MySqlJob { plan, session: Mutex::new(None) }))
 }
 
@@ -174,14 +175,11 @@ impl WriteJob for MySqlJob {
             WriteMode::Overwrite(_) => {
                 "; in place of all rows, which are deleted before, in one transaction"
             }
+            WriteMode::Change => "; DELETE, UPDATE and INSERT from there, in one transaction",
             WriteMode::Upsert { .. } => "; UPDATE and INSERT from there, in one transaction",
             _ => ", in one transaction",
         };
-        let how = match self.plan.bulk {
-            Some(_) => "LOAD DATA LOCAL INFILE … INTO TABLE",
-            None => "INSERT INTO",
-        };
-        format!("{how} {}{then}", self.plan.filled())
+        format!("INSERT INTO {}{then}", self.plan.filled())
     }
 
     fn max_streams(&self) -> usize {

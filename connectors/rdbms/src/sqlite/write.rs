@@ -5,6 +5,7 @@
 
 mod change;
 mod failure;
+mod rowwise;
 mod target;
 mod values;
 
@@ -13,9 +14,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use maru_connect::{
-    BatchStream, Committed, WriteJob, WriteMode, WriteRequest, Written,
-};
+use maru_connect::{BatchStream, Committed, WriteJob, WriteMode, WriteRequest, Written};
 use maru_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Row};
@@ -25,6 +24,7 @@ use super::{File, SCHEMA, quoted};
 use crate::outgoing::columns_as;
 use crate::write::{COMMITS, check_mode, misfit};
 pub(super) use change::change_table;
+pub(super) use rowwise::place;
 use target::Target;
 
 /// The staging table of a session.
@@ -51,10 +51,6 @@ pub(super) async fn begin(file: File, request: WriteRequest) -> Result<Arc<dyn W
     check_mode(&request.mode, "SQLite")?;
     if request.schema != SCHEMA {
         return Err(no_table(&request.schema, &request.table));
-    }
-    if request.mode == WriteMode::Change {
-        return Err(Error::unsupported("rows of SQLite cannot be changed one by one yet")
-            .with_hint("INSERT … ON CONFLICT replaces rows by their key."));
     }
     let mut connection = file.connect_to_write().await?;
     let planned = plan(&file, &mut connection, &request).await;
@@ -100,7 +96,10 @@ async fn plan(
                 return Err(no_table(SCHEMA, table));
             }
             let target = Target::find(connection, table, &names).await.map_err(failed)??;
-            let mut checks = vec![target.insert(mode, &target.nothing())];
+            let mut checks = match mode {
+                WriteMode::Change => target.check_changes(),
+                mode => vec![target.insert(mode, &target.nothing())],
+            };
             if matches!(mode, WriteMode::Overwrite(_)) {
                 checks.push(format!("DELETE FROM {}", target.quoted()));
             }
@@ -136,7 +135,10 @@ struct Session {
 impl Session {
     async fn begin(plan: &Plan) -> Result<Self> {
         let mut connection = plan.file.connect_to_write().await?;
-        let names = plan.target.names(|column| quoted(&column.name));
+        let names = match plan.request.mode {
+            WriteMode::Change => plan.target.staged_changes(),
+            _ => plan.target.names(|column| quoted(&column.name)),
+        };
         // Without types: values stay what they are.
         let sql = format!("CREATE TEMP TABLE maru_stage ({names})");
         let made = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
@@ -148,7 +150,12 @@ impl Session {
         let peer = plan.file.peer();
         let failed = |error| failure::write_error(&peer, error);
         let (target, table) = (&plan.target, plan.target.name.as_str());
-        let types = target.columns.iter().map(|column| column.arrow()).collect::<Vec<DataType>>();
+        let leading = match plan.request.mode {
+            WriteMode::Change => Target::leading(),
+            _ => Vec::new(),
+        };
+        let columns = leading.iter().chain(&target.columns).collect::<Vec<_>>();
+        let types = columns.iter().map(|column| column.arrow()).collect::<Vec<DataType>>();
         let n_columns = types.len().max(1);
         let most = (VALUES_MAX / n_columns).clamp(1, ROWS_MAX);
         let mut written = Written::default();
@@ -166,11 +173,10 @@ impl Session {
                 let mut insert = sqlx::query(sql).persistent(to - from == most);
                 for row in from..to {
                     self.n_rows += 1;
-                    for (array, column) in arrays.iter().zip(&target.columns) {
+                    for (array, column) in arrays.iter().zip(&columns) {
                         let value = values::value(array, column, row)?;
-                        let value = value.map_err(|what| {
-                            misfit(what, table, &column.name, self.n_rows)
-                        })?;
+                        let value =
+                            value.map_err(|what| misfit(what, table, &column.name, self.n_rows))?;
                         written.n_bytes += value.len();
                         insert = value.bind(insert);
                     }
@@ -233,6 +239,12 @@ impl Session {
         for sql in before {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.map_err(failed)?;
         }
+        if plan.request.mode == WriteMode::Change {
+            let n_rows = self.change(plan).await?;
+            sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(failed)?;
+            return Ok(Committed { n_rows, version: None, already: false });
+        }
+        let connection = &mut self.connection;
         let rows = target.staged(STAGED);
         let insert = AssertSqlSafe(target.insert(&plan.request.mode, &rows));
         let done = sqlx::raw_sql(insert).execute(&mut *connection).await.map_err(failed)?;
@@ -248,9 +260,13 @@ impl WriteJob for SqliteJob {
             WriteMode::Create(_) => "CREATE TABLE and INSERT",
             WriteMode::Overwrite(_) => "DELETE and INSERT",
             WriteMode::Upsert { .. } => "INSERT … ON CONFLICT",
+            WriteMode::Change => "DELETE, UPDATE and INSERT",
             _ => "INSERT",
         };
-        format!("{STAGED}; {then} into {} from there, in one transaction", self.plan.target.quoted())
+        format!(
+            "{STAGED}; {then} into {} from there, in one transaction",
+            self.plan.target.quoted()
+        )
     }
 
     fn max_streams(&self) -> usize {

@@ -54,7 +54,9 @@ pub(super) fn lower_write(
 }
 
 /// Reads `EXPLAIN` of a statement that writes; gives others back.
-pub(super) fn lower_explain(explain: ExplainStatement) -> Result<Result<Statement, ExplainStatement>> {
+pub(super) fn lower_explain(
+    explain: ExplainStatement,
+) -> Result<Result<Statement, ExplainStatement>> {
     let ExplainStatement { options, statement } = explain;
     match *statement {
         DfStatement::Statement(inner) => {
@@ -107,8 +109,9 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
     let partition = match insert.partitioned {
         None => Vec::new(),
         Some(_) if !insert.overwrite => {
-            return Err(Error::unsupported("INSERT INTO takes no PARTITION")
-                .with_hint("Name the partition columns among the columns, or use INSERT OVERWRITE."));
+            return Err(Error::unsupported("INSERT INTO takes no PARTITION").with_hint(
+                "Name the partition columns among the columns, or use INSERT OVERWRITE.",
+            ));
         }
         Some(parts) => parts.into_iter().map(partition_part).collect::<Result<Vec<_>>>()?,
     };
@@ -139,7 +142,9 @@ fn partition_part(part: Expr) -> Result<(String, Option<Expr>)> {
         )),
     };
     match part {
-        Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => Ok((name(&left)?, Some(*right))),
+        Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
+            Ok((name(&left)?, Some(*right)))
+        }
         other => Ok((name(&other)?, None)),
     }
 }
@@ -208,9 +213,8 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
     let mut columns = create.columns;
     let mut primary_key = Vec::new();
     for column in &columns {
-        let is_key = |def: &&ast::ColumnOptionDef| {
-            matches!(def.option, ast::ColumnOption::PrimaryKey(_))
-        };
+        let is_key =
+            |def: &&ast::ColumnOptionDef| matches!(def.option, ast::ColumnOption::PrimaryKey(_));
         if column.options.iter().any(|def| is_key(&def)) {
             primary_key.push(fold(&column.name));
         }

@@ -2,7 +2,7 @@
 
 use maru_connect::TableChange;
 use maru_core::Result;
-use sqlx::{AssertSqlSafe, MySql};
+use sqlx::{AssertSqlSafe, Connection, MySql};
 
 use super::failure::Refused;
 use super::types::created;
@@ -78,5 +78,19 @@ pub(super) async fn run(connections: &Connections<MySql>, sql: String) -> Result
             }
             Err(refused.error(0))
         }
+    }
+}
+
+/// Ends a session of the server, whatever it does; its locks and what it did not commit go with it. Best effort.
+pub(super) async fn end_session(connections: &Connections<MySql>, thread: u64) {
+    let asked = async {
+        let mut connection = connections.connect().await?;
+        let kill = sqlx::raw_sql(AssertSqlSafe(format!("KILL CONNECTION {thread}")));
+        let killed = kill.execute(&mut connection).await;
+        let _ = connection.close().await;
+        killed.map_err(|error| connections.peer.query_error(error))
+    };
+    if let Err(error) = asked.await {
+        tracing::debug!(%error, "could not end a session of a write");
     }
 }

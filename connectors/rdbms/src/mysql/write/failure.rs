@@ -26,32 +26,6 @@ impl Refused {
         Self { number, message, error: peer.query_error(error), lost }
     }
 
-    /// Of the connection that loads data.
-    pub fn of_bulk(peer: &Peer, error: mysql_async::Error) -> Self {
-        match error {
-            mysql_async::Error::Server(told) => Self::told(peer, told.code, told.message),
-            error => Self {
-                number: None,
-                message: String::new(),
-                error: Error::new(
-                    ErrorKind::RemoteUnavailable,
-                    format!("lost the connection to {}", peer.name()),
-                )
-                .with_cause(error),
-                lost: true,
-            },
-        }
-    }
-
-    /// What the server has told by its number and its words.
-    pub fn told(peer: &Peer, number: u16, message: String) -> Self {
-        let code = number.to_string();
-        let kind = (peer.classify)(&code).unwrap_or(ErrorKind::RemoteFailed);
-        let error = Error::new(kind, format!("{}: {message}", peer.name()));
-        let error = error.with_context("code", code);
-        Self { number: Some(number), message, error, lost: false }
-    }
-
     /// Returns the error. `before` rows came before those of the statement that failed.
     pub fn error(self, before: u64) -> Error {
         let (message, mut error) = (self.message, self.error);

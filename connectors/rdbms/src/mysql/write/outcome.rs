@@ -17,12 +17,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// HV00N if it was not, and nothing is visible; 08007 if that cannot be found out.
-pub(super) async fn find_out(
-    plan: &Plan,
-    thread: u64,
-    is_marked: bool,
-    lost: Error,
-) -> Result<()> {
+pub(super) async fn find_out(plan: &Plan, thread: u64, is_marked: bool, lost: Error) -> Result<()> {
     let peer = &plan.connections.peer;
     let mut last = lost;
     let until = Instant::now() + ASK_FOR;

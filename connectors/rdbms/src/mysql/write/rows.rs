@@ -1,20 +1,17 @@
-//! The rows of one stream: encoded in a task of their own, as statements or as lines of a file, sent one after the other.
+//! The rows of one stream: written as statements in a task of their own, sent one after the other.
 
-use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use futures::{StreamExt, stream};
-use maru_connect::{BatchStream, Written, batch_stream};
-use maru_core::{Error, ErrorKind, Result};
+use maru_connect::{BatchStream, WriteMode, Written, batch_stream};
+use maru_core::{Error, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::bulk::pieces;
-use super::literal::{self, Style};
 use super::session::Session;
 use super::target::Column;
-use super::Plan;
+use super::{Plan, literal};
 use crate::mysql::types::Kind;
 use crate::outgoing::columns_as;
 use crate::values::Misfit;
@@ -22,15 +19,11 @@ use crate::write::misfit;
 
 /// Bytes of one statement, about. Servers take 16 MiB, or 1 MiB at the least if somebody set it so; one row may be longer.
 const STATEMENT_BYTES: usize = 512 * 1024;
-/// Bytes of lines that are handed over at once, and of one file, about: a server tells what it does not take at the end of a file.
-const LINES_BYTES: usize = 256 * 1024;
-const FILE_BYTES: u64 = 32 * 1024 * 1024;
-/// Chunks that wait to be sent.
+/// Statements that wait to be sent.
 const WAITING: usize = 3;
 
-/// A statement, or some lines.
-struct Chunk {
-    text: String,
+struct Statement {
+    sql: String,
     n_rows: u64,
 }
 
@@ -49,157 +42,78 @@ pub(super) async fn write(
     if session.already {
         return Ok(Written::default());
     }
-    let style = if session.bulk.is_some() { Style::Field } else { Style::Literal };
-    let (sender, mut chunks) = mpsc::channel(WAITING);
+    let (sender, mut statements) = mpsc::channel(WAITING);
     // Ends with this future.
     let mut encoding = JoinSet::new();
-    let encoder = Encoder::new(plan, style);
+    let encoder = Encoder::new(plan);
     encoding.spawn(async move { encoder.run(rows, sender).await });
-    let written = match style {
-        Style::Field => load(plan, session, &mut chunks).await?,
-        Style::Literal => insert(plan, session, &mut chunks).await?,
-    };
+    let mut written = Written::default();
+    while let Some(Statement { sql, n_rows }) = statements.recv().await {
+        let before = session.n_rows;
+        let n_bytes = sql.len() as u64;
+        let done = session.execute(plan, sql).await?;
+        done.map_err(|refused| refused.error(before))?;
+        session.n_rows += n_rows;
+        written.n_rows += n_rows;
+        written.n_bytes += n_bytes;
+    }
     match encoding.join_next().await {
         Some(Ok(result)) => result.map(|()| written),
         _ => Err(Error::internal("the encoder of rows to write ended without a word")),
     }
 }
 
-async fn insert(
-    plan: &Plan,
-    session: &mut Session,
-    chunks: &mut mpsc::Receiver<Chunk>,
-) -> Result<Written> {
-    let mut written = Written::default();
-    while let Some(Chunk { text, n_rows }) = chunks.recv().await {
-        let before = session.n_rows;
-        let n_bytes = text.len() as u64;
-        let done = session.execute(plan, text).await?;
-        done.map_err(|refused| refused.error(before))?;
-        session.n_rows += n_rows;
-        written.n_rows += n_rows;
-        written.n_bytes += n_bytes;
-    }
-    Ok(written)
-}
-
-async fn load(
-    plan: &Plan,
-    session: &mut Session,
-    chunks: &mut mpsc::Receiver<Chunk>,
-) -> Result<Written> {
-    let mut written = Written::default();
-    let mut next = chunks.recv().await;
-    while let Some(first) = next.take() {
-        let before = session.n_rows;
-        let bulk = session.bulk.as_mut().ok_or_else(|| Error::internal("no connection"))?;
-        let (to_server, from_here) = mpsc::channel(1);
-        let mut sent = Written::default();
-        let taken = {
-            let mut feed = pin!(async {
-                let mut chunk = Some(first);
-                while let Some(Chunk { text, n_rows }) = chunk {
-                    sent.n_rows += n_rows;
-                    sent.n_bytes += text.len() as u64;
-                    for piece in pieces(text.into_bytes()) {
-                        if to_server.send(piece).await.is_err() {
-                            return None;
-                        }
-                    }
-                    chunk = chunks.recv().await;
-                    if sent.n_bytes >= FILE_BYTES {
-                        break;
-                    }
-                }
-                drop(to_server);
-                // What is left begins the next file.
-                chunk
-            });
-            let mut load = pin!(bulk.load(plan, from_here));
-            let mut fed = false;
-            loop {
-                tokio::select! {
-                    // A server that refuses does not ask for the rest.
-                    taken = &mut load => break taken,
-                    rest = &mut feed, if !fed => {
-                        fed = true;
-                        next = rest;
-                    }
-                }
-            }
-        };
-        let taken = taken.map_err(|refused| refused.error(before))?;
-        if taken != sent.n_rows {
-            return Err(Error::new(
-                ErrorKind::RemoteFailed,
-                format!("MySQL took {taken} of {} rows without a word", sent.n_rows),
-            ));
-        }
-        session.n_rows += sent.n_rows;
-        written.n_rows += sent.n_rows;
-        written.n_bytes += sent.n_bytes;
-    }
-    Ok(written)
-}
-
 struct Encoder {
     table: String,
-    /// What stands before the rows of a statement, between them and behind each.
+    /// What a statement begins with.
     start: String,
-    between: (&'static str, &'static str, &'static str),
-    style: Style,
     columns: Vec<Column>,
     types: Vec<DataType>,
     n_rows: u64,
 }
 
 impl Encoder {
-    fn new(plan: &Plan, style: Style) -> Self {
-        let columns = plan.target.columns.clone();
-        let (start, between) = match style {
-            Style::Literal => (plan.target.insert(&plan.filled()), ("(", ",", ")")),
-            Style::Field => (String::new(), ("", "\t", "\n")),
-        };
+    fn new(plan: &Plan) -> Self {
+        let mut columns = plan.target.columns.clone();
+        let mut start = plan.target.insert(&plan.filled());
+        if plan.request.mode == WriteMode::Change {
+            columns = plan.target.leading();
+            columns.extend(plan.target.columns.iter().cloned());
+            start = format!("INSERT INTO {} VALUES ", plan.filled());
+        }
         Self {
             table: plan.target.shown(),
             start,
-            between,
-            style,
             types: columns.iter().map(Column::arrow).collect(),
             columns,
             n_rows: 0,
         }
     }
 
-    async fn run(mut self, mut rows: BatchStream, to: mpsc::Sender<Chunk>) -> Result<()> {
-        let is_statement = self.style == Style::Literal;
-        let most = if is_statement { STATEMENT_BYTES } else { LINES_BYTES };
-        let mut text = self.start.clone();
+    async fn run(mut self, mut rows: BatchStream, to: mpsc::Sender<Statement>) -> Result<()> {
+        let mut sql = self.start.clone();
         let mut n_rows = 0;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let arrays = columns_as(&batch, &self.table, &self.types, self.n_rows)?;
             for row in 0..batch.num_rows() {
                 self.n_rows += 1;
-                if is_statement && n_rows > 0 {
-                    text.push(',');
-                }
-                text.push_str(self.between.0);
+                sql.push_str(if n_rows == 0 { "(" } else { ",(" });
                 for (index, (array, column)) in arrays.iter().zip(&self.columns).enumerate() {
                     if index > 0 {
-                        text.push_str(self.between.1);
+                        sql.push(',');
                     }
-                    let from = text.len();
-                    let value = literal::write(array, &column.mapping, row, self.style, &mut text)?;
-                    value.and_then(|()| column.keeps(&text[from..])).map_err(|what| {
-                        misfit(what, &self.table, &column.name, self.n_rows)
-                    })?;
+                    let from = sql.len();
+                    let value = literal::write(array, &column.mapping, row, &mut sql)?;
+                    value
+                        .and_then(|()| column.keeps(&sql[from..]))
+                        .map_err(|what| misfit(what, &self.table, &column.name, self.n_rows))?;
                 }
-                text.push_str(self.between.2);
+                sql.push(')');
                 n_rows += 1;
-                if text.len() >= most {
-                    let text = std::mem::replace(&mut text, self.start.clone());
-                    if to.send(Chunk { text, n_rows }).await.is_err() {
+                if sql.len() >= STATEMENT_BYTES {
+                    let sql = std::mem::replace(&mut sql, self.start.clone());
+                    if to.send(Statement { sql, n_rows }).await.is_err() {
                         return Ok(());
                     }
                     n_rows = 0;
@@ -207,7 +121,7 @@ impl Encoder {
             }
         }
         if n_rows > 0 {
-            let _ = to.send(Chunk { text, n_rows }).await;
+            let _ = to.send(Statement { sql, n_rows }).await;
         }
         Ok(())
     }

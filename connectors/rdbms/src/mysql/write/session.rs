@@ -7,14 +7,12 @@ use maru_core::{Error, ErrorKind, Result};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, MySql, Row};
 
-use super::bulk::Bulk;
 use super::failure::Refused;
 use super::target::Target;
 use super::{Plan, change, failure, literal, outcome};
 use crate::mysql::catalog::quoted;
-use crate::mysql::read;
 use crate::pool::Lease;
-use crate::write::{COMMITS, STAGE};
+use crate::write::{COMMITS, STAGE, changed_in_between, changed_twice, computed_by_the_table};
 
 /// What the session must be, whatever the server's defaults: values that do not fit are errors, and a zero in a column that numbers
 /// rows is a zero.
@@ -36,8 +34,6 @@ impl Drop for Held {
 /// A transaction that was begun.
 pub(super) struct Session {
     held: Held,
-    /// The connection over which data is loaded, if the server lets us.
-    pub bulk: Option<Bulk>,
     /// The server's thread, to be told to stop.
     thread: u64,
     /// Whether the transaction marks its commit, so that an answer that is lost can be asked for.
@@ -59,13 +55,9 @@ impl Session {
         let lease = plan.connections.lease().await?;
         let held = Held(Some(lease));
         let already = plan.already;
-        let mut session =
-            Self { held, bulk: None, thread: 0, is_marked: false, n_rows: 0, already };
+        let mut session = Self { held, thread: 0, is_marked: false, n_rows: 0, already };
         if already {
             return Ok(session);
-        }
-        if let Some(opts) = &plan.bulk {
-            session.bulk = Bulk::connect(opts).await;
         }
         if let Err(error) = session.prepare(plan).await {
             session.abort(plan).await;
@@ -74,7 +66,6 @@ impl Session {
         Ok(session)
     }
 
-    /// The connection of the catalog: the one that writes, unless data is loaded over another.
     fn connection(&mut self) -> Result<&mut MySqlConnection> {
         let lease = self.held.0.as_mut();
         lease.map(|lease| &mut *lease.connection).ok_or_else(|| Error::internal("no connection"))
@@ -83,9 +74,6 @@ impl Session {
     /// Runs a statement in the transaction, and returns the rows that it changed.
     pub async fn execute(&mut self, plan: &Plan, sql: String) -> Result<Result<u64, Refused>> {
         let peer = &plan.connections.peer;
-        if let Some(bulk) = &mut self.bulk {
-            return Ok(bulk.execute(sql).await.map_err(|error| Refused::of_bulk(peer, error)));
-        }
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(self.connection()?).await;
         Ok(done.map(|done| done.rows_affected()).map_err(|error| Refused::of(peer, error)))
     }
@@ -97,10 +85,6 @@ impl Session {
     /// Returns the number that a query in the transaction gives; `None` without a row.
     async fn number(&mut self, plan: &Plan, sql: String) -> Result<Option<i64>> {
         let peer = &plan.connections.peer;
-        if let Some(bulk) = &mut self.bulk {
-            let number = bulk.number(sql).await;
-            return number.map_err(|error| Refused::of_bulk(peer, error).error(0));
-        }
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(self.connection()?).await;
         let number = row.and_then(|row| row.map(|row| row.try_get_unchecked(0)).transpose());
         number.map_err(|error| Refused::of(peer, error).error(0))
@@ -108,6 +92,9 @@ impl Session {
 
     async fn prepare(&mut self, plan: &Plan) -> Result<()> {
         self.run(plan, SESSION.to_owned()).await?;
+        // Gaps between rows are locked, too: of two that replace all rows one waits, or is told to try again.
+        let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+        self.run(plan, isolation.to_owned()).await?;
         let thread = self.number(plan, "SELECT CONNECTION_ID()".to_owned()).await?;
         self.thread = thread.and_then(|thread| u64::try_from(thread).ok()).unwrap_or_default();
         if let Some(new) = plan.new_table() {
@@ -118,7 +105,11 @@ impl Session {
         }
         self.is_marked = self.make_commits(plan).await?;
         if plan.is_staged() {
-            self.run(plan, plan.target.stage(&plan.stage())).await?;
+            let sql = match plan.request.mode {
+                WriteMode::Change => plan.target.stage_changes(&plan.stage()),
+                _ => plan.target.stage(&plan.stage()),
+            };
+            self.run(plan, sql).await?;
         }
         self.run(plan, "START TRANSACTION READ WRITE".to_owned()).await?;
         if self.is_marked && plan.new_table().is_none() {
@@ -173,9 +164,9 @@ impl Session {
             Err(refused) if refused.is_forbidden() && plan.request.attempt.once.is_none() => {
                 Ok(false)
             }
-            Err(refused) => Err(refused.error(0).or_hint(|| {
-                Some(format!("Writes that are tried again keep a table {commits}."))
-            })),
+            Err(refused) => Err(refused
+                .error(0)
+                .or_hint(|| Some(format!("Writes that are tried again keep a table {commits}.")))),
         }
     }
 
@@ -257,7 +248,11 @@ impl Session {
                 changed = self.number(plan, upsert.count).await?.unwrap_or_default();
                 self.run(plan, update).await?;
             }
-            n_rows = u64::try_from(changed).unwrap_or_default() + self.run(plan, upsert.insert).await?;
+            n_rows =
+                u64::try_from(changed).unwrap_or_default() + self.run(plan, upsert.insert).await?;
+        }
+        if plan.request.mode == WriteMode::Change {
+            self.change(plan).await?;
         }
         if let Some(comment) = plan.new_table().and_then(|new| new.comment.as_ref()) {
             self.run(plan, "COMMIT".to_owned()).await?;
@@ -309,6 +304,28 @@ impl Session {
         Ok(Committed { n_rows, version: None, already: false })
     }
 
+    /// Deletes, updates and inserts what was staged. A row that is not what it was when it was read fails all of it.
+    async fn change(&mut self, plan: &Plan) -> Result<()> {
+        let changes = plan.target.changes(&plan.stage());
+        let shown = plan.target.shown();
+        if self.number(plan, changes.twice).await?.is_some() {
+            return Err(changed_twice(&shown));
+        }
+        let wanted = self.number(plan, changes.wanted).await?;
+        if self.number(plan, changes.found).await? != wanted {
+            return Err(changed_in_between(&shown));
+        }
+        if let Some(sql) = changes.miscomputed
+            && self.number(plan, sql).await? != Some(0)
+        {
+            return Err(computed_by_the_table(&shown));
+        }
+        for sql in changes.statements {
+            self.run(plan, sql).await?;
+        }
+        Ok(())
+    }
+
     /// Returns the statement that puts the new table where it belongs.
     async fn rename(&mut self, plan: &Plan) -> Result<String> {
         let target = &plan.target;
@@ -316,7 +333,8 @@ impl Session {
         let (schema, name) = (target.schema.as_str(), target.name.as_str());
         let found = Target::find(self.connection()?, schema, name, &[], plan.choices).await;
         let found = found.map_err(|error| failure::write_error(&plan.connections.peer, error))?;
-        let replaced = matches!(found, Ok(Some(_))) && plan.new_table().is_some_and(|new| new.replace);
+        let replaced =
+            matches!(found, Ok(Some(_))) && plan.new_table().is_some_and(|new| new.replace);
         Ok(match replaced {
             false => format!("RENAME TABLE {stage} TO {table}"),
             true => {
@@ -327,9 +345,6 @@ impl Session {
     }
 
     async fn end(&mut self) {
-        if let Some(bulk) = self.bulk.take() {
-            bulk.close().await;
-        }
         if let Some(lease) = self.held.0.take() {
             lease.discard();
         }
@@ -338,7 +353,7 @@ impl Session {
     /// Stops what the server does, closes the connection, and drops the table that was filled.
     pub async fn abort(mut self, plan: &Plan) {
         if self.thread != 0 {
-            read::kill(&plan.connections, self.thread).await;
+            change::end_session(&plan.connections, self.thread).await;
         }
         self.end().await;
         if plan.new_table().is_some() {

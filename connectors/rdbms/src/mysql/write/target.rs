@@ -17,8 +17,10 @@ pub(super) struct Target {
     pub name: String,
     /// Its columns that are written, in the order of the rows.
     pub columns: Vec<Column>,
-    /// The columns of its primary key.
+    /// The columns by which a row is found again; none if there is no such key.
     pub key: Vec<Column>,
+    /// The names of all its columns.
+    pub all: Vec<String>,
     /// What is wrong with its engine, if it knows no transactions.
     pub untransacted: Option<String>,
 }
@@ -32,6 +34,8 @@ pub(super) struct Column {
     pub mapping: Mapping,
     /// Places after the seconds that a time keeps.
     pub places: u8,
+    /// Whether the table computes it itself.
+    pub is_computed: bool,
 }
 
 impl Column {
@@ -59,10 +63,17 @@ impl Target {
             let is_key = new.primary_key.contains(field.name());
             let n_keys = if is_key { new.primary_key.len() } else { 0 };
             let (sql_type, mapping) = created(field, n_keys)?;
-            columns.push(Column { name: field.name().clone(), sql_type, mapping, places: 6 });
+            columns.push(Column {
+                name: field.name().clone(),
+                sql_type,
+                mapping,
+                places: 6,
+                is_computed: false,
+            });
         }
         let (schema, name) = (schema.to_owned(), name.to_owned());
-        Ok(Self { schema, name, columns, key: Vec::new(), untransacted: None })
+        let (key, all) = (Vec::new(), Vec::new());
+        Ok(Self { schema, name, columns, key, all, untransacted: None })
     }
 
     /// Describes the columns of a table that the rows have.
@@ -101,7 +112,7 @@ impl Target {
         }
         let rows = sqlx::query(
             "SELECT column_name, CAST(column_type AS CHAR), CAST(collation_name AS CHAR),
-                    CAST(datetime_precision AS CHAR), CAST(column_key AS CHAR)
+                    CAST(datetime_precision AS CHAR), CAST(extra AS CHAR)
              FROM information_schema.columns
              WHERE BINARY table_schema = BINARY ? AND BINARY table_name = BINARY ?
              ORDER BY ordinal_position",
@@ -111,22 +122,21 @@ impl Target {
         .fetch_all(&mut *connection)
         .await?;
         let mut all = Vec::new();
-        let mut key = Vec::new();
         for (row, column) in rows.iter().zip(&relation.columns) {
             let name: String = row.try_get_unchecked(0)?;
             let mut sql_type: String = row.try_get_unchecked(1)?;
             let collation: Option<String> = row.try_get_unchecked(2)?;
             let places: Option<String> = row.try_get_unchecked(3)?;
-            let in_key: String = row.try_get_unchecked(4)?;
+            let extra: Option<String> = row.try_get_unchecked(4)?;
+            let extra = extra.unwrap_or_default().to_uppercase();
+            let is_computed = extra.contains("VIRTUAL")
+                || extra.contains("STORED")
+                || extra.contains("PERSISTENT");
             if let Some(collation) = collation {
                 sql_type.push_str(&format!(" COLLATE {collation}"));
             }
             let places = places.and_then(|places| places.parse().ok()).unwrap_or(6);
-            let column = Column { name, sql_type, mapping: column.mapping, places };
-            if in_key == "PRI" {
-                key.push(column.clone());
-            }
-            all.push(column);
+            all.push(Column { name, sql_type, mapping: column.mapping, places, is_computed });
         }
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
@@ -135,8 +145,11 @@ impl Target {
             };
             columns.push(column.clone());
         }
+        let key = relation.row_key().unwrap_or_default().iter();
+        let key = key.filter_map(|index| all.get(*index).cloned()).collect();
+        let all = all.into_iter().map(|column| column.name).collect();
         let (schema, name) = (schema.to_owned(), name.to_owned());
-        Ok(Ok(Some(Self { schema, name, columns, key, untransacted })))
+        Ok(Ok(Some(Self { schema, name, columns, key, all, untransacted })))
     }
 
     /// For messages: `shop.customers`.
@@ -185,9 +198,8 @@ impl Target {
 
     /// Returns the statement that makes a staging table of this session.
     pub fn stage(&self, stage: &str) -> String {
-        let parts = self.names(|column| {
-            format!("{} {} NULL", quoted(&column.name), column.sql_type)
-        });
+        let parts =
+            self.names(|column| format!("{} {} NULL", quoted(&column.name), column.sql_type));
         format!("CREATE TEMPORARY TABLE {} ({parts}) ENGINE = InnoDB", self.beside(stage))
     }
 
@@ -216,7 +228,7 @@ impl Target {
                 "SELECT 1 FROM {staged} WHERE {known} GROUP BY {} HAVING COUNT(*) > 1 LIMIT 1",
                 list(keys)
             ),
-            count: format!("SELECT COUNT(*) FROM {table} t JOIN {staged} s ON {on}"),
+            count: format!("SELECT COUNT(*) FROM {table} t JOIN {staged} s ON {on} FOR UPDATE"),
             update: (!replaced.is_empty())
                 .then(|| format!("UPDATE {table} t JOIN {staged} s ON {on} SET {set}")),
             insert: format!(
@@ -257,7 +269,9 @@ impl Target {
         }
         Ok(indexes.iter().any(|(_, columns)| {
             columns.len() == keys.len()
-                && columns.iter().all(|column| column.as_ref().is_some_and(|name| keys.contains(name)))
+                && columns
+                    .iter()
+                    .all(|column| column.as_ref().is_some_and(|name| keys.contains(name)))
         }))
     }
 }

@@ -3,14 +3,14 @@
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::prelude::SessionContext;
-use maru_connect::{Overwritten, ScanRequest, Source, TableChange};
+use maru_connect::{Overwritten, ScanRequest, Source, SourceTable, TableChange};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, Executor, Row};
 
 use super::*;
 use crate::mysql::MySqlConnector;
 use crate::testing::{
-    batches, eventually, open, options_of, read, remote, request, service, write,
+    batches, change, eventually, open, options_of, read, remote, request, seen, service, write,
 };
 
 struct Place {
@@ -25,7 +25,8 @@ async fn place(schema: &'static str, ddl: &str) -> Option<Place> {
     let source = open(&MySqlConnector, &options_of(&url, &[])).await.unwrap();
     let place = Place { url, schema, source };
     let mut connection = MySqlConnection::connect(place.url.as_str()).await.unwrap();
-    let sql = format!("DROP DATABASE IF EXISTS {schema}; CREATE DATABASE {schema} CHARACTER SET utf8mb4");
+    let sql =
+        format!("DROP DATABASE IF EXISTS {schema}; CREATE DATABASE {schema} CHARACTER SET utf8mb4");
     connection.execute(AssertSqlSafe(sql)).await.unwrap();
     place.run(ddl).await;
     Some(place)
@@ -44,7 +45,8 @@ impl Place {
         let mut connection = MySqlConnection::connect(self.url.as_str()).await.unwrap();
         let used = format!("USE {}", self.schema);
         connection.execute(AssertSqlSafe(used)).await.unwrap();
-        let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+        let rows =
+            sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         rows.iter().map(|row| row.try_get_unchecked::<String, _>(0).unwrap()).collect()
     }
@@ -70,10 +72,8 @@ impl Place {
 
 fn ids(values: &[(i32, Option<&str>)]) -> RecordBatch {
     let (ids, names): (Vec<_>, Vec<_>) = values.iter().copied().unzip();
-    let columns: [(&str, ArrayRef); 2] = [
-        ("id", Arc::new(Int32Array::from(ids))),
-        ("name", Arc::new(StringArray::from(names))),
-    ];
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int32Array::from(ids))), ("name", Arc::new(StringArray::from(names)))];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
         .unwrap()
 }
@@ -134,8 +134,16 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
     let context = SessionContext::new();
     for (sql, table, sqlstate) in [
         ("SELECT arrow_cast(99, 'Int32') AS item", "part", "23503"),
-        ("SELECT arrow_cast('2024-01-01T00:00:00.5', 'Timestamp(Microsecond, None)') AS at", "at0", "22007"),
-        ("SELECT arrow_cast('9999-12-31T23:59:59', 'Timestamp(Second, None)') + interval '1 second' AS at", "at0", "22007"),
+        (
+            "SELECT arrow_cast('2024-01-01T00:00:00.5', 'Timestamp(Microsecond, None)') AS at",
+            "at0",
+            "22007",
+        ),
+        (
+            "SELECT arrow_cast('9999-12-31T23:59:59', 'Timestamp(Second, None)') + interval '1 second' AS at",
+            "at0",
+            "22007",
+        ),
         ("SELECT arrow_cast(-1, 'Int32') AS t", "at0", "22003"),
         ("SELECT 1000.00 AS d", "at0", "22003"),
         ("SELECT '한글' AS c", "at0", "22P02"),
@@ -215,24 +223,38 @@ async fn every_type_goes_out_as_it_came() {
     let append = request(place.schema, "b", WriteMode::Append, &table.schema());
     let done = write(place.source.as_ref(), append, rows.clone()).await.unwrap();
     assert_eq!(done.n_rows, 3);
-    let names = table.schema().fields().iter().map(|field| format!("HEX({})", field.name())).collect::<Vec<_>>();
+    let names = table
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| format!("HEX({})", field.name()))
+        .collect::<Vec<_>>();
     let all = |table: &str| {
-        let list = names.iter().map(|name| format!("COALESCE({name}, '-')")).collect::<Vec<_>>().join(", ");
+        let list = names
+            .iter()
+            .map(|name| format!("COALESCE({name}, '-')"))
+            .collect::<Vec<_>>()
+            .join(", ");
         format!("SELECT CONCAT_WS('|', {list}) FROM {table} ORDER BY id")
     };
     assert_eq!(place.ask(&all("a")).await, place.ask(&all("b")).await);
-    let create = request(place.schema, "made", WriteMode::Create(NewTable::default()), &table.schema());
+    let create =
+        request(place.schema, "made", WriteMode::Create(NewTable::default()), &table.schema());
     write(place.source.as_ref(), create, rows.clone()).await.unwrap();
     let made = remote(place.source.as_ref(), place.schema, "made").await;
     let back = read(&made, ScanRequest::all(&made.schema())).await.unwrap();
-    let text = |batches: &[RecordBatch]| arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
+    let text = |batches: &[RecordBatch]| {
+        arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string()
+    };
     assert_eq!(text(&back), text(&rows));
     place.end().await;
 }
 
 #[tokio::test]
 async fn new_tables_take_their_place_in_one_step() {
-    let Some(place) = place("maru_w_create", "CREATE TABLE maru_write_dead (id int)").await else { return };
+    let Some(place) = place("maru_w_create", "CREATE TABLE maru_write_dead (id int)").await else {
+        return;
+    };
     let create = |replace| {
         WriteMode::Create(NewTable {
             replace,
@@ -258,7 +280,10 @@ async fn new_tables_take_their_place_in_one_step() {
         ("SELECT [1] AS s", "22023"),
         ("SELECT interval '1 day' AS s", "22023"),
         ("SELECT arrow_cast('NaN', 'Float64') AS s", "22003"),
-        ("SELECT arrow_cast('2039-01-01T00:00:00', 'Timestamp(Microsecond, Some(\"UTC\"))') AS s", "22007"),
+        (
+            "SELECT arrow_cast('2039-01-01T00:00:00', 'Timestamp(Microsecond, Some(\"UTC\"))') AS s",
+            "22007",
+        ),
     ] {
         let rows = batches(&context, sql).await;
         let error = place.put("u", WriteMode::Create(NewTable::default()), rows[0].clone()).await;
@@ -269,8 +294,41 @@ async fn new_tables_take_their_place_in_one_step() {
 }
 
 #[tokio::test]
+async fn rows_are_changed_as_they_were_read_or_not_at_all() {
+    let ddl = format!(
+        "{ITEMS}; INSERT INTO item (id, name) VALUES (2, 'two'), (3, 'three'); CREATE TABLE loose (id int, name text)"
+    );
+    let Some(place) = place("maru_w_change", &ddl).await else { return };
+    let item = (place.schema, "item");
+    let source = place.source.as_ref();
+    let rows = seen(source, item.0, item.1).await;
+    let changes = [(1, None), (2, Some("zwei")), (9, Some("neun"))];
+    assert_eq!(change(source, item, &rows, &changes).await.unwrap().n_rows, 3);
+    let all = "SELECT CONCAT_WS(',', id, name, n) FROM item ORDER BY id";
+    assert_eq!(place.ask(all).await, ["2,zwei,4", "3,three,6", "9,neun,18"]);
+    let rows = seen(source, item.0, item.1).await;
+    place.run("UPDATE item SET name = 'drei' WHERE id = 3; DELETE FROM item WHERE id = 9").await;
+    for (changes, sqlstate) in [
+        (vec![(3, Some("lost")), (10, Some("x"))], "40001"),
+        (vec![(2, Some("ok")), (9, None)], "40001"),
+        (vec![(2, Some("a")), (2, Some("b"))], "21000"),
+        (vec![(2, Some("toolong"))], "22001"),
+        (vec![(2, Some("ok")), (3_000, Some("new")), (3_000, Some("new"))], "23505"),
+    ] {
+        let error = change(source, item, &rows, &changes).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{error:?}");
+        assert_eq!(place.ask(all).await, ["2,zwei,4", "3,drei,6"]);
+    }
+    let SourceTable::Remote(loose) = remote(source, place.schema, "loose").await else { panic!() };
+    assert!(loose.with_row_identity().is_none());
+    place.end().await;
+}
+
+#[tokio::test]
 async fn work_is_done_once() {
-    let Some(place) = place("maru_w_once", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_once", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     let rows = ids(&[(1, None)]);
     for (number, already, n) in [(1, false, "1"), (1, true, "1"), (2, false, "2"), (1, true, "2")] {
         let mut request = request(place.schema, "t", WriteMode::Append, &rows.schema());
@@ -300,9 +358,13 @@ fn endless(started: tokio::sync::mpsc::Sender<()>) -> BatchStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_write_leaves_nothing_and_nobody_behind() {
-    let Some(place) = place("maru_w_cancel", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_cancel", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     let busy = "SELECT id FROM information_schema.processlist WHERE info LIKE 'INSERT INTO `maru_w_cancel`%'";
-    for (mode, table) in [(WriteMode::Append, "t"), (WriteMode::Create(NewTable::default()), "made")] {
+    for (mode, table) in
+        [(WriteMode::Append, "t"), (WriteMode::Create(NewTable::default()), "made")]
+    {
         let append = request(place.schema, table, mode, &ids(&[]).schema());
         let job = place.source.begin_write(append).await.unwrap();
         let (sender, mut started) = tokio::sync::mpsc::channel(1);
@@ -320,17 +382,27 @@ async fn a_cancelled_write_leaves_nothing_and_nobody_behind() {
 
 #[tokio::test]
 async fn tables_are_changed_as_a_whole() {
-    let Some(place) = place("maru_w_ddl", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_ddl", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     let change = async |table: &str, change: TableChange| {
-        place.source.change_table(place.schema, table, change).await.map_err(|error| error.sqlstate())
+        place
+            .source
+            .change_table(place.schema, table, change)
+            .await
+            .map_err(|error| error.sqlstate())
     };
     let column = |name: &str, data_type| -> SchemaRef {
         Arc::new(Schema::new(vec![Field::new(name, data_type, true)]))
     };
     assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int32))).await, Ok(()));
-    assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int32))).await, Err("42701"));
+    assert_eq!(
+        change("t", TableChange::AddColumns(column("n", DataType::Int32))).await,
+        Err("42701")
+    );
     assert_eq!(change("t", TableChange::WidenColumn(column("n", DataType::Int64))).await, Ok(()));
-    let rename = |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
+    let rename =
+        |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
     assert_eq!(change("t", rename("n", "m")).await, Ok(()));
     assert_eq!(change("t", rename("n", "m")).await, Err("42703"));
     assert_eq!(change("t", TableChange::DropColumns(vec!["m".into()])).await, Ok(()));

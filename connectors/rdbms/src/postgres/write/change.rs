@@ -1,6 +1,9 @@
 //! Tables changed as a whole, and rows changed one by one: the SQL of both.
 
-use maru_connect::{TableChange, WriteMode};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use maru_connect::{ColumnEstimate, RowIdentity, TableChange, WriteMode};
 use maru_core::Result;
 use sqlx::{AssertSqlSafe, Postgres};
 
@@ -9,13 +12,51 @@ use super::failure;
 use super::target::Target;
 use super::types::created;
 use crate::pool::Connections;
-use crate::postgres::catalog::quoted;
-use crate::postgres::types::Kind;
+use crate::postgres::catalog::{PgColumn, Relation, quoted};
+use crate::postgres::types::{Kind, Mapping};
 
 /// The column by which a row is found again, and what it is in the database: where the version of the row lies that was read. An update
 /// by another puts a new version elsewhere.
-pub(crate) const ROW: &str = "ctid";
-pub(crate) const ROW_SQL: &str = "(tableoid || ' ' || ctid || ' ' || xmin)";
+const ROW: &str = "ctid";
+const ROW_SQL: &str = "(tableoid || ' ' || ctid || ' ' || xmin)";
+
+impl Relation {
+    /// Returns the table with the place of its rows before its own columns.
+    pub fn with_place(&self) -> Option<(RowIdentity, Self)> {
+        if !self.is_table {
+            return None;
+        }
+        let place = Field::new(ROW, DataType::Utf8, false);
+        let mapping = Mapping {
+            kind: Kind::Text,
+            cast: "",
+            comparison: crate::postgres::types::Comparison::None,
+        };
+        let column = PgColumn {
+            name: ROW.to_owned(),
+            quoted: ROW_SQL.to_owned(),
+            number: 0,
+            type_oid: 0,
+            typmod: -1,
+            mapping,
+        };
+        let mut columns = vec![column];
+        columns.extend(self.columns.iter().cloned());
+        let fields =
+            [Arc::new(place.clone())].into_iter().chain(self.schema.fields().iter().cloned());
+        let mut estimates = vec![ColumnEstimate::default()];
+        estimates.extend(self.estimates.iter().cloned());
+        let shifted = |key: &Vec<usize>| key.iter().map(|column| column + 1).collect();
+        let relation = Self {
+            columns,
+            unique: self.unique.iter().map(shifted).collect(),
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            estimates,
+            ..self.clone()
+        };
+        Some((RowIdentity { columns: Arc::new(Schema::new(vec![place])) }, relation))
+    }
+}
 
 impl Target {
     /// Returns the columns that come before the table's own in a staging table.
@@ -30,7 +71,8 @@ impl Target {
 
     /// Returns the statement that stages rows.
     pub fn copy_staged(&self, stage: &str, mode: &WriteMode) -> String {
-        let mut names = Self::leading(mode).into_iter().map(|(name, _)| quoted(&name)).collect::<Vec<_>>();
+        let mut names =
+            Self::leading(mode).into_iter().map(|(name, _)| quoted(&name)).collect::<Vec<_>>();
         // Columns of the same names as the leading ones do not meet them.
         names.extend(self.columns.iter().map(|column| quoted(&staged_name(&column.name))));
         format!("COPY {} ({}) FROM STDIN (FORMAT BINARY)", quoted(stage), names.join(", "))
@@ -40,8 +82,9 @@ impl Target {
     pub fn check_changes(&self) -> Vec<String> {
         let table = self.quoted();
         let mut checks = vec![format!("DELETE FROM {table} WHERE false")];
-        if !self.columns.is_empty() {
-            let set = self.names(|column| format!("{0} = {0}", quoted(&column.name)));
+        let set = self.settable().map(|column| format!("{0} = {0}", quoted(&column.name)));
+        let set = set.collect::<Vec<_>>().join(", ");
+        if !set.is_empty() {
             checks.push(format!("UPDATE {table} SET {set} WHERE false"));
         }
         checks
@@ -51,21 +94,53 @@ impl Target {
         format!("DELETE FROM {} AS t USING {} AS s WHERE {}", self.quoted(), quoted(stage), same(2))
     }
 
-    pub fn update(&self, stage: &str) -> String {
-        let set = self.names(|column| {
-            format!("{} = {}", quoted(&column.name), Self::staged(column, "s"))
-        });
-        format!(
-            "UPDATE {} AS t SET {set} FROM {} AS s WHERE {}",
-            self.quoted(),
-            quoted(stage),
-            same(1)
-        )
+    /// The columns that the table does not compute itself.
+    fn settable(&self) -> impl Iterator<Item = &super::target::Column> {
+        self.columns.iter().filter(|column| !column.is_computed)
+    }
+
+    /// Returns the statement that updates rows; `None` if there is no column to be set.
+    pub fn update(&self, stage: &str) -> Option<String> {
+        let set = self
+            .settable()
+            .map(|column| format!("{} = {}", quoted(&column.name), Self::staged(column, "s")));
+        let set = set.collect::<Vec<_>>().join(", ");
+        let (table, stage) = (self.quoted(), quoted(stage));
+        (!set.is_empty())
+            .then(|| format!("UPDATE {table} AS t SET {set} FROM {stage} AS s WHERE {}", same(1)))
+    }
+
+    /// Returns the query that counts rows which would set what the table computes itself; `None` if there is no such column.
+    pub fn miscomputed(&self, stage: &str) -> Option<String> {
+        let computed = self.columns.iter().filter(|column| column.is_computed);
+        let (updated, inserted): (Vec<_>, Vec<_>) = computed
+            .map(|column| {
+                let (name, staged) = (quoted(&column.name), Self::staged(column, "s"));
+                (format!("t.{name} IS DISTINCT FROM {staged}"), format!("{staged} IS NOT NULL"))
+            })
+            .unzip();
+        let (table, stage) = (self.quoted(), quoted(stage));
+        (!updated.is_empty()).then(|| {
+            format!(
+                "SELECT (SELECT count(*) FROM {table} AS t JOIN {stage} AS s ON {} WHERE {}) \
+                 + (SELECT count(*) FROM {stage} AS s WHERE s.op = 0 AND ({}))",
+                same(1),
+                updated.join(" OR "),
+                inserted.join(" OR ")
+            )
+        })
     }
 
     pub fn insert_changed(&self, stage: &str) -> String {
-        let insert = self.insert_staged(stage, &WriteMode::Append);
-        format!("{insert} WHERE s.op = 0")
+        let names = self.settable().map(|column| quoted(&column.name)).collect::<Vec<_>>();
+        let values = self.settable().map(|column| Self::staged(column, "s")).collect::<Vec<_>>();
+        format!(
+            "INSERT INTO {} ({}) SELECT {} FROM {} AS s WHERE s.op = 0",
+            self.quoted(),
+            names.join(", "),
+            values.join(", "),
+            quoted(stage)
+        )
     }
 }
 

@@ -170,17 +170,16 @@ impl<'a> Values<'a> {
             Self::Date(a) => {
                 let days = i64::from(a.value(row)) - EPOCH_DAYS;
                 let days = i32::try_from(days).ok().filter(|_| DAYS.contains(&days));
-                let days = days.ok_or_else(|| {
-                    Misfit::datetime("is a date before 4713 BC or after 5874897")
-                })?;
+                let days = days
+                    .ok_or_else(|| Misfit::datetime("is a date before 4713 BC or after 5874897"))?;
                 field(out, &days.to_be_bytes());
             }
             Self::Time(a) => field(out, &time(a.value(row))?.to_be_bytes()),
             Self::Timestamp(a) => {
                 let micros = a.value(row).checked_sub(EPOCH_MICROS);
-                let micros = micros.filter(|micros| MICROS.contains(micros)).ok_or_else(|| {
-                    Misfit::datetime("is a time before 4713 BC or after 294276")
-                })?;
+                let micros = micros
+                    .filter(|micros| MICROS.contains(micros))
+                    .ok_or_else(|| Misfit::datetime("is a time before 4713 BC or after 294276"))?;
                 field(out, &micros.to_be_bytes());
             }
             Self::Interval(a) => {
@@ -217,7 +216,9 @@ fn length(n: usize) -> Result<[u8; 4], Misfit> {
 fn no_zero(text: &str) -> Result<(), Misfit> {
     if text.as_bytes().contains(&0) {
         return Err(Misfit::malformed("has a zero byte, which text in PostgreSQL cannot")
-            .with_hint("Write it into a bytea column, or take it out with replace(…, chr(0), '')."));
+            .with_hint(
+                "Write it into a bytea column, or take it out with replace(…, chr(0), '').",
+            ));
     }
     Ok(())
 }

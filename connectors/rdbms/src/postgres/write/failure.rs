@@ -75,9 +75,10 @@ fn copied(context: Option<&str>) -> (Option<u64>, Option<String>) {
         return (None, None);
     };
     let digits = place.1.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    let column = place.1.split_once(", column ").map(|(_, name)| {
-        name.split_once(": ").map_or(name, |(name, _)| name).to_owned()
-    });
+    let column = place
+        .1
+        .split_once(", column ")
+        .map(|(_, name)| name.split_once(": ").map_or(name, |(name, _)| name).to_owned());
     (digits.parse().ok(), column)
 }
 

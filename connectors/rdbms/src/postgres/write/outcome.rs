@@ -71,9 +71,8 @@ async fn ask(
     .fetch_one(&mut connection)
     .await;
     let _ = connection.close().await;
-    let status: Option<String> = row
-        .and_then(|row| row.try_get(1))
-        .map_err(|error| connections.peer.query_error(error))?;
+    let status: Option<String> =
+        row.and_then(|row| row.try_get(1)).map_err(|error| connections.peer.query_error(error))?;
     Ok(match status.as_deref() {
         Some("committed") => Some(State::Committed),
         Some("aborted") => Some(State::Aborted),

@@ -11,7 +11,7 @@ use super::{Plan, STAGED, failure, outcome};
 use crate::pool::{Connections, Lease};
 use crate::postgres::catalog::quoted;
 use crate::postgres::read;
-use crate::write::COMMITS;
+use crate::write::{COMMITS, changed_in_between, changed_twice, computed_by_the_table};
 
 /// A lease that is discarded unless it is taken out: what was begun on it is undone by the server.
 struct Held(Option<Lease<Postgres>>);
@@ -68,7 +68,8 @@ impl Session {
     async fn run(&mut self, plan: &Plan, sql: String) -> Result<u64> {
         let before = self.n_rows;
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.connection()?).await;
-        let done = done.map_err(|error| failure::write_error(&plan.connections.peer, error, before));
+        let done =
+            done.map_err(|error| failure::write_error(&plan.connections.peer, error, before));
         Ok(done?.rows_affected())
     }
 
@@ -222,24 +223,33 @@ impl Session {
     async fn change(&mut self, plan: &Plan) -> Result<u64> {
         self.run(plan, format!("ANALYZE {}", quoted(STAGED))).await?;
         let count = format!(
-            "SELECT count(*) FILTER (WHERE op = 2), count(*) FILTER (WHERE op = 1) FROM {}",
+            "SELECT count(*) FILTER (WHERE op = 2), count(*) FILTER (WHERE op = 1), \
+             count(place) - count(DISTINCT place) FROM {}",
             quoted(STAGED)
         );
         let peer = &plan.connections.peer;
         let failed = |error| failure::write_error(peer, error, 0);
         let count = sqlx::raw_sql(AssertSqlSafe(count)).fetch_one(self.connection()?).await;
         let count = count.map_err(failed)?;
+        if count.try_get::<i64, _>(2).map_err(failed)? > 0 {
+            return Err(changed_twice(&plan.target.shown()));
+        }
+        if let Some(sql) = plan.target.miscomputed(STAGED) {
+            let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(self.connection()?).await;
+            if row.map_err(failed)?.try_get::<i64, _>(0).map_err(failed)? > 0 {
+                return Err(computed_by_the_table(&plan.target.shown()));
+            }
+        }
         let mut n_rows = 0;
-        for (index, sql) in [(0, plan.target.delete(STAGED)), (1, plan.target.update(STAGED))] {
+        let statements = [Some(plan.target.delete(STAGED)), plan.target.update(STAGED)];
+        for (index, sql) in statements.into_iter().enumerate() {
             let wanted: i64 = count.try_get(index).map_err(failed)?;
-            let done = if wanted == 0 { 0 } else { self.run(plan, sql).await? };
+            let done = match sql {
+                Some(sql) if wanted > 0 => self.run(plan, sql).await?,
+                _ => 0,
+            };
             if i64::try_from(done) != Ok(wanted) {
-                return Err(Error::new(
-                    ErrorKind::Serialization,
-                    format!("rows of {} were changed by another in between", plan.target.shown()),
-                )
-                .with_detail(format!("{done} of {wanted} rows were still what they had been."))
-                .with_hint("Run the statement again."));
+                return Err(changed_in_between(&plan.target.shown()));
             }
             n_rows += done;
         }

@@ -35,6 +35,8 @@ pub(super) struct Column {
     /// The type without its modifier, to which text is cast; `None` for values that travel in their binary form.
     pub from_text: Option<String>,
     pub wire: Wire,
+    /// Whether the table computes it itself, whatever a statement says.
+    pub is_computed: bool,
 }
 
 impl Column {
@@ -63,9 +65,21 @@ impl Target {
                 ));
             }
             let (sql_type, wire) = created(field)?;
-            columns.push(Column { name: field.name().clone(), sql_type, from_text: None, wire });
+            columns.push(Column {
+                name: field.name().clone(),
+                sql_type,
+                from_text: None,
+                wire,
+                is_computed: false,
+            });
         }
-        Ok(Self { schema: schema.to_owned(), name: name.to_owned(), columns, staged: false, is_lockable: true })
+        Ok(Self {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            columns,
+            staged: false,
+            is_lockable: true,
+        })
     }
 
     /// Describes the columns of a table that the rows have.
@@ -86,7 +100,8 @@ impl Target {
         let facts = sqlx::query(
             "SELECT a.attnum, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1),
                     coalesce(nullif(b.typelem, 0), t.typelem)::int8, row_security_active(a.attrelid),
-                    c.relkind::text
+                    c.relkind::text,
+                    a.attidentity = 'a' OR coalesce(to_jsonb(a) ->> 'attgenerated', '') <> ''
              FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid
              LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd'
              WHERE a.attrelid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped",
@@ -125,6 +140,7 @@ impl Target {
                 sql_type: facts.try_get(1)?,
                 from_text: if as_text { Some(facts.try_get(2)?) } else { None },
                 wire: Wire { kind, item: u32::try_from(item).unwrap_or_default() },
+                is_computed: facts.try_get(6)?,
             });
         }
         let (schema, name) = (schema.to_owned(), name.to_owned());

@@ -3,13 +3,13 @@
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, SchemaRef};
 use datafusion::prelude::SessionContext;
-use maru_connect::{Overwritten, RowOp, Source, TableChange};
+use maru_connect::{Overwritten, Source, SourceTable, TableChange};
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::*;
 use crate::postgres::PostgresConnector;
 use crate::testing::{
-    batches, eventually, open, options_of, read, remote, request, service, write,
+    batches, change, eventually, open, options_of, read, remote, request, seen, service, write,
 };
 
 struct Place {
@@ -67,10 +67,8 @@ impl Place {
 
 fn ids(values: &[(i32, Option<&str>)]) -> RecordBatch {
     let (ids, names): (Vec<_>, Vec<_>) = values.iter().copied().unzip();
-    let columns: [(&str, ArrayRef); 2] = [
-        ("id", Arc::new(Int32Array::from(ids))),
-        ("name", Arc::new(StringArray::from(names))),
-    ];
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int32Array::from(ids))), ("name", Arc::new(StringArray::from(names)))];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
         .unwrap()
 }
@@ -97,7 +95,8 @@ async fn rows_are_appended_replaced_and_merged_by_key() {
     let twice = ids(&[(9, Some("a")), (9, Some("b"))]);
     let error = place.put("item", upsert(&["name"]), twice).await.unwrap_err();
     assert_eq!(error.sqlstate(), "21000", "{error:?}");
-    let done = place.put("item", WriteMode::Overwrite(Overwritten::Table), ids(&[(7, Some("new"))]));
+    let done =
+        place.put("item", WriteMode::Overwrite(Overwritten::Table), ids(&[(7, Some("new"))]));
     assert_eq!(done.await.unwrap().n_rows, 1);
     assert_eq!(place.ask(all).await, "(7,new,14)");
     // A column that is left out gets the table's default.
@@ -115,7 +114,8 @@ async fn rows_are_appended_replaced_and_merged_by_key() {
 async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
     let ddl = format!(
         "{ITEMS}; CREATE TABLE part (item int REFERENCES item, u uuid, t text); \
-         CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, name text)"
+         CREATE TABLE always (id int GENERATED ALWAYS AS IDENTITY, name text); \
+         CREATE TABLE booked (r int4range, EXCLUDE USING gist (r WITH &&))"
     );
     let Some(place) = place("maru_w_refusals", &ddl).await else { return };
     let append = || WriteMode::Append;
@@ -138,15 +138,22 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
         ];
         RecordBatch::try_from_iter(columns).unwrap()
     };
-    let error = place.put("part", append(), parts(99, "1ec9414c-232a-6b00-b3c8-9e6bdeced846")).await;
+    let error =
+        place.put("part", append(), parts(99, "1ec9414c-232a-6b00-b3c8-9e6bdeced846")).await;
     assert_eq!(error.unwrap_err().sqlstate(), "23503");
     let error = place.put("part", append(), parts(1, "no uuid")).await.unwrap_err();
     assert_eq!(error.sqlstate(), "22P02");
     assert!(error.report().contains("row=2"), "{error:?}");
     assert_eq!(place.ask("SELECT count(*) FROM part").await, "(0)");
+    let ranges: [(&str, ArrayRef); 1] =
+        [("r", Arc::new(StringArray::from(vec!["[1,5)", "[4,9)"])))];
+    let ranges = RecordBatch::try_from_iter(ranges).unwrap();
+    let error = place.put("booked", append(), ranges).await.unwrap_err();
+    assert_eq!(error.sqlstate(), "23000", "{error:?}");
     // Before the first row.
     let begin = async |table: &str, mode: WriteMode, names: &[&str]| {
-        let fields = names.iter().map(|name| Field::new(*name, arrow::datatypes::DataType::Int32, true));
+        let fields =
+            names.iter().map(|name| Field::new(*name, arrow::datatypes::DataType::Int32, true));
         let schema: SchemaRef = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
         let begun = place.source.begin_write(request(place.schema, table, mode, &schema)).await;
         begun.map(|_| ()).unwrap_err().sqlstate()
@@ -228,11 +235,14 @@ async fn every_type_goes_out_as_it_came() {
     let differ = "SELECT * FROM (SELECT a::text FROM a EXCEPT ALL SELECT b::text FROM b) AS x";
     assert_eq!(place.ask(differ).await, "");
     // The same columns, as far as they are Arrow's, in a new table.
-    let create = request(place.schema, "made", WriteMode::Create(NewTable::default()), &table.schema());
+    let create =
+        request(place.schema, "made", WriteMode::Create(NewTable::default()), &table.schema());
     write(place.source.as_ref(), create, rows.clone()).await.unwrap();
     let made = remote(place.source.as_ref(), place.schema, "made").await;
     let back = read(&made, maru_connect::ScanRequest::all(&made.schema())).await.unwrap();
-    let text = |batches: &[RecordBatch]| arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
+    let text = |batches: &[RecordBatch]| {
+        arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string()
+    };
     assert_eq!(text(&back), text(&rows));
     place.end().await;
 }
@@ -249,7 +259,11 @@ async fn new_tables_hold_what_arrow_holds_or_refuse_it() {
          arrow_cast(-8, 'Int8') AS g, NULL AS h, arrow_cast(1.5, 'Float16') AS i",
     )
     .await;
-    let new = NewTable { primary_key: vec!["a".into()], comment: Some("it's".into()), ..NewTable::default() };
+    let new = NewTable {
+        primary_key: vec!["a".into()],
+        comment: Some("it's".into()),
+        ..NewTable::default()
+    };
     let create = WriteMode::Create(new);
     place.put("t", create, rows[0].clone()).await.unwrap();
     assert_eq!(
@@ -264,11 +278,17 @@ async fn new_tables_hold_what_arrow_holds_or_refuse_it() {
     });
     place.put("t", again, ids(&[(1, Some("x"))])).await.unwrap();
     assert_eq!(place.ask("SELECT * FROM t").await, "(1,x)");
-    assert_eq!(place.ask("SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass").await, "(t_pkey)");
+    assert_eq!(
+        place.ask("SELECT indexrelid::regclass FROM pg_index WHERE indrelid = 't'::regclass").await,
+        "(t_pkey)"
+    );
     for (sql, sqlstate) in [
         ("SELECT struct(1) AS s", "22023"),
         ("SELECT [[1]] AS s", "22023"),
-        ("SELECT arrow_cast('2024-02-29T12:00:00.0000001', 'Timestamp(Nanosecond, None)') AS s", "22007"),
+        (
+            "SELECT arrow_cast('2024-02-29T12:00:00.0000001', 'Timestamp(Nanosecond, None)') AS s",
+            "22007",
+        ),
         ("SELECT arrow_cast(-9223372036854775807, 'Timestamp(Microsecond, None)') AS s", "22007"),
     ] {
         let rows = batches(&context, sql).await;
@@ -282,49 +302,54 @@ async fn new_tables_hold_what_arrow_holds_or_refuse_it() {
 }
 
 #[tokio::test]
-async fn rows_are_changed_where_they_were_read_or_not_at_all() {
-    let Some(place) = place("maru_w_change", ITEMS).await else { return };
-    place.run("INSERT INTO item (id, name) VALUES (2, 'two'), (3, 'three')").await;
-    let where_is = async |id: i32| {
-        let sql = format!("SELECT tableoid || ' ' || ctid || ' ' || xmin FROM item WHERE id = {id}");
-        let text = place.ask(&sql).await;
-        text.trim_matches(['(', ')', '"']).replace("\"", "")
-    };
-    let changes = |rows: &[(Option<String>, RowOp, Option<i32>, Option<&str>)]| {
-        let columns: [(&str, ArrayRef); 4] = [
-            ("ctid", Arc::new(rows.iter().map(|row| row.0.clone()).collect::<StringArray>())),
-            ("op", Arc::new(arrow::array::Int8Array::from_iter_values(rows.iter().map(|row| row.1 as i8)))),
-            ("id", Arc::new(rows.iter().map(|row| row.2).collect::<Int32Array>())),
-            ("name", Arc::new(rows.iter().map(|row| row.3).collect::<StringArray>())),
-        ];
-        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap()
-    };
-    let columns = ids(&[]).schema();
-    let change = || request(place.schema, "item", WriteMode::Change, &columns);
-    // The row was read as `where_is` gives it.
-    let rows = changes(&[
-        (Some(where_is(1).await), RowOp::Delete, None, None),
-        (Some(where_is(2).await), RowOp::Update, Some(2), Some("zwei")),
-        (None, RowOp::Insert, Some(9), Some("neun")),
-    ]);
-    let done = write(place.source.as_ref(), change(), vec![rows]).await.unwrap();
-    assert_eq!(done.n_rows, 3);
-    let all = "SELECT id, name FROM item ORDER BY id";
-    assert_eq!(place.ask(all).await, "(2,zwei); (3,three); (9,neun)");
-    let read = where_is(3).await;
-    place.run("UPDATE item SET name = 'drei' WHERE id = 3").await;
-    let rows = changes(&[(Some(read), RowOp::Update, Some(3), Some("lost")), (None, RowOp::Insert, Some(10), Some("x"))]);
-    let error = write(place.source.as_ref(), change(), vec![rows]).await.unwrap_err();
-    assert_eq!(error.sqlstate(), "40001", "{error:?}");
-    assert_eq!(place.ask(all).await, "(2,zwei); (3,drei); (9,neun)");
+async fn rows_are_changed_as_they_were_read_or_not_at_all() {
+    let ddl = format!(
+        "{ITEMS}; INSERT INTO item (id, name) VALUES (2, 'two'), (3, 'three'); \
+         CREATE TABLE parted (id int, name text) PARTITION BY LIST (id); \
+         CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1); \
+         CREATE TABLE parted_2 PARTITION OF parted DEFAULT; INSERT INTO parted VALUES (1, 'a'), (2, 'b'); \
+         CREATE VIEW seen AS SELECT * FROM item"
+    );
+    let Some(place) = place("maru_w_change", &ddl).await else { return };
+    let item = (place.schema, "item");
+    let source = place.source.as_ref();
+    let rows = seen(source, item.0, item.1).await;
+    let changes = [(1, None), (2, Some("zwei")), (9, Some("neun"))];
+    assert_eq!(change(source, item, &rows, &changes).await.unwrap().n_rows, 3);
+    let all = "SELECT id, name, n FROM item ORDER BY id";
+    assert_eq!(place.ask(all).await, "(2,zwei,4); (3,three,6); (9,neun,18)");
+    // Changed by another since; gone since; changed twice; refused by the table.
+    let rows = seen(source, item.0, item.1).await;
+    place.run("UPDATE item SET name = 'drei' WHERE id = 3; DELETE FROM item WHERE id = 9").await;
+    for (changes, sqlstate) in [
+        (vec![(3, Some("lost")), (10, Some("x"))], "40001"),
+        (vec![(2, Some("ok")), (9, None)], "40001"),
+        (vec![(2, Some("a")), (2, Some("b"))], "21000"),
+        (vec![(2, Some("toolong"))], "22001"),
+        (vec![(2, Some("ok")), (3_000, Some("new")), (3_000, Some("new"))], "23505"),
+    ] {
+        let error = change(source, item, &rows, &changes).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{error:?}");
+        assert_eq!(place.ask(all).await, "(2,zwei,4); (3,drei,6)");
+    }
+    let parted = (place.schema, "parted");
+    let rows = seen(source, parted.0, parted.1).await;
+    change(source, parted, &rows, &[(1, Some("A")), (2, None), (5, Some("e"))]).await.unwrap();
+    assert_eq!(place.ask("SELECT * FROM parted ORDER BY id").await, "(1,A); (5,e)");
+    let SourceTable::Remote(view) = remote(source, place.schema, "seen").await else { panic!() };
+    assert!(view.with_row_identity().is_none());
     place.end().await;
 }
 
 #[tokio::test]
 async fn work_is_done_once() {
-    let Some(place) = place("maru_w_once", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_once", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     let rows = ids(&[(1, None)]);
-    for (number, already, n) in [(1, false, "(1)"), (1, true, "(1)"), (2, false, "(2)"), (1, true, "(2)")] {
+    for (number, already, n) in
+        [(1, false, "(1)"), (1, true, "(1)"), (2, false, "(2)"), (1, true, "(2)")]
+    {
         let mut request = request(place.schema, "t", WriteMode::Append, &rows.schema());
         request.attempt.once = Some(("daily.publish".into(), number));
         let done = write(place.source.as_ref(), request, vec![rows.clone()]).await.unwrap();
@@ -359,7 +384,9 @@ fn endless(started: tokio::sync::mpsc::Sender<()>) -> BatchStream {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_write_leaves_nothing_and_nobody_behind() {
-    let Some(place) = place("maru_w_cancel", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_cancel", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     let busy = "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%maru_w_cancel%' AND pid <> pg_backend_pid() \
                 AND state <> 'idle'";
     for aborted in [true, false] {
@@ -396,7 +423,9 @@ async fn a_cancelled_write_leaves_nothing_and_nobody_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_that_replace_all_rows_come_one_after_the_other() {
-    let Some(place) = place("maru_w_two", "CREATE TABLE t (id int, name text)").await else { return };
+    let Some(place) = place("maru_w_two", "CREATE TABLE t (id int, name text)").await else {
+        return;
+    };
     for _ in 0..5 {
         let overwrite = |name: &'static str| {
             let rows = ids(&(0..2000).map(|id| (id, Some(name))).collect::<Vec<_>>());
@@ -414,16 +443,24 @@ async fn tables_are_changed_as_a_whole() {
     let ddl = "CREATE TABLE t (id int, name text); INSERT INTO t VALUES (1, 'x'); CREATE VIEW v AS SELECT name FROM t";
     let Some(place) = place("maru_w_ddl", ddl).await else { return };
     let change = async |table: &str, change: TableChange| {
-        place.source.change_table(place.schema, table, change).await.map_err(|error| error.sqlstate())
+        place
+            .source
+            .change_table(place.schema, table, change)
+            .await
+            .map_err(|error| error.sqlstate())
     };
     let column = |name: &str, data_type| -> SchemaRef {
         Arc::new(arrow::datatypes::Schema::new(vec![Field::new(name, data_type, true)]))
     };
     use arrow::datatypes::DataType;
     assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int32))).await, Ok(()));
-    assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int32))).await, Err("42701"));
+    assert_eq!(
+        change("t", TableChange::AddColumns(column("n", DataType::Int32))).await,
+        Err("42701")
+    );
     assert_eq!(change("t", TableChange::WidenColumn(column("n", DataType::Int64))).await, Ok(()));
-    let rename = |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
+    let rename =
+        |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
     assert_eq!(change("t", rename("n", "m")).await, Ok(()));
     assert_eq!(change("t", rename("n", "m")).await, Err("42703"));
     assert_eq!(change("t", TableChange::DropColumns(vec!["name".into()])).await, Err("2BP01"));

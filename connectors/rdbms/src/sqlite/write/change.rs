@@ -32,7 +32,9 @@ pub(crate) async fn change_table(
             }
         }
         TableChange::DropColumns(columns) => statements.extend(
-            columns.iter().map(|column| format!("ALTER TABLE {name} DROP COLUMN {}", quoted(column))),
+            columns
+                .iter()
+                .map(|column| format!("ALTER TABLE {name} DROP COLUMN {}", quoted(column))),
         ),
         TableChange::RenameColumn { from, to } => statements.push(format!(
             "ALTER TABLE {name} RENAME COLUMN {} TO {}",

@@ -16,6 +16,8 @@ pub(super) struct Target {
     pub name: String,
     /// Its columns that are written, in the order of the rows.
     pub columns: Vec<Column>,
+    /// The names of all its columns.
+    pub all: Vec<String>,
 }
 
 /// A column of the rows.
@@ -24,6 +26,8 @@ pub(super) struct Column {
     pub name: String,
     pub declared: String,
     pub mapping: Mapping,
+    /// Whether the table computes it itself.
+    pub is_computed: bool,
 }
 
 impl Column {
@@ -67,9 +71,7 @@ fn by_type(column: &str, data_type: &DataType) -> Result<String> {
         | DataType::UInt32 => "INTEGER".to_owned(),
         DataType::Float16 | DataType::Float32 | DataType::Float64 => "REAL".to_owned(),
         // SQLite computes and keeps decimals as floats, which have fifteen digits for certain.
-        DataType::Decimal128(precision, scale)
-            if *precision <= 15 && (0..=15).contains(scale) =>
-        {
+        DataType::Decimal128(precision, scale) if *precision <= 15 && (0..=15).contains(scale) => {
             format!("DECIMAL({precision},{scale})")
         }
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => {
@@ -103,9 +105,14 @@ impl Target {
             }
             let declared = declared(field)?;
             let mapping = mapping(&declared);
-            columns.push(Column { name: field.name().clone(), declared, mapping });
+            columns.push(Column {
+                name: field.name().clone(),
+                declared,
+                mapping,
+                is_computed: false,
+            });
         }
-        Ok(Self { name: name.to_owned(), columns })
+        Ok(Self { name: name.to_owned(), columns, all: Vec::new() })
     }
 
     /// Describes the columns of a table that the rows have.
@@ -118,7 +125,7 @@ impl Target {
         names: &[&str],
     ) -> sqlx::Result<Result<Self>> {
         let sql = format!(
-            "SELECT name, type FROM pragma_table_xinfo({}) WHERE hidden <> 1",
+            "SELECT name, type, hidden FROM pragma_table_xinfo({}) WHERE hidden <> 1",
             quote_literal(name)
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(connection).await?;
@@ -138,9 +145,10 @@ impl Target {
             };
             let declared: String = rows[at].get(1);
             let mapping = mapping(&declared);
-            columns.push(Column { name: (*wanted).to_owned(), declared, mapping });
+            let is_computed = rows[at].get::<i64, _>(2) > 1;
+            columns.push(Column { name: (*wanted).to_owned(), declared, mapping, is_computed });
         }
-        Ok(Ok(Self { name: name.to_owned(), columns }))
+        Ok(Ok(Self { name: name.to_owned(), columns, all: known }))
     }
 
     pub fn quoted(&self) -> String {
@@ -202,6 +210,6 @@ impl Target {
     }
 }
 
-fn list(names: &[String]) -> String {
+pub(super) fn list(names: &[String]) -> String {
     names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ")
 }

@@ -3,13 +3,13 @@
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::prelude::SessionContext;
-use maru_connect::{NewTable, Overwritten, ScanRequest, Source, TableChange};
+use maru_connect::{NewTable, Overwritten, ScanRequest, Source, SourceTable, TableChange};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
 use crate::sqlite::SqliteConnector;
-use crate::testing::{batches, open, read, remote, request, write};
+use crate::testing::{batches, change, open, read, remote, request, seen, write};
 
 struct Place {
     path: std::path::PathBuf,
@@ -36,7 +36,8 @@ impl Place {
 
     async fn ask(&self, sql: &str) -> Vec<String> {
         let mut connection = self.connect().await;
-        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
+        let rows =
+            sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         rows.iter().map(|row| row.get_unchecked::<String, _>(0)).collect()
     }
@@ -49,10 +50,8 @@ impl Place {
 
 fn ids(values: &[(i64, Option<&str>)]) -> RecordBatch {
     let (ids, names): (Vec<_>, Vec<_>) = values.iter().copied().unzip();
-    let columns: [(&str, ArrayRef); 2] = [
-        ("id", Arc::new(Int64Array::from(ids))),
-        ("name", Arc::new(StringArray::from(names))),
-    ];
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(ids))), ("name", Arc::new(StringArray::from(names)))];
     RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
         .unwrap()
 }
@@ -118,7 +117,10 @@ async fn what_the_table_refuses_comes_back_with_its_code() {
     assert_eq!(begin("item", WriteMode::Create(NewTable::default()), &["id"]).await, "42P07");
     let unkeyed = WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![] };
     assert_eq!(begin("item", unkeyed, &["id", "name"]).await, "42000");
-    let frozen = [("path".to_owned(), place.path.display().to_string()), ("read_only".into(), "true".into())];
+    let frozen = [
+        ("path".to_owned(), place.path.display().to_string()),
+        ("read_only".into(), "true".into()),
+    ];
     let frozen = open(&SqliteConnector, &frozen).await.unwrap();
     let write = request("main", "item", append(), &ids(&[]).schema());
     assert_eq!(frozen.begin_write(write).await.unwrap_err().sqlstate(), "25006");
@@ -138,7 +140,9 @@ async fn values_come_back_as_they_went() {
     let rows = read(&table, ScanRequest::all(&table.schema())).await.unwrap();
     let append = request("main", "b", WriteMode::Append, &table.schema());
     assert_eq!(write(place.source.as_ref(), append, rows.clone()).await.unwrap().n_rows, 3);
-    let text = |batches: &[RecordBatch]| arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string();
+    let text = |batches: &[RecordBatch]| {
+        arrow::util::pretty::pretty_format_batches(batches).unwrap().to_string()
+    };
     let other = remote(place.source.as_ref(), "main", "b").await;
     let back = read(&other, ScanRequest::all(&other.schema())).await.unwrap();
     assert_eq!(text(&back), text(&rows));
@@ -155,13 +159,48 @@ async fn values_come_back_as_they_went() {
         ("SELECT arrow_cast(1, 'Decimal128(38, 2)') AS s", "22023"),
         ("SELECT arrow_cast(1, 'UInt64') AS s", "22023"),
         ("SELECT arrow_cast('NaN', 'Float64') AS s", "22003"),
-        ("SELECT arrow_cast('2039-01-01T00:00:00', 'Timestamp(Microsecond, Some(\"UTC\"))') AS s", "22023"),
+        (
+            "SELECT arrow_cast('2039-01-01T00:00:00', 'Timestamp(Microsecond, Some(\"UTC\"))') AS s",
+            "22023",
+        ),
     ] {
         let rows = batches(&context, sql).await;
         let error = place.put("u", WriteMode::Create(NewTable::default()), rows[0].clone()).await;
         assert_eq!(error.unwrap_err().sqlstate(), sqlstate, "{sql}");
     }
-    assert_eq!(place.ask("SELECT name FROM sqlite_master WHERE name = 'u'").await, Vec::<String>::new());
+    assert_eq!(
+        place.ask("SELECT name FROM sqlite_master WHERE name = 'u'").await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
+async fn rows_are_changed_as_they_were_read_or_not_at_all() {
+    let place =
+        place(&format!("{ITEMS}; INSERT INTO item (id, name) VALUES (2, 'two'), (3, 'three')"))
+            .await;
+    let item = ("main", "item");
+    let source = place.source.as_ref();
+    let rows = seen(source, item.0, item.1).await;
+    let changes = [(1, None), (2, Some("zwei")), (9, Some("neun"))];
+    assert_eq!(change(source, item, &rows, &changes).await.unwrap().n_rows, 3);
+    let all = "SELECT id || ',' || name || ',' || n FROM item ORDER BY id";
+    assert_eq!(place.ask(all).await, ["2,zwei,4", "3,three,6", "9,neun,18"]);
+    let rows = seen(source, item.0, item.1).await;
+    place.ask("UPDATE item SET name = 'drei' WHERE id = 3").await;
+    place.ask("DELETE FROM item WHERE id = 9").await;
+    for (changes, sqlstate) in [
+        (vec![(3, Some("lost")), (10, Some("x"))], "40001"),
+        (vec![(2, Some("ok")), (9, None)], "40001"),
+        (vec![(2, Some("a")), (2, Some("b"))], "21000"),
+        (vec![(2, Some("ok")), (3_000, Some("new")), (3_000, Some("new"))], "23505"),
+    ] {
+        let error = change(source, item, &rows, &changes).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{error:?}");
+        assert_eq!(place.ask(all).await, ["2,zwei,4", "3,drei,6"]);
+    }
+    let SourceTable::Remote(view) = remote(source, "main", "seen").await else { panic!() };
+    assert!(view.with_row_identity().is_none());
 }
 
 #[tokio::test]
@@ -186,7 +225,8 @@ async fn a_busy_file_is_said_so_and_work_is_done_once() {
 
 #[tokio::test]
 async fn tables_are_changed_as_a_whole() {
-    let place = place("CREATE TABLE t (id INTEGER, name TEXT); CREATE VIEW v AS SELECT name FROM t").await;
+    let place =
+        place("CREATE TABLE t (id INTEGER, name TEXT); CREATE VIEW v AS SELECT name FROM t").await;
     let change = async |table: &str, change: TableChange| {
         place.source.change_table("main", table, change).await.map_err(|error| error.sqlstate())
     };
@@ -194,9 +234,16 @@ async fn tables_are_changed_as_a_whole() {
         Arc::new(Schema::new(vec![Field::new(name, data_type, true)]))
     };
     assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int64))).await, Ok(()));
-    assert_eq!(change("t", TableChange::AddColumns(column("n", DataType::Int64))).await, Err("42701"));
-    assert_eq!(change("t", TableChange::WidenColumn(column("n", DataType::Float64))).await, Err("0A000"));
-    let rename = |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
+    assert_eq!(
+        change("t", TableChange::AddColumns(column("n", DataType::Int64))).await,
+        Err("42701")
+    );
+    assert_eq!(
+        change("t", TableChange::WidenColumn(column("n", DataType::Float64))).await,
+        Err("0A000")
+    );
+    let rename =
+        |from: &str, to: &str| TableChange::RenameColumn { from: from.into(), to: to.into() };
     assert_eq!(change("t", rename("n", "m")).await, Ok(()));
     assert_eq!(change("t", rename("n", "m")).await, Err("42703"));
     assert_eq!(change("t", TableChange::DropColumns(vec!["name".into()])).await, Err("2BP01"));

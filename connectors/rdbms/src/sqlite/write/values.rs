@@ -107,7 +107,8 @@ pub(super) fn value(
         }
         Mapping::Date => {
             let days = array.as_primitive_opt::<Date32Type>().ok_or_else(other)?.value(row);
-            match NaiveDate::from_epoch_days(days).filter(|date| (1..=9999).contains(&date.year())) {
+            match NaiveDate::from_epoch_days(days).filter(|date| (1..=9999).contains(&date.year()))
+            {
                 Some(date) => Value::Text(date.format("%Y-%m-%d").to_string()),
                 None => return Ok(Err(no_year())),
             }
