@@ -26,7 +26,7 @@ def run(arguments):
     """Each database and its own load in turns, so that neighbours on the machine hit both."""
     rows = max(int(ROWS * float(arguments.scale)), 1000)
     figures = {"rows": rows, "speed_aim": SPEED_AIM, "wrong": [], "targets": {}}
-    parquet = arguments.cache / f"ingest-{rows}" / "rows.parquet"
+    parquet = arguments.cache / f"ingest-{rows}" / "files" / "rows.parquet"
     if not parquet.exists():
         parquet.parent.mkdir(parents=True, exist_ok=True)
         duckdb.execute(PARQUET.format(rows=rows, file=f"{parquet}.new"))
@@ -73,12 +73,12 @@ class Target:
         super().__init__(arguments, rows)
         self.parquet = parquet
         self.into = f"ingest_{rows}"
-        self.file = parquet.parent / f"{self.NAME.lower()}.data"
+        self.file = parquet.parents[1] / f"{self.NAME.lower()}.data"
 
     def maru(self):
         command, environment = super().maru()
         maru = command[:command.index("-c")]
-        files = f"CREATE CATALOG files USING file WITH (path = '{self.parquet.parent}')"
+        files = f"CREATE CATALOG files USING file WITH (path = '{self.parquet.parent}', layout = 'tables')"
         subprocess.run([*maru, "-c", files], check=True, stdout=subprocess.DEVNULL)
         columns = ", ".join(export.COLUMNS)
         sql = f"INSERT INTO db.{export.SCHEMA}.{self.into} ({columns}) SELECT {columns} FROM files.public.rows"

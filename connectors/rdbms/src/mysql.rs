@@ -199,6 +199,7 @@ struct MySqlSource {
     database: Option<String>,
     choices: Choices,
     read_only: bool,
+    loader: write::Loader,
 }
 
 impl MySqlSource {
@@ -239,9 +240,10 @@ impl MySqlSource {
         if let Some(name) = &database {
             connect = connect.database(name);
         }
+        let loader = write::Loader::new(&address, &user);
         let connections = Connections::remote(&address, peer, connect, MySqlPoolOptions::new());
         let read_only = read_only(options);
-        Ok(Self { connections: Arc::new(connections), database, choices, read_only })
+        Ok(Self { connections: Arc::new(connections), database, choices, read_only, loader })
     }
 
     /// Runs a query on information_schema with a pooled connection.
@@ -338,7 +340,7 @@ impl Source for MySqlSource {
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             self.writable(&request.schema, &request.table)?;
-            write::begin(Arc::clone(&self.connections), request, self.choices).await
+            write::begin(Arc::clone(&self.connections), request, self.choices, &self.loader).await
         })
     }
 

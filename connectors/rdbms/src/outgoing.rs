@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
-use maru_core::{Error, Result};
+use maru_core::{Error, ErrorKind, Result};
 
 use crate::values::Misfit;
 use crate::write::misfit;
@@ -51,8 +51,14 @@ fn column_as(
         }
     }
     let strict = CastOptions { safe: false, ..CastOptions::default() };
-    cast_with_options(array, to, &strict)
-        .map_err(|error| Error::from(error).or_context("column", column.to_owned()))
+    cast_with_options(array, to, &strict).map_err(|error| {
+        let error = Error::from(error).or_context("column", column.to_owned());
+        match error.kind() {
+            // Too many digits.
+            ErrorKind::InvalidParameter => error.with_kind(ErrorKind::OutOfRange),
+            _ => error,
+        }
+    })
 }
 
 /// Decimals are written with their own scale, whatever their precision is called.

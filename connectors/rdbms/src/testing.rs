@@ -52,16 +52,22 @@ pub(crate) async fn open(
     connector: &dyn Connector,
     options: &[(String, String)],
 ) -> Result<Arc<dyn Source>> {
+    connector.open(context(connector, options)?).await
+}
+
+/// What a connector gets to open a source.
+pub(crate) fn context(
+    connector: &dyn Connector,
+    options: &[(String, String)],
+) -> Result<OpenContext> {
     let raw = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let options = Options::check("connector", connector.spec().options, raw)?;
-    connector
-        .open(OpenContext {
-            catalog: "crm".into(),
-            instance: "crm1".into(),
-            options,
-            stores: Arc::new(NoStores),
-        })
-        .await
+    Ok(OpenContext {
+        catalog: "crm".into(),
+        instance: "crm1".into(),
+        options,
+        stores: Arc::new(NoStores),
+    })
 }
 
 pub(crate) fn no_stores() -> Arc<dyn StoreOpener> {

@@ -1,9 +1,10 @@
-//! Writing rows: one transaction of InnoDB, `INSERT` of many rows at once.
+//! Writing rows: one transaction of InnoDB, `LOAD DATA` where the server takes it, otherwise `INSERT` of many rows at once.
 //!
 //! Rows that are appended lie in the transaction until its commit. Statements about tables end transactions in MySQL, so a new
 //! table is filled under a name of its own and takes the target's place by `RENAME TABLE`, which is one step. Its filler holds a
 //! lock of the table's name: a table whose lock is free was left behind, and the next write that makes one collects it.
 
+mod bulk;
 mod change;
 mod failure;
 mod literal;
@@ -13,6 +14,7 @@ mod rowwise;
 mod session;
 mod target;
 mod types;
+mod wire;
 
 use std::sync::Arc;
 
@@ -22,9 +24,10 @@ use maru_core::{Error, ErrorKind, Result};
 use sqlx::{AssertSqlSafe, MySql};
 use tokio::sync::Mutex;
 
-use super::types::Choices;
+use super::types::{Choices, Mapping};
 use crate::pool::Connections;
-use crate::write::{STAGE, check_mode};
+use crate::write::{STAGE, check_mode, computed_by_the_table};
+pub(super) use bulk::Loader;
 pub(super) use change::{change_table, create_schema};
 use session::Session;
 use target::Target;
@@ -36,6 +39,8 @@ struct Plan {
     request: WriteRequest,
     target: Target,
     choices: Choices,
+    /// How to connect to load data, if the server lets us.
+    loader: Option<Loader>,
     /// This work was committed before: nothing is to be done.
     already: bool,
 }
@@ -59,6 +64,17 @@ impl Plan {
         format!("{STAGE}{}", &id[id.len().saturating_sub(most)..])
     }
 
+    /// Returns the columns of the table that the rows are put into.
+    fn written(&self) -> Vec<(String, Mapping)> {
+        let own = self.target.columns.iter().enumerate();
+        if self.request.mode != WriteMode::Change {
+            return own.map(|(_, column)| (column.name.clone(), column.mapping)).collect();
+        }
+        let mut written = self.target.leading_names();
+        written.extend(own.map(|(number, column)| (format!("c_{number}"), column.mapping)));
+        written
+    }
+
     /// Returns the table that the rows are put into.
     fn filled(&self) -> String {
         match self.new_table().is_some() || self.is_staged() {
@@ -77,6 +93,7 @@ pub(super) async fn begin(
     connections: Arc<Connections<MySql>>,
     request: WriteRequest,
     choices: Choices,
+    loader: &Loader,
 ) -> Result<Arc<dyn WriteJob>> {
     check_mode(&request.mode, "MySQL")?;
     let mut lease = connections.lease().await?;
@@ -106,6 +123,10 @@ pub(super) async fn begin(
         mode => {
             let target = Target::find(connection, schema, table, &names, choices).await;
             let target = target.map_err(failed)??.ok_or_else(|| no_table(schema, table))?;
+            let computed = target.columns.iter().any(|column| column.is_computed);
+            if computed && *mode != WriteMode::Change {
+                return Err(computed_by_the_table(&target.shown()));
+            }
             if let Some(engine) = &target.untransacted {
                 return Err(untransacted(&target, engine));
             }
@@ -142,8 +163,9 @@ pub(super) async fn begin(
             target
         }
     };
+    let loader = loader.find(connection).await.map_err(failed)?;
     drop(lease);
-    let plan = Arc::new(Plan { connections, request, target, choices, already });
+    let plan = Arc::new(Plan { connections, request, target, choices, loader, already });
     Ok(Arc::new(MySqlJob { plan, session: Mutex::new(None) }))
 }
 
@@ -179,7 +201,11 @@ impl WriteJob for MySqlJob {
             WriteMode::Upsert { .. } => "; UPDATE and INSERT from there, in one transaction",
             _ => ", in one transaction",
         };
-        format!("INSERT INTO {}{then}", self.plan.filled())
+        let how = match self.plan.loader {
+            Some(_) => "LOAD DATA LOCAL INFILE INTO TABLE",
+            None => "INSERT INTO",
+        };
+        format!("{how} {}{then}", self.plan.filled())
     }
 
     fn max_streams(&self) -> usize {

@@ -3,6 +3,7 @@
 use maru_core::{Error, ErrorKind};
 use sqlx::mysql::MySqlDatabaseError;
 
+use super::wire::Failure;
 use crate::failure::Peer;
 
 /// A refusal, or a connection that was lost.
@@ -26,13 +27,30 @@ impl Refused {
         Self { number, message, error: peer.query_error(error), lost }
     }
 
+    /// Of the connection that loads data.
+    pub fn of_wire(peer: &Peer, failure: Failure) -> Self {
+        match failure {
+            Failure::Told(number, message) => Self::told(peer, number, message),
+            Failure::Lost(error) => Self::of(peer, sqlx::Error::Io(error)),
+        }
+    }
+
+    /// What the server has told by its number and its words.
+    pub fn told(peer: &Peer, number: u16, message: String) -> Self {
+        let code = number.to_string();
+        let kind = (peer.classify)(&code).unwrap_or(ErrorKind::RemoteFailed);
+        let error = Error::new(kind, format!("{}: {message}", peer.name()));
+        let error = error.with_context("code", code);
+        Self { number: Some(number), message, error, lost: false }
+    }
+
     /// Returns the error. `before` rows came before those of the statement that failed.
     pub fn error(self, before: u64) -> Error {
+        let column = self.column().map(str::to_owned);
         let (message, mut error) = (self.message, self.error);
         if let Some(kind) = self.number.and_then(kind) {
             error = error.with_kind(kind);
         }
-        let column = between(&message, "olumn '", "'").or_else(|| between(&message, "ield '", "'"));
         if let Some(column) = column {
             error = error.or_context("column", column);
         }
@@ -46,6 +64,17 @@ impl Refused {
             Some(Ok(row)) => error.or_context("row", (before + row).to_string()),
             _ => error,
         }
+    }
+
+    /// Returns the column that the server names, as it is called there.
+    pub fn column(&self) -> Option<&str> {
+        let message = &self.message;
+        between(message, "olumn '", "'").or_else(|| between(message, "ield '", "'"))
+    }
+
+    /// Returns whether a value was cut, or is none of its column.
+    pub fn is_cut(&self) -> bool {
+        self.number == Some(1265)
     }
 
     /// Returns whether the connection was lost, so that what the server did last is not known.

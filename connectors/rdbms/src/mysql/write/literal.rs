@@ -1,4 +1,4 @@
-//! Arrow arrays as the literals of an `INSERT`, as a session with a plain `sql_mode` reads them.
+//! Arrow arrays as the literals of an `INSERT`, as a session with a plain `sql_mode` reads them, or as the fields of a `LOAD DATA`.
 
 use std::fmt::Write;
 
@@ -14,6 +14,25 @@ use crate::mysql::types::{Kind, Mapping, Selected};
 use crate::render::exact;
 use crate::values::Misfit;
 
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// In a statement.
+    Literal,
+    /// In a line of fields with tabs between them, escaped by backslashes. What a field cannot say is put together by [`loaded`].
+    Field,
+}
+
+/// Returns what becomes of a field that is read as text; `None` if it is the value as it stands.
+pub(super) fn loaded(mapping: &Mapping, field: &str) -> Option<String> {
+    match (mapping.kind, mapping.selected) {
+        (_, Selected::WellKnownText) => Some(format!("ST_GeomFromText({field})")),
+        (Kind::Bytes, _) => Some(format!("UNHEX({field})")),
+        (Kind::Flag | Kind::Bits { .. }, _) => Some(format!("CAST({field} AS UNSIGNED)")),
+        _ => None,
+    }
+}
+
 /// Appends the value of a row.
 ///
 /// # Errors
@@ -22,12 +41,15 @@ pub(super) fn write(
     array: &ArrayRef,
     mapping: &Mapping,
     row: usize,
+    style: Style,
     out: &mut String,
 ) -> Result<Result<(), Misfit>> {
+    let is_field = style == Style::Field;
     if array.is_null(row) {
-        out.push_str("NULL");
+        out.push_str(if is_field { "\\N" } else { "NULL" });
         return Ok(Ok(()));
     }
+    let quote = if is_field { "" } else { "'" };
     let other = || Error::internal("a column to write has another type than was agreed");
     macro_rules! number {
         ($type:ty) => {
@@ -56,6 +78,7 @@ pub(super) fn write(
         Kind::Text => {
             let text = array.as_string_opt::<i32>().ok_or_else(other)?.value(row);
             match mapping.selected {
+                _ if is_field => escaped(out, text),
                 Selected::WellKnownText => {
                     out.push_str("ST_GeomFromText(");
                     quoted(out, text);
@@ -66,32 +89,32 @@ pub(super) fn write(
         }
         Kind::Bytes => {
             let bytes = array.as_binary_opt::<i32>().ok_or_else(other)?.value(row);
-            out.push_str("x'");
+            out.push_str(if is_field { "" } else { "x'" });
             for byte in bytes {
                 push_hex(out, *byte);
             }
-            out.push('\'');
+            out.push_str(if is_field { "" } else { "'" });
         }
         Kind::Date => {
-            out.push('\'');
+            out.push_str(quote);
             let date = NaiveDate::from_epoch_days(number!(Date32Type));
             return Ok(match date.filter(|date| (1..=9999).contains(&date.year())) {
                 Some(date) => {
                     date_of(out, date);
-                    out.push('\'');
+                    out.push_str(quote);
                     Ok(())
                 }
                 None => Err(no_year("date")),
             });
         }
         Kind::Time => {
-            out.push('\'');
+            out.push_str(quote);
             let written = time(out, number!(Time64NanosecondType));
-            out.push('\'');
+            out.push_str(quote);
             return Ok(written);
         }
         Kind::Datetime | Kind::Timestamp => {
-            out.push('\'');
+            out.push_str(quote);
             let at = DateTime::from_timestamp_micros(number!(TimestampMicrosecondType));
             let at = at.map(|at| at.naive_utc());
             return Ok(match at.filter(|at| (1..=9999).contains(&at.year())) {
@@ -99,7 +122,7 @@ pub(super) fn write(
                     date_of(out, at.date());
                     out.push(' ');
                     clock(out, at.hour(), at.minute(), at.second(), at.nanosecond() / 1000);
-                    out.push('\'');
+                    out.push_str(quote);
                     Ok(())
                 }
                 None => Err(no_year("time")),
@@ -134,20 +157,35 @@ fn float(out: &mut String, n: f64) -> Result<(), Misfit> {
 /// Appends text as a literal.
 pub(super) fn quoted(out: &mut String, text: &str) {
     out.push('\'');
+    with_escapes(out, text, |byte| match byte {
+        b'\'' => Some("\\'"),
+        b'\\' => Some("\\\\"),
+        0 => Some("\\0"),
+        _ => None,
+    });
+    out.push('\'');
+}
+
+/// Appends text as a field.
+fn escaped(out: &mut String, text: &str) {
+    with_escapes(out, text, |byte| match byte {
+        b'\t' => Some("\\t"),
+        b'\n' => Some("\\n"),
+        b'\\' => Some("\\\\"),
+        0 => Some("\\0"),
+        _ => None,
+    });
+}
+
+fn with_escapes(out: &mut String, text: &str, escape: impl Fn(u8) -> Option<&'static str>) {
     let mut plain = 0;
     for (at, byte) in text.bytes().enumerate() {
-        let escaped = match byte {
-            b'\'' => "\\'",
-            b'\\' => "\\\\",
-            0 => "\\0",
-            _ => continue,
-        };
+        let Some(escaped) = escape(byte) else { continue };
         out.push_str(&text[plain..at]);
         out.push_str(escaped);
         plain = at + 1;
     }
     out.push_str(&text[plain..]);
-    out.push('\'');
 }
 
 fn no_year(what: &str) -> Misfit {

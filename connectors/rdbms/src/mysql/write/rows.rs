@@ -1,17 +1,21 @@
-//! The rows of one stream: written as statements in a task of their own, sent one after the other.
+//! The rows of one stream: encoded in a task of their own, as statements or as lines of a file, sent one after the other.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use maru_connect::{BatchStream, WriteMode, Written, batch_stream};
-use maru_core::{Error, Result};
+use maru_core::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::Plan;
+use super::bulk::pieces;
+use super::failure::Refused;
+use super::literal::{self, Style};
 use super::session::Session;
 use super::target::Column;
-use super::{Plan, literal};
 use crate::mysql::types::Kind;
 use crate::outgoing::columns_as;
 use crate::values::Misfit;
@@ -19,11 +23,15 @@ use crate::write::misfit;
 
 /// Bytes of one statement, about. Servers take 16 MiB, or 1 MiB at the least if somebody set it so; one row may be longer.
 const STATEMENT_BYTES: usize = 512 * 1024;
-/// Statements that wait to be sent.
+/// Bytes of lines that are handed over at once, and of one file, about: a server tells what it does not take at the end of a file.
+const LINES_BYTES: usize = 256 * 1024;
+const FILE_BYTES: u64 = 32 * 1024 * 1024;
+/// Chunks that wait to be sent.
 const WAITING: usize = 3;
 
-struct Statement {
-    sql: String,
+/// A statement, or some lines.
+struct Chunk {
+    text: String,
     n_rows: u64,
 }
 
@@ -42,38 +50,129 @@ pub(super) async fn write(
     if session.already {
         return Ok(Written::default());
     }
-    let (sender, mut statements) = mpsc::channel(WAITING);
+    let style = if session.bulk.is_some() { Style::Field } else { Style::Literal };
+    let (sender, mut chunks) = mpsc::channel(WAITING);
     // Ends with this future.
     let mut encoding = JoinSet::new();
-    let encoder = Encoder::new(plan);
+    let encoder = Encoder::new(plan, style);
     encoding.spawn(async move { encoder.run(rows, sender).await });
-    let mut written = Written::default();
-    while let Some(Statement { sql, n_rows }) = statements.recv().await {
-        let before = session.n_rows;
-        let n_bytes = sql.len() as u64;
-        let done = session.execute(plan, sql).await?;
-        done.map_err(|refused| refused.error(before))?;
-        session.n_rows += n_rows;
-        written.n_rows += n_rows;
-        written.n_bytes += n_bytes;
-    }
+    let written = match style {
+        Style::Field => load(plan, session, &mut chunks).await?,
+        Style::Literal => insert(plan, session, &mut chunks).await?,
+    };
     match encoding.join_next().await {
         Some(Ok(result)) => result.map(|()| written),
         _ => Err(Error::internal("the encoder of rows to write ended without a word")),
     }
 }
 
+async fn insert(
+    plan: &Plan,
+    session: &mut Session,
+    chunks: &mut mpsc::Receiver<Chunk>,
+) -> Result<Written> {
+    let mut written = Written::default();
+    while let Some(Chunk { text, n_rows }) = chunks.recv().await {
+        let before = session.n_rows;
+        let n_bytes = text.len() as u64;
+        let done = session.execute(plan, text).await?;
+        done.map_err(|refused| told(plan, refused, before))?;
+        session.n_rows += n_rows;
+        written.n_rows += n_rows;
+        written.n_bytes += n_bytes;
+    }
+    Ok(written)
+}
+
+async fn load(
+    plan: &Plan,
+    session: &mut Session,
+    chunks: &mut mpsc::Receiver<Chunk>,
+) -> Result<Written> {
+    let mut written = Written::default();
+    let mut next = chunks.recv().await;
+    while let Some(first) = next.take() {
+        let before = session.n_rows;
+        let bulk = session.bulk.as_mut().ok_or_else(|| Error::internal("no connection"))?;
+        let (to_server, from_here) = mpsc::channel(1);
+        let feed = feed(first, chunks, to_server);
+        let (taken, (sent, rest)) = tokio::join!(bulk.load(plan, from_here), feed);
+        let taken = taken.map_err(|refused| told(plan, refused, before))?;
+        if taken != sent.n_rows {
+            return Err(Error::new(
+                ErrorKind::RemoteFailed,
+                format!("MySQL took {taken} of {} rows without a word", sent.n_rows),
+            ));
+        }
+        next = rest;
+        session.n_rows += sent.n_rows;
+        written.n_rows += sent.n_rows;
+        written.n_bytes += sent.n_bytes;
+    }
+    Ok(written)
+}
+
+/// Names the column as the target does, and tells text that is too long from a value that is none.
+fn told(plan: &Plan, refused: Refused, before: u64) -> Error {
+    let is_staged = plan.request.mode == WriteMode::Change;
+    let found = refused.column().and_then(|name| match name.strip_prefix("c_") {
+        Some(number) if is_staged => plan.target.columns.get(number.parse::<usize>().ok()?),
+        _ => plan.target.columns.iter().find(|column| column.name == name),
+    });
+    let is_text = found.is_some_and(|column| {
+        let sql_type = column.sql_type.to_lowercase();
+        ["char", "text", "binary", "blob"].iter().any(|word| {
+            let end = sql_type.find(['(', ' ']).unwrap_or(sql_type.len());
+            sql_type[..end].ends_with(word)
+        })
+    });
+    let is_cut = refused.is_cut() && is_text;
+    let error = refused.error(before);
+    if is_cut { error.with_kind(ErrorKind::TextTooLong) } else { error }
+}
+
+/// Hands the lines of one file over, and returns what begins the next one. A server that refuses does not ask for them: then the
+/// other end is gone.
+async fn feed(
+    first: Chunk,
+    chunks: &mut mpsc::Receiver<Chunk>,
+    to_server: mpsc::Sender<Bytes>,
+) -> (Written, Option<Chunk>) {
+    let mut sent = Written::default();
+    let mut next = Some(first);
+    while let Some(Chunk { text, n_rows }) = next {
+        sent.n_rows += n_rows;
+        sent.n_bytes += text.len() as u64;
+        for piece in pieces(text.into_bytes()) {
+            if to_server.send(piece).await.is_err() {
+                return (sent, None);
+            }
+        }
+        // Whoever waits for rows that come slowly still hears of a server that has gone.
+        next = tokio::select! {
+            chunk = chunks.recv() => chunk,
+            () = to_server.closed() => return (sent, None),
+        };
+        if sent.n_bytes >= FILE_BYTES {
+            break;
+        }
+    }
+    (sent, next)
+}
+
 struct Encoder {
     table: String,
-    /// What a statement begins with.
+    /// What stands before all rows, before, in and behind each.
     start: String,
+    marks: [&'static str; 3],
+    style: Style,
     columns: Vec<Column>,
     types: Vec<DataType>,
     n_rows: u64,
 }
 
 impl Encoder {
-    fn new(plan: &Plan) -> Self {
+    fn new(plan: &Plan, style: Style) -> Self {
         let mut columns = plan.target.columns.clone();
         let mut start = plan.target.insert(&plan.filled());
         if plan.request.mode == WriteMode::Change {
@@ -81,39 +180,52 @@ impl Encoder {
             columns.extend(plan.target.columns.iter().cloned());
             start = format!("INSERT INTO {} VALUES ", plan.filled());
         }
+        let marks = match style {
+            Style::Literal => ["(", ",", ")"],
+            Style::Field => ["", "\t", "\n"],
+        };
+        if style == Style::Field {
+            start.clear();
+        }
         Self {
             table: plan.target.shown(),
             start,
+            marks,
+            style,
             types: columns.iter().map(Column::arrow).collect(),
             columns,
             n_rows: 0,
         }
     }
 
-    async fn run(mut self, mut rows: BatchStream, to: mpsc::Sender<Statement>) -> Result<()> {
-        let mut sql = self.start.clone();
+    async fn run(mut self, mut rows: BatchStream, to: mpsc::Sender<Chunk>) -> Result<()> {
+        let is_statement = self.style == Style::Literal;
+        let most = if is_statement { STATEMENT_BYTES } else { LINES_BYTES };
+        let [before, between, behind] = self.marks;
+        let mut text = self.start.clone();
         let mut n_rows = 0;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let arrays = columns_as(&batch, &self.table, &self.types, self.n_rows)?;
             for row in 0..batch.num_rows() {
                 self.n_rows += 1;
-                sql.push_str(if n_rows == 0 { "(" } else { ",(" });
+                text.push_str(if is_statement && n_rows > 0 { "," } else { "" });
+                text.push_str(before);
                 for (index, (array, column)) in arrays.iter().zip(&self.columns).enumerate() {
                     if index > 0 {
-                        sql.push(',');
+                        text.push_str(between);
                     }
-                    let from = sql.len();
-                    let value = literal::write(array, &column.mapping, row, &mut sql)?;
+                    let from = text.len();
+                    let value = literal::write(array, &column.mapping, row, self.style, &mut text)?;
                     value
-                        .and_then(|()| column.keeps(&sql[from..]))
+                        .and_then(|()| column.keeps(&text[from..]))
                         .map_err(|what| misfit(what, &self.table, &column.name, self.n_rows))?;
                 }
-                sql.push(')');
+                text.push_str(behind);
                 n_rows += 1;
-                if sql.len() >= STATEMENT_BYTES {
-                    let sql = std::mem::replace(&mut sql, self.start.clone());
-                    if to.send(Statement { sql, n_rows }).await.is_err() {
+                if text.len() >= most {
+                    let text = std::mem::replace(&mut text, self.start.clone());
+                    if to.send(Chunk { text, n_rows }).await.is_err() {
                         return Ok(());
                     }
                     n_rows = 0;
@@ -121,7 +233,7 @@ impl Encoder {
             }
         }
         if n_rows > 0 {
-            let _ = to.send(Statement { sql, n_rows }).await;
+            let _ = to.send(Chunk { text, n_rows }).await;
         }
         Ok(())
     }

@@ -89,6 +89,17 @@ impl Target {
         leading
     }
 
+    /// Returns these columns as the staging table has them.
+    pub fn leading_names(&self) -> Vec<(String, Mapping)> {
+        let key = self.key.iter().enumerate();
+        let mut names =
+            key.map(|(number, column)| (format!("k_{number}"), column.mapping)).collect::<Vec<_>>();
+        names.push(("place".to_owned(), PLAIN_TEXT));
+        let op = Kind::Int2 { unsigned: false };
+        names.push(("op".to_owned(), Mapping { kind: op, ..PLAIN_TEXT }));
+        names
+    }
+
     /// Returns the statement that makes a staging table for changes.
     pub fn stage_changes(&self, stage: &str) -> String {
         let keys = self.key.iter().enumerate();

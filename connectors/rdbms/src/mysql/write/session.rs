@@ -7,6 +7,7 @@ use maru_core::{Error, ErrorKind, Result};
 use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, MySql, Row};
 
+use super::bulk::Bulk;
 use super::failure::Refused;
 use super::target::Target;
 use super::{Plan, change, failure, literal, outcome};
@@ -34,6 +35,8 @@ impl Drop for Held {
 /// A transaction that was begun.
 pub(super) struct Session {
     held: Held,
+    /// The connection over which data is loaded, if the server lets us. Then all of the transaction is on it.
+    pub bulk: Option<Bulk>,
     /// The server's thread, to be told to stop.
     thread: u64,
     /// Whether the transaction marks its commit, so that an answer that is lost can be asked for.
@@ -55,9 +58,13 @@ impl Session {
         let lease = plan.connections.lease().await?;
         let held = Held(Some(lease));
         let already = plan.already;
-        let mut session = Self { held, thread: 0, is_marked: false, n_rows: 0, already };
+        let mut session =
+            Self { held, bulk: None, thread: 0, is_marked: false, n_rows: 0, already };
         if already {
             return Ok(session);
+        }
+        if let Some(loader) = &plan.loader {
+            session.bulk = Bulk::connect(loader).await;
         }
         if let Err(error) = session.prepare(plan).await {
             session.abort(plan).await;
@@ -74,6 +81,9 @@ impl Session {
     /// Runs a statement in the transaction, and returns the rows that it changed.
     pub async fn execute(&mut self, plan: &Plan, sql: String) -> Result<Result<u64, Refused>> {
         let peer = &plan.connections.peer;
+        if let Some(bulk) = &mut self.bulk {
+            return Ok(bulk.execute(&sql).await.map_err(|error| Refused::of_wire(peer, error)));
+        }
         let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(self.connection()?).await;
         Ok(done.map(|done| done.rows_affected()).map_err(|error| Refused::of(peer, error)))
     }
@@ -85,6 +95,10 @@ impl Session {
     /// Returns the number that a query in the transaction gives; `None` without a row.
     async fn number(&mut self, plan: &Plan, sql: String) -> Result<Option<i64>> {
         let peer = &plan.connections.peer;
+        if let Some(bulk) = &mut self.bulk {
+            let number = bulk.number(&sql).await;
+            return number.map_err(|error| Refused::of_wire(peer, error).error(0));
+        }
         let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(self.connection()?).await;
         let number = row.and_then(|row| row.map(|row| row.try_get_unchecked(0)).transpose());
         number.map_err(|error| Refused::of(peer, error).error(0))
@@ -95,6 +109,8 @@ impl Session {
         // Gaps between rows are locked, too: of two that replace all rows one waits, or is told to try again.
         let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
         self.run(plan, isolation.to_owned()).await?;
+        // A DELETE of joined tables looks for their aliases in the session's own database.
+        self.run(plan, format!("USE {}", quoted(&plan.target.schema))).await?;
         let thread = self.number(plan, "SELECT CONNECTION_ID()".to_owned()).await?;
         self.thread = thread.and_then(|thread| u64::try_from(thread).ok()).unwrap_or_default();
         if let Some(new) = plan.new_table() {
@@ -345,6 +361,9 @@ impl Session {
     }
 
     async fn end(&mut self) {
+        if let Some(bulk) = self.bulk.take() {
+            bulk.close().await;
+        }
         if let Some(lease) = self.held.0.take() {
             lease.discard();
         }

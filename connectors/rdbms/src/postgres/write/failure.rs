@@ -3,6 +3,7 @@
 use maru_core::{Error, ErrorKind};
 use sqlx::postgres::PgDatabaseError;
 
+use super::STAGED;
 use crate::failure::Peer;
 
 /// Returns what a failure of a write means. `before` rows came before those of the COPY that failed.
@@ -75,10 +76,13 @@ fn copied(context: Option<&str>) -> (Option<u64>, Option<String>) {
         return (None, None);
     };
     let digits = place.1.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    let column = place
-        .1
-        .split_once(", column ")
-        .map(|(_, name)| name.split_once(": ").map_or(name, |(name, _)| name).to_owned());
+    let column = place.1.split_once(", column ").map(|(_, name)| {
+        let name = name.split_once(": ").map_or(name, |(name, _)| name);
+        match place.0 {
+            STAGED => name.strip_prefix("c_").unwrap_or(name).to_owned(),
+            _ => name.to_owned(),
+        }
+    });
     (digits.parse().ok(), column)
 }
 
@@ -101,6 +105,8 @@ mod tests {
     fn copy_tells_the_row_and_the_column() {
         let told = copied(Some("COPY t, line 12, column n: \"x, column y\""));
         assert_eq!(told, (Some(12), Some("n".to_owned())));
+        let told = copied(Some("COPY maru_stage, line 2, column c_n"));
+        assert_eq!(told, (Some(2), Some("n".to_owned())));
         let told = copied(Some("SQL function\nCOPY t, line 3"));
         assert_eq!(told, (Some(3), None));
         assert_eq!(copied(Some("PL/pgSQL function f() line 3 at RAISE")), (None, None));

@@ -135,11 +135,13 @@ impl Target {
             let as_text = !column.mapping.cast.is_empty() && column.type_oid != CHAR
                 || (matches!(kind, Kind::List(_)) && item == 0);
             staged |= as_text;
+            const TEXT: u32 = 25;
+            let item = if as_text { TEXT } else { u32::try_from(item).unwrap_or_default() };
             columns.push(Column {
                 name: (*name).to_owned(),
                 sql_type: facts.try_get(1)?,
                 from_text: if as_text { Some(facts.try_get(2)?) } else { None },
-                wire: Wire { kind, item: u32::try_from(item).unwrap_or_default() },
+                wire: Wire { kind, item },
                 is_computed: facts.try_get(6)?,
             });
         }

@@ -60,7 +60,9 @@ fn kind(code: i64, message: &str) -> Option<ErrorKind> {
 /// Errors of statements have one code for all of them.
 fn by_message(message: &str) -> Option<ErrorKind> {
     let has = |part: &str| message.contains(part);
-    Some(if has("generated column") {
+    Some(if has("after drop column") || has("cannot drop") || has("error in view") {
+        ErrorKind::DependentObjects
+    } else if has("generated column") {
         ErrorKind::GeneratedColumn
     } else if has("no such table") {
         ErrorKind::UndefinedTable
@@ -74,8 +76,6 @@ fn by_message(message: &str) -> Option<ErrorKind> {
         ErrorKind::WrongObjectType
     } else if has("ON CONFLICT clause") {
         ErrorKind::InvalidStatement
-    } else if has("after drop column") || has("cannot drop") || has("error in view") {
-        ErrorKind::DependentObjects
     } else {
         return None;
     })
