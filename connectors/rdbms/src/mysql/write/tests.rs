@@ -10,7 +10,8 @@ use sqlx::{Connection, Executor, Row};
 use super::*;
 use crate::mysql::MySqlConnector;
 use crate::testing::{
-    batches, change, eventually, open, options_of, read, remote, request, seen, service, write,
+    batches, change, context, eventually, open, options_of, read, remote, request, seen, service,
+    write,
 };
 
 struct Place {
@@ -38,6 +39,14 @@ impl Place {
         let sql = format!("USE {}; SET time_zone = '+00:00'; {sql}", self.schema);
         connection.execute(AssertSqlSafe(sql)).await.unwrap();
         connection.close().await.unwrap();
+    }
+
+    /// A source that inserts rows by statements, as for servers that take no data of clients.
+    fn by_statements(&self) -> Arc<dyn Source> {
+        let context = context(&MySqlConnector, &options_of(&self.url, &[])).unwrap();
+        let mut source = crate::mysql::MySqlSource::new(&context).unwrap();
+        source.loader.off();
+        Arc::new(source)
     }
 
     /// The first column of all rows.
@@ -131,6 +140,19 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
         assert!(error.report().contains(told), "{error:?}");
     }
     assert_eq!(place.ask("SELECT id FROM item").await, ["1"]);
+    let statements = place.by_statements();
+    for (rows, sqlstate, told) in [
+        (ids(&[(5, Some("a")), (1, Some("b"))]), "23505", "constraint=PRIMARY"),
+        (ids(&[(5, Some("a")), (6, None)]), "23502", "column=name"),
+        (ids(&[(5, Some("a")), (6, Some("b")), (7, Some("toolong"))]), "22001", "row=3"),
+    ] {
+        let append = request(place.schema, "item", append(), &rows.schema());
+        let error = write(statements.as_ref(), append, vec![rows]).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{error:?}");
+        assert!(error.report().contains(told), "{error:?}");
+    }
+    statements.close().await;
+    assert_eq!(place.ask("SELECT id FROM item").await, ["1"]);
     let context = SessionContext::new();
     for (sql, table, sqlstate) in [
         ("SELECT arrow_cast(99, 'Int32') AS item", "part", "23503"),
@@ -220,24 +242,20 @@ async fn every_type_goes_out_as_it_came() {
     let Some(place) = place("maru_w_types", &ddl).await else { return };
     let table = remote(place.source.as_ref(), place.schema, "a").await;
     let rows = read(&table, ScanRequest::all(&table.schema())).await.unwrap();
-    let append = request(place.schema, "b", WriteMode::Append, &table.schema());
-    let done = write(place.source.as_ref(), append, rows.clone()).await.unwrap();
-    assert_eq!(done.n_rows, 3);
-    let names = table
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| format!("HEX({})", field.name()))
-        .collect::<Vec<_>>();
-    let all = |table: &str| {
-        let list = names
-            .iter()
-            .map(|name| format!("COALESCE({name}, '-')"))
-            .collect::<Vec<_>>()
-            .join(", ");
-        format!("SELECT CONCAT_WS('|', {list}) FROM {table} ORDER BY id")
-    };
-    assert_eq!(place.ask(&all("a")).await, place.ask(&all("b")).await);
+    let names = table.schema();
+    let names = names.fields().iter().map(|field| format!("HEX({})", field.name()));
+    let names = names.map(|name| format!("COALESCE({name}, '-')")).collect::<Vec<_>>().join(", ");
+    let all = |table: &str| format!("SELECT CONCAT_WS('|', {names}) FROM {table} ORDER BY id");
+    let statements = place.by_statements();
+    for (source, how) in [(&place.source, "LOAD DATA"), (&statements, "INSERT")] {
+        place.run("DELETE FROM b").await;
+        let append = request(place.schema, "b", WriteMode::Append, &table.schema());
+        let job = source.begin_write(append.clone()).await.unwrap();
+        assert!(job.describe().starts_with(how), "{}", job.describe());
+        assert_eq!(write(source.as_ref(), append, rows.clone()).await.unwrap().n_rows, 3);
+        assert_eq!(place.ask(&all("a")).await, place.ask(&all("b")).await, "{how}");
+    }
+    statements.close().await;
     let create =
         request(place.schema, "made", WriteMode::Create(NewTable::default()), &table.schema());
     write(place.source.as_ref(), create, rows.clone()).await.unwrap();
