@@ -61,7 +61,9 @@ pub enum WriteMode {
     /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named.
     Upsert { keys: Vec<String>, replaced: Vec<String> },
     /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
-    /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]).
+    /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]). A row that is updated comes with the new
+    /// values of all columns of the request, a row that is deleted with any. A column that the table computes itself keeps its old
+    /// value in an update and is NULL in an insert; another value is 428C9.
     Change,
     /// `UPDATE`, `DELETE`, `MERGE` where rows cannot be changed in their places: all rows of the table come, as they are to be.
     /// Behind the table's columns [`WriteRequest::columns`] has, if `numbered`, the number of the row in the table (UInt64; NULL
@@ -100,10 +102,10 @@ pub enum RowOp {
 }
 
 /// The columns by which a source finds a row again within one statement: a primary key, or a place (file and row number,
-/// `ctid`). A row that was changed by another in between fails the statement with 40001.
+/// `ctid`). A row that was changed by another in between fails the statement with 40001, one that is changed twice with 21000.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowIdentity {
-    /// Columns that [`crate::SourceTable`] gives when they are asked for, though they may not be among the user's.
+    /// Columns that [`crate::RemoteTable::with_row_identity`] gives before the user's.
     pub columns: SchemaRef,
 }
 
