@@ -1,11 +1,12 @@
-//! `DELETE`, `UPDATE`, `MERGE INTO` on tables that are written anew: a query gives every row of the table as it is to be, with
-//! what was done to it. Which files that replaces is the source's business.
+//! `DELETE`, `UPDATE`, `MERGE INTO`: a query gives rows of the table as they are to be, with what was done to them. Tables of files
+//! get every row, and write anew what they must; databases get those that change, with what finds them again.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::Column;
+use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
 use maru_connect::{RowOp, SourceTable, WriteMode};
 use maru_core::{Error, ErrorKind, Options, Result, quote_ident};
@@ -18,6 +19,7 @@ use super::node::{Writing, node};
 use super::target::{Target, find};
 use super::{Outcome, literals};
 use crate::access::Privilege;
+use crate::catalog::version;
 use crate::session::Session;
 
 /// Names of columns that no table has.
@@ -43,22 +45,59 @@ struct Changes {
     /// The number of the action for a row, from 1; NULL for none.
     act: String,
     actions: Vec<Action>,
-    /// Whether the target's rows have numbers, and rows of the source stand beside them.
+    /// Whether rows of the source stand beside those of the target.
     joined: bool,
+}
+
+/// How the target takes changed rows.
+#[derive(Debug, Clone)]
+enum Taking {
+    /// All its rows anew.
+    Anew,
+    /// Those that change, which it finds again by these columns.
+    InPlace(SchemaRef),
+}
+
+impl Taking {
+    fn of(target: &Target) -> Result<Self> {
+        match &target.table {
+            SourceTable::Files(_) => Ok(Self::Anew),
+            SourceTable::Remote(table) => match table.with_row_identity() {
+                Some((identity, _)) => Ok(Self::InPlace(identity.columns)),
+                None => Err(Error::unsupported(format!(
+                    "rows of {} cannot be changed",
+                    target.object()
+                ))
+                .with_detail("Its source does not tell how to find a row again: it has no key.")
+                .with_hint("Change them in the source.")),
+            },
+            _ => Err(Error::internal("a view is changed")),
+        }
+    }
+
+    /// Returns what the query calls the target.
+    fn name_of(&self, table: &Name) -> Name {
+        let mut table = table.clone();
+        if let (Self::InPlace(_), Some(last)) = (self, table.0.last_mut()) {
+            *last = version::identified(last);
+        }
+        table
+    }
 }
 
 impl Session {
     pub(super) async fn plan_delete(self: &Arc<Self>, delete: Delete) -> Result<Outcome> {
         let target = find(self, &delete.table, "delete from").await?;
         self.may_change(&target, Privilege::Delete, &[])?;
+        let taking = Taking::of(&target)?;
         let changes = Changes {
-            from: hits(&target, &delete.table, &delete.alias, delete.selection.as_ref()),
+            from: hits(&taking, &delete.table, &delete.alias, delete.selection.as_ref()),
             act: act_of_hits(&delete.alias),
             alias: delete.alias,
             actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
             joined: false,
         };
-        Ok(Outcome::Plan(self.plan_changes(target, changes).await?, "DELETE"))
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "DELETE"))
     }
 
     pub(super) async fn plan_update(self: &Arc<Self>, update: Update) -> Result<Outcome> {
@@ -66,18 +105,20 @@ impl Session {
         let sets = sets(&target, update.sets)?;
         let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
         self.may_change(&target, Privilege::Update, &names)?;
+        let taking = Taking::of(&target)?;
         let changes = Changes {
-            from: hits(&target, &update.table, &update.alias, update.selection.as_ref()),
+            from: hits(&taking, &update.table, &update.alias, update.selection.as_ref()),
             act: act_of_hits(&update.alias),
             alias: update.alias,
             actions: vec![Action { op: RowOp::Update, sets }],
             joined: false,
         };
-        Ok(Outcome::Plan(self.plan_changes(target, changes).await?, "UPDATE"))
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "UPDATE"))
     }
 
     pub(super) async fn plan_merge(self: &Arc<Self>, merge: Merge) -> Result<Outcome> {
         let target = find(self, &merge.table, "merge into").await?;
+        let taking = Taking::of(&target)?;
         let schema = target.columns();
         let mut actions = Vec::new();
         let mut act = "CASE".to_owned();
@@ -136,17 +177,22 @@ impl Session {
         }
         act.push_str(" END");
         let join = if inserts { "FULL" } else { "LEFT" };
+        // Rows that are written anew must each come once, whatever they are joined with.
+        let number = match taking {
+            Taking::Anew => "row_number() OVER ()",
+            Taking::InPlace(_) => "1",
+        };
         let from = format!(
-            "(SELECT {alias}.*, row_number() OVER () AS {} FROM {} AS {alias}) AS {alias} {join} JOIN \
+            "(SELECT {alias}.*, {number} AS {} FROM {} AS {alias}) AS {alias} {join} JOIN \
              (SELECT *, TRUE AS {there} FROM {}) AS {} ON {}",
             quote_ident(ROW),
-            merge.table,
+            taking.name_of(&merge.table),
             merge.source,
             quote_ident(&merge.source_alias),
             merge.on,
         );
         let changes = Changes { alias: merge.alias, from, act, actions, joined: true };
-        Ok(Outcome::Plan(self.plan_changes(target, changes).await?, "MERGE"))
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "MERGE"))
     }
 
     /// Asks for a privilege on rows that are read to be written again.
@@ -161,19 +207,18 @@ impl Session {
             )
             .with_hint("Write as its owner."));
         }
-        match &target.table {
-            SourceTable::Files(_) => Ok(()),
-            _ => Err(Error::unsupported(format!("rows of {object} cannot be changed yet"))
-                .with_hint("Change them in the source.")),
-        }
+        // Their other columns are read.
+        rights.require(Privilege::Select, &object)
     }
 
     async fn plan_changes(
         self: &Arc<Self>,
         target: Target,
+        taking: Taking,
         changes: Changes,
     ) -> Result<LogicalPlan> {
         let schema = target.columns();
+        let in_place = matches!(taking, Taking::InPlace(_));
         let Changes { alias, from, act, actions, joined } = changes;
         let alias = quote_ident(&alias);
         let mut items = schema
@@ -181,8 +226,14 @@ impl Session {
             .iter()
             .map(|field| format!("{alias}.{}", quote_ident(field.name())))
             .collect::<Vec<_>>();
-        if joined {
+        if joined && !in_place {
             items.push(format!("{alias}.{}", quote_ident(ROW)));
+        }
+        if let Taking::InPlace(identity) = &taking {
+            items.extend(identity.fields().iter().enumerate().map(|(at, field)| {
+                let (name, shown) = (quote_ident(field.name()), quote_ident(&identity_name(at)));
+                format!("{alias}.{name} AS {shown}")
+            }));
         }
         items.push(format!("({act}) AS {}", quote_ident(ACT)));
         for (index, action) in actions.iter().enumerate() {
@@ -197,9 +248,12 @@ impl Session {
             }
         }
         // Rows of the source that no clause is for are nowhere.
-        let filter = match joined {
-            true => format!(" WHERE {alias}.{} IS NOT NULL OR ({act}) > 0", quote_ident(ROW)),
-            false => String::new(),
+        let filter = match (in_place, joined) {
+            (true, _) => format!(" WHERE ({act}) > 0"),
+            (false, true) => {
+                format!(" WHERE {alias}.{} IS NOT NULL OR ({act}) > 0", quote_ident(ROW))
+            }
+            (false, false) => String::new(),
         };
         let sql = format!("SELECT {} FROM {from}{filter}", items.join(", "));
         let maru_sql::Statement::Query { statement, .. } = maru_sql::parse(&sql)? else {
@@ -213,12 +267,14 @@ impl Session {
             _ => return Err(Error::internal("a query is none")),
         };
         let zone = self.setting("timezone").unwrap_or_default();
-        let plan = settled(plan, &schema, &actions, joined, &zone)?;
+        let plan = settled(plan, &schema, &actions, joined, &taking, &zone)?;
         let mut fields = schema.fields().to_vec();
-        if joined {
-            fields.push(Arc::new(Field::new(ROW, DataType::UInt64, true)));
+        if !in_place {
+            if joined {
+                fields.push(Arc::new(Field::new(ROW, DataType::UInt64, true)));
+            }
+            fields.push(Arc::new(Field::new(OP, DataType::Int8, true)));
         }
-        fields.push(Arc::new(Field::new(OP, DataType::Int8, true)));
         let moved = match &target.table {
             SourceTable::Files(files) => actions
                 .iter()
@@ -234,13 +290,20 @@ impl Session {
                 attached: target.attached,
                 schema: target.schema,
                 table: target.name,
-                mode: WriteMode::Rewrite { numbered: joined, moved },
+                mode: match taking {
+                    Taking::Anew => WriteMode::Rewrite { numbered: joined, moved },
+                    Taking::InPlace(_) => WriteMode::Change,
+                },
                 columns: Arc::new(Schema::new(fields)),
                 options: Options::default(),
                 owner: None,
             },
         )
     }
+}
+
+fn identity_name(at: usize) -> String {
+    format!("$identity {at}")
 }
 
 fn value_name(action: usize, field: &Field) -> String {
@@ -253,6 +316,7 @@ fn settled(
     schema: &Schema,
     actions: &[Action],
     joined: bool,
+    taking: &Taking,
     zone: &str,
 ) -> Result<LogicalPlan> {
     let named = |name: &str| -> Result<(Expr, Field)> {
@@ -263,6 +327,7 @@ fn settled(
             .ok_or_else(|| Error::internal(format!("a query lost its column {name}")))?;
         Ok((Expr::Column(Column::new(qualifier.cloned(), field.name())), field.as_ref().clone()))
     };
+    let is_taken = |name: &str| schema.fields().iter().any(|field| field.name() == name);
     let (act, _) = named(ACT)?;
     let is = |number: usize| -> Result<Expr> {
         let number = i64::try_from(number).unwrap_or(i64::MAX);
@@ -272,7 +337,7 @@ fn settled(
     for (index, field) in schema.fields().iter().enumerate() {
         let (qualifier, old) = plan.schema().qualified_field(index);
         let old = Expr::Column(Column::new(qualifier.cloned(), old.name()));
-        let mut choice = None;
+        let mut choice: Option<CaseBuilder> = None;
         for (number, action) in actions.iter().enumerate() {
             let Some((set, _)) = action.sets.iter().find(|(set, _)| set.name() == field.name())
             else {
@@ -291,11 +356,11 @@ fn settled(
         };
         exprs.push(value.alias(field.name()));
     }
-    if joined {
+    if joined && matches!(taking, Taking::Anew) {
         let (row, _) = named(ROW)?;
         exprs.push(cast(row, DataType::UInt64).alias(ROW));
     }
-    let mut ops = None;
+    let mut ops: Option<CaseBuilder> = None;
     for (number, action) in actions.iter().enumerate() {
         let op = lit(action.op as i8);
         ops = Some(match ops {
@@ -307,21 +372,40 @@ fn settled(
         None => cast(lit(datafusion::common::ScalarValue::Null), DataType::Int8),
         Some(cases) => cases.end()?,
     };
-    exprs.push(op.alias(OP));
+    match taking {
+        Taking::Anew => exprs.push(op.alias(OP)),
+        Taking::InPlace(identity) => {
+            let mut first = Vec::with_capacity(identity.fields().len() + 1);
+            for (at, field) in identity.fields().iter().enumerate() {
+                let name = identity_name(at);
+                first.push(named(&name)?.0.alias(if is_taken(field.name()) {
+                    &name
+                } else {
+                    field.name()
+                }));
+            }
+            first.push(op.alias(OP));
+            exprs.splice(0..0, first);
+        }
+    }
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
 }
 
 /// Returns the target with a column that says which rows a condition holds for, asked once for each row.
-fn hits(target: &Target, table: &Name, alias: &str, condition: Option<&ast::Expr>) -> String {
-    let _ = target;
+fn hits(taking: &Taking, table: &Name, alias: &str, condition: Option<&ast::Expr>) -> String {
+    let table = taking.name_of(table);
     let (alias, hit) = (quote_ident(alias), quote_ident(HIT));
     let Some(condition) = condition else {
         return format!("(SELECT *, TRUE AS {hit} FROM {table} AS {alias}) AS {alias}");
     };
+    let found = format!("SELECT *, TRUE AS {hit} FROM {table} AS {alias} WHERE {condition}");
+    if matches!(taking, Taking::InPlace(_)) {
+        return format!("({found}) AS {alias}");
+    }
     if has_subquery(condition) {
         // Subqueries are planned where they filter.
         return format!(
-            "(SELECT *, TRUE AS {hit} FROM {table} AS {alias} WHERE {condition} UNION ALL \
+            "({found} UNION ALL \
              SELECT *, FALSE AS {hit} FROM {table} AS {alias} WHERE ({condition}) IS NOT TRUE) AS {alias}"
         );
     }
