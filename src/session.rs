@@ -30,6 +30,7 @@ mod settings;
 mod sleep;
 mod sum;
 mod timezone;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,6 +65,9 @@ pub(crate) use plan::{as_owner, as_owner_for};
 pub(crate) use policies::is_under_policies;
 pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
+pub(crate) use write::{
+    Target, create_schema, create_table, declared_column, declared_type, find_target,
+};
 
 /// Settings, prepared statements and the running statement of one client.
 ///
@@ -165,12 +169,30 @@ impl Planned {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    Query { plan: Opaque<LogicalPlan>, tag: &'static str, monitors: bool },
+    Query {
+        plan: Opaque<LogicalPlan>,
+        tag: &'static str,
+        monitors: bool,
+    },
     Command(Opaque<Statement>),
-    Prepare { name: String, inner: Box<Prepared>, declared: Vec<Option<DataType>> },
-    Declare { declare: Arc<DeclareCursor>, inner: Box<Prepared> },
+    /// There was nothing to do; the notices say why.
+    Done {
+        tag: &'static str,
+    },
+    Prepare {
+        name: String,
+        inner: Box<Prepared>,
+        declared: Vec<Option<DataType>>,
+    },
+    Declare {
+        declare: Arc<DeclareCursor>,
+        inner: Box<Prepared>,
+    },
     Fetch(Fetch),
-    Copy { options: Arc<CopyOptions>, inner: Box<Prepared> },
+    Copy {
+        options: Arc<CopyOptions>,
+        inner: Box<Prepared>,
+    },
 }
 
 impl Session {

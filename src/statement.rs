@@ -10,6 +10,7 @@ mod relation;
 mod role;
 mod secret;
 mod session;
+mod table;
 mod template;
 mod transaction;
 
@@ -29,6 +30,9 @@ use crate::session::Session;
 /// Runs a command. Queries never come here.
 pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Result<Output> {
     match statement {
+        Statement::CreateTable(create) => crate::session::create_table(session, create).await,
+        Statement::Truncate(truncate) => table::truncate(session, truncate).await,
+        Statement::AlterTable(alter) => table::alter(session, alter).await,
         Statement::CreateCatalog(create) => catalog::create(session, create).await,
         Statement::AlterCatalog(alter) => catalog::alter(session, alter).await,
         Statement::CreateCatalogTemplate(create) => template::create(session, create).await,
@@ -72,6 +76,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
             Ok(Output::command(*tag))
         }
         Statement::Query { .. }
+        | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
@@ -83,10 +88,15 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
     }
 }
 
+pub(crate) use drop::is_final;
+
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
     match statement {
-        Statement::CreateCatalog(_)
+        Statement::Truncate(_) => Some(What::Write),
+        Statement::CreateTable(_)
+        | Statement::AlterTable(_)
+        | Statement::CreateCatalog(_)
         | Statement::AlterCatalog(_)
         | Statement::CreateCatalogTemplate(_)
         | Statement::CreateResourceGroup(_)
@@ -110,6 +120,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::AlterTableSecurity(_)
         | Statement::SetRole(_) => Some(What::Grant),
         Statement::Query { .. }
+        | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)

@@ -23,6 +23,8 @@ pub enum What {
     Denied,
     /// A statement that makes, changes or drops an object.
     Ddl,
+    /// A statement that writes rows, or removes all of them.
+    Write,
     /// A statement on roles or privileges.
     Grant,
 }
@@ -34,6 +36,7 @@ impl What {
             Self::LoginFailed => "login failed",
             Self::Denied => "denied",
             Self::Ddl => "ddl",
+            Self::Write => "write",
             Self::Grant => "grant",
         }
     }

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use datafusion::catalog::SchemaProvider;
 use futures::future::BoxFuture;
-use maru_connect::{ConnectorSpec, Source, SourceTable, TableEntry, TableVersion};
+use maru_connect::{
+    ConnectorSpec, Source, SourceTable, TableChange, TableEntry, TableVersion, WriteJob,
+    WriteRequest,
+};
 use maru_core::{Error, ErrorKind, OptionKind, Result, limits};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::OnceCell;
@@ -235,6 +238,28 @@ impl Attached {
     /// Asks the source in its own language.
     pub async fn native_query(&self, query: &str) -> Result<SourceTable> {
         self.blame(self.opened().await?.native_query(query).await)
+    }
+
+    /// Starts a write.
+    pub async fn begin_write(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
+        self.blame(self.opened().await?.begin_write(request).await)
+    }
+
+    pub async fn change_table(&self, schema: &str, table: &str, change: TableChange) -> Result<()> {
+        self.blame(self.opened().await?.change_table(schema, table, change).await)
+    }
+
+    pub async fn create_schema(&self, schema: &str) -> Result<()> {
+        let outcome = self.blame(self.opened().await?.create_schema(schema).await);
+        self.schemas.forget(&());
+        outcome
+    }
+
+    /// Forgets what was said of a table, which is another one now.
+    pub fn forget(&self, schema: &str, table: &str) {
+        self.handles.forget(&(schema.to_owned(), table.to_owned()));
+        self.tables.forget(&schema.to_owned());
+        self.schemas.forget(&());
     }
 
     pub async fn close(&self) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::physical_plan::ExecutionPlan;
-use maru_core::{Error, limits};
+use maru_core::{Error, Result, limits};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::executor::Lane;
 use super::memory::QueryPool;
+use super::run::deadline;
 use crate::access::Protocol;
 
 /// Where a statement is.
@@ -65,9 +66,47 @@ pub struct Query {
     lane: Mutex<Option<Lane>>,
     state: Mutex<State>,
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
+    /// Whether its rows are being published: then it is too late to stop it.
+    committing: Mutex<bool>,
 }
 
 impl Query {
+    /// Ends the time in which the statement can be stopped.
+    ///
+    /// # Errors
+    /// 57014 if it has been stopped.
+    pub fn begin_commit(&self) -> Result<()> {
+        let mut committing = self.committing.lock();
+        if self.token.is_cancelled() {
+            return Err(Error::cancelled());
+        }
+        *committing = true;
+        Ok(())
+    }
+
+    /// Returns when the statement is to be stopped; never while it commits.
+    pub async fn interrupted(&self) {
+        self.token.cancelled().await;
+        if *self.committing.lock() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Returns when the statement has run for too long; never while it commits. It is stopped then.
+    pub async fn overdue(&self, timeout: Duration) {
+        deadline(self.clock.into(), timeout).await;
+        let late = {
+            let committing = self.committing.lock();
+            if !*committing {
+                self.token.cancel();
+            }
+            *committing
+        };
+        if late {
+            std::future::pending::<()>().await;
+        }
+    }
+
     pub fn state(&self) -> State {
         *self.state.lock()
     }
@@ -169,6 +208,7 @@ impl Queries {
             lane: Mutex::new(None),
             state: Mutex::new(State::Queued),
             plan: Mutex::new(None),
+            committing: Mutex::new(false),
         });
         self.running.write().insert(query.id, Arc::clone(&query));
         query

@@ -145,7 +145,7 @@ async fn drive(
     sender: mpsc::Sender<Result<RecordBatch>>,
     timeout: Duration,
 ) {
-    let deadline = deadline(query.clock.into(), timeout);
+    let deadline = query.overdue(timeout);
     let work = async {
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(Error::from);
@@ -157,7 +157,7 @@ async fn drive(
     };
     let interrupted = tokio::select! {
         biased;
-        () = query.token.cancelled() => query.why_cancelled(),
+        () = query.interrupted() => query.why_cancelled(),
         () = deadline => timed_out(timeout),
         () = work => return,
     };
@@ -198,8 +198,8 @@ impl Reader {
         let item = tokio::select! {
             biased;
             item = self.receiver.recv() => item,
-            () = query.token.cancelled() => Some(Err(query.why_cancelled())),
-            () = deadline(query.clock.into(), self.timeout) => Some(Err(timed_out(self.timeout))),
+            () = query.interrupted() => Some(Err(query.why_cancelled())),
+            () = query.overdue(self.timeout) => Some(Err(timed_out(self.timeout))),
         };
         let item = match item {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),

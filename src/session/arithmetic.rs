@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind};
 
+pub(super) use cast::assigned;
 pub(super) use date::keep_times;
 pub(super) use frames::keep_peers;
 

@@ -16,11 +16,12 @@ use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::plan::{broken_off, panicked};
+use super::write::writes;
 use super::{Image, InBlock, Kind, Named, Prepared, Session, TransactionStatus, explain, in_block};
 use crate::engine::admission::Permit;
 use crate::engine::memory::{Governor, QueryPool};
 use crate::engine::query::{Query, QueryStart, State};
-use crate::engine::run::{Ending, deadline, start, timed_out};
+use crate::engine::run::{Ending, start, timed_out};
 use crate::output::{Body, Output, Rows};
 use crate::statement;
 
@@ -105,8 +106,8 @@ impl Session {
         let work = AssertUnwindSafe(work).catch_unwind();
         let result = tokio::select! {
             biased;
-            () = query.token.cancelled() => Err(query.why_cancelled()),
-            () = deadline(query.clock.into(), timeout) => Err(timed_out(timeout)),
+            () = query.interrupted() => Err(query.why_cancelled()),
+            () = query.overdue(timeout) => Err(timed_out(timeout)),
             result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
         result.map_err(|error| {
@@ -134,7 +135,7 @@ impl Session {
                     }
                 }
             }
-            Kind::Query { .. } if !prepared.planned.take(&self.engine) => {
+            Kind::Query { .. } | Kind::Done { .. } if !prepared.planned.take(&self.engine) => {
                 query.set_state(State::Planning);
                 match self.plan_again(prepared).await {
                     Ok(again) => Some(again),
@@ -159,6 +160,11 @@ impl Session {
                     self.engine.audit_statement(&query, what, result.as_ref().err());
                 }
                 result
+            }
+            Kind::Done { tag } => {
+                let mut output = Output::command(*tag);
+                output.notices.clone_from(&prepared.notices);
+                Ok(output)
             }
             Kind::Prepare { name, inner, declared } => {
                 let statement = Named {
@@ -192,14 +198,21 @@ impl Session {
                 self.explain(plan, tag, parameters, &query, *monitors).await.map(Output::rows)
             }
             Kind::Query { plan, tag, monitors } => {
-                let planned = self.plan_physical(plan, parameters, &query, *monitors).await;
+                let planned = match writes(plan).then(|| self.refuse_write_in_block()).transpose() {
+                    Ok(_) => self.plan_physical(plan, parameters, &query, *monitors).await,
+                    Err(error) => Err(error),
+                };
                 match planned {
                     Ok((physical, context, permit)) => {
                         let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
                         let timeout =
                             if query.cursor { Duration::ZERO } else { self.statement_timeout() };
                         let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
-                        let mut output = Output::rows(self.located(rows, prepared));
+                        let rows = self.located(rows, prepared);
+                        if writes(plan) {
+                            return self.finish_write(rows, tag, &query).await;
+                        }
+                        let mut output = Output::rows(rows);
                         output.notices.clone_from(&prepared.notices);
                         return Ok(output);
                     }
@@ -219,7 +232,11 @@ impl Session {
         if !self.in_transaction() {
             return statement::execute(self, command).await;
         }
-        match in_block(command) {
+        let kind = match in_block(command) {
+            InBlock::Undoable if statement::is_final(self, command).await? => InBlock::Refused,
+            kind => kind,
+        };
+        match kind {
             InBlock::Free => statement::execute(self, command).await,
             InBlock::Refused if self.transaction_status() != TransactionStatus::Idle => {
                 Err(Error::new(
@@ -265,6 +282,9 @@ impl Session {
         let plan = bind(plan.clone(), parameters)?;
         let (plan, analyze, shape) =
             explain::explained(&plan).ok_or_else(|| Error::internal("nothing to explain"))?;
+        if analyze && writes(plan) {
+            self.refuse_write_in_block()?;
+        }
         let state = self.query_state(query);
         let logical = state.optimize(plan)?;
         let physical = state.query_planner().create_physical_plan(&logical, &state).await?;

@@ -111,6 +111,7 @@ impl Session {
             if !matches!(
                 parsed,
                 Statement::Query { .. }
+                    | Statement::Write(_)
                     | Statement::Describe(_)
                     | Statement::Preview(_)
                     | Statement::Prepare(_)
@@ -205,6 +206,7 @@ impl Session {
                     planned,
                 })
             }
+            Statement::Write(write) => self.prepare_write(*write, text, declared).await,
             Statement::ExecutePrepared(execute) => self.prepare_execute(&execute, text).await,
             command => {
                 let (schema, parameters, kind) =
@@ -302,7 +304,7 @@ impl Session {
 
     /// Checks every table name; returns whether the statement reads only what the engine knows about itself, so that
     /// an operator can look at a full queue.
-    async fn check_names(
+    pub(super) async fn check_names(
         self: &Arc<Self>,
         state: &SessionState,
         statement: &DfStatement,
@@ -417,7 +419,7 @@ impl Session {
     }
 }
 
-fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
+pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
     let what = match plan {
         LogicalPlan::Dml(_) => "writing to tables",
         LogicalPlan::Ddl(_) => "this statement",

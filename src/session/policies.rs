@@ -204,7 +204,10 @@ impl QueryPlanner for WithPolicies {
         plan: &LogicalPlan,
         state: &dyn datafusion::catalog::Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Barriers)]);
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
+            Arc::new(Barriers),
+            Arc::new(super::write::Writes),
+        ]);
         planner.create_physical_plan(plan, state).await
     }
 }

@@ -8,7 +8,7 @@ use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast;
 use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
 
-use super::{builtin_relation, require_builtin, too_many_parts};
+use super::{builtin_relation, too_many_parts};
 use crate::access::{Object, Privilege};
 use crate::catalog::BUILTIN;
 use crate::catalog::builtin::{check_external_table, location_url, open_external_table};
@@ -26,7 +26,9 @@ pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema)
         [catalog, name] => (catalog.clone(), name),
         _ => return Err(too_many_parts(&create.name)),
     };
-    require_builtin(&catalog)?;
+    if catalog != BUILTIN {
+        return crate::session::create_schema(session, &catalog, name, create.if_not_exists).await;
+    }
     session.rights().require(Privilege::Create, &Object::catalog(&catalog))?;
     let store = &session.engine().inner.store;
     let exists = VIRTUAL_SCHEMAS.contains(&name.as_str())

@@ -38,6 +38,8 @@ pub struct ConnectorSpec {
     /// One sentence.
     pub doc: &'static str,
     pub options: &'static [OptionSpec],
+    /// Those of `CREATE TABLE … WITH (…)`; none if it makes no tables.
+    pub table_options: &'static [OptionSpec],
     /// What its types become, in the order of the reference.
     pub types: &'static [TypeSpec],
     pub capabilities: Capabilities,
@@ -79,6 +81,8 @@ pub struct Capabilities {
     pub join: bool,
     /// Tables consist of files that the engine reads itself.
     pub files: bool,
+    /// Tables can be made and rows inserted.
+    pub write: bool,
 }
 
 impl Capabilities {
@@ -92,6 +96,7 @@ impl Capabilities {
             ("top_n", self.top_n),
             ("join", self.join),
             ("files", self.files),
+            ("write", self.write),
         ];
         all.into_iter().filter(|(_, can)| *can).map(|(word, _)| word).collect()
     }
@@ -194,7 +199,8 @@ pub trait Source: Send + Sync + Debug {
 
     /// Starts a write, having refused all that can be refused before the first row: 0A000 what this source cannot write, 42P07 and
     /// 42P01 names, 22023 types and values that the target cannot hold, 42501 if the source does not let this user write.
-    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Box<dyn WriteJob>>> {
+    /// Changes nothing yet.
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             Err(Error::unsupported(format!("table \"{}\" cannot be written", request.table))
                 .with_hint("This kind of catalog is only read."))
@@ -215,7 +221,10 @@ pub trait Source: Send + Sync + Debug {
         })
     }
 
-    /// Makes a schema (a database, a directory); one that is there already is 42P06.
+    /// Makes a schema (a database, a directory).
+    ///
+    /// # Errors
+    /// 42P06 for one that is there already.
     fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             Err(Error::unsupported(format!("schema \"{schema}\" cannot be created here")))

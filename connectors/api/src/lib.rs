@@ -35,6 +35,7 @@ mod table_provider;
 mod time_slice;
 mod verify_exec;
 mod write;
+mod write_exec;
 
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
@@ -62,6 +63,7 @@ pub use table_provider::{FederatedTable, Verify};
 pub use time_slice::{TimeSliced, time_sliced};
 pub use verify_exec::VerifyExec;
 pub use write::{
-    Attempt, Committed, NewTable, Overwritten, RowIdentity, RowOp, TableChange, WriteJob,
-    WriteMode, WriteRequest, Written,
+    Attempt, Committed, LENGTH_KEY, NewTable, Overwritten, RowIdentity, RowOp, TableChange,
+    WriteJob, WriteMode, WriteRequest, Written,
 };
+pub use write_exec::{WriteExec, WriteWatch, check_not_null};

@@ -10,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use futures::Stream;
 use maru_core::Result;
 
-use crate::{ColumnEstimate, FileTable, Join, Predicate, Step};
+use crate::{ColumnEstimate, FileTable, Join, Predicate, RowIdentity, Step};
 
 /// Record batches from a source. Dropping it stops the source and frees its connection.
 pub type BatchStream = Pin<Box<dyn Stream<Item = Result<RecordBatch>> + Send>>;
@@ -111,6 +111,13 @@ pub trait RemoteTable: Any + Send + Sync + Debug {
     /// Returns whether `LIMIT` may be sent once all filters are supported.
     fn supports_limit(&self) -> bool {
         true
+    }
+
+    /// Returns this table with columns before its own by which a row is found again, and what these are: for rows that are changed
+    /// one by one ([`crate::WriteMode::Change`]). They say which row it is and what it was when it was read. `None` if rows of this
+    /// table cannot be changed so: views, queries, tables without a key.
+    fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
+        None
     }
 
     /// Returns sets of columns of which no two rows have the same values, NULLs aside. A join on one of them makes no rows more.

@@ -1,17 +1,23 @@
 //! What a source that takes rows has to do: one job for each write, which is published whole or not at all.
 //!
-//! The engine plans the rows as it plans any query and hands each of its partitions to [`WriteJob::write`] as a stream;
-//! when all of them have ended well it calls [`WriteJob::commit`] once. Whatever ends otherwise (an error, a cancel, a
-//! timeout) calls [`WriteJob::abort`]. A process that dies calls neither: what a job has put down before its commit must be
-//! invisible, and found again by its name (attempt-unique) to be collected.
+//! The engine plans the rows as it plans any query and hands each of its partitions to [`WriteJob::write`] as a stream
+//! (`write_exec.rs`); when all of them have ended well it calls [`WriteJob::commit`] once. Whatever ends otherwise (an error, a
+//! cancel, a timeout) calls [`WriteJob::abort`]. A process that dies calls neither: what a job has put down before its commit
+//! must be invisible, and found again by its name (attempt-unique) to be collected.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
+use datafusion::execution::memory_pool::MemoryPool;
 use futures::future::BoxFuture;
 use maru_core::{Options, Result};
 
 use crate::BatchStream;
+
+/// The key of a column's metadata that keeps the length of `varchar(10)` as `varchar:10`, of `char(10)` as `char:10`.
+pub const LENGTH_KEY: &str = "maru:length";
 
 /// What a statement writes, known before its first row.
 #[derive(Debug, Clone)]
@@ -26,6 +32,11 @@ pub struct WriteRequest {
     pub options: Options,
     /// Who writes, so that a write that is tried again after its commit is not done twice.
     pub attempt: Attempt,
+    /// The number of the statement. What it reads of a table with versions is of one version
+    /// ([`FileLister::list_in`](crate::FileLister::list_in)): that is the one its changes are made to.
+    pub statement: u64,
+    /// Where a job that keeps rows back accounts for them. `None` in tests alone: no limit.
+    pub memory: Option<Arc<dyn MemoryPool>>,
 }
 
 /// Which try of which work a write is.
@@ -50,8 +61,16 @@ pub enum WriteMode {
     /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named.
     Upsert { keys: Vec<String>, replaced: Vec<String> },
     /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
-    /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]).
+    /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]). A row that is updated comes with the new
+    /// values of all columns of the request, a row that is deleted with any. A column that the table computes itself keeps its old
+    /// value in an update and is NULL in an insert; another value is 428C9.
     Change,
+    /// `UPDATE`, `DELETE`, `MERGE` where rows cannot be changed in their places: all rows of the table come, as they are to be.
+    /// Behind the table's columns [`WriteRequest::columns`] has, if `numbered`, the number of the row in the table (UInt64; NULL
+    /// for a new one), and in any case what was done (Int8, a [`RowOp`]; NULL for a row that stays as it is; one that is
+    /// deleted is left out). A row that comes twice and was changed is 21000, one that was not counts once. `moved`: values of
+    /// partition columns may have changed.
+    Rewrite { numbered: bool, moved: bool },
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -66,9 +85,10 @@ pub struct NewTable {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Overwritten {
     Table,
-    /// Those that the new rows fall in (dynamic), and of these only such as have the given values (static).
+    /// Those that the new rows fall in (dynamic). Where values of partition columns are given (static), all rows with these,
+    /// new ones or not; if that is not all partition columns, of the rest those that the new rows fall in.
     Partitions {
-        fixed: Vec<(String, Option<String>)>,
+        fixed: Vec<(String, ScalarValue)>,
     },
 }
 
@@ -82,14 +102,15 @@ pub enum RowOp {
 }
 
 /// The columns by which a source finds a row again within one statement: a primary key, or a place (file and row number,
-/// `ctid`). A row that was changed by another in between fails the statement with 40001.
+/// `ctid`). A row that was changed by another in between fails the statement with 40001, one that is changed twice with 21000.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowIdentity {
-    /// Columns that [`crate::SourceTable`] gives when they are asked for, though they may not be among the user's.
+    /// Columns that [`crate::RemoteTable::with_row_identity`] gives before the user's.
     pub columns: SchemaRef,
 }
 
-/// One write, from its check to its commit.
+/// One write, from its check to its commit. Nothing is put down before the first [`WriteJob::write`]: `EXPLAIN` makes a job and
+/// drops it.
 pub trait WriteJob: Send + Sync + Debug {
     /// One line for `EXPLAIN`: what becomes of the rows and what makes them visible. No secrets.
     fn describe(&self) -> String;
@@ -97,25 +118,31 @@ pub trait WriteJob: Send + Sync + Debug {
     /// How many streams may be written at once; at least one.
     fn max_streams(&self) -> usize;
 
+    /// Columns by which each stream is to come sorted, as indexes into [`WriteRequest::columns`]; none: in any order.
+    fn sorted_by(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     /// Writes the rows of one stream, in batches of the schema of [`WriteRequest::columns`], nullability aside. Called at most
-    /// [`WriteJob::max_streams`] times, at once.
+    /// [`WriteJob::max_streams`] times, at once; not at all where there are no rows to come, as for `CREATE TABLE`.
     ///
     /// # Errors
     /// What the target refuses, with the row where it is known: 23502 NULL in a NOT NULL column, 23505 a key twice, 22003 out of range.
     ///
     /// # Cancel
     /// Dropping the future stops the write; [`WriteJob::abort`] follows.
-    fn write(&self, rows: BatchStream) -> BoxFuture<'_, Result<Written>>;
+    fn write(self: Arc<Self>, rows: BatchStream) -> BoxFuture<'static, Result<Written>>;
 
-    /// Publishes what was written, in one step.
+    /// Publishes what was written, in one step. Never dropped halfway: a cancel that comes now is too late.
     ///
     /// # Errors
     /// 40001 if another writer came first and the two cannot follow one another. An answer that was lost is asked for again
-    /// before it is called a failure: after an error nothing is visible, or the error says that it is not known.
-    fn commit(self: Box<Self>) -> BoxFuture<'static, Result<Committed>>;
+    /// before it is called a failure: after an error nothing is visible, or the error says that it is not known. What is
+    /// known not to be visible is removed; [`WriteJob::abort`] does not follow.
+    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>>;
 
     /// Removes what was written. Errors are logged: what stays is invisible, and collected later.
-    fn abort(self: Box<Self>) -> BoxFuture<'static, ()>;
+    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// What one stream has written.

@@ -6,10 +6,11 @@ use futures::future::{BoxFuture, ready};
 use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::layout::Layout;
-use crate::options::{FILE_OPTIONS, HDFS_OPTIONS, S3_OPTIONS};
+use crate::options::{FILE_OPTIONS, HDFS_OPTIONS, S3_OPTIONS, TABLE_OPTIONS};
 use crate::source::{FilesSource, Place, format_options};
 use crate::stores::{Closable, hdfs, local, path_of, private_url, s3};
 
@@ -21,6 +22,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     top_n: false,
     join: false,
     files: true,
+    write: true,
 };
 
 /// What the formats hold.
@@ -68,6 +70,7 @@ static FILE_SPEC: ConnectorSpec = ConnectorSpec {
     name: "file",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of the machine that runs Maru.",
     options: FILE_OPTIONS,
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING file WITH (path = '/data/lake')",
@@ -77,6 +80,7 @@ static S3_SPEC: ConnectorSpec = ConnectorSpec {
     name: "s3",
     doc: "Parquet, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
     options: S3_OPTIONS,
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING s3 WITH (bucket = 'lake', endpoint = 'http://minio:9000', access_key_id = 'reader', secret_access_key = '…')",
@@ -86,6 +90,7 @@ static HDFS_SPEC: ConnectorSpec = ConnectorSpec {
     name: "hdfs",
     doc: "Parquet, ORC, Avro, CSV and JSON files in a directory of HDFS.",
     options: HDFS_OPTIONS,
+    table_options: TABLE_OPTIONS,
     types: FORMATS,
     capabilities: CAPABILITIES,
     example: "CREATE CATALOG lake USING hdfs WITH (url = 'hdfs://namenode:8020/lake')",
@@ -157,6 +162,7 @@ fn open_file(context: &OpenContext) -> Result<Arc<dyn Source>> {
         store_url: private_url(&context.instance, "file", "")?,
         formats: format_options(&context.options),
         gate: closable.gate,
+        exclusive: OnceCell::new(),
     }))
 }
 
@@ -180,6 +186,7 @@ fn open_s3(context: &OpenContext) -> Result<Arc<dyn Source>> {
         layout,
         formats: format_options(options),
         gate: closable.gate,
+        exclusive: OnceCell::new(),
     }))
 }
 
@@ -202,6 +209,7 @@ fn open_hdfs(context: &OpenContext) -> Result<Arc<dyn Source>> {
         layout,
         formats: format_options(options),
         gate: Arc::clone(&cluster.gate),
+        exclusive: OnceCell::new(),
         place: Place::Hdfs { url, cluster },
     }))
 }

@@ -164,3 +164,15 @@ pub(crate) static HDFS_OPTIONS: &[OptionSpec] = &[
 /// Options of one located table (`CREATE EXTERNAL TABLE … OPTIONS (…)`).
 pub static LOCATION_OPTIONS: &[OptionSpec] =
     &[FORMAT_HEADER, FORMAT_DELIMITER, FORMAT_QUOTE, FORMAT_ESCAPE, FORMAT_NULL];
+
+/// Options of tables that are made (`CREATE TABLE … WITH (…)`).
+pub static TABLE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new("format", OptionKind::OneOf(&["delta"]), "How the table is kept.")
+        .default("delta"),
+    OptionSpec::new(
+        "compression",
+        OptionKind::OneOf(&["snappy", "zstd", "lz4", "none"]),
+        "How the pages of its Parquet files are packed.",
+    )
+    .default("snappy"),
+];

@@ -97,6 +97,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "For tables on HDFS: the NameNodes of the nameservice, e.g. nn1:8020,nn2:8020, without a config_dir.",
         ),
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "boolean, tinyint, smallint, int, bigint, float, double",
@@ -152,6 +153,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: false,
         join: false,
         files: true,
+        write: false,
     },
     example: "CREATE CATALOG warehouse USING hive WITH (metastore = 'thrift://metastore.example:9083')",
 };

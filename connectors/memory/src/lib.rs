@@ -54,6 +54,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "Every read of more rows breaks off with HV00N, to see how Maru behaves with a failing source.",
         ),
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "numbers: n, square, half, name",
@@ -70,6 +71,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: false,
         join: false,
         files: false,
+        write: false,
     },
     example: "CREATE CATALOG try USING memory WITH (rows = 1000)",
 };

@@ -12,6 +12,7 @@ mod failure;
 mod fragments;
 mod mysql;
 mod network;
+mod outgoing;
 mod pace;
 mod pool;
 mod postgres;
@@ -19,6 +20,7 @@ mod render;
 mod sqlite;
 mod stream;
 mod values;
+mod write;
 
 use maru_connect::Connector;
 

@@ -12,13 +12,15 @@ mod native;
 mod read;
 mod table;
 mod types;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
+    TableEntry, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
@@ -28,12 +30,13 @@ use crate::failure::Peer;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
 use crate::values::numeric_scale;
+use crate::write::{READ_ONLY, is_ours, read_only, refused};
 use table::MySqlTable;
 use types::Choices;
 
 const SPEC: ConnectorSpec = ConnectorSpec {
     name: "mysql",
-    doc: "A MySQL (5.7 or later) or MariaDB (10.3 or later) server; read only.",
+    doc: "A MySQL (5.7 or later) or MariaDB (10.3 or later) server.",
     options: &[
         OptionSpec::new(
             "url",
@@ -60,7 +63,9 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "Decimal places kept of decimals in native queries, which do not tell theirs; a value with more is an error.",
         )
         .default("10"),
+        READ_ONLY,
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "TINYINT(1), BOOLEAN",
@@ -166,6 +171,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: true,
     },
     example: "CREATE CATALOG crm USING mysql WITH (url = 'mysql://db.example:3306/crm', \
               user = 'reader', password = '…')",
@@ -192,6 +198,8 @@ struct MySqlSource {
     /// The only schema there is, if the options name one.
     database: Option<String>,
     choices: Choices,
+    read_only: bool,
+    loader: write::Loader,
 }
 
 impl MySqlSource {
@@ -232,8 +240,10 @@ impl MySqlSource {
         if let Some(name) = &database {
             connect = connect.database(name);
         }
+        let loader = write::Loader::new(&address, &user);
         let connections = Connections::remote(&address, peer, connect, MySqlPoolOptions::new());
-        Ok(Self { connections: Arc::new(connections), database, choices })
+        let read_only = read_only(options);
+        Ok(Self { connections: Arc::new(connections), database, choices, read_only, loader })
     }
 
     /// Runs a query on information_schema with a pooled connection.
@@ -250,6 +260,16 @@ impl MySqlSource {
     /// Returns whether the catalog has this schema, if the server does.
     fn covers(&self, schema: &str) -> bool {
         self.database.as_ref().is_none_or(|only| only == schema)
+    }
+
+    fn writable(&self, schema: &str, table: &str) -> Result<()> {
+        if self.read_only {
+            return Err(refused(&format!("{schema}.{table}")));
+        }
+        if !self.covers(schema) {
+            return Err(write::no_table(schema, table));
+        }
+        Ok(())
     }
 
     fn opened(&self, relation: catalog::Relation) -> SourceTable {
@@ -282,7 +302,8 @@ impl Source for MySqlSource {
             if !self.covers(schema) {
                 return Ok(Vec::new());
             }
-            self.ask(async |connection| catalog::tables(connection, schema).await).await
+            let tables = self.ask(async |connection| catalog::tables(connection, schema).await);
+            Ok(tables.await?.into_iter().filter(|table| !is_ours(&table.name)).collect())
         })
     }
 
@@ -313,6 +334,40 @@ impl Source for MySqlSource {
             let _ = connection.close().await;
             let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
             Ok(self.opened(relation))
+        })
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        Box::pin(async move {
+            self.writable(&request.schema, &request.table)?;
+            write::begin(Arc::clone(&self.connections), request, self.choices, &self.loader).await
+        })
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.writable(schema, table)?;
+            write::change_table(&self.connections, schema, table, change).await
+        })
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.read_only {
+                return Err(refused(schema));
+            }
+            if self.database.is_some() {
+                return Err(Error::unsupported(format!(
+                    "database \"{schema}\" cannot be made: the catalog has one database only"
+                ))
+                .with_hint("Leave the database out of the catalog's option \"url\"."));
+            }
+            write::create_schema(&self.connections, schema).await
         })
     }
 

@@ -14,13 +14,15 @@ mod parallel;
 mod read;
 mod table;
 mod types;
+mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableEntry, TypeSpec,
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
+    TableEntry, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -30,11 +32,12 @@ use crate::failure::Peer;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
 use crate::values::numeric_scale;
+use crate::write::{READ_ONLY, is_ours, read_only, refused};
 use table::PostgresTable;
 
 const SPEC: ConnectorSpec = ConnectorSpec {
     name: "postgres",
-    doc: "A PostgreSQL database, version 11 or later; read only.",
+    doc: "A PostgreSQL database, version 11 or later.",
     options: &[
         OptionSpec::new(
             "url",
@@ -61,7 +64,9 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "Decimal places kept of numeric columns declared without precision; a value with more is an error.",
         )
         .default("10"),
+        READ_ONLY,
     ],
+    table_options: &[],
     types: &[
         TypeSpec::new(
             "smallint, integer, bigint",
@@ -157,6 +162,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: true,
     },
     example: "CREATE CATALOG crm USING postgres WITH (url = 'postgres://db.example:5432/crm', \
               user = 'reader', password = '…')",
@@ -184,6 +190,7 @@ struct PostgresSource {
     numeric_scale: i8,
     /// Connections over which one large table is read at most.
     parallel_reads: usize,
+    read_only: bool,
 }
 
 impl PostgresSource {
@@ -225,7 +232,16 @@ impl PostgresSource {
             options = options.ssl_root_cert(file);
         }
         let connections = Connections::remote(&address, peer, options, PgPoolOptions::new());
-        Ok(Self { connections: Arc::new(connections), numeric_scale, parallel_reads })
+        Ok(Self {
+            connections: Arc::new(connections),
+            numeric_scale,
+            parallel_reads,
+            read_only: read_only(&context.options),
+        })
+    }
+
+    fn writable(&self, schema: &str, table: &str) -> Result<()> {
+        if self.read_only { Err(refused(&format!("{schema}.{table}"))) } else { Ok(()) }
     }
 
     /// Runs a query on the catalog tables with a pooled connection.
@@ -262,7 +278,11 @@ impl Source for PostgresSource {
     }
 
     fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>> {
-        Box::pin(self.ask(async move |connection| catalog::tables(connection, schema).await))
+        Box::pin(async move {
+            let tables =
+                self.ask(async move |connection| catalog::tables(connection, schema).await);
+            Ok(tables.await?.into_iter().filter(|table| !is_ours(&table.name)).collect())
+        })
     }
 
     fn table<'a>(
@@ -301,6 +321,34 @@ impl Source for PostgresSource {
             let table =
                 PostgresTable::new(Arc::clone(&self.connections), relation, self.parallel_reads);
             Ok(SourceTable::Remote(Arc::new(table)))
+        })
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        Box::pin(async move {
+            self.writable(&request.schema, &request.table)?;
+            write::begin(Arc::clone(&self.connections), request, self.numeric_scale).await
+        })
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            self.writable(schema, table)?;
+            write::change_table(&self.connections, schema, table, change).await
+        })
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if self.read_only {
+                return Err(refused(schema));
+            }
+            write::create_schema(&self.connections, schema).await
         })
     }
 

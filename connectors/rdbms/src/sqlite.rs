@@ -1,4 +1,4 @@
-//! `USING sqlite`: one database file, read only.
+//! `USING sqlite`: one database file.
 //!
 //! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
 //! it is an error that names the column.
@@ -6,18 +6,20 @@
 mod fragments;
 mod read;
 mod types;
+mod write;
 
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     BatchStream, Capabilities, ColumnEstimate, CompareOp, Connector, ConnectorSpec, Join,
-    OpenContext, Predicate, RemoteTable, ScanRequest, Source, SourceTable, Step, TableEntry,
-    TableKind, TableStatistics, TypeSpec,
+    OpenContext, Predicate, RemoteTable, RowIdentity, ScanRequest, Source, SourceTable, Step,
+    TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -28,10 +30,14 @@ use crate::failure::Peer;
 use crate::fragments::{Derived, Fragments};
 use crate::render::{Conditions, columns, integer_of, text_of};
 use crate::stream::produced;
+use crate::write::{READ_ONLY, is_ours, read_only, refused};
 use types::{Mapping, mapping};
 
 /// The one schema of a database file.
 const SCHEMA: &str = "main";
+
+/// How long a lock of the file is waited for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `USING sqlite`.
 #[derive(Debug)]
@@ -40,12 +46,11 @@ pub(crate) struct SqliteConnector;
 static SPEC: ConnectorSpec = ConnectorSpec {
     name: "sqlite",
     doc: "A SQLite database file.",
-    options: &[OptionSpec::new(
-        "path",
-        OptionKind::Text,
-        "The file, which must exist; it is opened read-only.",
-    )
-    .required()],
+    options: &[
+        OptionSpec::new("path", OptionKind::Text, "The file, which must exist.").required(),
+        READ_ONLY,
+    ],
+    table_options: &[],
     types: &[
         TypeSpec::new("anything with INT", "bigint", "filter, group, min and max, order, join"),
         TypeSpec::new("BOOLEAN, BOOL", "boolean, of 0 and 1", "IS NULL"),
@@ -73,6 +78,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: true,
         join: true,
         files: false,
+        write: true,
     },
     example: "CREATE CATALOG crm USING sqlite WITH (path = '/data/crm.db')",
 };
@@ -87,7 +93,8 @@ impl Connector for SqliteConnector {
             let path = PathBuf::from(context.options.require_text("path")?);
             let (closed, _) = watch::channel(false);
             let file = File { path, closed: Arc::new(closed) };
-            Ok(Arc::new(SqliteSource { file }) as Arc<dyn Source>)
+            let read_only = read_only(&context.options);
+            Ok(Arc::new(SqliteSource { file, read_only }) as Arc<dyn Source>)
         }
         .boxed()
     }
@@ -111,6 +118,15 @@ impl File {
 
     /// Opens a connection of its own: opening a file is cheap, and a reader that goes away leaves nothing behind.
     async fn connect(&self) -> Result<SqliteConnection> {
+        self.open(true).await
+    }
+
+    /// Opens a connection that may write, and waits a while for others who do.
+    async fn connect_to_write(&self) -> Result<SqliteConnection> {
+        self.open(false).await
+    }
+
+    async fn open(&self, read_only: bool) -> Result<SqliteConnection> {
         if *self.closed.borrow() {
             return Err(self.peer().closed());
         }
@@ -124,7 +140,8 @@ impl File {
         }
         SqliteConnectOptions::new()
             .filename(&self.path)
-            .read_only(true)
+            .read_only(read_only)
+            .busy_timeout(BUSY_TIMEOUT)
             .connect()
             .await
             .map_err(|error| self.peer().connect_error(error))
@@ -148,9 +165,23 @@ impl File {
 #[derive(Debug)]
 struct SqliteSource {
     file: File,
+    read_only: bool,
 }
 
 impl SqliteSource {
+    fn writable(&self, name: &str) -> Result<()> {
+        if self.read_only { Err(refused(name)) } else { Ok(()) }
+    }
+
+    async fn has_row_id(&self, table: &str) -> Result<bool> {
+        let sql = format!(
+            "SELECT count(*) FROM pragma_table_list({}) WHERE schema = 'main' AND type = 'table' AND NOT wr",
+            quote_literal(table)
+        );
+        let rows = self.file.rows(sql).await?;
+        Ok(rows.first().is_some_and(|row| row.get::<i64, _>(0) > 0))
+    }
+
     /// Returns the sets of columns that a unique index keeps different. The row id needs no index. Collations take more for equal
     /// than the engine does, so what differs there differs here.
     async fn unique_keys(&self, table: &str, columns: &[Column]) -> Result<Vec<Vec<usize>>> {
@@ -204,8 +235,8 @@ impl Source for SqliteSource {
             let sql = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') \
                        AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
             let rows = self.file.rows(sql.to_owned()).await?;
+            let rows = rows.iter().filter(|row| !is_ours(row.get("name")));
             Ok(rows
-                .iter()
                 .map(|row| TableEntry {
                     name: row.get("name"),
                     kind: match row.get::<&str, _>("type") {
@@ -254,12 +285,46 @@ impl Source for SqliteSource {
                 name: name.to_owned(),
                 from: quoted(name),
                 unique: self.unique_keys(name, &columns).await?,
+                has_row_id: self.has_row_id(name).await?,
                 columns: Arc::new(columns),
                 schema: Arc::new(Schema::new(fields)),
                 statistics: TableStatistics { n_rows, n_bytes: None },
                 estimates,
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
+        }
+        .boxed()
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        async move {
+            self.writable(&request.table)?;
+            write::begin(self.file.clone(), request).await
+        }
+        .boxed()
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.writable(table)?;
+            write::change_table(&self.file, schema, table, change).await
+        }
+        .boxed()
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            self.writable(schema)?;
+            Err(match schema {
+                SCHEMA => Error::new(ErrorKind::DuplicateSchema, "schema \"main\" already exists"),
+                _ => Error::unsupported(format!("schema \"{schema}\" cannot be created here"))
+                    .with_hint("A SQLite file has one schema, main."),
+            })
         }
         .boxed()
     }
@@ -346,6 +411,8 @@ struct SqliteTable {
     statistics: TableStatistics,
     /// What is believed of the columns; may be shorter than they are.
     estimates: Vec<ColumnEstimate>,
+    /// Whether its rows have numbers.
+    has_row_id: bool,
 }
 
 impl SqliteTable {
@@ -359,7 +426,41 @@ impl SqliteTable {
             schema: derived.schema,
             statistics: derived.statistics,
             estimates: Vec::new(),
+            has_row_id: false,
         })
+    }
+
+    /// Returns the table with the place of its rows before its own columns: their number, and all values as SQLite quotes them.
+    fn with_place(&self) -> Option<(RowIdentity, Self)> {
+        let ours = |column: &Column| {
+            ["maru_row", "_rowid_"].contains(&column.name.to_lowercase().as_str())
+        };
+        if !self.has_row_id || self.columns.iter().any(ours) {
+            return None;
+        }
+        let place = Field::new("maru_row", DataType::Utf8, false);
+        let names = self.columns.iter().map(|column| column.quoted.as_str());
+        let column = Column {
+            name: "maru_row".to_owned(),
+            quoted: write::place("", names),
+            mapping: Mapping::Text,
+        };
+        let columns = [column].into_iter().chain(self.columns.iter().cloned()).collect();
+        let fields =
+            [Arc::new(place.clone())].into_iter().chain(self.schema.fields().iter().cloned());
+        let shifted = |key: &Vec<usize>| key.iter().map(|column| column + 1).collect();
+        let table = Self {
+            file: self.file.clone(),
+            name: self.name.clone(),
+            from: self.from.clone(),
+            unique: self.unique.iter().map(shifted).collect(),
+            columns: Arc::new(columns),
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            statistics: self.statistics,
+            estimates: Vec::new(),
+            has_row_id: false,
+        };
+        Some((RowIdentity { columns: Arc::new(Schema::new(vec![place])) }, table))
     }
 
     fn select(&self, request: &ScanRequest) -> Result<String> {
@@ -388,6 +489,11 @@ impl RemoteTable for SqliteTable {
 
     fn supports(&self, predicate: &Predicate) -> bool {
         self.condition(predicate).is_some()
+    }
+
+    fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
+        let (identity, table) = self.with_place()?;
+        Some((identity, Arc::new(table)))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int8Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    Connector, FederatedTable, OpenContext, OpenedStore, ScanRequest, Source, SourceTable,
-    StoreOpener,
+    Attempt, Committed, Connector, FederatedTable, OpenContext, OpenedStore, RemoteTable, RowOp,
+    ScanRequest, Source, SourceTable, StoreOpener, WriteMode, WriteRequest, batch_stream,
 };
 use maru_core::{Error, Options, Result};
 use url::Url;
@@ -49,16 +52,22 @@ pub(crate) async fn open(
     connector: &dyn Connector,
     options: &[(String, String)],
 ) -> Result<Arc<dyn Source>> {
+    connector.open(context(connector, options)?).await
+}
+
+/// What a connector gets to open a source.
+pub(crate) fn context(
+    connector: &dyn Connector,
+    options: &[(String, String)],
+) -> Result<OpenContext> {
     let raw = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let options = Options::check("connector", connector.spec().options, raw)?;
-    connector
-        .open(OpenContext {
-            catalog: "crm".into(),
-            instance: "crm1".into(),
-            options,
-            stores: Arc::new(NoStores),
-        })
-        .await
+    Ok(OpenContext {
+        catalog: "crm".into(),
+        instance: "crm1".into(),
+        options,
+        stores: Arc::new(NoStores),
+    })
 }
 
 pub(crate) fn no_stores() -> Arc<dyn StoreOpener> {
@@ -153,4 +162,101 @@ pub(crate) async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     panic!("not within ten seconds: {what}");
+}
+
+/// A write of one try.
+pub(crate) fn request(
+    schema: &str,
+    table: &str,
+    mode: WriteMode,
+    columns: &SchemaRef,
+) -> WriteRequest {
+    WriteRequest {
+        schema: schema.to_owned(),
+        table: table.to_owned(),
+        mode,
+        columns: Arc::clone(columns),
+        options: Options::default(),
+        attempt: Attempt { id: uuid::Uuid::new_v4().to_string(), once: None },
+        statement: 0,
+        memory: None,
+    }
+}
+
+/// Writes and commits rows as the engine does, or takes them back.
+pub(crate) async fn write(
+    source: &dyn Source,
+    request: WriteRequest,
+    rows: Vec<RecordBatch>,
+) -> Result<Committed> {
+    let job = source.begin_write(request).await?;
+    assert!(!job.describe().is_empty() && job.max_streams() >= 1);
+    let stream = batch_stream(futures::stream::iter(rows.into_iter().map(Ok)));
+    match Arc::clone(&job).write(stream).await {
+        Ok(_) => job.commit().await,
+        Err(error) => {
+            job.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Returns the rows of a query without tables, or of a session's.
+pub(crate) async fn batches(context: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+    context.sql(sql).await.unwrap().collect().await.unwrap()
+}
+
+/// The rows of a table with columns `id` and `name` as they are now, to be changed later.
+pub(crate) struct Seen {
+    table: Arc<dyn RemoteTable>,
+    identity: usize,
+    rows: RecordBatch,
+}
+
+pub(crate) async fn seen(source: &dyn Source, schema: &str, name: &str) -> Seen {
+    let SourceTable::Remote(table) = remote(source, schema, name).await else { panic!() };
+    let (identity, table) = table.with_row_identity().unwrap();
+    let found = SourceTable::Remote(Arc::clone(&table));
+    let rows = read(&found, ScanRequest::all(&table.schema())).await.unwrap();
+    let rows = arrow::compute::concat_batches(&table.schema(), &rows).unwrap();
+    Seen { table, identity: identity.columns.fields().len(), rows }
+}
+
+/// Changes rows as they were seen: by `id`, with a new name, or without one to delete; those that were not seen are inserted.
+pub(crate) async fn change(
+    source: &dyn Source,
+    (schema, name): (&str, &str),
+    seen: &Seen,
+    changes: &[(i64, Option<&str>)],
+) -> Result<Committed> {
+    let ids = seen.rows.column_by_name("id").unwrap();
+    let ids = arrow::compute::cast(ids, &DataType::Int64).unwrap();
+    let ids = ids.as_primitive::<Int64Type>();
+    let places = changes
+        .iter()
+        .map(|(id, _)| ids.iter().position(|known| known == Some(*id)).map(|place| place as u32));
+    let places = places.collect::<UInt32Array>();
+    let ops =
+        changes.iter().enumerate().map(|(row, (_, name))| match (places.is_null(row), name) {
+            (true, _) => RowOp::Insert as i8,
+            (false, Some(_)) => RowOp::Update as i8,
+            (false, None) => RowOp::Delete as i8,
+        });
+    let ops: ArrayRef = Arc::new(Int8Array::from_iter_values(ops));
+    let own = ["id", "name"].map(|name| seen.table.schema().index_of(name).unwrap());
+    let schema_of = |index: usize| seen.table.schema().field(index).clone().with_nullable(true);
+    let mut fields = (0..seen.identity).map(schema_of).collect::<Vec<_>>();
+    let identity = (0..seen.identity).map(|index| seen.rows.column(index));
+    let mut columns = identity
+        .map(|column| arrow::compute::take(column, &places, None).unwrap())
+        .collect::<Vec<_>>();
+    fields.push(Field::new("op", DataType::Int8, false));
+    columns.push(ops);
+    let columns_own = Arc::new(Schema::new(own.map(schema_of).to_vec()));
+    fields.extend(own.map(schema_of));
+    let ids = changes.iter().map(|(id, _)| Some(*id)).collect::<Int64Array>();
+    columns.push(arrow::compute::cast(&ids, columns_own.field(0).data_type()).unwrap());
+    columns.push(Arc::new(changes.iter().map(|(_, name)| *name).collect::<StringArray>()));
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
+    write(source, request(schema, name, WriteMode::Change, &columns_own), vec![rows]).await
 }

@@ -8,12 +8,13 @@ pub mod hive;
 mod parser;
 mod split;
 mod statement;
+mod write;
 
 pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
-pub use parser::{parse, versions};
+pub use parser::{parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
     AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterResourceGroup, AlterRole,
@@ -23,6 +24,10 @@ pub use statement::{
     GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName,
     RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope, SetVariable,
     Statement, StatementSpec,
+};
+pub use write::{
+    AlterTable, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
+    OnConflict, TableAlteration, Truncate, Update, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -1,12 +1,14 @@
 //! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
 
 mod access;
+mod change;
 mod conversation;
 mod copy;
 mod create;
 mod show;
 mod table_command;
 pub mod versions;
+mod write;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
@@ -43,6 +45,14 @@ pub fn parse(sql: &str) -> Result<Statement> {
     };
     parser.end()?;
     Ok(statement)
+}
+
+/// Reads the name of a type; `None` for what is none.
+pub fn parse_type(name: &str) -> Option<ast::DataType> {
+    let mut parser =
+        sqlparser::parser::Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+    let data_type = parser.parse_data_type().ok()?;
+    (parser.peek_token().token == Token::EOF).then_some(data_type)
 }
 
 /// DataFusion's parser with the few verbs that reading words needs.
@@ -378,9 +388,12 @@ fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
     let statement = match statement {
         DfStatement::Statement(statement) => *statement,
         DfStatement::Explain(explain) => {
-            return Ok(Statement::Query {
-                statement: Box::new(DfStatement::Explain(explain)),
-                tag: "EXPLAIN",
+            return Ok(match write::lower_explain(explain)? {
+                Ok(write) => write,
+                Err(explain) => Statement::Query {
+                    statement: Box::new(DfStatement::Explain(explain)),
+                    tag: "EXPLAIN",
+                },
             });
         }
         DfStatement::CopyTo(_) => return Err(unsupported("COPY")),
@@ -389,7 +402,12 @@ fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
         }
     };
     use ast::Statement as Ast;
+    let statement = match write::lower_write(statement, None)? {
+        Ok(write) => return Ok(write),
+        Err(statement) => *statement,
+    };
     Ok(match statement {
+        Ast::Truncate(truncate) => write::lower_truncate(truncate)?,
         Ast::Query(_) => query(statement, "SELECT"),
         Ast::Explain { .. } | Ast::ExplainTable { .. } => query(statement, "EXPLAIN"),
         Ast::CreateSchema { schema_name, if_not_exists, .. } => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Float32Type, Float64Type,
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Float32Type, Float64Type,
     TimeUnit,
 };
 use datafusion::common::tree_node::Transformed;
@@ -54,12 +54,33 @@ fn replace(
         target: target.clone(),
         try_cast,
         zone: if shows_zone(field.data_type()) { zone.to_owned() } else { String::new() },
+        column: None,
         is_uuid: field.metadata().get(EXTENSION_KEY).is_some_and(|name| name == "arrow.uuid"),
         signature: Signature::any(1, Volatility::Immutable),
     };
     let argument = vec![(**inner).clone()];
     let call = ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), argument);
     Transformed::yes(Expr::ScalarFunction(call))
+}
+
+/// Brings a number to the type of the column it is for; one that does not fit is an error that names the column.
+pub(in crate::session) fn assigned(
+    expr: Expr,
+    column: &Field,
+    schema: &DFSchema,
+    zone: &str,
+) -> Expr {
+    let _ = (schema, zone);
+    let function = LossyCast {
+        target: column.data_type().clone(),
+        try_cast: false,
+        zone: String::new(),
+        is_uuid: false,
+        column: Some(column.name().clone()),
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    let call = ScalarFunction::new_udf(Arc::new(ScalarUDF::from(function)), vec![expr]);
+    Expr::ScalarFunction(call)
 }
 
 fn loses_digits(source: &DataType, target: &DataType) -> bool {
@@ -121,11 +142,20 @@ struct LossyCast {
     /// The session's time zone, in which text shows an instant.
     zone: String,
     is_uuid: bool,
+    /// What the value is for, to be named in errors.
+    column: Option<String>,
     signature: Signature,
 }
 
 impl LossyCast {
     fn cast(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
+        self.unnamed(values).map_err(|error| match &self.column {
+            Some(column) => Error::from(error).or_context("column", column.clone()).into(),
+            None => error,
+        })
+    }
+
+    fn unnamed(&self, values: &ArrayRef) -> DfResult<ArrayRef> {
         let options = CastOptions { safe: self.try_cast, ..CastOptions::default() };
         if self.target.is_string() {
             let zone = Zone::parse(&self.zone);

@@ -24,6 +24,14 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("NotAuthenticated", "28P01", "src/session/tests.rs"),
     ("RemoteTableNotFound", "HV00R", "connectors/files/src/tests/errors.rs"),
     ("RemoteTypeUnsupported", "HV004", "connectors/hive/src/table/tests.rs"),
+    ("ForeignKeyViolation", "23503", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("ConstraintViolation", "23000", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("GeneratedColumn", "428C9", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("LockNotAvailable", "55P03", "connectors/rdbms/src/sqlite/write/tests.rs"),
+    ("TextTooLong", "22001", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("CheckViolation", "23514", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("Serialization", "40001", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("Cardinality", "21000", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("RemoteFailed", "HV000", "connectors/rdbms/src/postgres/tests.rs"),
     ("PushdownDiffers", "HV000", "connectors/memory/src/tests/verify.rs"),
     ("RemoteAuthentication", "HV00L", "connectors/files/src/tests/services.rs"),
@@ -37,7 +45,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
 ];
 
 /// Kinds for what no test can bring about at will: a full disk, a failing one, a broken connection, our own defects.
-const UNTESTED: &[&str] = &["DiskFull", "Io", "ConnectionFailed", "Internal"];
+const UNTESTED: &[&str] = &["DiskFull", "Io", "ConnectionFailed", "CommitUnknown", "Internal"];
 
 #[test]
 fn kinds_shown_elsewhere_are_shown_there() {

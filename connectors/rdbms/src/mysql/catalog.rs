@@ -291,6 +291,17 @@ pub(crate) async fn query(
     })
 }
 
+impl Relation {
+    /// Returns the columns of a key that every row has.
+    pub fn row_key(&self) -> Option<&[usize]> {
+        let whole = |key: &&Vec<usize>| {
+            let known = |column: &usize| self.columns.get(*column).is_some_and(|c| !c.nullable);
+            !key.is_empty() && key.iter().all(known)
+        };
+        self.unique.iter().find(whole).map(Vec::as_slice)
+    }
+}
+
 impl MyColumn {
     /// Returns whether values may be stored that are dates only for MySQL: `0000-00-00`, `2024-02-00`.
     pub fn may_be_no_date(&self) -> bool {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use maru_connect::{
-    BatchStream, ColumnEstimate, Join, JoinKind, Predicate, RemoteTable, ScanRequest, Step,
-    TableStatistics,
+    BatchStream, ColumnEstimate, Join, JoinKind, Predicate, RemoteTable, RowIdentity, ScanRequest,
+    Step, TableStatistics,
 };
 use maru_core::Result;
 use sqlx::MySql;
@@ -65,6 +65,11 @@ impl RemoteTable for MySqlTable {
             Ok(sql) => sql.replace('\n', " "),
             Err(error) => error.message(),
         }
+    }
+
+    fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
+        let (identity, relation) = self.relation.with_key()?;
+        Some((identity, Arc::new(Self::new(Arc::clone(&self.connections), relation))))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {

@@ -22,6 +22,8 @@ pub(crate) struct Relation {
     pub oid: Option<u32>,
     /// The tables below a derived one.
     pub bases: Vec<Base>,
+    /// Whether it is a table of this database, whose rows have a place.
+    pub is_table: bool,
     /// The size of a table that can be read in ranges of its pages.
     pub pages: Option<Pages>,
     /// Sets of columns in which rows differ.
@@ -107,7 +109,7 @@ pub(crate) async fn relation(
         "SELECT c.oid::int8, c.reltuples::float8,
                 c.relpages::int8 * current_setting('block_size')::int8,
                 current_setting('server_encoding') = 'UTF8',
-                c.relkind = 'p' OR (c.relkind = 'r' AND c.relpages >= 1000)
+                c.relkind = 'p' OR (c.relkind = 'r' AND c.relpages >= 1000), c.relkind IN ('r', 'p')
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')",
     )
@@ -175,6 +177,7 @@ pub(crate) async fn relation(
         from: format!("{}.{}", quoted(schema), quoted(name)),
         oid: Some(oid),
         bases: Vec::new(),
+        is_table: found.try_get(5)?,
         pages,
         unique,
         columns,
@@ -239,6 +242,7 @@ pub(crate) async fn query(
         from,
         oid: None,
         bases: Vec::new(),
+        is_table: false,
         pages: None,
         unique: Vec::new(),
         columns,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use maru_connect::{
-    BatchStream, ColumnEstimate, Join, Predicate, RemoteTable, ScanRequest, Step, TableStatistics,
+    BatchStream, ColumnEstimate, Join, Predicate, RemoteTable, RowIdentity, ScanRequest, Step,
+    TableStatistics,
 };
 use maru_core::Result;
 use sqlx::Postgres;
@@ -40,6 +41,7 @@ impl PostgresTable {
             from: derived.from,
             oid: None,
             bases,
+            is_table: false,
             pages: None,
             unique: derived.unique,
             columns: derived.columns,
@@ -82,6 +84,12 @@ impl RemoteTable for PostgresTable {
                 )
             }
         }
+    }
+
+    fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
+        let (identity, relation) = self.relation.with_place()?;
+        let table = Self::new(Arc::clone(&self.connections), relation, self.parallel_reads);
+        Some((identity, Arc::new(table)))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {
@@ -136,6 +144,8 @@ impl Relation {
         used.sort_unstable();
         used.dedup();
         let used = used.iter().filter_map(|index| self.columns.get(*index));
+        // The place of a row is no column of the catalog's.
+        let used = used.filter(|column| column.number != 0);
         let columns = used.map(|column| (column.number, column.type_oid, column.typmod)).collect();
         vec![Base { from: self.from.clone(), oid, columns }]
     }

@@ -21,7 +21,7 @@ async fn database(statements: &[&str]) -> (tempfile::TempDir, SqliteSource) {
     }
     connection.close().await.unwrap();
     let (closed, _) = watch::channel(false);
-    (dir, SqliteSource { file: File { path, closed: Arc::new(closed) } })
+    (dir, SqliteSource { file: File { path, closed: Arc::new(closed) }, read_only: false })
 }
 
 async fn rows(source: &SqliteSource, sql: &str, pushdown: bool) -> Result<BTreeSet<String>> {

@@ -71,9 +71,24 @@ kinds! {
     DivisionByZero = "22012", Client, false;
     OutOfRange = "22003", Client, false;
     InvalidText = "22P02", Client, false;
+    TextTooLong = "22001", Client, false;
+    NotNullViolation = "23502", Client, false;
+    UniqueViolation = "23505", Client, false;
+    CheckViolation = "23514", Client, false;
+    /// One row of the target was to be changed by two rows of the source.
+    Cardinality = "21000", Client, false;
+    /// Another writer came first, and the two cannot follow one another.
+    Serialization = "40001", Client, true;
     InvalidDatetime = "22007", Client, false;
     BadFileFormat = "22P04", Operator, false;
     Unsupported = "0A000", Client, false;
+    ForeignKeyViolation = "23503", Client, false;
+    /// A constraint of another kind, such as one that excludes overlaps.
+    ConstraintViolation = "23000", Client, false;
+    /// A value for a column that the target computes itself.
+    GeneratedColumn = "428C9", Client, false;
+    /// The target stayed locked by another.
+    LockNotAvailable = "55P03", Client, true;
     NotAuthenticated = "28P01", Client, false;
     NotAllowed = "42501", Client, false;
     ReadOnly = "25006", Client, false;
@@ -97,6 +112,8 @@ kinds! {
     RemoteUnavailable = "HV00N", Remote, true;
     /// The source answered with an error of its own.
     RemoteFailed = "HV000", Remote, false;
+    /// Whether a commit took place could not be found out.
+    CommitUnknown = "08007", Remote, false;
     /// The source answered otherwise than the engine would have (`SET verify_pushdown`).
     PushdownDiffers = "HV000", Bug, false;
     /// The source refuses the credentials it was given.

@@ -100,7 +100,13 @@ impl Words<'_> {
     }
 
     fn alter_table(&mut self) -> Result<Statement> {
+        let if_exists = self.take(&["if", "exists"]);
         let table = self.name()?;
+        let is_mask = self.sees(&["drop", "mask", "for"]);
+        let words = ["add", "drop", "rename", "alter"];
+        if words.iter().any(|word| self.sees(&[word])) && !is_mask {
+            return self.alterations(table, if_exists);
+        }
         let change = if self.take(&["enable"]) {
             SecurityChange::Enable(true)
         } else if self.take(&["disable"]) {
@@ -117,7 +123,8 @@ impl Words<'_> {
             SecurityChange::DropMask { column: self.ident()? }
         } else {
             return Err(self.unexpected(
-                "OWNER TO, ENABLE or DISABLE ROW LEVEL SECURITY, SET or DROP MASK FOR COLUMN",
+                "ADD, DROP, RENAME or ALTER COLUMN, RENAME TO, OWNER TO, ENABLE or DISABLE ROW LEVEL SECURITY, \
+                 SET or DROP MASK FOR COLUMN",
             ));
         };
         if matches!(change, SecurityChange::Enable(_) | SecurityChange::Force(_)) {

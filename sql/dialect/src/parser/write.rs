@@ -1,0 +1,416 @@
+//! `INSERT`, `CREATE TABLE`, `TRUNCATE`, `ALTER TABLE`: from the syntax tree of all dialects to what Maru does of it.
+//! What is not understood is refused by its name, never passed over.
+
+use datafusion::common::format::ExplainStatementOptions;
+use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
+use maru_core::{Error, ErrorKind, Result};
+use sqlparser::ast::{self, Expr, Value};
+
+use super::{Words, change, fold, object_name, unsupported};
+use crate::statement::*;
+use crate::write::*;
+
+type Explain = Option<Box<ExplainStatementOptions>>;
+
+/// Reads a statement that writes; gives others back.
+pub(super) fn lower_write(
+    statement: ast::Statement,
+    explain: Explain,
+) -> Result<Result<Statement, Box<ast::Statement>>> {
+    let action = match statement {
+        ast::Statement::Insert(insert) => WriteAction::Insert(lower_insert(insert, None)?),
+        ast::Statement::Query(mut query)
+            if matches!(*query.body, ast::SetExpr::Insert(ast::Statement::Insert(_))) =>
+        {
+            let with = query.with.take();
+            let body = std::mem::replace(
+                query.body.as_mut(),
+                ast::SetExpr::Values(ast::Values {
+                    explicit_row: false,
+                    rows: Vec::new(),
+                    value_keyword: false,
+                }),
+            );
+            match body {
+                ast::SetExpr::Insert(ast::Statement::Insert(insert)) => {
+                    WriteAction::Insert(lower_insert(insert, with)?)
+                }
+                _ => return Err(Error::internal("an INSERT became something else")),
+            }
+        }
+        ast::Statement::Delete(delete) => {
+            WriteAction::Delete(Box::new(change::lower_delete(delete)?))
+        }
+        ast::Statement::Update(update) => {
+            WriteAction::Update(Box::new(change::lower_update(update)?))
+        }
+        ast::Statement::Merge(merge) => WriteAction::Merge(Box::new(change::lower_merge(merge)?)),
+        ast::Statement::CreateTable(create) => {
+            let create = lower_create(create)?;
+            if create.query.is_none() {
+                if explain.is_some() {
+                    return Err(unsupported("EXPLAIN of CREATE TABLE without a query"));
+                }
+                return Ok(Ok(Statement::CreateTable(Box::new(create))));
+            }
+            WriteAction::CreateTableAs(create)
+        }
+        other => return Ok(Err(Box::new(other))),
+    };
+    Ok(Ok(Statement::Write(Box::new(Write { explain, action }))))
+}
+
+/// Reads `EXPLAIN` of a statement that writes; gives others back.
+pub(super) fn lower_explain(
+    explain: ExplainStatement,
+) -> Result<Result<Statement, ExplainStatement>> {
+    let ExplainStatement { options, statement } = explain;
+    match *statement {
+        DfStatement::Statement(inner) => {
+            match lower_write(*inner, Some(Box::new(options.clone())))? {
+                Ok(write) => Ok(Ok(write)),
+                Err(inner) => {
+                    let statement = Box::new(DfStatement::Statement(inner));
+                    Ok(Err(ExplainStatement { options, statement }))
+                }
+            }
+        }
+        other => Ok(Err(ExplainStatement { options, statement: Box::new(other) })),
+    }
+}
+
+fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> {
+    let ast::TableObject::TableName(table) = &insert.table else {
+        return Err(unsupported("INSERT INTO a function or a query"));
+    };
+    let table = object_name(table)?;
+    if insert.returning.is_some() {
+        return Err(Error::unsupported("RETURNING is not supported")
+            .with_hint("Read the rows with a SELECT of their keys."));
+    }
+    if insert.source.is_none() && insert.assignments.is_empty() {
+        return Err(unsupported("INSERT … DEFAULT VALUES"));
+    }
+    let strange = insert.or.is_some()
+        || insert.ignore
+        || insert.replace_into
+        || insert.priority.is_some()
+        || insert.insert_alias.is_some()
+        || insert.output.is_some()
+        || insert.settings.is_some()
+        || insert.format_clause.is_some()
+        || insert.multi_table_insert_type.is_some()
+        || !insert.assignments.is_empty()
+        || !insert.after_columns.is_empty()
+        || insert.table_alias.is_some() && insert.on.is_none();
+    if strange {
+        return Err(unsupported("this form of INSERT"));
+    }
+    let Some(mut source) = insert.source else { return Err(unsupported("INSERT without rows")) };
+    match (with, &source.with) {
+        (None, _) => {}
+        (Some(with), None) => source.with = Some(with),
+        (Some(_), Some(_)) => return Err(unsupported("WITH before and inside of INSERT")),
+    }
+    let columns = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
+    let partition = match insert.partitioned {
+        None => Vec::new(),
+        Some(_) if !insert.overwrite => {
+            return Err(Error::unsupported("INSERT INTO takes no PARTITION").with_hint(
+                "Name the partition columns among the columns, or use INSERT OVERWRITE.",
+            ));
+        }
+        Some(parts) => parts.into_iter().map(partition_part).collect::<Result<Vec<_>>>()?,
+    };
+    let on_conflict = match insert.on {
+        None => None,
+        Some(ast::OnInsert::OnConflict(on)) => Some(lower_conflict(on)?),
+        Some(_) => return Err(unsupported("ON DUPLICATE KEY UPDATE")),
+    };
+    if on_conflict.is_some() && insert.overwrite {
+        return Err(Error::new(ErrorKind::Syntax, "INSERT OVERWRITE takes no ON CONFLICT"));
+    }
+    Ok(Insert { table, columns, source, overwrite: insert.overwrite, partition, on_conflict })
+}
+
+pub(super) fn column_name(name: &ast::ObjectName) -> Result<String> {
+    match object_name(name)?.0.as_slice() {
+        [one] => Ok(one.clone()),
+        _ => Err(Error::new(ErrorKind::Syntax, format!("\"{name}\" is not the name of a column"))),
+    }
+}
+
+fn partition_part(part: Expr) -> Result<(String, Option<Expr>)> {
+    let name = |expr: &Expr| match expr {
+        Expr::Identifier(ident) => Ok(fold(ident)),
+        other => Err(Error::new(
+            ErrorKind::Syntax,
+            format!("PARTITION takes column or column = value, not {other}"),
+        )),
+    };
+    match part {
+        Expr::BinaryOp { left, op: ast::BinaryOperator::Eq, right } => {
+            Ok((name(&left)?, Some(*right)))
+        }
+        other => Ok((name(&other)?, None)),
+    }
+}
+
+fn lower_conflict(on: ast::OnConflict) -> Result<OnConflict> {
+    let keys = match on.conflict_target {
+        Some(ast::ConflictTarget::Columns(columns)) => columns.iter().map(fold).collect(),
+        Some(ast::ConflictTarget::OnConstraint(_)) => {
+            return Err(unsupported("ON CONFLICT ON CONSTRAINT"));
+        }
+        None => {
+            return Err(Error::unsupported("ON CONFLICT without columns is not supported")
+                .with_hint("Name the columns of the key: ON CONFLICT (id) DO …."));
+        }
+    };
+    let replaced = match on.action {
+        ast::OnConflictAction::DoNothing => Vec::new(),
+        ast::OnConflictAction::DoUpdate(update) => {
+            if update.selection.is_some() {
+                return Err(unsupported("ON CONFLICT DO UPDATE with WHERE"));
+            }
+            update.assignments.iter().map(excluded).collect::<Result<Vec<_>>>()?
+        }
+    };
+    Ok(OnConflict { keys, replaced })
+}
+
+/// Reads `column = EXCLUDED.column`.
+fn excluded(assignment: &ast::Assignment) -> Result<String> {
+    let refused = || {
+        Error::unsupported(format!("ON CONFLICT DO UPDATE SET {assignment} is not supported"))
+            .with_hint("A column takes the new row's value: column = EXCLUDED.column.")
+    };
+    let ast::AssignmentTarget::ColumnName(name) = &assignment.target else { return Err(refused()) };
+    let column = column_name(name)?;
+    match &assignment.value {
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [table, value] if fold(table) == "excluded" && fold(value) == column => Ok(column),
+            _ => Err(refused()),
+        },
+        _ => Err(refused()),
+    }
+}
+
+fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
+    let refused = [
+        (create.temporary, "TEMPORARY tables"),
+        (create.external, "this form of CREATE EXTERNAL TABLE"),
+        (create.like.is_some(), "CREATE TABLE … LIKE"),
+        (create.clone.is_some(), "CREATE TABLE … CLONE"),
+        (create.partition_of.is_some(), "PARTITION OF"),
+        (create.inherits.is_some(), "INHERITS"),
+        (create.partition_by.is_some(), "PARTITION BY"),
+        (create.cluster_by.is_some() || create.clustered_by.is_some(), "CLUSTER BY"),
+        (create.order_by.is_some(), "ORDER BY in CREATE TABLE"),
+        (create.on_commit.is_some(), "ON COMMIT"),
+        (create.unlogged_or_strange(), "this form of CREATE TABLE"),
+    ];
+    if let Some((_, what)) = refused.iter().find(|(is, _)| *is) {
+        let error = unsupported(what);
+        return Err(match *what {
+            "PARTITION BY" => error.with_hint("Write PARTITIONED BY (column, …)."),
+            _ => error,
+        });
+    }
+    let mut columns = create.columns;
+    let mut primary_key = Vec::new();
+    for column in &columns {
+        let is_key =
+            |def: &&ast::ColumnOptionDef| matches!(def.option, ast::ColumnOption::PrimaryKey(_));
+        if column.options.iter().any(|def| is_key(&def)) {
+            primary_key.push(fold(&column.name));
+        }
+    }
+    for constraint in &create.constraints {
+        match constraint {
+            ast::TableConstraint::PrimaryKey(key) if primary_key.is_empty() => {
+                for column in &key.columns {
+                    match &column.column.expr {
+                        Expr::Identifier(ident) => primary_key.push(fold(ident)),
+                        other => return Err(unsupported(&format!("PRIMARY KEY ({other})"))),
+                    }
+                }
+            }
+            other => return Err(unsupported(&format!("constraint {other}"))),
+        }
+    }
+    let mut options = OptionList::default();
+    let mut partitioned_by = Vec::new();
+    let given = match create.table_options {
+        ast::CreateTableOptions::None => Vec::new(),
+        ast::CreateTableOptions::With(options)
+        | ast::CreateTableOptions::Options(options)
+        | ast::CreateTableOptions::TableProperties(options) => options,
+        ast::CreateTableOptions::Plain(_) => return Err(unsupported("options without WITH")),
+    };
+    for option in given {
+        let ast::SqlOption::KeyValue { key, value } = option else {
+            return Err(unsupported(&format!("option {option}")));
+        };
+        let key = fold(&key);
+        match key.as_str() {
+            "partitioned_by" => partitioned_by = names_of(&value)?,
+            "primary_key" => primary_key = names_of(&value)?,
+            _ => options.0.push((key, option_text(&value)?)),
+        }
+    }
+    if let Some(location) = create.location {
+        options.0.push(("location".to_owned(), location));
+    }
+    match create.hive_distribution {
+        ast::HiveDistributionStyle::NONE => {}
+        ast::HiveDistributionStyle::PARTITIONED { columns: by } => {
+            for column in by {
+                partitioned_by.push(fold(&column.name));
+                if column.data_type != ast::DataType::Unspecified {
+                    columns.push(column);
+                }
+            }
+        }
+        ast::HiveDistributionStyle::SKEWED { .. } => return Err(unsupported("SKEWED BY")),
+    }
+    if create.query.is_some() && columns.iter().any(|c| c.data_type != ast::DataType::Unspecified) {
+        return Err(Error::unsupported("CREATE TABLE … AS declares no columns")
+            .with_hint("CAST in the query, and name its columns with AS."));
+    }
+    if create.query.is_some() && !columns.is_empty() {
+        return Err(unsupported("CREATE TABLE (names) AS").with_hint("Name columns with AS."));
+    }
+    if create.query.is_none() && columns.is_empty() {
+        return Err(Error::new(ErrorKind::Syntax, "CREATE TABLE needs columns or AS query"));
+    }
+    Ok(CreateTable {
+        name: object_name(&create.name)?,
+        columns,
+        primary_key,
+        partitioned_by,
+        options,
+        query: create.query,
+        or_replace: create.or_replace,
+        if_not_exists: create.if_not_exists,
+    })
+}
+
+/// What of other dialects is never meant here.
+trait Strange {
+    fn unlogged_or_strange(&self) -> bool;
+}
+
+impl Strange for ast::CreateTable {
+    fn unlogged_or_strange(&self) -> bool {
+        self.transient
+            || self.volatile
+            || self.iceberg
+            || self.dynamic
+            || self.snapshot
+            || self.without_rowid
+            || self.version.is_some()
+            || self.on_cluster.is_some()
+            || self.primary_key.is_some()
+            || self.file_format.is_some()
+            || self.comment.is_some()
+    }
+}
+
+fn names_of(value: &Expr) -> Result<Vec<String>> {
+    let invalid = || {
+        Error::new(ErrorKind::Syntax, format!("{value} is no list of columns"))
+            .with_hint("Write ARRAY['column', …].")
+    };
+    match value {
+        Expr::Array(array) => array.elem.iter().map(option_text).collect::<Result<Vec<_>>>(),
+        Expr::Value(_) => Ok(option_text(value)?
+            .split(',')
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()),
+        _ => Err(invalid()),
+    }
+}
+
+fn option_text(value: &Expr) -> Result<String> {
+    let invalid = || {
+        Error::new(ErrorKind::Syntax, format!("{value} is no value of an option"))
+            .with_hint("Write 'text', a number, true or false.")
+    };
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Ok(text.clone()),
+            Value::DollarQuotedString(text) => Ok(text.value.clone()),
+            Value::Number(text, _) => Ok(text.clone()),
+            Value::Boolean(value) => Ok(value.to_string()),
+            _ => Err(invalid()),
+        },
+        Expr::Identifier(ident) => Ok(fold(ident)),
+        _ => Err(invalid()),
+    }
+}
+
+pub(super) fn lower_truncate(truncate: ast::Truncate) -> Result<Statement> {
+    if truncate.partitions.is_some() || truncate.on_cluster.is_some() || truncate.if_exists {
+        return Err(unsupported("this form of TRUNCATE"));
+    }
+    if matches!(truncate.cascade, Some(ast::CascadeOption::Cascade)) {
+        return Err(unsupported("TRUNCATE … CASCADE"));
+    }
+    if matches!(truncate.identity, Some(ast::TruncateIdentityOption::Restart)) {
+        return Err(unsupported("TRUNCATE … RESTART IDENTITY"));
+    }
+    let tables = truncate.table_names.iter().map(|target| object_name(&target.name));
+    Ok(Statement::Truncate(Truncate { tables: tables.collect::<Result<Vec<_>>>()? }))
+}
+
+impl Words<'_> {
+    /// Reads what follows the name in `ALTER TABLE [IF EXISTS] name`.
+    pub(super) fn alterations(&mut self, table: Name, if_exists: bool) -> Result<Statement> {
+        let mut changes = Vec::new();
+        loop {
+            let start = self.0.parser.peek_token().span.start;
+            let operation = self
+                .0
+                .parser
+                .parse_alter_table_operation()
+                .map_err(datafusion::error::DataFusionError::from)?;
+            changes.push(alteration(operation).map_err(|error| {
+                error.with_line_column(start.line as usize, start.column as usize)
+            })?);
+            if !self.0.parser.consume_token(&sqlparser::tokenizer::Token::Comma) {
+                break;
+            }
+        }
+        Ok(Statement::AlterTable(Box::new(AlterTable { table, if_exists, changes })))
+    }
+}
+
+fn alteration(operation: ast::AlterTableOperation) -> Result<TableAlteration> {
+    use ast::AlterTableOperation as Op;
+    Ok(match operation {
+        Op::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+            TableAlteration::AddColumn { column: Box::new(column_def), if_not_exists }
+        }
+        Op::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+            if matches!(drop_behavior, Some(ast::DropBehavior::Cascade)) {
+                return Err(unsupported("DROP COLUMN … CASCADE"));
+            }
+            let names = column_names.iter().map(fold).collect();
+            TableAlteration::DropColumns { names, if_exists }
+        }
+        Op::RenameColumn { old_column_name, new_column_name } => TableAlteration::RenameColumn {
+            from: fold(&old_column_name),
+            to: fold(&new_column_name),
+        },
+        Op::AlterColumn {
+            column_name,
+            op: ast::AlterColumnOperation::SetDataType { data_type, using: None, .. },
+        } => TableAlteration::SetType { column: fold(&column_name), data_type },
+        Op::RenameTable { table_name: ast::RenameTableNameKind::To(name) } => {
+            TableAlteration::RenameTable(object_name(&name)?)
+        }
+        other => return Err(unsupported(&format!("ALTER TABLE … {other}"))),
+    })
+}

@@ -1,0 +1,133 @@
+//! Statements that write rows, and those that make and change the tables that hold them.
+
+use datafusion::common::format::ExplainStatementOptions;
+use sqlparser::ast;
+
+use crate::statement::{Name, OptionList};
+
+/// A statement that writes the rows of a query, or its `EXPLAIN`.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// Of `EXPLAIN [ANALYZE] …`: how it is told.
+    pub explain: Option<Box<ExplainStatementOptions>>,
+    pub action: WriteAction,
+}
+
+#[derive(Debug, Clone)]
+pub enum WriteAction {
+    Insert(Insert),
+    CreateTableAs(CreateTable),
+    Delete(Box<Delete>),
+    Update(Box<Update>),
+    Merge(Box<Merge>),
+}
+
+/// `INSERT INTO table [(columns)] query [ON CONFLICT …]`,
+/// `INSERT OVERWRITE [TABLE] table [(columns)] [PARTITION (column [= value], …)] query`
+#[derive(Debug, Clone)]
+pub struct Insert {
+    pub table: Name,
+    /// Empty: all of the table's, in its order.
+    pub columns: Vec<String>,
+    pub source: Box<ast::Query>,
+    pub overwrite: bool,
+    /// Partition columns with the value that is given, if one is.
+    pub partition: Vec<(String, Option<ast::Expr>)>,
+    pub on_conflict: Option<OnConflict>,
+}
+
+/// `ON CONFLICT (keys) DO NOTHING | DO UPDATE SET column = EXCLUDED.column, …`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnConflict {
+    pub keys: Vec<String>,
+    /// Columns that take the new row's values; none: the old row stays.
+    pub replaced: Vec<String>,
+}
+
+/// `CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [(columns)] [PARTITIONED BY (…)] [WITH (…)] [AS query]`
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    pub name: Name,
+    pub columns: Vec<ast::ColumnDef>,
+    pub primary_key: Vec<String>,
+    pub partitioned_by: Vec<String>,
+    pub options: OptionList,
+    pub query: Option<Box<ast::Query>>,
+    pub or_replace: bool,
+    pub if_not_exists: bool,
+}
+
+/// `TRUNCATE [TABLE] name, …`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncate {
+    pub tables: Vec<Name>,
+}
+
+/// `ALTER TABLE [IF EXISTS] name change, …`
+#[derive(Debug, Clone)]
+pub struct AlterTable {
+    pub table: Name,
+    pub if_exists: bool,
+    pub changes: Vec<TableAlteration>,
+}
+
+#[derive(Debug, Clone)]
+pub enum TableAlteration {
+    AddColumn { column: Box<ast::ColumnDef>, if_not_exists: bool },
+    DropColumns { names: Vec<String>, if_exists: bool },
+    RenameColumn { from: String, to: String },
+    SetType { column: String, data_type: ast::DataType },
+    RenameTable(Name),
+}
+
+/// `DELETE FROM table [AS alias] [WHERE condition]`
+#[derive(Debug, Clone)]
+pub struct Delete {
+    pub table: Name,
+    /// What the condition calls it.
+    pub alias: String,
+    pub selection: Option<ast::Expr>,
+}
+
+/// `UPDATE table [AS alias] SET column = value, … [WHERE condition]`
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub table: Name,
+    pub alias: String,
+    pub sets: Vec<(String, ast::Expr)>,
+    pub selection: Option<ast::Expr>,
+}
+
+/// `MERGE INTO table [AS alias] USING source [AS alias] ON condition WHEN … THEN …`
+#[derive(Debug, Clone)]
+pub struct Merge {
+    pub table: Name,
+    pub alias: String,
+    /// As it is written, a query in parentheses with its alias.
+    pub source: String,
+    pub source_alias: String,
+    pub on: ast::Expr,
+    pub clauses: Vec<MergeClause>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MergeClause {
+    pub when: MergeWhen,
+    pub condition: Option<ast::Expr>,
+    pub action: MergeAction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeWhen {
+    Matched,
+    NotMatchedByTarget,
+    NotMatchedBySource,
+}
+
+#[derive(Debug, Clone)]
+pub enum MergeAction {
+    Nothing,
+    Delete,
+    Update(Vec<(String, ast::Expr)>),
+    Insert { columns: Vec<String>, values: Vec<ast::Expr> },
+}

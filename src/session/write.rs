@@ -1,0 +1,180 @@
+//! Statements that write rows: from their words to a plan that ends in a [`node::WriteNode`].
+//!
+//! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
+//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `node.rs` is the plan.
+
+mod assign;
+mod create;
+mod insert;
+mod literals;
+mod node;
+mod target;
+mod update;
+
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, UInt64Type};
+use datafusion::logical_expr::{LogicalPlan, PlanType, ToStringifiedPlan};
+use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
+use futures::StreamExt;
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::{Write, WriteAction};
+
+use super::arithmetic::{keep_peers, keep_times};
+use super::parameters::{parameter_types, settle};
+use super::rewrite::rewrite;
+use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
+use crate::access::audit::What;
+use crate::engine::query::Query;
+use crate::opaque::Opaque;
+use crate::output::{Output, Rows};
+
+pub(crate) use create::{create_schema, create_table, declared_column, declared_type};
+pub(super) use node::{Writes, writes};
+pub(crate) use target::{Target, find as find_target};
+
+/// What became of planning a statement that writes.
+enum Outcome {
+    /// A plan, and what its command tag begins with.
+    Plan(LogicalPlan, &'static str),
+    /// There is nothing to do.
+    Done { tag: &'static str, notice: String },
+}
+
+impl Session {
+    pub(super) async fn prepare_write(
+        self: &Arc<Self>,
+        write: Write,
+        text: &StatementText,
+        declared: &[Option<DataType>],
+    ) -> Result<Prepared> {
+        let planned = Planned::now(&self.engine);
+        let outcome = match write.action {
+            WriteAction::Insert(insert) => self.plan_insert(insert).await?,
+            WriteAction::CreateTableAs(create) => self.plan_create_as(create).await?,
+            WriteAction::Delete(delete) => self.plan_delete(*delete).await?,
+            WriteAction::Update(update) => self.plan_update(*update).await?,
+            WriteAction::Merge(merge) => self.plan_merge(*merge).await?,
+        };
+        let (plan, tag) = match outcome {
+            Outcome::Plan(plan, tag) => (plan, tag),
+            Outcome::Done { tag, notice } => {
+                return Ok(Prepared {
+                    schema: None,
+                    parameters: Vec::new(),
+                    text: text.clone(),
+                    notices: vec![notice],
+                    kind: Kind::Done { tag },
+                    planned,
+                });
+            }
+        };
+        let plan = keep_peers(keep_times(plan)?)?;
+        self.check_functions(&plan)?;
+        let parameters = parameter_types(&plan, declared)?;
+        let (_, parameters) = settle(&plan, parameters)?;
+        let (plan, schema, tag) = match write.explain {
+            None => (plan, None, tag),
+            Some(options) => {
+                let plan = self.plan_explained(*options, plan).await?;
+                let schema = match explain::explained(&plan) {
+                    Some((_, _, shape)) => explain::schema(shape),
+                    None => Arc::new(plan.schema().as_arrow().clone()),
+                };
+                (plan, Some(schema), "EXPLAIN")
+            }
+        };
+        Ok(Prepared {
+            schema,
+            parameters,
+            text: text.clone(),
+            notices: Vec::new(),
+            kind: Kind::Query { plan: Opaque::new(plan), tag, monitors: false },
+            planned,
+        })
+    }
+
+    /// Puts a plan under `EXPLAIN`, by planning that of a query and exchanging the two.
+    async fn plan_explained(
+        self: &Arc<Self>,
+        options: datafusion::common::format::ExplainStatementOptions,
+        plan: LogicalPlan,
+    ) -> Result<LogicalPlan> {
+        let maru_sql::Statement::Query { statement, .. } = maru_sql::parse("SELECT 1")? else {
+            return Err(Error::internal("a query is none"));
+        };
+        let explain = DfStatement::Explain(ExplainStatement { options, statement });
+        Ok(match self.statement_state().statement_to_plan(explain).await? {
+            LogicalPlan::Explain(mut explain) => {
+                explain.stringified_plans = vec![plan.to_stringified(PlanType::InitialLogicalPlan)];
+                explain.plan = Arc::new(plan);
+                LogicalPlan::Explain(explain)
+            }
+            LogicalPlan::Analyze(mut analyze) => {
+                analyze.input = Arc::new(plan);
+                LogicalPlan::Analyze(analyze)
+            }
+            _ => return Err(Error::internal("EXPLAIN is planned as something else")),
+        })
+    }
+
+    /// Plans the query whose rows are written.
+    async fn plan_source(
+        self: &Arc<Self>,
+        query: Box<maru_sql::ast::Query>,
+    ) -> Result<LogicalPlan> {
+        let query = Box::new(maru_sql::ast::Statement::Query(query));
+        let mut statement = DfStatement::Statement(query);
+        rewrite(&mut statement)?;
+        let state = self.statement_state();
+        self.check_names(&state, &statement).await?;
+        let plan = state.statement_to_plan(statement).await?;
+        super::plan::refuse_writes(&plan)?;
+        Ok(plan)
+    }
+
+    /// Refuses a write where it would have to be undone and cannot be.
+    ///
+    /// # Errors
+    /// 25001 in a transaction block.
+    pub(super) fn refuse_write_in_block(&self) -> Result<()> {
+        if self.transaction_status() == TransactionStatus::Idle {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::InTransaction,
+            "rows cannot be written inside a transaction block",
+        )
+        .with_detail("Each statement that writes is a transaction of its own.")
+        .with_hint("COMMIT first, or connect with autocommit."))
+    }
+
+    /// Runs a write to its end, and tells how many rows it was.
+    pub(super) async fn finish_write(
+        &self,
+        mut rows: Rows,
+        tag: &'static str,
+        query: &Query,
+    ) -> Result<Output> {
+        let mut n_rows = 0;
+        let mut end = Ok(());
+        while let Some(batch) = rows.stream.next().await {
+            match batch {
+                Ok(batch) => {
+                    let counts = batch.column(0).as_primitive_opt::<UInt64Type>();
+                    n_rows += counts.map_or(0, |counts| counts.values().iter().sum::<u64>());
+                    query.n_rows.store(n_rows, std::sync::atomic::Ordering::Relaxed);
+                }
+                Err(error) => end = Err(error),
+            }
+        }
+        let denied = end.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::NotAllowed);
+        if !denied {
+            let what = if tag == "SELECT" { What::Ddl } else { What::Write };
+            self.engine.audit_statement(query, what, end.as_ref().err());
+        }
+        end?;
+        Ok(Output::command(format!("{tag} {n_rows}")))
+    }
+}

@@ -1,0 +1,193 @@
+//! `INSERT INTO`, `INSERT OVERWRITE`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::lit;
+use maru_connect::{Overwritten, WriteMode};
+use maru_core::{Error, ErrorKind, Options, Result, did_you_mean};
+use maru_sql::ast::{self, Value};
+use maru_sql::{Insert, OnConflict};
+
+use super::node::{Writing, node};
+use super::target::{Target, find};
+use super::{Outcome, assign, literals};
+use crate::access::Privilege;
+use crate::session::Session;
+
+impl Session {
+    pub(super) async fn plan_insert(self: &Arc<Self>, insert: Insert) -> Result<Outcome> {
+        let target = find(self, &insert.table, "insert into").await?;
+        let schema = target.columns();
+        let fixed = fixed_values(&target, &schema, &insert.partition)?;
+        let is_fixed = |name: &str| fixed.iter().any(|(fixed, _)| fixed == name);
+        let mut source = insert.source;
+        let named = !insert.columns.is_empty();
+        let mut names = match named {
+            true => insert.columns,
+            false => {
+                let all = schema.fields().iter().map(|field| field.name().clone());
+                all.filter(|name| !is_fixed(name)).collect()
+            }
+        };
+        literals::leave_out_defaults(&mut source, &mut names)?;
+        let columns = fields_of(&target, &schema, &names)?;
+        if let Some(twice) = names.iter().find(|name| is_fixed(name)) {
+            return Err(specified_twice(twice));
+        }
+        literals::settle(&mut source, &columns);
+        let plan = self.plan_source(source).await?;
+        let n_given = plan.schema().fields().len();
+        let columns = match n_given.cmp(&columns.len()) {
+            std::cmp::Ordering::Greater => {
+                return Err(Error::new(
+                    ErrorKind::Syntax,
+                    "INSERT has more expressions than target columns",
+                ));
+            }
+            std::cmp::Ordering::Less if named => {
+                return Err(Error::new(
+                    ErrorKind::Syntax,
+                    "INSERT has more target columns than expressions",
+                ));
+            }
+            // As in PostgreSQL, the others get their defaults.
+            _ => columns.into_iter().take(n_given).collect::<Vec<_>>(),
+        };
+        let mut written = columns.clone();
+        let mut more = Vec::new();
+        for (name, value) in &fixed {
+            let field = schema.field_with_name(name)?;
+            written.push(Arc::new(field.clone()));
+            more.push(lit(value.clone()).alias(name));
+        }
+        let names = written.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let rights = self.rights();
+        target.require(&rights, Privilege::Insert, &names)?;
+        let mode = match (insert.overwrite, insert.on_conflict) {
+            (true, _) => {
+                target.require(&rights, Privilege::Delete, &[])?;
+                WriteMode::Overwrite(match insert.partition.is_empty() {
+                    true => Overwritten::Table,
+                    false => Overwritten::Partitions { fixed },
+                })
+            }
+            (false, Some(conflict)) => {
+                target.require(&rights, Privilege::Update, &conflict.replaced)?;
+                upsert(conflict, &names)?
+            }
+            (false, None) => WriteMode::Append,
+        };
+        let zone = self.setting("timezone").unwrap_or_default();
+        let plan = assign::assign(plan, &columns, more, &zone)?;
+        let plan = node(
+            plan,
+            Writing {
+                session: Arc::downgrade(self),
+                attached: target.attached,
+                schema: target.schema,
+                table: target.name,
+                mode,
+                columns: Arc::new(Schema::new(written)),
+                options: Options::default(),
+                owner: None,
+            },
+        )?;
+        Ok(Outcome::Plan(plan, "INSERT 0"))
+    }
+}
+
+fn upsert(conflict: OnConflict, names: &[String]) -> Result<WriteMode> {
+    let OnConflict { keys, replaced } = conflict;
+    for name in keys.iter().chain(&replaced) {
+        if !names.contains(name) {
+            return Err(Error::new(
+                ErrorKind::UndefinedColumn,
+                format!("column \"{name}\" of ON CONFLICT is not among those that are inserted"),
+            ));
+        }
+    }
+    Ok(WriteMode::Upsert { keys, replaced })
+}
+
+/// Finds the columns of the table by their names.
+pub(super) fn fields_of(
+    target: &Target,
+    schema: &Schema,
+    names: &[String],
+) -> Result<Vec<FieldRef>> {
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            return Err(specified_twice(name));
+        }
+    }
+    names
+        .iter()
+        .map(|name| {
+            let found = schema.fields().iter().find(|field| field.name() == name);
+            found.cloned().ok_or_else(|| no_column(target, schema, name))
+        })
+        .collect()
+}
+
+fn specified_twice(name: &str) -> Error {
+    Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
+}
+
+pub(super) fn no_column(target: &Target, schema: &Schema, name: &str) -> Error {
+    let error = Error::new(
+        ErrorKind::UndefinedColumn,
+        format!("column \"{name}\" of relation \"{}\" does not exist", target.name),
+    );
+    match did_you_mean(name, schema.fields().iter().map(|field| field.name().as_str())) {
+        Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+        None => error.with_hint(format!("DESCRIBE {} lists its columns.", target.object().name())),
+    }
+}
+
+/// Reads `PARTITION (column = value, …)`; columns without a value say only that partitions are overwritten.
+fn fixed_values(
+    target: &Target,
+    schema: &Schema,
+    partition: &[(String, Option<ast::Expr>)],
+) -> Result<Vec<(String, ScalarValue)>> {
+    let mut fixed = Vec::new();
+    for (name, value) in partition {
+        let field = schema.fields().iter().find(|field| field.name() == name);
+        let field = field.ok_or_else(|| no_column(target, schema, name))?;
+        let Some(value) = value else { continue };
+        let text = match value {
+            ast::Expr::Value(value) => match &value.value {
+                Value::Null => None,
+                Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                    Some(text.clone())
+                }
+                Value::Number(text, _) => Some(text.clone()),
+                Value::Boolean(value) => Some(value.to_string()),
+                _ => return Err(no_literal(value)),
+            },
+            ast::Expr::TypedString(typed) => match &typed.value.value {
+                Value::SingleQuotedString(text) => Some(text.clone()),
+                _ => return Err(no_literal(value)),
+            },
+            ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => Some(format!("-{expr}")),
+            _ => return Err(no_literal(value)),
+        };
+        let value = match text {
+            None => ScalarValue::try_new_null(field.data_type())?,
+            Some(text) => ScalarValue::try_from_string(text, field.data_type())
+                .map_err(|error| Error::from(error).with_context("column", name.clone()))?,
+        };
+        if fixed.iter().any(|(known, _)| known == name) {
+            return Err(specified_twice(name));
+        }
+        fixed.push((name.clone(), value));
+    }
+    Ok(fixed)
+}
+
+fn no_literal(value: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Syntax, format!("PARTITION takes literals, not {value}"))
+        .with_hint("Leave the value out, and select it as the last column.")
+}

@@ -1,0 +1,248 @@
+//! The end of a plan that writes: a node of the logical plan, and how it becomes one of the physical plan, which is where the
+//! source is told to begin.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::Ordering as Memory;
+use std::sync::{Arc, Weak};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use futures::future::BoxFuture;
+use maru_connect::{
+    Attempt, Committed, QueryContext, WriteExec, WriteMode, WriteRequest, WriteWatch,
+};
+use maru_core::{Error, ErrorKind, Options, Result};
+use uuid::Uuid;
+
+use crate::access::Object;
+use crate::catalog::Attached;
+use crate::engine::Engine;
+use crate::session::Session;
+
+/// What is written where.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) session: Weak<Session>,
+    pub(super) attached: Arc<Attached>,
+    pub(super) schema: String,
+    pub(super) table: String,
+    pub(super) mode: WriteMode,
+    pub(super) columns: SchemaRef,
+    pub(super) options: Options,
+    /// Who will own the table, if it is new.
+    pub(super) owner: Option<String>,
+}
+
+impl Writing {
+    pub(super) fn object(&self) -> Object {
+        Object::table(&self.attached.name, &self.schema, &self.table)
+    }
+
+    /// Returns what the source is asked.
+    pub(super) fn request(
+        &self,
+        statement: u64,
+        memory: Arc<dyn datafusion::execution::memory_pool::MemoryPool>,
+    ) -> WriteRequest {
+        WriteRequest {
+            schema: self.schema.clone(),
+            table: self.table.clone(),
+            mode: self.mode.clone(),
+            columns: Arc::clone(&self.columns),
+            options: self.options.clone(),
+            attempt: Attempt { id: Uuid::now_v7().to_string(), once: None },
+            statement,
+            memory: Some(memory),
+        }
+    }
+}
+
+/// Writes the rows of its input; gives one row with their number.
+#[derive(Debug, Clone)]
+pub(in crate::session) struct WriteNode {
+    input: LogicalPlan,
+    writing: Arc<Writing>,
+    schema: DFSchemaRef,
+}
+
+/// Puts a write over a plan.
+pub(super) fn node(input: LogicalPlan, writing: Writing) -> Result<LogicalPlan> {
+    let schema = DFSchema::try_from(WriteExec::count_schema())?;
+    let node = WriteNode { input, writing: Arc::new(writing), schema: Arc::new(schema) };
+    Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// Returns whether a plan, or the one it explains, writes.
+pub(in crate::session) fn writes(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().is::<WriteNode>(),
+        _ => false,
+    }
+}
+
+impl PartialEq for WriteNode {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.writing, &other.writing) && self.input == other.input
+    }
+}
+
+impl Eq for WriteNode {}
+
+impl Hash for WriteNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.writing).hash(state);
+        self.input.hash(state);
+    }
+}
+
+impl PartialOrd for WriteNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for WriteNode {
+    fn name(&self) -> &str {
+        "Write"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Write: {}", self.writing.object().name())
+    }
+
+    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
+        let input = inputs.pop().ok_or_else(|| Error::internal("a write without rows"))?;
+        Ok(Self { input, ..self.clone() })
+    }
+}
+
+/// Plans writes.
+pub(in crate::session) struct Writes;
+
+#[async_trait]
+impl ExtensionPlanner for Writes {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _: &[&LogicalPlan],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        state: &dyn datafusion::catalog::Session,
+        _: &PhysicalPlanningContext,
+    ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        let (Some(node), Some(input)) = (node.as_any().downcast_ref::<WriteNode>(), inputs.first())
+        else {
+            return Ok(None);
+        };
+        let writing = &node.writing;
+        let session = writing.session.upgrade();
+        let session =
+            session.ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session is closed"))?;
+        let statement = QueryContext::of(state.config()).query_id;
+        let memory = Arc::clone(&state.runtime_env().memory_pool);
+        let request = writing.request(statement, memory);
+        let job = writing.attached.begin_write(request).await?;
+        let watch =
+            Watch { engine: session.engine().clone(), statement, writing: Arc::clone(writing) };
+        let target = writing.object().name();
+        Ok(Some(Arc::new(WriteExec::new(Arc::clone(input), job, Arc::new(watch), target))))
+    }
+}
+
+/// What the engine does around a commit: cancelling ends, the new table gets its owner, what was remembered is forgotten.
+pub(super) struct Watch {
+    pub(super) engine: Engine,
+    pub(super) statement: u64,
+    pub(super) writing: Arc<Writing>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("statement", &self.statement).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Returns whether the table that is to be made is there.
+    async fn is_there(&self) -> bool {
+        let Writing { attached, schema, table, .. } = self.writing.as_ref();
+        let Ok(source) = attached.source() else { return false };
+        matches!(source.table(schema, table).await, Ok(Some(_)))
+    }
+}
+
+impl WriteWatch for Watch {
+    fn committing(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if let Some(query) = self.engine.inner.queries.get(self.statement) {
+                query.begin_commit()?;
+            }
+            let Some(owner) = &self.writing.owner else { return Ok(()) };
+            let object = self.writing.object();
+            if !self.engine.inner.making.lock().insert(object.clone()) {
+                return Err(Error::new(
+                    ErrorKind::DuplicateTable,
+                    format!("{object} is being made by another statement"),
+                ));
+            }
+            if self.is_there().await {
+                self.engine.inner.making.lock().remove(&object);
+                let message = format!("{object} already exists");
+                return Err(Error::new(ErrorKind::DuplicateTable, message));
+            }
+            // Before it is there: what was granted on an earlier one of its name must not hold for it.
+            let change = self.engine.inner.authority.change(|rules| {
+                rules.created(&object, owner);
+                Ok(())
+            });
+            let changed = change.await;
+            if changed.is_err() {
+                self.engine.inner.making.lock().remove(&object);
+            }
+            changed
+        })
+    }
+
+    fn committed<'a>(&'a self, outcome: &'a Result<Committed>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Writing { attached, schema, table, .. } = self.writing.as_ref();
+            attached.forget(schema, table);
+            self.engine.inner.commands.fetch_add(1, Memory::Relaxed);
+            if self.writing.owner.is_none() {
+                return;
+            }
+            let object = self.writing.object();
+            if outcome.is_err() {
+                let change = self.engine.inner.authority.change(|rules| {
+                    rules.forget(&object);
+                    Ok(())
+                });
+                if let Err(error) = change.await {
+                    tracing::warn!(%error, "could not forget the owner of a table that was not made");
+                }
+            }
+            self.engine.inner.making.lock().remove(&object);
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! The table that a statement writes to, as far as the role may.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+use maru_connect::SourceTable;
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::Name;
+
+use crate::access::{Columns, Object, Privilege, Rights};
+use crate::catalog::resolve::require_table;
+use crate::catalog::{Attached, BUILTIN};
+use crate::session::Session;
+use crate::system::VIRTUAL_SCHEMAS;
+
+/// A table that is there and shows to the session.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) attached: Arc<Attached>,
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    pub(crate) table: SourceTable,
+}
+
+impl Target {
+    pub(crate) fn object(&self) -> Object {
+        Object::table(&self.attached.name, &self.schema, &self.name)
+    }
+
+    /// Returns the columns, in order.
+    pub(crate) fn columns(&self) -> SchemaRef {
+        self.table.schema()
+    }
+
+    /// Asks for a privilege on columns of the table.
+    ///
+    /// # Errors
+    /// 42501; also for a role whose rows are chosen by policies: those of what it writes are not checked.
+    pub(crate) fn require(
+        &self,
+        rights: &Rights,
+        privilege: Privilege,
+        columns: &[String],
+    ) -> Result<()> {
+        let object = self.object();
+        match rights.columns(privilege, &object) {
+            Some(Columns::All) => {}
+            Some(Columns::Some(granted)) if columns.iter().all(|one| granted.contains(one)) => {}
+            _ => return Err(rights.denied(privilege, &object)),
+        }
+        if rights.policies(&object).is_some_and(|policies| policies.filter.is_some()) {
+            return Err(Error::new(
+                ErrorKind::NotAllowed,
+                format!("policies of {object} choose its rows, and are not checked for rows that are written"),
+            )
+            .with_hint("Write as its owner, or as a role with BYPASSRLS."));
+        }
+        Ok(())
+    }
+}
+
+/// Finds the table that a name means.
+///
+/// # Errors
+/// 42P01 and the like, as a query that reads it; 42809 for a view; 42501 for what is the engine's own.
+pub(crate) async fn find(session: &Arc<Session>, name: &Name, verb: &str) -> Result<Target> {
+    let (catalog, schemas, table) = match name.0.as_slice() {
+        [table] => (session.catalog(), session.search_path(), table),
+        [schema, table] => (session.catalog(), vec![schema.clone()], table),
+        [catalog, schema, table] => (catalog.clone(), vec![schema.clone()], table),
+        _ => return Err(too_many_parts(name)),
+    };
+    let attached = session.require_catalog(&catalog)?;
+    let rights = session.rights();
+    for schema in schemas {
+        if VIRTUAL_SCHEMAS.contains(&schema.as_str()) {
+            return Err(of_the_engine(&schema));
+        }
+        if !rights.sees(&Object::table(&catalog, &schema, table)) {
+            continue;
+        }
+        let Some(found) = attached.table(&schema, table).await? else { continue };
+        if matches!(found, SourceTable::View { .. } | SourceTable::ForeignView(_)) {
+            return Err(Error::new(
+                ErrorKind::WrongObjectType,
+                format!("cannot {verb} view \"{table}\""),
+            )
+            .with_hint("Write to the tables that it reads."));
+        }
+        return Ok(Target { attached, schema, name: table.clone(), table: found });
+    }
+    let reference = match name.0.as_slice() {
+        [table] => TableReference::bare(table.as_str()),
+        [schema, table] => TableReference::partial(schema.as_str(), table.as_str()),
+        _ => TableReference::full(catalog.as_str(), name.0[1].as_str(), table.as_str()),
+    };
+    // Says what exactly is missing, and what is near.
+    require_table(session, &reference).await?;
+    Err(Error::new(ErrorKind::UndefinedTable, format!("table \"{name}\" does not exist")))
+}
+
+/// Where something new comes to lie: the first schema of the search path that is there, or the one that is named.
+///
+/// # Errors
+/// 3D000; 42501 for schemas of the engine.
+pub(crate) async fn place(
+    session: &Arc<Session>,
+    name: &Name,
+) -> Result<(Arc<Attached>, String, String)> {
+    let (catalog, schema, table) = match name.0.as_slice() {
+        [table] => (session.catalog(), None, table),
+        [schema, table] => (session.catalog(), Some(schema.clone()), table),
+        [catalog, schema, table] => (catalog.clone(), Some(schema.clone()), table),
+        _ => return Err(too_many_parts(name)),
+    };
+    let attached = session.require_catalog(&catalog)?;
+    let schema = match schema {
+        Some(schema) => schema,
+        None => {
+            let path = session.search_path();
+            let known = attached.schemas().await?;
+            let found = path.iter().find(|schema| known.contains(schema)).or(path.first());
+            found.cloned().unwrap_or_else(|| "public".to_owned())
+        }
+    };
+    if VIRTUAL_SCHEMAS.contains(&schema.as_str()) {
+        return Err(of_the_engine(&schema));
+    }
+    if catalog == BUILTIN || !table.is_empty() {
+        return Ok((attached, schema, table.clone()));
+    }
+    Err(Error::new(ErrorKind::Syntax, "a table needs a name"))
+}
+
+fn of_the_engine(schema: &str) -> Error {
+    Error::new(ErrorKind::NotAllowed, format!("schema \"{schema}\" belongs to the engine"))
+}
+
+fn too_many_parts(name: &Name) -> Error {
+    Error::new(
+        ErrorKind::Syntax,
+        format!("improper qualified name (wrong number of parts): {name}"),
+    )
+}

@@ -1,0 +1,143 @@
+//! `CREATE TABLE`, `TRUNCATE`, `ALTER TABLE`, and `DROP TABLE` in attached catalogs: changes of a whole table at its source.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use maru_connect::TableChange;
+use maru_core::{Error, ErrorKind, Result};
+use maru_sql::{AlterTable, Name, TableAlteration, Truncate};
+
+use crate::access::Privilege;
+use crate::output::Output;
+use crate::session::{Session, Target, declared_column, declared_type, find_target};
+
+pub(super) async fn truncate(session: &Arc<Session>, truncate: &Truncate) -> Result<Output> {
+    let rights = session.rights();
+    let mut targets = Vec::new();
+    for table in &truncate.tables {
+        let target = find_target(session, table, "truncate").await?;
+        target.require(&rights, Privilege::Truncate, &[])?;
+        targets.push(target);
+    }
+    for target in targets {
+        change(session, &target, TableChange::Truncate).await?;
+    }
+    Ok(Output::command("TRUNCATE TABLE"))
+}
+
+pub(super) async fn alter(session: &Arc<Session>, alter: &AlterTable) -> Result<Output> {
+    let output = Output::command("ALTER TABLE");
+    let target = match find_target(session, &alter.table, "alter").await {
+        Err(error) if alter.if_exists && error.kind() == ErrorKind::UndefinedTable => {
+            let notice = format!("table \"{}\" does not exist, skipping", alter.table);
+            return Ok(output.with_notice(notice));
+        }
+        found => found?,
+    };
+    session.rights().require_owner(&target.object())?;
+    let mut output = output;
+    for alteration in &alter.changes {
+        // Each sees what the one before has made of the table.
+        let target = find_target(session, &alter.table, "alter").await?;
+        match one_change(session, &target, alteration).await? {
+            Ok(what) => change(session, &target, what).await?,
+            Err(notice) => output = output.with_notice(notice),
+        }
+    }
+    Ok(output)
+}
+
+/// Reads one change against the columns there are; a notice if there is nothing to do.
+async fn one_change(
+    session: &Arc<Session>,
+    target: &Target,
+    alteration: &TableAlteration,
+) -> Result<Result<TableChange, String>> {
+    let columns = target.columns();
+    let is_there = |name: &str| columns.fields().iter().any(|field| field.name() == name);
+    let taken = |name: &str| {
+        Error::new(
+            ErrorKind::DuplicateColumn,
+            format!("column \"{name}\" of relation \"{}\" already exists", target.name),
+        )
+    };
+    let missing = |name: &str| {
+        Error::new(
+            ErrorKind::UndefinedColumn,
+            format!("column \"{name}\" of relation \"{}\" does not exist", target.name),
+        )
+    };
+    Ok(Ok(match alteration {
+        TableAlteration::AddColumn { column, if_not_exists } => {
+            let field = declared_column(session, column).await?;
+            if is_there(field.name()) {
+                if *if_not_exists {
+                    let name = field.name();
+                    return Ok(Err(format!("column \"{name}\" already exists, skipping")));
+                }
+                return Err(taken(field.name()));
+            }
+            TableChange::AddColumns(Arc::new(Schema::new(vec![field])))
+        }
+        TableAlteration::DropColumns { names, if_exists } => {
+            if let Some(name) = names.iter().find(|name| !is_there(name)) {
+                if *if_exists && names.len() == 1 {
+                    return Ok(Err(format!("column \"{name}\" does not exist, skipping")));
+                }
+                return Err(missing(name));
+            }
+            TableChange::DropColumns(names.clone())
+        }
+        TableAlteration::RenameColumn { from, to } => {
+            if !is_there(from) {
+                return Err(missing(from));
+            }
+            if is_there(to) {
+                return Err(taken(to));
+            }
+            TableChange::RenameColumn { from: from.clone(), to: to.clone() }
+        }
+        TableAlteration::SetType { column, data_type } => {
+            let old = columns.fields().iter().find(|field| field.name() == column);
+            let old = old.ok_or_else(|| missing(column))?;
+            let new = declared_type(session, data_type).await?;
+            if new == *old.data_type() {
+                return Ok(Err(format!("column \"{column}\" has this type already")));
+            }
+            let field = Field::new(column, new, old.is_nullable());
+            TableChange::WidenColumn(Arc::new(Schema::new(vec![field])))
+        }
+        TableAlteration::RenameTable(name) => match name.0.as_slice() {
+            [name] => TableChange::RenameTable(name.clone()),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Syntax,
+                    "a table is renamed within its schema: RENAME TO takes one name",
+                ));
+            }
+        },
+    }))
+}
+
+/// Drops a table of an attached catalog.
+pub(super) async fn drop_table(session: &Arc<Session>, name: &Name) -> Result<()> {
+    let target = find_target(session, name, "drop").await?;
+    let object = target.object();
+    session.rights().require_owner(&object)?;
+    change(session, &target, TableChange::Drop).await?;
+    super::drop::forget(session, &object).await
+}
+
+/// Has the source change a table, and forgets what was known of it.
+async fn change(session: &Arc<Session>, target: &Target, change: TableChange) -> Result<()> {
+    let (attached, schema, name) =
+        (Arc::clone(&target.attached), target.schema.clone(), target.name.clone());
+    let _ = session;
+    // It goes on to its end, whoever still waits for it.
+    let work = tokio::spawn(async move {
+        let outcome = attached.change_table(&schema, &name, change).await;
+        attached.forget(&schema, &name);
+        outcome
+    });
+    work.await.map_err(|error| Error::internal("a change broke off").with_cause(error))?
+}

@@ -1,0 +1,417 @@
+"""Writes to PostgreSQL, MariaDB and SQLite by SQL: what is there afterwards, whatever fails or dies meanwhile."""
+
+import concurrent.futures
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import threading
+import time
+import urllib.parse
+
+import psycopg
+import pymysql
+import pytest
+
+from fault_proxy import FaultProxy
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
+
+LONG = os.environ.get("MARU_TEST_LONG") == "1"
+KILLS = 100 if LONG else 20
+ROWS = 200_000
+SCHEMA = "e2e_write"
+
+
+class Postgres:
+    name, place = "postgres", f"w_pg.{SCHEMA}"
+
+    def __init__(self, _):
+        self.url = urllib.parse.urlsplit(os.environ["MARU_TEST_PG"])
+
+    def catalog(self, port=None):
+        return (f"CREATE CATALOG w_pg USING postgres WITH (url = 'postgres://{self.url.hostname}:{port or self.url.port}{self.url.path}', "
+                f"user = '{self.url.username}', password = '{self.url.password}')")
+
+    def run(self, *statements):
+        with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as direct:
+            for statement in statements:
+                cursor = direct.execute(statement)
+            return cursor.fetchall() if cursor.description else None
+
+    def make(self):
+        self.run(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE", f"CREATE SCHEMA {SCHEMA}")
+
+    def tables(self):
+        return {name for name, in self.run(f"SELECT relname FROM pg_class WHERE relnamespace = '{SCHEMA}'::regnamespace AND relkind = 'r'")}
+
+    def busy(self):
+        return self.run("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'maru' AND state <> 'idle'")[0][0]
+
+    def end_sessions(self):
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'maru' AND state <> 'idle'")
+
+
+class MariaDb:
+    name, place = "mariadb", f"w_my.{SCHEMA}"
+
+    def __init__(self, _):
+        self.url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
+
+    def catalog(self, port=None):
+        return (f"CREATE CATALOG w_my USING mysql WITH (url = 'mysql://{self.url.hostname}:{port or self.url.port}', "
+                f"user = '{self.url.username}', password = '{self.url.password}')")
+
+    def run(self, *statements):
+        with contextlib.closing(pymysql.connect(host=self.url.hostname, port=self.url.port, user=self.url.username,
+                                                password=self.url.password, autocommit=True)) as direct:
+            with direct.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
+                return list(cursor.fetchall())
+
+    def make(self):
+        self.run(f"DROP DATABASE IF EXISTS {SCHEMA}", f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4")
+
+    def tables(self):
+        return {name for name, in self.run(f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}'")}
+
+    def busy(self):
+        return self.run("SELECT count(*) FROM information_schema.processlist WHERE command <> 'Sleep' "
+                        f"AND id <> connection_id() AND info LIKE '%{SCHEMA}%'")[0][0]
+
+    def end_sessions(self):
+        for number, in self.run("SELECT id FROM information_schema.processlist WHERE id <> connection_id() "
+                                f"AND (info LIKE '%`{SCHEMA}`%')"):
+            with contextlib.suppress(pymysql.err.OperationalError):
+                self.run(f"KILL CONNECTION {number}")
+
+
+class Sqlite:
+    name, place = "sqlite", "w_lite.main"
+
+    def __init__(self, directory):
+        self.path = directory / "write.db"
+
+    def catalog(self, port=None):
+        return f"CREATE CATALOG w_lite USING sqlite WITH (path = '{self.path}')"
+
+    def run(self, *statements):
+        with contextlib.closing(sqlite3.connect(self.path, timeout=20)) as direct:
+            for statement in statements:
+                rows = direct.execute(statement.replace(f"{SCHEMA}.", "main.")).fetchall()
+            direct.commit()
+            return rows
+
+    def make(self):
+        self.path.unlink(missing_ok=True)
+        self.run("CREATE TABLE first (id INTEGER)")
+
+    def tables(self):
+        return {name for name, in self.run("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+    def busy(self):
+        return 0
+
+    def end_sessions(self):
+        pass
+
+
+KINDS = {"postgres": Postgres, "mariadb": MariaDb, "sqlite": Sqlite}
+OURS = {"maru_commits"}
+ITEM = "CREATE TABLE {s}.item (id bigint PRIMARY KEY, name varchar(40) NOT NULL, price numeric(12,2))"
+
+
+@pytest.fixture(params=KINDS)
+def target(request, tmp_path):
+    target = KINDS[request.param](tmp_path)
+    target.make()
+    target.run(ITEM.format(s=SCHEMA))
+    yield target
+    if target.name == "postgres":
+        target.run(f"DROP SCHEMA {SCHEMA} CASCADE")
+    elif target.name == "mariadb":
+        target.run(f"DROP DATABASE {SCHEMA}")
+
+
+@pytest.fixture
+def session(target, server):
+    with server.connect() as connection:
+        connection.execute(target.catalog())
+        yield connection
+        connection.execute(f"DROP CATALOG {target.place.split('.')[0]}")
+
+
+def all_rows(target, table="item"):
+    return target.run(f"SELECT id, name FROM {SCHEMA}.{table} ORDER BY id")
+
+
+def failed(connection, sql):
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(sql)
+    return error.value
+
+
+def test_rows_go_in_and_come_back(target, session):
+    t = target.place
+    assert session.execute(f"INSERT INTO {t}.item VALUES (1, 'one', 1.5), (2, '둘', NULL)").statusmessage == "INSERT 0 2"
+    assert session.execute(f"INSERT INTO {t}.item (name, id) SELECT 'n' || value, value FROM generate_series(3, 5) AS g(value)").statusmessage == "INSERT 0 3"
+    assert all_rows(target) == [(1, "one"), (2, "둘"), (3, "n3"), (4, "n4"), (5, "n5")]
+    session.execute(f"INSERT INTO {t}.item (id, name) VALUES (5, 'fünf'), (6, 'sechs') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name")
+    session.execute(f"INSERT INTO {t}.item (id, name) VALUES (6, 'x'), (7, 'sieben') ON CONFLICT (id) DO NOTHING")
+    assert all_rows(target)[4:] == [(5, "fünf"), (6, "sechs"), (7, "sieben")]
+    # A statement may read what it writes.
+    assert session.execute(f"INSERT INTO {t}.item SELECT id + 100, name, price FROM {t}.item").statusmessage == "INSERT 0 7"
+    session.execute(f"INSERT OVERWRITE {t}.item SELECT * FROM {t}.item WHERE id < 3")
+    assert all_rows(target) == [(1, "one"), (2, "둘")]
+    assert session.execute(f"SELECT id, name, price FROM {t}.item ORDER BY id").fetchall()[0][:2] == (1, "one")
+    assert OURS >= target.tables() - {"item", "first"}
+
+
+def test_tables_are_made_from_queries_and_changed(target, session):
+    t = target.place
+    assert session.execute(f"CREATE TABLE {t}.made AS SELECT id, name, price FROM (VALUES (1, 'a', 1.25), (2, 'b', NULL)) AS v(id, name, price)").statusmessage == "SELECT 2"
+    assert failed(session, f"CREATE TABLE {t}.made AS SELECT 1 AS id").sqlstate == "42P07"
+    session.execute(f"CREATE OR REPLACE TABLE {t}.made AS SELECT id + 1 AS id, upper(name) AS name FROM {t}.made")
+    assert all_rows(target, "made") == [(2, "A"), (3, "B")]
+    session.execute(f"ALTER TABLE {t}.made ADD COLUMN note text")
+    session.execute(f"ALTER TABLE {t}.made RENAME COLUMN name TO label")
+    assert session.execute(f"SELECT id, label, note FROM {t}.made ORDER BY id").fetchall() == [(2, "A", None), (3, "B", None)]
+    session.execute(f"ALTER TABLE {t}.made DROP COLUMN note")
+    session.execute(f"TRUNCATE {t}.made")
+    assert session.execute(f"SELECT count(*) FROM {t}.made").fetchone() == (0,)
+    session.execute(f"CREATE TABLE {t}.empty (id bigint PRIMARY KEY, name varchar(20))")
+    session.execute(f"INSERT INTO {t}.empty VALUES (1, 'x')")
+    assert failed(session, f"INSERT INTO {t}.empty VALUES (1, 'y')").sqlstate == "23505"
+    session.execute(f"DROP TABLE {t}.made")
+    session.execute(f"DROP TABLE {t}.empty")
+    assert OURS >= target.tables() - {"item", "first"}
+
+
+def test_explain_says_how_rows_travel_and_writes_nothing(target, session):
+    lines = session.execute(f"EXPLAIN INSERT INTO {target.place}.item SELECT 1, 'x', 2.5").fetchall()
+    text = "\n".join(" ".join(map(str, line)) for line in lines)
+    assert {"postgres": "COPY", "mariadb": "LOAD DATA", "sqlite": "in one transaction"}[target.name] in text
+    assert all_rows(target) == []
+    assert target.tables() - {"first"} == {"item"}
+
+
+def test_what_the_table_refuses(target, session):
+    t = target.place
+    session.execute(f"INSERT INTO {t}.item VALUES (1, 'one', 1)")
+    for rows, sqlstate in [("(2, 'two', 2), (1, 'again', 3)", "23505"), ("(2, NULL, 1)", "23502")]:
+        error = failed(session, f"INSERT INTO {t}.item VALUES {rows}")
+        assert error.sqlstate == sqlstate, error
+    if target.name != "sqlite":
+        error = failed(session, f"INSERT INTO {t}.item SELECT value, repeat('x', value), 1 FROM generate_series(2, 60) AS g(value)")
+        assert error.sqlstate == "22001"
+        assert "row=40" in str(error), error
+    assert failed(session, f"INSERT INTO {t}.item (id, nmae) VALUES (2, 'x')").sqlstate == "42703"
+    assert failed(session, f"INSERT INTO {t}.nothing VALUES (1)").sqlstate == "42P01"
+    twice = f"INSERT INTO {t}.item (id, name) VALUES (8, 'a'), (8, 'b') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name"
+    assert failed(session, twice).sqlstate == "21000"
+    assert all_rows(target) == [(1, "one")]
+
+
+def test_a_read_only_catalog_stays_as_it_is(target, session):
+    frozen = target.catalog().replace("CREATE CATALOG w_", "CREATE CATALOG w_ro_").replace("WITH (", "WITH (read_only = true, ")
+    session.execute(frozen)
+    place = target.place.replace("w_", "w_ro_", 1)
+    for sql in [f"INSERT INTO {place}.item VALUES (1, 'x', 1)", f"CREATE TABLE {place}.n AS SELECT 1 AS id",
+                f"TRUNCATE {place}.item", f"DROP TABLE {place}.item", f"ALTER TABLE {place}.item ADD COLUMN n int"]:
+        assert failed(session, sql).sqlstate == "25006", sql
+    session.execute(f"DROP CATALOG {place.split('.')[0]}")
+
+
+def test_cancelling_ends_the_work_in_the_database(target, session, server):
+    t = target.place
+    for sql, timeout in [(f"INSERT INTO {t}.item SELECT value, 'n', 1 FROM generate_series(1, 100000000) AS g(value)", 2),
+                         (f"CREATE TABLE {t}.made AS SELECT value FROM generate_series(1, 100000000) AS g(value)", 2)]:
+        with server.connect() as other:
+            timer = threading.Timer(timeout, other.cancel)
+            timer.start()
+            error = failed(other, sql)
+            timer.join()
+        assert error.sqlstate == "57014", error
+        deadline = time.monotonic() + 20
+        while target.busy():
+            assert time.monotonic() < deadline, "the database still works"
+            time.sleep(0.1)
+    deadline = time.monotonic() + 20
+    while target.tables() - {"item", "first"} - OURS:
+        assert time.monotonic() < deadline, target.tables()
+        time.sleep(0.1)
+    assert all_rows(target) == []
+
+
+def test_two_writers(target, server, session):
+    """Each of them whole, one after the other, or one of them is told to try again."""
+    t = target.place
+
+    def overwrite(word):
+        with server.connect() as connection:
+            try:
+                connection.execute(f"INSERT OVERWRITE {t}.item SELECT value, '{word}', 1 FROM generate_series(1, 5000) AS g(value)")
+            except psycopg.Error as error:
+                return error.sqlstate
+        return None
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for _ in range(4):
+            ended = list(pool.map(overwrite, ["one", "other"]))
+            assert None in ended and set(ended) <= {None, "40001", "55P03"}, ended
+            found = target.run(f"SELECT count(*), count(DISTINCT name) FROM {SCHEMA}.item")[0]
+            assert tuple(found) == (5000, 1)
+
+
+def state(target, table):
+    """What the table holds, as one of the states that it may be in."""
+    if table not in target.tables():
+        return None
+    count, words, word = target.run(f"SELECT count(*), count(DISTINCT name), min(name) FROM {SCHEMA}.{table}")[0]
+    assert words <= 1, "a mixture of two writes"
+    return (count, word)
+
+
+def test_kill_9_at_random_moments(target, tmp_path, start):
+    """After each kill: the old rows or the new ones, whole; and nothing is in the way of the next write."""
+    dice = random.Random(7)
+    ended = {"old": 0, "new": 0}
+    took = 0.5
+    for number in range(KILLS):
+        server = start("data")
+        connection = server.connect()
+        if number == 0:
+            connection.execute(target.catalog())
+        word = f"w{number}"
+        as_table = number % 4 == 3
+        table = "made" if as_table else "item"
+        before = state(target, table)
+        what = f"CREATE OR REPLACE TABLE {target.place}.made AS" if as_table else f"INSERT OVERWRITE {target.place}.item"
+        sql = f"{what} SELECT value AS id, '{word}' AS name, 1.5 AS price FROM generate_series(1, {ROWS}) AS g(value)"
+        # Sometimes it is let through, to know how long it takes.
+        wait = None if number % 10 == 0 else dice.uniform(0, took * 1.1)
+
+        def write(connection=connection, sql=sql):
+            with contextlib.suppress(psycopg.Error):
+                connection.execute(sql)
+
+        writer = threading.Thread(target=write)
+        began = time.monotonic()
+        writer.start()
+        writer.join(wait)
+        if wait is None:
+            took = time.monotonic() - began
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        writer.join()
+        connection.close()
+        deadline = time.monotonic() + 30
+        while target.busy():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        after = state(target, table)
+        assert after in (before, (ROWS, word)), (number, before, after)
+        ended["new" if after == (ROWS, word) else "old"] += 1
+    print(f"{target.name}: killed {KILLS} times, {ended}")
+    server = start("data")
+    with server.connect() as connection:
+        connection.execute(f"CREATE OR REPLACE TABLE {target.place}.made AS SELECT 1 AS id")
+    assert target.tables() - {"item", "first", "made"} <= OURS
+    server.stop()
+
+
+@pytest.fixture
+def proxied(target, server):
+    if target.name == "sqlite":
+        pytest.skip("a file has no connection to cut")
+    proxy = FaultProxy(target.url.hostname, target.url.port)
+    with server.connect() as connection:
+        connection.execute(target.catalog(proxy.port))
+        yield connection, proxy
+        proxy.calm()
+        connection.execute(f"DROP CATALOG {target.place.split('.')[0]}")
+    proxy.close()
+
+
+def test_lines_that_are_cut(target, proxied):
+    """Cut at random moments, then at those at which the answer to the commit is on its way: old or new, and the answer is right."""
+    connection, proxy = proxied
+    dice = random.Random(11)
+    told = []
+    took = 1.0
+    for number in range(40 if LONG else 16):
+        word = f"c{number}"
+        before = state(target, "item")
+        proxy.calm()
+        timer = None
+        if number % 8:
+            timer = threading.Timer(dice.uniform(0.02, took * 1.05), proxy.cut)
+            timer.start()
+        began = time.monotonic()
+        try:
+            connection.execute(f"INSERT OVERWRITE {target.place}.item SELECT value, '{word}', 1.5 FROM generate_series(1, {ROWS}) AS g(value)")
+            answer = None
+        except psycopg.Error as error:
+            answer = error.sqlstate
+        if timer is None:
+            took = time.monotonic() - began
+        else:
+            timer.join()
+        deadline = time.monotonic() + 30
+        while target.busy():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        after = state(target, "item")
+        # Whoever is told of a success has one; whoever is told of a failure has the old rows.
+        assert after == ((ROWS, word) if answer is None else before), (number, answer, before, after)
+        assert answer in (None, "HV00N", "08007", "HV000"), answer
+        told.append(answer)
+    print(f"{target.name}: {told}")
+
+
+def test_the_answer_to_a_commit_is_lost(target, proxied):
+    """The line is cut at each part of the way of a small write's answers, that to the commit among them."""
+    connection, proxy = proxied
+    n_cuts = 60 if LONG else 12
+    sql = f"INSERT INTO {target.place}.item (id, name) VALUES (0, 'same')"
+    connection.execute(sql)
+    connection.execute(sql.replace("(0,", "(-1,"))
+    proxy.calm()
+    connection.execute(sql.replace("(0,", "(-2,"))
+    whole = proxy.passed
+    told = []
+    for number in range(1, n_cuts + 1):
+        proxy.calm()
+        # The last parts are those of the commit.
+        proxy.cut_after = whole - (n_cuts - number) * whole // (2 * n_cuts)
+        restore = threading.Timer(0.5, proxy.calm)
+        restore.start()
+        try:
+            connection.execute(sql.replace("(0,", f"({number},"))
+            answer = None
+        except psycopg.Error as error:
+            answer = error.sqlstate
+        restore.join()
+        there = target.run(f"SELECT count(*) FROM {SCHEMA}.item WHERE id = {number}")[0][0]
+        assert there == (1 if answer is None else 0), (number, answer, there)
+        told.append(answer)
+    print(f"{target.name}: {told}")
+
+
+def test_sessions_that_the_database_ends(target, session):
+    if target.name == "sqlite":
+        pytest.skip("a file has no sessions")
+    for number in range(10 if LONG else 3):
+        before = state(target, "item")
+        timer = threading.Timer(0.2 + number * 0.1, target.end_sessions)
+        timer.start()
+        try:
+            session.execute(f"INSERT OVERWRITE {target.place}.item SELECT value, 's{number}', 1.5 FROM generate_series(1, {3 * ROWS}) AS g(value)")
+            answer = None
+        except psycopg.Error as error:
+            answer = error.sqlstate
+        timer.join()
+        after = state(target, "item")
+        assert after == ((3 * ROWS, f"s{number}") if answer is None else before), answer
