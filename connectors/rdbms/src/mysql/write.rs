@@ -66,11 +66,12 @@ impl Plan {
 
     /// Returns the columns of the table that the rows are put into.
     fn written(&self) -> Vec<(String, Mapping)> {
-        let own = self.target.columns.iter().enumerate();
+        let own = self.target.columns.iter();
         if self.request.mode != WriteMode::Change {
-            return own.map(|(_, column)| (column.name.clone(), column.mapping)).collect();
+            return own.map(|column| (column.name.clone(), column.mapping)).collect();
         }
         let mut written = self.target.leading_names();
+        let own = own.enumerate();
         written.extend(own.map(|(number, column)| (format!("c_{number}"), column.mapping)));
         written
     }
