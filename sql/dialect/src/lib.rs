@@ -13,12 +13,12 @@ pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
-pub use parser::{parse, versions};
+pub use parser::{model, parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
-    CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreatePolicy,
-    CreateRole, CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole,
+    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
+    CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreateModel, CreatePolicy,
+    CreateRole, CreateSchema, CreateSecret, CreateView, DropModel, DropObject, DropPolicy, DropRole, ExportModel, ModelChange, ModelStatement,
     GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
     PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
     SetVariable, Statement, StatementSpec,
