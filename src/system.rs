@@ -5,6 +5,7 @@
 
 mod access_tables;
 mod engine_tables;
+mod model_tables;
 pub mod information_schema;
 mod object_tables;
 mod pg_tables;
@@ -43,6 +44,8 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &model_tables::MODEL_VERSIONS,
+    &model_tables::MODELS,
     &access_tables::POLICIES,
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
@@ -55,6 +58,7 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::SETTINGS,
     &reference_tables::STATEMENTS,
     &object_tables::TABLES,
+    &model_tables::TRAINING_JOBS,
 ];
 
 /// The kinds of column that system tables have.

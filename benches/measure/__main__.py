@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from measure import demo, export, federated, planning, report, scans, tpch, wire
+from measure import demo, export, federated, ml, planning, report, scans, tpch, wire
 
 # What measures a part, and what makes a table for people of its figures.
 PARTS = {
@@ -15,6 +15,7 @@ PARTS = {
     "scans": (scans.run, scans.table),
     "planning": (planning.run, planning.table),
     "export": (export.run, export.table),
+    "ml": (ml.run, ml.table),
 }
 
 

@@ -181,9 +181,10 @@ pub(crate) enum InBlock {
 
 pub(crate) fn in_block(statement: &Statement) -> InBlock {
     match statement {
-        Statement::CreateCatalog(_) | Statement::AlterCatalog(_) | Statement::CreateSecret(_) => {
-            InBlock::Refused
-        }
+        Statement::CreateCatalog(_)
+        | Statement::AlterCatalog(_)
+        | Statement::CreateSecret(_)
+        | Statement::Model(_) => InBlock::Refused,
         Statement::Drop(drop) => match drop.kind {
             ObjectKind::Catalog | ObjectKind::Secret => InBlock::Refused,
             ObjectKind::Schema | ObjectKind::Table | ObjectKind::View => InBlock::Undoable,

@@ -121,7 +121,10 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     }
     rights.require_owner(&object)?;
     let relations = store.relations().await?.into_iter();
-    let inside = relations.filter(|r| r.schema == *schema).map(|r| r.name).collect::<Vec<_>>();
+    let mut inside = relations.filter(|r| r.schema == *schema).map(|r| r.name).collect::<Vec<_>>();
+    let models = session.engine().inner.models.names().into_iter();
+    let models = models.filter(|(s, _)| s == schema).map(|(_, name)| name).collect::<Vec<_>>();
+    inside.extend(models.iter().cloned());
     if !inside.is_empty() && !cascade {
         return Err(Error::new(
             ErrorKind::DependentObjects,
@@ -129,6 +132,9 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
         )
         .with_detail(format!("It holds: {}.", inside.join(", ")))
         .with_hint("Use DROP SCHEMA … CASCADE to drop them too."));
+    }
+    for model in models {
+        session.engine().inner.models.drop_model(schema, &model).await?;
     }
     store.delete_schema(schema).await?;
     forget(session, &object).await

@@ -17,7 +17,7 @@ use maru_ml_kernels::tune::{Search, Seen};
 use maru_ml_kernels::{Column, Frame, Task};
 
 use crate::lower::Lowered;
-use crate::manifest::{CurvePoint, FeatureFacts, LabelType, Manifest, Trial};
+use crate::manifest::{CurvePoint, FeatureFacts, LabelType, Manifest, Metric, Trial};
 use crate::options::{SplitMethod, TrainingOptions};
 
 /// Points of a curve that are kept.
@@ -169,7 +169,10 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
         return Err(Error::new(ErrorKind::InvalidParameter, "the split leaves no rows to train on"));
     }
     // Transforms learn from the rows of training alone: what they know of the others would flatter the model.
-    let train_frame = rows.leaves.select(&parts.train, task)?;
+    let train_frame = match parts.train.len() == rows.leaves.n_rows {
+        true => rows.leaves.clone(),
+        false => rows.leaves.select(&parts.train, task)?,
+    };
     let mut train_target = pick_target(&all_target, &parts.train);
     let as_numbers = match &train_target {
         Target::Numbers(values) => Some(values.as_ref().clone()),
@@ -520,7 +523,7 @@ fn run_trial(
     let start = Instant::now();
     let mut parameters = options.parameters.clone();
     parameters.0.extend(given.clone());
-    let result = (|| {
+    let result = (|| -> Result<(Fit, Vec<Metric>)> {
         let mut data = data.clone();
         if given.contains_key("auto_class_weights") {
             let weights = with_class_weights(&parameters, None, &data.target, classes)?;

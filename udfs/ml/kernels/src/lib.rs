@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod frame;
 mod linalg;
 pub mod model;
+pub mod onnx;
 pub mod pipeline;
 pub mod random;
 pub mod score;

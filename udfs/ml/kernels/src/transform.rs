@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Column, Frame, Matrix};
 use crate::task::Task;
 
-pub(crate) use encode::sort_categories;
+
 pub use encode::{Encode, Encoding};
 pub use impute::{Fill, Impute};
 pub use outlier::{Outlier, forest::IsolationForest};
