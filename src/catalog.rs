@@ -181,7 +181,9 @@ impl Catalogs {
                 ErrorKind::NotAllowed,
                 format!("permission denied for file \"{}\"", url.path()),
             )
-            .with_hint("A superuser writes files of the server; others name a store of a catalog."));
+            .with_hint(
+                "A superuser writes files of the server; others name a store of a catalog.",
+            ));
         }
         let may = |name: &str| rights.may(Privilege::Insert, &Object::catalog(name));
         self.store_of(url, may).await

@@ -97,19 +97,27 @@ fn undefined_version(name: &str, version: &str, entry: &Entry) -> Error {
 impl Models {
     pub(crate) async fn open(store: Store, data_dir: &Path) -> Result<Self> {
         let folder = data_dir.join("models");
-        std::fs::create_dir_all(&folder).or_error(ErrorKind::Io, || format!("could not create {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .or_error(ErrorKind::Io, || format!("could not create {}", folder.display()))?;
         let (models, versions) = store.models().await?;
         let mut entries = BTreeMap::<(String, String), Entry>::new();
         for model in models {
             let body = serde_json::from_str(&model.body)
-                .or_error(ErrorKind::DataCorrupted, || format!("stored model \"{}\" is damaged", model.name))?;
+                .or_error(ErrorKind::DataCorrupted, || {
+                    format!("stored model \"{}\" is damaged", model.name)
+                })?;
             entries.insert((model.schema, model.name), Entry { body, versions: BTreeMap::new() });
         }
         let mut files = Vec::new();
         for version in versions {
             files.push(version.file.clone());
             let manifest = Manifest::decode(&version.manifest)?;
-            let entry = VersionEntry { manifest, file: version.file, n_bytes: version.n_bytes, loaded: None };
+            let entry = VersionEntry {
+                manifest,
+                file: version.file,
+                n_bytes: version.n_bytes,
+                loaded: None,
+            };
             if let Some(model) = entries.get_mut(&(version.schema, version.model)) {
                 model.versions.insert(version.version, entry);
             }
@@ -134,7 +142,13 @@ impl Models {
                 .map(|(version, one)| VersionFacts {
                     version: *version,
                     is_default: *version == entry.body.default_version,
-                    aliases: entry.body.aliases.iter().filter(|(_, v)| *v == version).map(|(a, _)| a.clone()).collect(),
+                    aliases: entry
+                        .body
+                        .aliases
+                        .iter()
+                        .filter(|(_, v)| *v == version)
+                        .map(|(a, _)| a.clone())
+                        .collect(),
                     n_bytes: one.n_bytes,
                     manifest: one.manifest.clone(),
                 })
@@ -155,7 +169,12 @@ impl Models {
     ///
     /// # Errors
     /// 42704 if there is no such version, XX001 if its file is damaged, 58P01 if it is gone.
-    pub(crate) fn version(&self, schema: &str, name: &str, which: Option<&str>) -> Result<Arc<Version>> {
+    pub(crate) fn version(
+        &self,
+        schema: &str,
+        name: &str,
+        which: Option<&str>,
+    ) -> Result<Arc<Version>> {
         let key = (schema.to_owned(), name.to_owned());
         let (number, entry) = {
             let entries = self.entries.read();
@@ -172,7 +191,12 @@ impl Models {
                 },
             };
             let entry = model.versions.get(&number);
-            (number, entry.cloned().ok_or_else(|| undefined_version(name, &number.to_string(), model))?)
+            (
+                number,
+                entry
+                    .cloned()
+                    .ok_or_else(|| undefined_version(name, &number.to_string(), model))?,
+            )
         };
         if let Some(loaded) = entry.loaded {
             return Ok(loaded);
@@ -188,7 +212,9 @@ impl Models {
         })?;
         let artifact = Artifact::decode(&bytes).map_err(place)?;
         let version = Version::new(schema, name, number, entry.manifest, artifact);
-        if let Some(entry) = self.entries.write().get_mut(&key).and_then(|m| m.versions.get_mut(&number)) {
+        if let Some(entry) =
+            self.entries.write().get_mut(&key).and_then(|m| m.versions.get_mut(&number))
+        {
             entry.loaded = Some(Arc::clone(&version));
         }
         Ok(version)
@@ -197,17 +223,28 @@ impl Models {
     /// Returns the bytes of a version's file.
     pub(crate) fn file(&self, schema: &str, name: &str, version: i64) -> Result<Vec<u8>> {
         let entries = self.entries.read();
-        let entry = entries.get(&(schema.to_owned(), name.to_owned())).and_then(|model| model.versions.get(&version));
-        let file = entry.map(|entry| self.folder.join(&entry.file)).ok_or_else(|| undefined(name, std::iter::empty()))?;
+        let entry = entries
+            .get(&(schema.to_owned(), name.to_owned()))
+            .and_then(|model| model.versions.get(&version));
+        let file = entry
+            .map(|entry| self.folder.join(&entry.file))
+            .ok_or_else(|| undefined(name, std::iter::empty()))?;
         std::fs::read(&file).or_error(ErrorKind::Io, || "could not read a model file".to_owned())
     }
 
     /// Keeps what training has given as the next version; returns its number.
-    pub(crate) async fn publish(&self, schema: &str, name: &str, trained: Trained, set_default: bool) -> Result<i64> {
+    pub(crate) async fn publish(
+        &self,
+        schema: &str,
+        name: &str,
+        trained: Trained,
+        set_default: bool,
+    ) -> Result<i64> {
         let _changing = self.changing.lock().await;
         let bytes = trained.artifact.encode()?;
         let key = (schema.to_owned(), name.to_owned());
-        let mut body = self.entries.read().get(&key).map(|entry| entry.body.clone()).unwrap_or_default();
+        let mut body =
+            self.entries.read().get(&key).map(|entry| entry.body.clone()).unwrap_or_default();
         let number = body.last_version + 1;
         body.last_version = number;
         if set_default || body.default_version == 0 {
@@ -239,7 +276,12 @@ impl Models {
         Ok(number)
     }
 
-    async fn change(&self, schema: &str, name: &str, change: impl FnOnce(&Entry, &mut Body) -> Result<()>) -> Result<()> {
+    async fn change(
+        &self,
+        schema: &str,
+        name: &str,
+        change: impl FnOnce(&Entry, &mut Body) -> Result<()>,
+    ) -> Result<()> {
         let _changing = self.changing.lock().await;
         let key = (schema.to_owned(), name.to_owned());
         let body = {
@@ -278,19 +320,31 @@ impl Models {
                     return Ok(());
                 }
             }
-            Err(Error::new(ErrorKind::WrongState, format!("model \"{name}\" has no earlier default version"))
-                .with_hint(format!("ALTER MODEL {name} SET DEFAULT VERSION n names one.")))
+            Err(Error::new(
+                ErrorKind::WrongState,
+                format!("model \"{name}\" has no earlier default version"),
+            )
+            .with_hint(format!("ALTER MODEL {name} SET DEFAULT VERSION n names one.")))
         })
         .await
     }
 
-    pub(crate) async fn set_alias(&self, schema: &str, name: &str, alias: &str, version: Option<i64>) -> Result<()> {
+    pub(crate) async fn set_alias(
+        &self,
+        schema: &str,
+        name: &str,
+        alias: &str,
+        version: Option<i64>,
+    ) -> Result<()> {
         self.change(schema, name, |entry, body| {
             match version {
                 Some(version) => {
                     require_version(entry, name, version)?;
                     if alias.parse::<i64>().is_ok() {
-                        return Err(Error::new(ErrorKind::InvalidParameter, "an alias is no number"));
+                        return Err(Error::new(
+                            ErrorKind::InvalidParameter,
+                            "an alias is no number",
+                        ));
                     }
                     body.aliases.insert(alias.to_owned(), version);
                 }
@@ -305,7 +359,12 @@ impl Models {
         .await
     }
 
-    pub(crate) async fn set_comment(&self, schema: &str, name: &str, comment: Option<String>) -> Result<()> {
+    pub(crate) async fn set_comment(
+        &self,
+        schema: &str,
+        name: &str,
+        comment: Option<String>,
+    ) -> Result<()> {
         self.change(schema, name, |_, body| {
             body.comment = comment;
             Ok(())
@@ -349,8 +408,11 @@ impl Models {
             let entry = entries.get(&key).ok_or_else(|| undefined(name, std::iter::empty()))?;
             require_version(entry, name, version)?;
             if entry.body.default_version == version {
-                return Err(Error::new(ErrorKind::WrongState, format!("version {version} is the default of model \"{name}\""))
-                    .with_hint(format!("Make another one the default first, or DROP MODEL {name}.")));
+                return Err(Error::new(
+                    ErrorKind::WrongState,
+                    format!("version {version} is the default of model \"{name}\""),
+                )
+                .with_hint(format!("Make another one the default first, or DROP MODEL {name}.")));
             }
             let mut body = entry.body.clone();
             body.aliases.retain(|_, v| *v != version);

@@ -5,8 +5,8 @@
 
 mod access_tables;
 mod engine_tables;
-mod model_tables;
 pub mod information_schema;
+mod model_tables;
 mod object_tables;
 mod pg_tables;
 mod reference_tables;

@@ -141,7 +141,7 @@ def run(arguments):
             figures["parts"][part] = {"maru": mine, "peer": other}
             if part == "train":
                 reset_peak(maru.pid)
-                score = f"SELECT avg((predicted_label_probs[2]).prob) FROM ML.PREDICT(MODEL bench.train, (SELECT * FROM '{path}'))"
+                score = f"SELECT avg(predicted_label_probs[2]['prob']) FROM ML.PREDICT(MODEL bench.train, (SELECT * FROM '{path}'))"
                 runs = [maru.timed(score)[1]["total_ms"] / 1000 for _ in range(max(3, arguments.repeats))]
                 figures["parts"]["score"] = {"maru": {"total_s": statistics.median(runs), "peak_mb": peak_mb(maru.pid)},
                                              "peer": {"total_s": other["score_s"], "peak_mb": other["peak_mb"]}}

@@ -67,7 +67,10 @@ impl Jobs {
                 store.put_training_job(&job).await?;
             }
             let id = job.job_id;
-            all.insert(id, Arc::new(Job { facts: Mutex::new(job), token: CancellationToken::new() }));
+            all.insert(
+                id,
+                Arc::new(Job { facts: Mutex::new(job), token: CancellationToken::new() }),
+            );
         }
         let next = all.keys().next_back().map_or(1, |last| last + 1);
         let places = Arc::new(Semaphore::new(TRAININGS_MAX));
@@ -78,7 +81,13 @@ impl Jobs {
         self.all.lock().values().map(|job| job.facts()).collect()
     }
 
-    pub(crate) async fn start(&self, schema: &str, model: &str, user: &str, trials: usize) -> Result<Arc<Job>> {
+    pub(crate) async fn start(
+        &self,
+        schema: &str,
+        model: &str,
+        user: &str,
+        trials: usize,
+    ) -> Result<Arc<Job>> {
         let facts = StoredJob {
             job_id: self.next.fetch_add(1, Ordering::Relaxed),
             schema: schema.to_owned(),

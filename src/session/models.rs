@@ -8,8 +8,8 @@ use std::sync::{Arc, Weak};
 use arrow::array::StructArray;
 use arrow::datatypes::SchemaRef;
 
-use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::common::{Column, DFSchema};
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{
@@ -21,7 +21,9 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_ml::measure::{Measure, What};
 use maru_ml::score::Score;
 use maru_ml::{Version, info};
-use maru_sql::ast::{self, FunctionArg, FunctionArgExpr, ObjectNamePart, SelectItem, SetExpr, TableFactor};
+use maru_sql::ast::{
+    self, FunctionArg, FunctionArgExpr, ObjectNamePart, SelectItem, SetExpr, TableFactor,
+};
 use maru_sql::model::TABLE_FUNCTIONS;
 use maru_sql::{Name, Statement};
 
@@ -51,18 +53,23 @@ impl RelationPlanner for ModelFunctions {
         context: &mut dyn RelationPlannerContext,
     ) -> DfResult<RelationPlanning> {
         let call = match &relation {
-            TableFactor::Table { name, args: Some(arguments), alias, .. } => match name.0.as_slice() {
-                [ObjectNamePart::Identifier(name)] if is_function(&name.value) => {
-                    Some((name.value.clone(), arguments.args.clone(), alias.clone()))
+            TableFactor::Table { name, args: Some(arguments), alias, .. } => {
+                match name.0.as_slice() {
+                    [ObjectNamePart::Identifier(name)] if is_function(&name.value) => {
+                        Some((name.value.clone(), arguments.args.clone(), alias.clone()))
+                    }
+                    _ => None,
                 }
-                _ => None,
-            },
+            }
             _ => None,
         };
         let Some((name, arguments, alias)) = call else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
-        let session = self.0.upgrade().ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let session = self
+            .0
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
         let call = Call::new(&name, &arguments)?;
         let plan = call.plan(&session, context)?;
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -89,18 +96,31 @@ impl<'a> Call<'a> {
         let (mut model, mut input, mut threshold) = (None, None, None);
         for argument in arguments {
             match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query))) if model.is_some() && input.is_none() => {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query)))
+                    if model.is_some() && input.is_none() =>
+                {
                     input = Some(query.clone());
                 }
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value))) if model.is_none() => match &value.value {
-                    ast::Value::SingleQuotedString(text) => model = Some(text.clone()),
-                    _ => return Err(wrong("the first argument is MODEL and its name")),
-                },
-                FunctionArg::Named { name: option, arg: FunctionArgExpr::Expr(value), .. }
-                    if option.value.eq_ignore_ascii_case("threshold") =>
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value)))
+                    if model.is_none() =>
                 {
+                    match &value.value {
+                        ast::Value::SingleQuotedString(text) => model = Some(text.clone()),
+                        _ => return Err(wrong("the first argument is MODEL and its name")),
+                    }
+                }
+                FunctionArg::Named { name: option, arg: FunctionArgExpr::Expr(value), .. }
+                | FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(option),
+                    arg: FunctionArgExpr::Expr(value),
+                    ..
+                } if option.value.eq_ignore_ascii_case("threshold") => {
                     threshold = match maru_ml::lower::literal(value)? {
-                        maru_ml_kernels::transform::Literal::Number(number) if (0.0..=1.0).contains(&number) => Some(number),
+                        maru_ml_kernels::transform::Literal::Number(number)
+                            if (0.0..=1.0).contains(&number) =>
+                        {
+                            Some(number)
+                        }
                         _ => return Err(wrong("threshold is a number from 0 to 1")),
                     };
                 }
@@ -109,7 +129,11 @@ impl<'a> Call<'a> {
         }
         let model = model.ok_or_else(|| wrong("the first argument is MODEL and its name"))?;
         let needs = matches!(name, "predict" | "transform");
-        let takes = needs || matches!(name, "evaluate" | "confusion_matrix" | "roc_curve" | "precision_recall_curve");
+        let takes = needs
+            || matches!(
+                name,
+                "evaluate" | "confusion_matrix" | "roc_curve" | "precision_recall_curve"
+            );
         if needs && input.is_none() {
             return Err(wrong("the second argument is a table or a query"));
         }
@@ -119,7 +143,11 @@ impl<'a> Call<'a> {
         Ok(Self { name, model, input, threshold })
     }
 
-    fn plan(self, session: &Arc<Session>, context: &mut dyn RelationPlannerContext) -> Result<LogicalPlan> {
+    fn plan(
+        self,
+        session: &Arc<Session>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
         let version = session.model(&self.model)?;
         let what = match self.name {
             "evaluate" => Some(What::Evaluate),
@@ -130,11 +158,14 @@ impl<'a> Call<'a> {
         };
         match what {
             Some(What::Confusion) => info::require_classes(&version, "confusion matrix", false)?,
-            Some(What::Roc | What::PrecisionRecall) => info::require_classes(&version, "curve", true)?,
+            Some(What::Roc | What::PrecisionRecall) => {
+                info::require_classes(&version, "curve", true)?
+            }
             _ => {}
         }
         let Some(query) = self.input else { return table(&version, self.name, what) };
-        let factor = TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
+        let factor =
+            TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
         let input = context.plan(factor)?;
         let mut inputs = Vec::new();
         for leaf in leaves(&version)? {
@@ -143,7 +174,12 @@ impl<'a> Call<'a> {
         match what {
             None => score(&version, input, inputs, self.threshold, self.name == "transform"),
             Some(what) => {
-                if let Some(label) = version.artifact.label.as_deref().filter(|_| version.artifact.problem.has_label()) {
+                if let Some(label) = version
+                    .artifact
+                    .label
+                    .as_deref()
+                    .filter(|_| version.artifact.problem.has_label())
+                {
                     let label = ast::Expr::Identifier(ast::Ident::with_quote('"', label));
                     inputs.push(context.sql_to_expr(label, input.schema())?);
                 }
@@ -159,7 +195,9 @@ fn leaves(version: &Version) -> Result<Vec<ast::Expr>> {
         return Ok(Vec::new());
     }
     let items = version.manifest.leaves.iter().map(|(_, sql)| sql.as_str()).collect::<Vec<_>>();
-    let Statement::Query { mut statement, .. } = maru_sql::parse(&format!("SELECT {}", items.join(", ")))? else {
+    let Statement::Query { mut statement, .. } =
+        maru_sql::parse(&format!("SELECT {}", items.join(", ")))?
+    else {
         return Err(Error::internal("the columns of a model are no query"));
     };
     rewrite(&mut statement)?;
@@ -194,9 +232,12 @@ fn score(
     let score = Score::new(Arc::clone(version), threshold, transform);
     let fields = score.fields().clone();
     if fields.is_empty() {
-        return Err(Error::new(ErrorKind::WrongObjectType, format!("model \"{}\" predicts nothing", version.name))
-            .with_detail("It holds transforms alone.")
-            .with_hint("Use ML.TRANSFORM(MODEL …, TABLE …)."));
+        return Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("model \"{}\" predicts nothing", version.name),
+        )
+        .with_detail("It holds transforms alone.")
+        .with_hint("Use ML.TRANSFORM(MODEL …, TABLE …)."));
     }
     let passed = columns(input.schema());
     for field in &fields {
@@ -210,13 +251,16 @@ fn score(
     }
     // A transform gives what it makes; of what came in only columns of other names.
     let passed_on = passed.iter().filter(|expr| match expr {
-        Expr::Column(column) => !transform || !fields.iter().any(|field| *field.name() == column.name),
+        Expr::Column(column) => {
+            !transform || !fields.iter().any(|field| *field.name() == column.name)
+        }
         _ => true,
     });
     let passed_on = passed_on.cloned().collect::<Vec<_>>();
     let whole = ScalarUDF::from(score).call(inputs).alias(WHOLE);
     let taken = fields.iter().map(|field| {
-        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str()).alias(field.name())
+        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str())
+            .alias(field.name())
     });
     let taken = taken.chain(passed_on).collect::<Vec<_>>();
     let plan = LogicalPlanBuilder::from(input)
@@ -238,7 +282,8 @@ fn measure(
     let fields = measure.fields();
     let whole = AggregateUDF::from(measure).call(inputs).alias(WHOLE);
     let taken = fields.iter().map(|field| {
-        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str()).alias(field.name())
+        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str())
+            .alias(field.name())
     });
     let taken = taken.collect::<Vec<_>>();
     let plan = LogicalPlanBuilder::from(input)
@@ -267,7 +312,12 @@ fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<Logic
     };
     let batch = info::batch(rows);
     let provider = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
-    let plan = LogicalPlanBuilder::scan(format!("ml_{name}"), provider_as_source(Arc::new(provider)), None)?.build()?;
+    let plan = LogicalPlanBuilder::scan(
+        format!("ml_{name}"),
+        provider_as_source(Arc::new(provider)),
+        None,
+    )?
+    .build()?;
     Ok(plan)
 }
 
@@ -314,7 +364,10 @@ impl Session {
         let rights = self.rights();
         let models = &self.engine.inner.models;
         if !models.exists(&schema, &model) || !rights.sees(&object) {
-            let seen = models.names().into_iter().filter(|(s, n)| rights.sees(&Object::model(BUILTIN, s, n)));
+            let seen = models
+                .names()
+                .into_iter()
+                .filter(|(s, n)| rights.sees(&Object::model(BUILTIN, s, n)));
             return Err(undefined(&name.to_string(), seen.map(|(s, n)| format!("{s}.{n}"))));
         }
         Ok((schema, model, object))
@@ -329,8 +382,9 @@ impl Session {
             Some((name, which)) => (name, Some(which)),
             None => (text, None),
         };
-        let parsed = maru_sql::parse(&format!("DROP MODEL {name}"))
-            .map_err(|_| Error::new(ErrorKind::Syntax, format!("\"{name}\" is no name of a model")))?;
+        let parsed = maru_sql::parse(&format!("DROP MODEL {name}")).map_err(|_| {
+            Error::new(ErrorKind::Syntax, format!("\"{name}\" is no name of a model"))
+        })?;
         let Statement::Model(statement) = parsed else {
             return Err(Error::internal("the name of a model is read as something else"));
         };
@@ -344,21 +398,27 @@ impl Session {
 
     /// Returns the columns that a query has.
     pub(crate) async fn columns_of(self: &Arc<Self>, sql: &str) -> Result<SchemaRef> {
-        let prepared = self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
+        let prepared =
+            self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
         prepared.schema.ok_or_else(|| Error::internal("a query has no columns"))
     }
 
     /// Runs a query that Maru has written itself, as a statement of its own in the history.
     pub(crate) async fn read(self: &Arc<Self>, sql: &str) -> Result<(SchemaRef, Output)> {
-        let prepared: Prepared = self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
+        let prepared: Prepared =
+            self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
         if !matches!(prepared.kind, Kind::Query { .. }) {
             return Err(Error::internal("what is read is no query"));
         }
         if !prepared.parameters.is_empty() {
-            return Err(Error::new(ErrorKind::UndefinedParameter, "a model is trained without parameters")
-                .with_hint("Write the values into the query."));
+            return Err(Error::new(
+                ErrorKind::UndefinedParameter,
+                "a model is trained without parameters",
+            )
+            .with_hint("Write the values into the query."));
         }
-        let schema = prepared.schema.clone().ok_or_else(|| Error::internal("a query has no columns"))?;
+        let schema =
+            prepared.schema.clone().ok_or_else(|| Error::internal("a query has no columns"))?;
         let output = self.execute_boxed(prepared, Vec::new()).await.map_err(unplaced)?;
         Ok((schema, output))
     }
@@ -372,9 +432,13 @@ impl Session {
             let expr = state.create_logical_expr(&text, &schema)?;
             let physical = state.create_physical_expr(expr, &schema)?;
             let value = physical.evaluate(batch)?.into_array(batch.num_rows())?;
-            let kept = value.as_any().downcast_ref::<arrow::array::BooleanArray>().ok_or_else(|| {
-                Error::new(ErrorKind::TypeMismatch, "argument of TRAIN WHERE must be type boolean")
-            })?;
+            let kept =
+                value.as_any().downcast_ref::<arrow::array::BooleanArray>().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::TypeMismatch,
+                        "argument of TRAIN WHERE must be type boolean",
+                    )
+                })?;
             Ok(kept.iter().map(|keep| keep.unwrap_or(false)).collect())
         })
     }

@@ -32,7 +32,12 @@ pub(super) async fn execute(session: &Arc<Session>, statement: &ModelStatement) 
         ModelStatement::Export(export) => self::export(session, export).await,
         ModelStatement::CancelJob(id) => {
             let rights = session.rights();
-            session.engine().inner.models.jobs.cancel(*id, |job| rights.may_signal(&job.user_name))?;
+            session
+                .engine()
+                .inner
+                .models
+                .jobs
+                .cancel(*id, |job| rights.may_signal(&job.user_name))?;
             Ok(Output::command("CANCEL TRAINING JOB"))
         }
     }
@@ -46,16 +51,23 @@ async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> 
     let rights = session.rights();
     let there = inner.store.schemas().await?.iter().any(|(known, _)| *known == schema);
     if VIRTUAL_SCHEMAS.contains(&schema.as_str()) {
-        return Err(Error::new(ErrorKind::NotAllowed, format!("schema \"{schema}\" belongs to the engine")));
+        return Err(Error::new(
+            ErrorKind::NotAllowed,
+            format!("schema \"{schema}\" belongs to the engine"),
+        ));
     }
     if !there || !rights.sees(&Object::schema(BUILTIN, &schema)) {
-        return Err(Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
-            .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
+        return Err(Error::new(
+            ErrorKind::UndefinedSchema,
+            format!("schema \"{schema}\" does not exist"),
+        )
+        .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
     }
     let exists = inner.models.exists(&schema, &name);
     match exists {
         true if create.if_not_exists => {
-            return Ok(Output::command("CREATE MODEL").with_notice(format!("model \"{name}\" already exists, skipping")));
+            return Ok(Output::command("CREATE MODEL")
+                .with_notice(format!("model \"{name}\" already exists, skipping")));
         }
         true if !create.or_replace => return Err(duplicate(&name)),
         true => rights.require_owner(&object)?,
@@ -80,7 +92,8 @@ async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> 
         )));
     }
     let (version, remarks) = training.run(session, &job).await?;
-    let mut output = Output::command("CREATE MODEL").with_notice(format!("version {version} is trained"));
+    let mut output =
+        Output::command("CREATE MODEL").with_notice(format!("version {version} is trained"));
     for remark in remarks {
         output = output.with_notice(remark);
     }
@@ -127,18 +140,31 @@ impl Training {
         let apart = options.apart();
         for column in &apart {
             if !names.contains(column) {
-                let error = Error::new(ErrorKind::UndefinedColumn, format!("column \"{column}\" does not exist"))
-                    .with_detail(format!("The query gives {}.", names.join(", ")));
-                return Err(match options.label.as_ref() == Some(column) && !options.shown.contains_key("input_label_cols") {
-                    true => error.with_hint("Name the column to predict: input_label_cols = ['column']."),
-                    false => error,
-                });
+                let error = Error::new(
+                    ErrorKind::UndefinedColumn,
+                    format!("column \"{column}\" does not exist"),
+                )
+                .with_detail(format!("The query gives {}.", names.join(", ")));
+                return Err(
+                    match options.label.as_ref() == Some(column)
+                        && !options.shown.contains_key("input_label_cols")
+                    {
+                        true => error.with_hint(
+                            "Name the column to predict: input_label_cols = ['column'].",
+                        ),
+                        false => error,
+                    },
+                );
             }
         }
-        let lowered: Lowered = lower(&create.transform, create.train_where.as_ref(), &names, &apart)?;
+        let lowered: Lowered =
+            lower(&create.transform, create.train_where.as_ref(), &names, &apart)?;
         if lowered.plans.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidParameter, "there is no feature to learn from")
-                .with_hint("The query has to give columns besides the label."));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "there is no feature to learn from",
+            )
+            .with_hint("The query has to give columns besides the label."));
         }
         let mut items = Vec::new();
         for (index, (_, leaf)) in lowered.leaves.iter().enumerate() {
@@ -155,8 +181,11 @@ impl Training {
         for (field, name) in types.fields().iter().zip(shown) {
             columns.push((name.clone(), require_kind(name, field.data_type())?));
         }
-        let label = options.label.as_ref().map(|_| types.field(lowered.leaves.len()).data_type().clone());
-        if let (Some(arrow::datatypes::DataType::Boolean), Some(place)) = (&label, columns.get_mut(lowered.leaves.len())) {
+        let label =
+            options.label.as_ref().map(|_| types.field(lowered.leaves.len()).data_type().clone());
+        if let (Some(arrow::datatypes::DataType::Boolean), Some(place)) =
+            (&label, columns.get_mut(lowered.leaves.len()))
+        {
             // Classes are named true and false.
             place.1 = maru_ml_kernels::pipeline::Kind::Text;
         }
@@ -287,7 +316,12 @@ impl Drop for StopOnDrop {
 }
 
 /// Trains on a thread of its own: it computes for minutes without a pause.
-async fn in_thread(request: Request, collector: Collector, n_threads: usize, job: Arc<Job>) -> Result<Trained> {
+async fn in_thread(
+    request: Request,
+    collector: Collector,
+    n_threads: usize,
+    job: Arc<Job>,
+) -> Result<Trained> {
     let stop = Arc::new(AtomicBool::new(false));
     let _guard = StopOnDrop(Arc::clone(&stop));
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -299,7 +333,8 @@ async fn in_thread(request: Request, collector: Collector, n_threads: usize, job
         let result = trained.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(Error::internal("training broke off").with_detail(format!("It said: {}.", text.unwrap_or_default())))
+            Err(Error::internal("training broke off")
+                .with_detail(format!("It said: {}.", text.unwrap_or_default())))
         });
         let _ = sender.send(result);
     };
@@ -324,15 +359,19 @@ async fn export(session: &Arc<Session>, export: &ExportModel) -> Result<Output> 
         "onnx" => maru_ml_kernels::onnx::export(&version.artifact, &name)?,
         "native" => native()?,
         other => {
-            return Err(Error::new(ErrorKind::InvalidParameter, format!("EXPORT MODEL has no format '{other}'"))
-                .with_hint("The formats are 'onnx' and 'native'."));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!("EXPORT MODEL has no format '{other}'"),
+            )
+            .with_hint("The formats are 'onnx' and 'native'."));
         }
     };
     let url = location_url(&export.location)?;
     let opened = session.catalogs().store_for_writer(&url, &rights).await?;
     let n_bytes = bytes.len();
     opened.store.put(&opened.path, bytes.into()).await.map_err(|error| {
-        Error::new(ErrorKind::RemoteFailed, format!("could not write {}", export.location)).with_cause(error)
+        Error::new(ErrorKind::RemoteFailed, format!("could not write {}", export.location))
+            .with_cause(error)
     })?;
     Ok(Output::command("EXPORT MODEL")
         .with_notice(format!("version {} of model \"{name}\" is {n_bytes} bytes", version.version)))
@@ -351,9 +390,13 @@ async fn alter(session: &Arc<Session>, alter: &AlterModel) -> Result<Output> {
     match &alter.change {
         ModelChange::Default(version) => models.set_default(&schema, &name, *version).await?,
         ModelChange::Rollback => models.rollback(&schema, &name).await?,
-        ModelChange::Alias(alias, version) => models.set_alias(&schema, &name, alias, Some(*version)).await?,
+        ModelChange::Alias(alias, version) => {
+            models.set_alias(&schema, &name, alias, Some(*version)).await?
+        }
         ModelChange::DropAlias(alias) => models.set_alias(&schema, &name, alias, None).await?,
-        ModelChange::Comment(comment) => models.set_comment(&schema, &name, comment.clone()).await?,
+        ModelChange::Comment(comment) => {
+            models.set_comment(&schema, &name, comment.clone()).await?
+        }
         ModelChange::Rename(new) => {
             models.rename(&schema, &name, new).await?;
             let new = Object::model(BUILTIN, &schema, new);

@@ -51,10 +51,12 @@ impl Store {
             name: row.get("name"),
             body: row.get("body"),
         };
-        let versions = sqlx::query("SELECT schema, model, version, manifest, file, n_bytes FROM model_version")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed)?;
+        let versions = sqlx::query(
+            "SELECT schema, model, version, manifest, file, n_bytes FROM model_version",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(failed)?;
         let version = |row: &sqlx::sqlite::SqliteRow| StoredVersion {
             schema: row.get("schema"),
             model: row.get("model"),
@@ -67,7 +69,11 @@ impl Store {
     }
 
     /// Writes a model and, where there is one, a new version of it, in one transaction.
-    pub(crate) async fn put_model(&self, model: &StoredModel, version: Option<&StoredVersion>) -> Result<()> {
+    pub(crate) async fn put_model(
+        &self,
+        model: &StoredModel,
+        version: Option<&StoredVersion>,
+    ) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query(
             "INSERT INTO model (schema, name, body) VALUES (?, ?, ?) \
@@ -103,13 +109,22 @@ impl Store {
             "DELETE FROM model_version WHERE schema = ? AND model = ?",
             "DELETE FROM model WHERE schema = ? AND name = ?",
         ] {
-            sqlx::query(sql).bind(schema).bind(name).execute(&mut *transaction).await.map_err(failed)?;
+            sqlx::query(sql)
+                .bind(schema)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
         }
         transaction.commit().await.map_err(failed)
     }
 
     /// Deletes one version and writes what the model is without it, in one transaction.
-    pub(crate) async fn delete_model_version(&self, model: &StoredModel, version: i64) -> Result<()> {
+    pub(crate) async fn delete_model_version(
+        &self,
+        model: &StoredModel,
+        version: i64,
+    ) -> Result<()> {
         let mut transaction = self.begin().await?;
         sqlx::query("DELETE FROM model_version WHERE schema = ? AND model = ? AND version = ?")
             .bind(&model.schema)

@@ -101,7 +101,8 @@ fn models(session: &Session) -> Vec<Row> {
 }
 
 fn list(values: &[String]) -> ScalarValue {
-    let values = values.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect::<Vec<_>>();
+    let values =
+        values.iter().map(|value| ScalarValue::Utf8(Some(value.clone()))).collect::<Vec<_>>();
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &arrow::datatypes::DataType::Utf8))
 }
 
@@ -111,10 +112,14 @@ fn versions(session: &Session) -> Result<Vec<Row>> {
     for (_, model) in seen(session) {
         for version in &model.versions {
             let manifest = &version.manifest;
-            let metrics = manifest.metrics.iter().map(|(name, value)| (name.clone(), serde_json::json!(value)));
+            let metrics = manifest
+                .metrics
+                .iter()
+                .map(|(name, value)| (name.clone(), serde_json::json!(value)));
             let metrics = metrics.collect::<serde_json::Map<_, _>>();
             let options = manifest.options.iter().map(|(name, value)| format!("{name} = {value}"));
-            let features = manifest.features.iter().map(|feature| feature.name.clone()).collect::<Vec<_>>();
+            let features =
+                manifest.features.iter().map(|feature| feature.name.clone()).collect::<Vec<_>>();
             rows.push(vec![
                 text(model.schema.as_str()),
                 text(model.name.as_str()),

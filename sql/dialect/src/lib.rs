@@ -16,12 +16,13 @@ pub use conversation::{
 pub use parser::{model, parse, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterRole, AlterTableSecurity, CancelQuery,
-    CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable, CreateModel, CreatePolicy,
-    CreateRole, CreateSchema, CreateSecret, CreateView, DropModel, DropObject, DropPolicy, DropRole, ExportModel, ModelChange, ModelStatement,
-    GrantPrivileges, GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview,
-    PrivilegeName, RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope,
-    SetVariable, Statement, StatementSpec,
+    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterRole, AlterTableSecurity,
+    CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog, CreateExternalTable,
+    CreateModel, CreatePolicy, CreateRole, CreateSchema, CreateSecret, CreateView, DropModel,
+    DropObject, DropPolicy, DropRole, ExportModel, GrantPrivileges, GrantRole, GrantTarget,
+    ModelChange, ModelStatement, Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName,
+    RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope, SetVariable,
+    Statement, StatementSpec,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -6,8 +6,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use maru_core::{Error, ErrorKind, Result};
-use maru_ml_kernels::{Column, Frame};
 use maru_ml_kernels::pipeline::Kind;
+use maru_ml_kernels::{Column, Frame};
 
 /// Says whether a type is learnt from as numbers or as text; `None` if it cannot be.
 pub fn kind(data_type: &DataType) -> Option<Kind> {
@@ -15,9 +15,11 @@ pub fn kind(data_type: &DataType) -> Option<Kind> {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Kind::Text),
         DataType::Dictionary(_, values) => kind(values),
         DataType::Boolean | DataType::Null => Some(Kind::Number),
-        DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Time32(_) | DataType::Time64(_) => {
-            Some(Kind::Number)
-        }
+        DataType::Date32
+        | DataType::Date64
+        | DataType::Timestamp(..)
+        | DataType::Time32(_)
+        | DataType::Time64(_) => Some(Kind::Number),
         other if other.is_numeric() => Some(Kind::Number),
         _ => None,
     }
@@ -35,12 +37,31 @@ pub fn require_kind(name: &str, data_type: &DataType) -> Result<Kind> {
     })
 }
 
+/// Checks the types of the columns that a version is given against those that it has learnt from.
+///
+/// # Errors
+/// 42804 for text where there were numbers, and for types that no model learns from.
+pub fn check_types(inputs: &[(String, Kind)], types: &[DataType]) -> Result<()> {
+    for ((name, learnt), data_type) in inputs.iter().zip(types) {
+        if require_kind(name, data_type)? == Kind::Text && *learnt == Kind::Number {
+            return Err(Error::new(
+                ErrorKind::TypeMismatch,
+                format!("column \"{name}\" is text, the model has learnt from numbers"),
+            )
+            .with_hint("Cast it in the query: CAST(column AS double precision)."));
+        }
+    }
+    Ok(())
+}
+
 /// Turns an array into a column: booleans are 0 and 1, dates days and timestamps seconds since 1970, NULL is NaN.
 ///
 /// # Errors
 /// 42804 for other types.
 pub fn column(name: &str, array: &ArrayRef, kind: Kind) -> Result<Column> {
-    let failed = |error: arrow::error::ArrowError| Error::internal(format!("could not read column \"{name}\"")).with_cause(error);
+    let failed = |error: arrow::error::ArrowError| {
+        Error::internal(format!("could not read column \"{name}\"")).with_cause(error)
+    };
     match kind {
         Kind::Text => {
             let array = cast(array, &DataType::Utf8).map_err(failed)?;
@@ -72,7 +93,10 @@ pub fn column(name: &str, array: &ArrayRef, kind: Kind) -> Result<Column> {
             let numbers = cast(&array, &DataType::Float64).map_err(|_| {
                 Error::new(
                     ErrorKind::TypeMismatch,
-                    format!("column \"{name}\" is {}, the model has learnt from numbers", array.data_type()),
+                    format!(
+                        "column \"{name}\" is {}, the model has learnt from numbers",
+                        array.data_type()
+                    ),
                 )
             })?;
             let numbers = numbers.as_primitive::<Float64Type>();
@@ -155,11 +179,16 @@ impl Collector {
                     Building::Texts(parts) => {
                         let parts = parts.iter().map(|part| part as &dyn Array).collect::<Vec<_>>();
                         let all = match parts.is_empty() {
-                            true => Arc::new(StringArray::from(Vec::<Option<&str>>::new())) as ArrayRef,
+                            true => {
+                                Arc::new(StringArray::from(Vec::<Option<&str>>::new())) as ArrayRef
+                            }
                             false => concat(&parts).map_err(|error| {
-                                Error::new(ErrorKind::LimitExceeded, "the text columns are too large to train on")
-                                    .with_cause(error)
-                                    .with_hint("Train on a sample, or leave long texts out.")
+                                Error::new(
+                                    ErrorKind::LimitExceeded,
+                                    "the text columns are too large to train on",
+                                )
+                                .with_cause(error)
+                                .with_hint("Train on a sample, or leave long texts out.")
                             })?,
                         };
                         Column::Text(all.as_string::<i32>().clone())

@@ -39,7 +39,12 @@ impl Table {
     }
 
     fn count(self, name: &str, values: impl Iterator<Item = u64>) -> Self {
-        self.add(name, Arc::new(Int64Array::from_iter_values(values.map(|v| i64::try_from(v).unwrap_or(i64::MAX)))))
+        self.add(
+            name,
+            Arc::new(Int64Array::from_iter_values(
+                values.map(|v| i64::try_from(v).unwrap_or(i64::MAX)),
+            )),
+        )
     }
 
     fn rows(self) -> Result<StructArray> {
@@ -49,11 +54,8 @@ impl Table {
 }
 
 fn wrong_kind(version: &Version, what: &str, has: &str) -> Error {
-    Error::new(
-        ErrorKind::WrongObjectType,
-        format!("model \"{}\" has no {what}", version.name),
-    )
-    .with_detail(format!("It is a {}; {has}.", version.artifact.model_type))
+    Error::new(ErrorKind::WrongObjectType, format!("model \"{}\" has no {what}", version.name))
+        .with_detail(format!("It is a {}; {has}.", version.artifact.model_type))
 }
 
 /// Returns the columns that a measure of a query has.
@@ -74,9 +76,9 @@ pub fn metrics(version: &Version, values: &[Metric]) -> Result<StructArray> {
     if values.is_empty() {
         return Err(wrong_kind(version, "metrics", "there is nothing to measure it by"));
     }
-    let table = values.iter().fold(Table::default(), |table, (name, value)| {
-        table.number(name, std::iter::once(*value))
-    });
+    let table = values
+        .iter()
+        .fold(Table::default(), |table, (name, value)| table.number(name, std::iter::once(*value)));
     table.rows()
 }
 
@@ -109,7 +111,9 @@ pub fn confusion(version: &Version, counts: &[(String, String, u64)]) -> Result<
     // Of many classes only those pairs that occur.
     let pairs: Vec<(String, String, u64)> = match classes.len() {
         n if n <= 50 => {
-            let pair = |l: &String| classes.iter().map(|p| (l.clone(), p.clone(), find(l, p))).collect::<Vec<_>>();
+            let pair = |l: &String| {
+                classes.iter().map(|p| (l.clone(), p.clone(), find(l, p))).collect::<Vec<_>>()
+            };
             classes.iter().flat_map(pair).collect()
         }
         _ => counts.to_vec(),
@@ -164,7 +168,9 @@ pub fn weights(version: &Version) -> Result<StructArray> {
         }
         Model::Logistic(logistic) => {
             let errors = logistic.standard_errors.as_ref();
-            for (class, (weights, intercept)) in logistic.weights.iter().zip(&logistic.intercepts).enumerate() {
+            for (class, (weights, intercept)) in
+                logistic.weights.iter().zip(&logistic.intercepts).enumerate()
+            {
                 let nth = if logistic.weights.len() == 1 { 1 } else { class };
                 let class = version.artifact.classes.get(nth).cloned();
                 for (index, weight) in weights.iter().enumerate() {
@@ -175,7 +181,9 @@ pub fn weights(version: &Version) -> Result<StructArray> {
         }
         _ => return Err(wrong_kind(version, "weights", "only linear models have them")),
     }
-    let z = |row: &(Option<String>, &str, f64, Option<f64>)| row.3.filter(|e| *e > 0.0).map(|error| row.2 / error);
+    let z = |row: &(Option<String>, &str, f64, Option<f64>)| {
+        row.3.filter(|e| *e > 0.0).map(|error| row.2 / error)
+    };
     Table::default()
         .text("class", rows.iter().map(|row| row.0.clone()))
         .text("processed_input", rows.iter().map(|row| Some(row.1)))
@@ -230,7 +238,10 @@ pub fn features(version: &Version) -> Result<StructArray> {
         .number("mean", facts.iter().map(|f| f.mean))
         .number("stddev", facts.iter().map(|f| f.stddev))
         .count("null_count", facts.iter().map(|f| f.n_null))
-        .add("category_count", Arc::new(Int64Array::from_iter(facts.iter().map(|f| f.n_categories.map(|n| n as i64)))))
+        .add(
+            "category_count",
+            Arc::new(Int64Array::from_iter(facts.iter().map(|f| f.n_categories.map(|n| n as i64)))),
+        )
         .rows()
 }
 
@@ -245,7 +256,8 @@ pub fn trials(version: &Version) -> Result<StructArray> {
         let pairs = t.iter().map(|(name, value)| format!("{name} = {value}"));
         pairs.collect::<Vec<_>>().join(", ")
     };
-    let mut table = table.text("hyperparameters", trials.iter().map(|t| Some(parameters(&t.parameters))));
+    let mut table =
+        table.text("hyperparameters", trials.iter().map(|t| Some(parameters(&t.parameters))));
     let mut names = Vec::<&str>::new();
     for (name, _) in trials.iter().flat_map(|t| &t.metrics) {
         if !names.contains(&name.as_str()) {
@@ -253,7 +265,9 @@ pub fn trials(version: &Version) -> Result<StructArray> {
         }
     }
     for name in names {
-        let value = |metrics: &Vec<Metric>| metrics.iter().find(|(known, _)| known == name).and_then(|(_, v)| *v);
+        let value = |metrics: &Vec<Metric>| {
+            metrics.iter().find(|(known, _)| known == name).and_then(|(_, v)| *v)
+        };
         table = table.number(name, trials.iter().map(|t| value(&t.metrics)));
     }
     table
@@ -288,7 +302,10 @@ pub fn components(version: &Version) -> Result<StructArray> {
         .text("feature", rows.iter().map(|r| Some(r.1.as_str())))
         .number("value", rows.iter().map(|r| Some(r.2)))
         .number("explained_variance", rows.iter().map(|r| Some(pca.explained_variance[r.0])))
-        .number("explained_variance_ratio", rows.iter().map(|r| Some(pca.explained_variance_ratio[r.0])))
+        .number(
+            "explained_variance_ratio",
+            rows.iter().map(|r| Some(pca.explained_variance_ratio[r.0])),
+        )
         .rows()
 }
 
@@ -330,7 +347,12 @@ mod tests {
 
     #[test]
     fn p_values_are_those_of_tables() {
-        for (z, p) in [(0.0, 1.0), (1.0, 0.317_310_507_862_914), (1.959_963_984_540_054, 0.05), (4.0, 6.334_248_366_623_996e-5)] {
+        for (z, p) in [
+            (0.0, 1.0),
+            (1.0, 0.317_310_507_862_914),
+            (1.959_963_984_540_054, 0.05),
+            (4.0, 6.334_248_366_623_996e-5),
+        ] {
             assert!((two_sided(z) - p).abs() < 1e-12, "{z}: {}", two_sided(z));
         }
     }

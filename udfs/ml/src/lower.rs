@@ -1,9 +1,13 @@
 //! From the words of TRANSFORM to chains of transforms over columns that ordinary SQL gives.
 
+use std::ops::ControlFlow;
+
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::pipeline::Plan;
 use maru_ml_kernels::transform::{Arguments, Literal};
-use maru_sql::ast::{self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, Value};
+use maru_sql::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, Value,
+};
 
 /// Chains, and the SQL expressions that they begin with.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +44,6 @@ fn ml_call(expr: &Expr) -> Option<(String, &ast::Function)> {
 
 /// Returns whether a transform is called anywhere in an expression.
 fn calls_ml(expr: &Expr) -> bool {
-    use std::ops::ControlFlow;
     ast::visit_expressions(expr, |inner| match ml_call(inner) {
         Some(_) => ControlFlow::Break(()),
         None => ControlFlow::Continue(()),
@@ -75,7 +78,9 @@ pub fn lower(
                 let name = match expr {
                     Expr::Identifier(ident) => fold(ident),
                     Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
-                    other => ml_call(other).map_or_else(|| format!("f{}", items.len()), |(name, _)| name),
+                    other => {
+                        ml_call(other).map_or_else(|| format!("f{}", items.len()), |(name, _)| name)
+                    }
                 };
                 items.push((name, expr.clone()));
             }
@@ -110,31 +115,35 @@ pub fn lower(
 
 /// Puts names in the place of chains and of outputs.
 fn replace(condition: &mut Expr, lowered: &mut Lowered) -> Result<()> {
-    use std::ops::ControlFlow;
-    let mut failed = None;
-    let _ = ast::visit_expressions_mut(condition, |expr| {
-        let wanted = ml_call(expr).is_some() || matches!(expr, Expr::Identifier(_));
-        if !wanted || matches!(expr, Expr::Identifier(ident) if ident.value.starts_with("__score")) {
+    match ast::VisitMut::visit(condition, &mut Names(lowered)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Names<'a>(&'a mut Lowered);
+
+impl ast::VisitorMut for Names<'_> {
+    type Break = Error;
+
+    /// Before its parts: what stands in a chain belongs to it.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if ml_call(expr).is_none() && !matches!(expr, Expr::Identifier(_)) {
             return ControlFlow::Continue(());
         }
-        match chain(expr, lowered, true) {
-            Ok(plan) => {
-                let known = lowered.scores.iter().position(|(_, known)| *known == plan);
-                let index = known.unwrap_or(lowered.scores.len());
-                let name = format!("__score{index}");
-                if known.is_none() {
-                    lowered.scores.push((name.clone(), plan));
-                }
-                *expr = Expr::Identifier(ast::Ident::new(name));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+        let plan = match chain(expr, self.0, true) {
+            Ok(plan) => plan,
+            Err(error) => return ControlFlow::Break(error),
+        };
+        let scores = &mut self.0.scores;
+        let known = scores.iter().position(|(_, known)| *known == plan);
+        let name = format!("__score{}", known.unwrap_or(scores.len()));
+        if known.is_none() {
+            scores.push((name.clone(), plan));
         }
-    });
-    failed.map_or(Ok(()), Err)
+        *expr = Expr::Identifier(ast::Ident::new(name));
+        ControlFlow::Continue(())
+    }
 }
 
 /// Reads one chain. With `outputs`, names mean what TRANSFORM has given before they mean columns of the query.
@@ -150,8 +159,12 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
             }
         }
         if calls_ml(expr) {
-            return Err(Error::unsupported(format!("SQL around a transform is not supported: {expr}"))
-                .with_hint("Compute with ordinary SQL first, in the query or inside of the transform."));
+            return Err(Error::unsupported(format!(
+                "SQL around a transform is not supported: {expr}"
+            ))
+            .with_hint(
+                "Compute with ordinary SQL first, in the query or inside of the transform.",
+            ));
         }
         let text = expr.to_string();
         let known = lowered.leaves.iter().position(|(_, leaf)| leaf.to_string() == text);
@@ -174,7 +187,10 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
             .with_detail("A transform learns from all rows of training."));
     }
     let FunctionArguments::List(list) = &function.args else {
-        return Err(Error::new(ErrorKind::InvalidParameter, format!("ML.{} takes a column", name.to_uppercase())));
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!("ML.{} takes a column", name.to_uppercase()),
+        ));
     };
     let mut inputs = Vec::new();
     let mut arguments = Arguments::default();
@@ -191,7 +207,12 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
                 arguments.positional.push(literal(expr)?);
             }
-            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => {
                 arguments.named.push((fold(name), literal(expr)?));
             }
             other => {
@@ -211,8 +232,9 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
 /// 22023 for anything else.
 pub fn literal(expr: &Expr) -> Result<Literal> {
     let wrong = || {
-        Error::new(ErrorKind::InvalidParameter, format!("\"{expr}\" is no literal"))
-            .with_hint("A number, a text in quotes, true, false, NULL or ARRAY[…] of these is expected.")
+        Error::new(ErrorKind::InvalidParameter, format!("\"{expr}\" is no literal")).with_hint(
+            "A number, a text in quotes, true, false, NULL or ARRAY[…] of these is expected.",
+        )
     };
     Ok(match expr {
         Expr::Nested(inner) => literal(inner)?,
@@ -229,7 +251,9 @@ pub fn literal(expr: &Expr) -> Result<Literal> {
         Expr::Identifier(ident) => Literal::Text(fold(ident)),
         Expr::Value(value) => match &value.value {
             Value::Number(text, _) => Literal::Number(text.parse().map_err(|_| wrong())?),
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Literal::Text(text.clone()),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Literal::Text(text.clone())
+            }
             Value::DollarQuotedString(text) => Literal::Text(text.value.clone()),
             Value::Boolean(flag) => Literal::Boolean(*flag),
             Value::Null => Literal::Null,
@@ -242,10 +266,15 @@ pub fn literal(expr: &Expr) -> Result<Literal> {
 /// Returns the unnamed arguments of a call.
 pub(crate) fn arguments(function: &ast::Function) -> Vec<&Expr> {
     let FunctionArguments::List(list) = &function.args else { return Vec::new() };
-    let unnamed = |argument: &'_ FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
-    let exprs = list.args.iter().filter(|argument| unnamed(argument)).filter_map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    });
+    let unnamed = |argument: &'_ FunctionArg| {
+        matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)))
+    };
+    let exprs =
+        list.args.iter().filter(|argument| unnamed(argument)).filter_map(
+            |argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            },
+        );
     exprs.collect()
 }

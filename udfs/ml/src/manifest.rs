@@ -105,13 +105,15 @@ pub struct Manifest {
 
 impl Manifest {
     pub fn encode(&self) -> Result<String> {
-        serde_json::to_string(self).or_error(ErrorKind::Internal, || "could not write a model's manifest".to_owned())
+        serde_json::to_string(self)
+            .or_error(ErrorKind::Internal, || "could not write a model's manifest".to_owned())
     }
 
     /// # Errors
     /// XX001 for text that is no manifest.
     pub fn decode(text: &str) -> Result<Self> {
-        serde_json::from_str(text).or_error(ErrorKind::DataCorrupted, || "a model's manifest is damaged".to_owned())
+        serde_json::from_str(text)
+            .or_error(ErrorKind::DataCorrupted, || "a model's manifest is damaged".to_owned())
     }
 }
 
@@ -127,9 +129,22 @@ pub struct Version {
 }
 
 impl Version {
-    pub fn new(schema: &str, name: &str, version: i64, manifest: Manifest, artifact: Artifact) -> Arc<Self> {
+    pub fn new(
+        schema: &str,
+        name: &str,
+        version: i64,
+        manifest: Manifest,
+        artifact: Artifact,
+    ) -> Arc<Self> {
         let fused = Fused::new(&artifact);
-        Arc::new(Self { schema: schema.to_owned(), name: name.to_owned(), version, manifest, artifact, fused })
+        Arc::new(Self {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            version,
+            manifest,
+            artifact,
+            fused,
+        })
     }
 
     /// Returns what computes predictions, as EXPLAIN names it.

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StructArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use datafusion::common::utils::SingleRowListArrayBuilder;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
-use datafusion::common::utils::SingleRowListArrayBuilder;
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::evaluate::{confusion, curve, measure};
 use maru_ml_kernels::model::{Prediction, Problem, Target};
 use maru_ml_kernels::pipeline::Kind;
 use maru_ml_kernels::{Column, Task};
 
-use crate::columns::column;
+use crate::columns::{check_types, column};
 use crate::info;
 use crate::manifest::Version;
 use crate::score::{frame, predict};
@@ -58,8 +58,15 @@ impl Hash for Measure {
 impl Measure {
     pub fn new(version: Arc<Version>, what: What, threshold: Option<f64>) -> Self {
         let threshold = threshold.unwrap_or(version.artifact.threshold);
-        let name = format!("ml_{what:?}[{}.{} v{}]", version.schema, version.name, version.version).to_lowercase();
-        Self { version, what, threshold, name, signature: Signature::variadic_any(Volatility::Immutable) }
+        let name = format!("ml_{what:?}[{}.{} v{}]", version.schema, version.name, version.version)
+            .to_lowercase();
+        Self {
+            version,
+            what,
+            threshold,
+            name,
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
     }
 
     /// Returns the columns of the rows.
@@ -81,7 +88,8 @@ impl AggregateUDFImpl for Measure {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        check_types(&self.version.artifact.pipeline.inputs, types)?;
         Ok(DataType::List(item(self.fields())))
     }
 
@@ -146,7 +154,8 @@ impl Gathered {
                 let code = |row: usize| match label.text(row) {
                     None => f64::NAN,
                     Some(text) => {
-                        let found = version.artifact.classes.iter().position(|class| *class == text);
+                        let found =
+                            version.artifact.classes.iter().position(|class| *class == text);
                         found.map_or(-1.0, |code| code as f64)
                     }
                 };
@@ -165,9 +174,22 @@ impl Gathered {
                 continue;
             }
             if labels[row] < 0.0 && version.artifact.problem == Problem::Classification {
-                return Err(Error::new(ErrorKind::InvalidParameter, "the rows to evaluate on have a class that training did not see")
-                    .with_detail(format!("The model knows {}.", version.artifact.classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ")))
-                    .with_hint("Leave these rows out, or train again with them."));
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "the rows to evaluate on have a class that training did not see",
+                )
+                .with_detail(format!(
+                    "The model knows {}.",
+                    version
+                        .artifact
+                        .classes
+                        .iter()
+                        .take(20)
+                        .cloned()
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                ))
+                .with_hint("Leave these rows out, or train again with them."));
             }
             self.labels.push(labels[row]);
             self.values.extend(columns.iter().map(|column| column[row]));
@@ -177,7 +199,8 @@ impl Gathered {
 
     fn rows(&self) -> Result<StructArray> {
         let width = self.width();
-        let by_column = |k: usize| self.values.iter().skip(k).step_by(width).copied().collect::<Vec<_>>();
+        let by_column =
+            |k: usize| self.values.iter().skip(k).step_by(width).copied().collect::<Vec<_>>();
         let columns = (0..width).map(by_column).collect::<Vec<_>>();
         let version = &self.of.version;
         let problem = version.artifact.problem;
@@ -189,25 +212,34 @@ impl Gathered {
             }
             Problem::Clustering => {
                 let nearest = |row: usize| {
-                    let best = (0..width).min_by(|a, b| columns[*a][row].total_cmp(&columns[*b][row]));
+                    let best =
+                        (0..width).min_by(|a, b| columns[*a][row].total_cmp(&columns[*b][row]));
                     best.unwrap_or(0) as u32
                 };
                 let nearest = (0..self.labels.len()).map(nearest).collect();
                 (Prediction::Clusters { nearest, distances: columns }, Target::None)
             }
             Problem::Anomaly => (Prediction::Scores(columns.concat()), Target::None),
-            _ => (Prediction::Numbers(columns.concat()), Target::Numbers(Arc::new(self.labels.clone()))),
+            _ => (
+                Prediction::Numbers(columns.concat()),
+                Target::Numbers(Arc::new(self.labels.clone())),
+            ),
         };
         match (self.of.what, &prediction) {
             (What::Evaluate, _) => {
                 let metrics = measure(&prediction, &target, self.of.threshold)?;
-                let metrics = metrics.into_iter().map(|(name, value)| (name.to_owned(), value.is_finite().then_some(value)));
+                let metrics = metrics
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value.is_finite().then_some(value)));
                 info::metrics(version, &metrics.collect::<Vec<_>>())
             }
             (What::Confusion, Prediction::Probabilities(p)) => {
                 let counts = confusion(p, &codes(), self.of.threshold).into_iter();
-                let class = |code: u32| version.artifact.classes.get(code as usize).cloned().unwrap_or_default();
-                let table = counts.map(|((label, predicted), n)| (class(label), class(predicted), n));
+                let class = |code: u32| {
+                    version.artifact.classes.get(code as usize).cloned().unwrap_or_default()
+                };
+                let table =
+                    counts.map(|((label, predicted), n)| (class(label), class(predicted), n));
                 info::confusion(version, &table.collect::<Vec<_>>())
             }
             (What::Roc | What::PrecisionRecall, Prediction::Probabilities(p)) if p.len() == 2 => {
@@ -227,7 +259,8 @@ impl Accumulator for Gathered {
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
         let rows = self.rows()?;
-        let builder = SingleRowListArrayBuilder::new(Arc::new(rows)).with_field(&item(self.of.fields()));
+        let builder =
+            SingleRowListArrayBuilder::new(Arc::new(rows)).with_field(&item(self.of.fields()));
         Ok(ScalarValue::List(Arc::new(builder.build_list_array())))
     }
 

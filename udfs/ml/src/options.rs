@@ -14,15 +14,24 @@ use crate::lower::{arguments, literal};
 /// Options that every model has: a name and a sentence.
 pub const COMMON: &[(&str, &str)] = &[
     ("async", "Whether training goes on in the background, as a job (false)."),
-    ("data_split_col", "With data_split_method = 'custom': the boolean column that is true for rows to evaluate on."),
+    (
+        "data_split_col",
+        "With data_split_method = 'custom': the boolean column that is true for rows to evaluate on.",
+    ),
     ("data_split_eval_fraction", "The share of rows to evaluate on (0.2)."),
-    ("data_split_method", "auto_split (none below 500 rows, then the fraction, 10000 rows at most), random, stratified, custom or no_split."),
+    (
+        "data_split_method",
+        "auto_split (none below 500 rows, then the fraction, 10000 rows at most), random, stratified, custom or no_split.",
+    ),
     ("hparam_tuning_algorithm", "tpe (also vizier_default), random_search or grid_search."),
     ("hparam_tuning_objectives", "The metric that chooses the best trial, such as ['roc_auc']."),
     ("input_label_cols", "The column to predict, such as ['label']."),
     ("max_parallel_trials", "Trials that run at once (6)."),
     ("model_type", "The kind of model."),
-    ("num_trials", "Trials of tuning; needs a parameter with HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…])."),
+    (
+        "num_trials",
+        "Trials of tuning; needs a parameter with HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…]).",
+    ),
     ("seed", "Where random numbers start from (42); the same seed and rows give the same model."),
     ("set_default", "Whether the new version becomes the default (true)."),
     ("threshold", "From which probability on the second of two classes is predicted (0.5)."),
@@ -111,7 +120,10 @@ impl TrainingOptions {
         let Some((_, model_type)) = model_type else {
             let names = model::MODELS.iter().map(|spec| spec.name).collect::<Vec<_>>();
             return Err(Error::new(ErrorKind::InvalidParameter, "option model_type is missing")
-                .with_hint(format!("OPTIONS (model_type = 'logistic_reg', …); there are {}.", names.join(", "))));
+                .with_hint(format!(
+                    "OPTIONS (model_type = 'logistic_reg', …); there are {}.",
+                    names.join(", ")
+                )));
         };
         let spec = model::spec(&text("model_type", model_type)?.to_lowercase())?;
         let mut found = Self {
@@ -154,7 +166,12 @@ impl TrainingOptions {
                     "stratified" => SplitMethod::Stratified,
                     "custom" => SplitMethod::Custom,
                     "no_split" => SplitMethod::None,
-                    _ => return Err(invalid(name, "auto_split, random, stratified, custom or no_split")),
+                    _ => {
+                        return Err(invalid(
+                            name,
+                            "auto_split, random, stratified, custom or no_split",
+                        ));
+                    }
                 }
             }
             "data_split_eval_fraction" => self.share = number(name, value, 0.0, 0.95, false)?,
@@ -223,7 +240,10 @@ impl TrainingOptions {
                         return Err(invalid(name, "HPARAM_CANDIDATES([value, …])"));
                     };
                     if candidates.is_empty() {
-                        return Err(invalid(name, "HPARAM_CANDIDATES([value, …]) with at least one value"));
+                        return Err(invalid(
+                            name,
+                            "HPARAM_CANDIDATES([value, …]) with at least one value",
+                        ));
                     }
                     for candidate in candidates {
                         spec.check(candidate)?;
@@ -252,12 +272,17 @@ impl TrainingOptions {
                     ErrorKind::InvalidParameter,
                     format!("model_type '{}' has no label", self.spec.name),
                 )
-                .with_hint(format!("Leave input_label_cols out; \"{label}\" would be learnt from as a feature.")));
+                .with_hint(format!(
+                    "Leave input_label_cols out; \"{label}\" would be learnt from as a feature."
+                )));
             }
             _ => {}
         }
         if self.split == SplitMethod::Custom && self.split_column.is_none() {
-            return Err(Error::new(ErrorKind::InvalidParameter, "data_split_method 'custom' needs data_split_col"));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "data_split_method 'custom' needs data_split_col",
+            ));
         }
         if self.split_column.is_some() && self.split != SplitMethod::Custom {
             self.split = SplitMethod::Custom;
@@ -270,9 +295,16 @@ impl TrainingOptions {
                 .with_hint("Give a parameter a range: l2_reg = HPARAM_RANGE(0.0, 10.0), or HPARAM_CANDIDATES([…])."));
         }
         let metrics: &[&str] = match problem {
-            Problem::Classification => {
-                &["roc_auc", "accuracy", "precision", "recall", "f1_score", "log_loss", "pr_auc", "mcc"]
-            }
+            Problem::Classification => &[
+                "roc_auc",
+                "accuracy",
+                "precision",
+                "recall",
+                "f1_score",
+                "log_loss",
+                "pr_auc",
+                "mcc",
+            ],
             Problem::Regression => &[
                 "r2_score",
                 "mean_squared_error",
@@ -285,9 +317,13 @@ impl TrainingOptions {
             _ => &[],
         };
         if self.objective.is_empty() {
-            self.objective = metrics.first().map_or_else(String::new, |metric| (*metric).to_owned());
+            self.objective =
+                metrics.first().map_or_else(String::new, |metric| (*metric).to_owned());
         } else if !metrics.contains(&self.objective.as_str()) {
-            return Err(invalid("hparam_tuning_objectives", &format!("one of {}", metrics.join(", "))));
+            return Err(invalid(
+                "hparam_tuning_objectives",
+                &format!("one of {}", metrics.join(", ")),
+            ));
         }
         if !self.space.is_empty() && metrics.is_empty() {
             return Err(Error::new(

@@ -3,7 +3,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Fields};
@@ -16,7 +18,7 @@ use maru_ml_kernels::evaluate::predicted_class;
 use maru_ml_kernels::model::{Prediction, Problem};
 use maru_ml_kernels::{Column, Frame, Task};
 
-use crate::columns::column;
+use crate::columns::{check_types, column};
 use crate::manifest::Version;
 
 /// Predicts with one version. Its name tells the version and the kernel, so that EXPLAIN does.
@@ -56,8 +58,16 @@ impl Score {
             false => format!("ml_predict[{of}, {}]", version.kernel()),
         };
         let threshold = threshold.unwrap_or(version.artifact.threshold);
-        let fields = if transform { transformed_fields(&version) } else { predicted_fields(&version) };
-        Self { version, threshold, transform, name, signature: Signature::variadic_any(Volatility::Immutable), fields }
+        let fields =
+            if transform { transformed_fields(&version) } else { predicted_fields(&version) };
+        Self {
+            version,
+            threshold,
+            transform,
+            name,
+            signature: Signature::variadic_any(Volatility::Immutable),
+            fields,
+        }
     }
 
     /// Returns the columns that it gives.
@@ -71,21 +81,32 @@ fn list_of(fields: Fields) -> DataType {
 }
 
 fn probability_fields(label: &DataType) -> Fields {
-    vec![Field::new("label", label.clone(), true), Field::new("prob", DataType::Float64, true)].into()
+    vec![Field::new("label", label.clone(), true), Field::new("prob", DataType::Float64, true)]
+        .into()
 }
 
 fn distance_fields() -> Fields {
-    vec![Field::new("centroid_id", DataType::Int64, true), Field::new("distance", DataType::Float64, true)].into()
+    vec![
+        Field::new("centroid_id", DataType::Int64, true),
+        Field::new("distance", DataType::Float64, true),
+    ]
+    .into()
 }
 
 fn predicted_fields(version: &Version) -> Fields {
     let label = version.artifact.label.as_deref().unwrap_or("label");
     let class = version.manifest.label_type.data_type();
     match version.artifact.problem {
-        Problem::Regression => vec![Field::new(format!("predicted_{label}"), DataType::Float64, true)],
+        Problem::Regression => {
+            vec![Field::new(format!("predicted_{label}"), DataType::Float64, true)]
+        }
         Problem::Classification => vec![
             Field::new(format!("predicted_{label}"), class.clone(), true),
-            Field::new(format!("predicted_{label}_probs"), list_of(probability_fields(&class)), true),
+            Field::new(
+                format!("predicted_{label}_probs"),
+                list_of(probability_fields(&class)),
+                true,
+            ),
         ],
         Problem::Clustering => vec![
             Field::new("centroid_id", DataType::Int64, true),
@@ -96,7 +117,9 @@ fn predicted_fields(version: &Version) -> Fields {
                 maru_ml_kernels::model::Model::Pca { pca } => pca.components.len(),
                 _ => 0,
             };
-            (1..=n).map(|k| Field::new(format!("principal_component_{k}"), DataType::Float64, true)).collect()
+            (1..=n)
+                .map(|k| Field::new(format!("principal_component_{k}"), DataType::Float64, true))
+                .collect()
         }
         Problem::Anomaly => vec![
             Field::new("is_anomaly", DataType::Boolean, true),
@@ -141,8 +164,9 @@ pub fn predict(version: &Version, frame: &Frame, task: &Task) -> Result<Predicti
 /// Returns the classes of a version as an array of the label's type.
 pub fn classes(version: &Version) -> Result<ArrayRef> {
     let texts = StringArray::from_iter_values(&version.artifact.classes);
-    cast(&texts, &version.manifest.label_type.data_type())
-        .map_err(|error| Error::internal("classes have another type than the label").with_cause(error))
+    cast(&texts, &version.manifest.label_type.data_type()).map_err(|error| {
+        Error::internal("classes have another type than the label").with_cause(error)
+    })
 }
 
 impl Score {
@@ -150,7 +174,9 @@ impl Score {
         let task = Task::single();
         let version = &self.version;
         let frame = frame(version, arrays, n_rows)?;
-        let failed = |error: arrow::error::ArrowError| Error::internal("predictions do not fit together").with_cause(error);
+        let failed = |error: arrow::error::ArrowError| {
+            Error::internal("predictions do not fit together").with_cause(error)
+        };
         let columns: Vec<ArrayRef> = if self.transform {
             let out = version.artifact.pipeline.transform(&frame, &task)?;
             out.columns.into_iter().map(|(_, column)| array(&column)).collect()
@@ -158,7 +184,8 @@ impl Score {
             match predict(version, &frame, &task)? {
                 Prediction::Numbers(values) => vec![Arc::new(Float64Array::from(values))],
                 Prediction::Probabilities(p) => {
-                    let predicted = (0..n_rows).map(|row| u64::from(predicted_class(&p, row, self.threshold)));
+                    let predicted =
+                        (0..n_rows).map(|row| u64::from(predicted_class(&p, row, self.threshold)));
                     let predicted = arrow::array::UInt64Array::from_iter_values(predicted);
                     let classes = classes(version)?;
                     let label = take(&classes, &predicted, None).map_err(failed)?;
@@ -166,22 +193,38 @@ impl Score {
                     let codes = (0..n_rows * k).map(|at| (at % k) as u64);
                     let codes = arrow::array::UInt64Array::from_iter_values(codes);
                     let names = take(&classes, &codes, None).map_err(failed)?;
-                    let values = Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                    let values =
+                        Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
                     let fields = probability_fields(classes.data_type());
                     vec![label, list(fields, vec![names, Arc::new(values)], n_rows, k)?]
                 }
                 Prediction::Clusters { nearest, distances } => {
                     let k = distances.len();
-                    let ids = Int64Array::from_iter_values(nearest.iter().map(|c| i64::from(*c) + 1));
-                    let names = Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
-                    let values = Float64Array::from_iter_values((0..n_rows * k).map(|at| distances[at % k][at / k]));
-                    vec![Arc::new(ids), list(distance_fields(), vec![Arc::new(names), Arc::new(values)], n_rows, k)?]
+                    let ids =
+                        Int64Array::from_iter_values(nearest.iter().map(|c| i64::from(*c) + 1));
+                    let names =
+                        Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
+                    let values = Float64Array::from_iter_values(
+                        (0..n_rows * k).map(|at| distances[at % k][at / k]),
+                    );
+                    vec![
+                        Arc::new(ids),
+                        list(
+                            distance_fields(),
+                            vec![Arc::new(names), Arc::new(values)],
+                            n_rows,
+                            k,
+                        )?,
+                    ]
                 }
-                Prediction::Components(columns) => {
-                    columns.into_iter().map(|c| Arc::new(Float64Array::from(c)) as ArrayRef).collect()
-                }
+                Prediction::Components(columns) => columns
+                    .into_iter()
+                    .map(|c| Arc::new(Float64Array::from(c)) as ArrayRef)
+                    .collect(),
                 Prediction::Scores(scores) => {
-                    let far = scores.iter().map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
+                    let far = scores
+                        .iter()
+                        .map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
                     vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
                 }
             }
@@ -201,7 +244,9 @@ pub fn array(column: &Column) -> ArrayRef {
 }
 
 fn list(fields: Fields, columns: Vec<ArrayRef>, n_rows: usize, each: usize) -> Result<ArrayRef> {
-    let failed = |error: arrow::error::ArrowError| Error::internal("a list does not fit together").with_cause(error);
+    let failed = |error: arrow::error::ArrowError| {
+        Error::internal("a list does not fit together").with_cause(error)
+    };
     let values = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
     let item = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
     let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(each, n_rows));
@@ -217,7 +262,8 @@ impl ScalarUDFImpl for Score {
         &self.signature
     }
 
-    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        check_types(&self.version.artifact.pipeline.inputs, types)?;
         Ok(DataType::Struct(self.fields.clone()))
     }
 

@@ -66,7 +66,10 @@ impl Rows {
         let mut rest = frame.columns.split_off(request.lowered.leaves.len()).into_iter();
         let mut next = |wanted: bool| -> Result<Option<Column>> {
             match wanted {
-                true => rest.next().map(|(_, column)| Some(column)).ok_or_else(|| Error::internal("a column of training is missing")),
+                true => rest
+                    .next()
+                    .map(|(_, column)| Some(column))
+                    .ok_or_else(|| Error::internal("a column of training is missing")),
                 false => Ok(None),
             }
         };
@@ -74,16 +77,24 @@ impl Rows {
         let label = next(options.label.is_some())?;
         let weights = match next(options.weight.is_some())? {
             None => None,
-            Some(Column::Number(values)) if values.iter().all(|w| w.is_finite() && *w >= 0.0) => Some(values.as_ref().clone()),
+            Some(Column::Number(values)) if values.iter().all(|w| w.is_finite() && *w >= 0.0) => {
+                Some(values.as_ref().clone())
+            }
             Some(_) => {
-                return Err(Error::new(ErrorKind::InvalidParameter, "weights of rows are numbers from 0 on, none of them NULL"));
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "weights of rows are numbers from 0 on, none of them NULL",
+                ));
             }
         };
         let evaluates = match next(options.split_column.is_some())? {
             None => None,
             Some(Column::Number(values)) => Some(values.iter().map(|v| *v > 0.0).collect()),
             Some(Column::Text(_)) => {
-                return Err(Error::new(ErrorKind::TypeMismatch, "data_split_col is a boolean column"));
+                return Err(Error::new(
+                    ErrorKind::TypeMismatch,
+                    "data_split_col is a boolean column",
+                ));
             }
         };
         Ok(Self { leaves: frame, label, weights, evaluates, hashes })
@@ -100,12 +111,17 @@ impl Rows {
 
 /// The label by row as the model learns it, and the classes.
 fn target(problem: Problem, label: Option<&Column>, name: &str) -> Result<(Target, Vec<String>)> {
-    let Some(label) = label.filter(|_| problem.has_label()) else { return Ok((Target::None, Vec::new())) };
+    let Some(label) = label.filter(|_| problem.has_label()) else {
+        return Ok((Target::None, Vec::new()));
+    };
     if problem == Problem::Regression {
         return match label {
             Column::Number(values) => Ok((Target::Numbers(Arc::clone(values)), Vec::new())),
-            Column::Text(_) => Err(Error::new(ErrorKind::TypeMismatch, format!("the label \"{name}\" is text, a regression predicts numbers"))
-                .with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'.")),
+            Column::Text(_) => Err(Error::new(
+                ErrorKind::TypeMismatch,
+                format!("the label \"{name}\" is text, a regression predicts numbers"),
+            )
+            .with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'.")),
         };
     }
     const CLASSES_MAX: usize = 10_000;
@@ -129,7 +145,9 @@ fn target(problem: Problem, label: Option<&Column>, name: &str) -> Result<(Targe
     for (code, class) in classes.iter().enumerate() {
         known.insert(class.clone(), code as u32);
     }
-    let code = |row: usize| label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0);
+    let code = |row: usize| {
+        label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0)
+    };
     let codes = Arc::new((0..label.len()).map(code).collect());
     Ok((Target::Classes { codes, n_classes: classes.len() }, classes))
 }
@@ -137,7 +155,9 @@ fn target(problem: Problem, label: Option<&Column>, name: &str) -> Result<(Targe
 fn pick_target(target: &Target, rows: &[u32]) -> Target {
     match target {
         Target::None => Target::None,
-        Target::Numbers(values) => Target::Numbers(Arc::new(rows.iter().map(|r| values[*r as usize]).collect())),
+        Target::Numbers(values) => {
+            Target::Numbers(Arc::new(rows.iter().map(|r| values[*r as usize]).collect()))
+        }
         Target::Classes { codes, n_classes } => {
             let codes = Arc::new(rows.iter().map(|r| codes[*r as usize]).collect());
             Target::Classes { codes, n_classes: *n_classes }
@@ -149,7 +169,12 @@ fn pick_target(target: &Target, rows: &[u32]) -> Target {
 ///
 /// # Errors
 /// 22023 and 22003 for data that leaves nothing to learn; 57014 if the task is cancelled; what trials fail with, if all do.
-pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progress) -> Result<Trained> {
+pub fn train(
+    request: &Request,
+    frame: Frame,
+    task: &Task,
+    progress: &dyn Progress,
+) -> Result<Trained> {
     let start = Instant::now();
     let options = &request.options;
     let spec = options.spec;
@@ -161,12 +186,18 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
     let label_name = options.label.clone().unwrap_or_default();
     let labelled = rows.labelled();
     if labelled.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidParameter, format!("the label \"{label_name}\" is NULL in every row")));
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!("the label \"{label_name}\" is NULL in every row"),
+        ));
     }
     let (all_target, classes) = target(spec.problem, rows.label.as_ref(), &label_name)?;
     let parts = split(options, &rows, &labelled, &all_target);
     if parts.train.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidParameter, "the split leaves no rows to train on"));
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            "the split leaves no rows to train on",
+        ));
     }
     // Transforms learn from the rows of training alone: what they know of the others would flatter the model.
     let train_frame = match parts.train.len() == rows.leaves.n_rows {
@@ -176,14 +207,19 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
     let mut train_target = pick_target(&all_target, &parts.train);
     let as_numbers = match &train_target {
         Target::Numbers(values) => Some(values.as_ref().clone()),
-        Target::Classes { codes, n_classes: 2 } => Some(codes.iter().map(|code| f64::from(*code)).collect()),
+        Target::Classes { codes, n_classes: 2 } => {
+            Some(codes.iter().map(|code| f64::from(*code)).collect())
+        }
         _ => None,
     };
     let context = Context { task, seed: options.seed, target: as_numbers.as_deref() };
     let lowered = &request.lowered;
     let (outputs, learnt) = learn_all(&lowered.plans, &train_frame, &context)?;
     let mut gathered = gather(&learnt, train_frame.n_rows);
-    let mut weights = rows.weights.as_ref().map(|w| parts.train.iter().map(|r| w[*r as usize]).collect::<Vec<_>>());
+    let mut weights = rows
+        .weights
+        .as_ref()
+        .map(|w| parts.train.iter().map(|r| w[*r as usize]).collect::<Vec<_>>());
     let mut n_outliers = 0;
     if let Some(filter) = &request.filter {
         let mut plans = lowered.plans.clone();
@@ -228,14 +264,17 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
         threshold = maru_ml_kernels::transform::quantiles(scores.clone(), &[1.0 - share])[0];
     }
     let metrics = match &prediction {
-        Some(prediction) if evaluate.x.n_rows > 0 => named(measure(prediction, &evaluate.target, threshold)?),
+        Some(prediction) if evaluate.x.n_rows > 0 => {
+            named(measure(prediction, &evaluate.target, threshold)?)
+        }
         _ => Vec::new(),
     };
     let (points, table) = match (&prediction, &evaluate.target) {
         (Some(Prediction::Probabilities(p)), Target::Classes { codes, .. }) => {
             let counts = confusion(p, codes, threshold).into_iter();
             let class = |code: u32| classes.get(code as usize).cloned().unwrap_or_default();
-            let table = counts.map(|((label, predicted), n)| (class(label), class(predicted), n)).collect();
+            let table =
+                counts.map(|((label, predicted), n)| (class(label), class(predicted), n)).collect();
             let points = match p.as_slice() {
                 [_, second] => {
                     let positive = codes.iter().map(|code| *code == 1).collect::<Vec<_>>();
@@ -251,7 +290,8 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
     if !fit.converged {
         remarks.push("Training stopped before the model came to rest: raise max_iterations, or give l2_reg a value if the classes can be told apart perfectly.".to_owned());
     }
-    let inputs = lowered.leaves.iter().zip(&request.kinds).map(|((name, _), kind)| (name.clone(), *kind));
+    let inputs =
+        lowered.leaves.iter().zip(&request.kinds).map(|((name, _), kind)| (name.clone(), *kind));
     let artifact = Artifact {
         model_type: spec.name.to_owned(),
         problem: spec.problem,
@@ -269,7 +309,11 @@ pub fn train(request: &Request, frame: Frame, task: &Task, progress: &dyn Progre
     let manifest = Manifest {
         model_type: spec.name.to_owned(),
         label_type: request.label_type.as_ref().map_or(LabelType::Text, LabelType::of),
-        leaves: lowered.leaves.iter().map(|(name, expr)| (name.clone(), expr.to_string())).collect(),
+        leaves: lowered
+            .leaves
+            .iter()
+            .map(|(name, expr)| (name.clone(), expr.to_string()))
+            .collect(),
         options: shown,
         metrics,
         curve: points,
@@ -309,7 +353,9 @@ fn split(options: &TrainingOptions, rows: &Rows, labelled: &[u32], target: &Targ
     };
     let hashes = labelled.iter().map(|row| rows.hashes[*row as usize]).collect::<Vec<_>>();
     let codes = match target {
-        Target::Classes { codes, .. } => Some(labelled.iter().map(|r| codes[*r as usize]).collect::<Vec<_>>()),
+        Target::Classes { codes, .. } => {
+            Some(labelled.iter().map(|r| codes[*r as usize]).collect::<Vec<_>>())
+        }
         _ => None,
     };
     let parts = how.parts(&hashes, codes.as_deref());
@@ -328,11 +374,16 @@ fn keep(filter: &Filter, scored: &[(String, Frame)]) -> Result<Vec<bool>> {
     let mut arrays = Vec::<ArrayRef>::new();
     for (name, frame) in scored {
         let [(_, column)] = frame.columns.as_slice() else {
-            return Err(Error::new(ErrorKind::InvalidParameter, "TRAIN WHERE looks at a transform of several columns")
-                .with_hint("Score them with ML.OUTLIER_SCORE(…) OVER (), and compare the score."));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "TRAIN WHERE looks at a transform of several columns",
+            )
+            .with_hint("Score them with ML.OUTLIER_SCORE(…) OVER (), and compare the score."));
         };
         let array: ArrayRef = match column {
-            Column::Number(values) => Arc::new(Float64Array::from_iter(values.iter().map(|v| (!v.is_nan()).then_some(*v)))),
+            Column::Number(values) => Arc::new(Float64Array::from_iter(
+                values.iter().map(|v| (!v.is_nan()).then_some(*v)),
+            )),
             Column::Text(values) => Arc::new(values.clone()),
         };
         fields.push(Field::new(name, array.data_type().clone(), true));
@@ -355,11 +406,20 @@ fn with_class_weights(
             let mut by_class = vec![1.0; *n_classes];
             for pair in pairs {
                 let Literal::List(pair) = pair else { continue };
-                let (Some(class), Some(Literal::Number(weight))) = (pair.first(), pair.get(1)) else { continue };
+                let (Some(class), Some(Literal::Number(weight))) = (pair.first(), pair.get(1))
+                else {
+                    continue;
+                };
                 let text = show(class);
                 let index = classes.iter().position(|known| *known == text).ok_or_else(|| {
-                    Error::new(ErrorKind::InvalidParameter, format!("class_weights names a class that the label does not have: {text}"))
-                        .with_detail(format!("It has {}.", classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ")))
+                    Error::new(
+                        ErrorKind::InvalidParameter,
+                        format!("class_weights names a class that the label does not have: {text}"),
+                    )
+                    .with_detail(format!(
+                        "It has {}.",
+                        classes.iter().take(20).cloned().collect::<Vec<_>>().join(", ")
+                    ))
                 })?;
                 by_class[index] = *weight;
             }
@@ -369,7 +429,10 @@ fn with_class_weights(
             let mut counts = vec![0.0_f64; *n_classes];
             codes.iter().for_each(|code| counts[*code as usize] += 1.0);
             let n = codes.len() as f64;
-            counts.iter().map(|count| if *count > 0.0 { n / (*n_classes as f64 * count) } else { 0.0 }).collect()
+            counts
+                .iter()
+                .map(|count| if *count > 0.0 { n / (*n_classes as f64 * count) } else { 0.0 })
+                .collect()
         }
         _ => return Ok(weights),
     };
@@ -385,18 +448,26 @@ pub fn show(value: &Literal) -> String {
         Literal::Boolean(flag) => flag.to_string(),
         Literal::Number(number) => maru_ml_kernels::frame::number_text(*number),
         Literal::Text(text) => text.clone(),
-        Literal::List(list) => format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(", ")),
+        Literal::List(list) => {
+            format!("[{}]", list.iter().map(show).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 
 fn named(metrics: Vec<(&'static str, f64)>) -> Vec<(String, Option<f64>)> {
-    metrics.into_iter().map(|(name, value)| (name.to_owned(), value.is_finite().then_some(value))).collect()
+    metrics
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.is_finite().then_some(value)))
+        .collect()
 }
 
 /// Leaves so many points that the curve can be drawn.
 pub fn thinned(points: &[maru_ml_kernels::evaluate::Point]) -> Vec<CurvePoint> {
     let step = points.len().div_ceil(CURVE_MAX).max(1);
-    let kept = points.iter().enumerate().filter(|(index, _)| index % step == 0 || index + 1 == points.len());
+    let kept = points
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| index % step == 0 || index + 1 == points.len());
     kept.map(|(_, p)| {
         let threshold = p.threshold.is_finite().then_some(p.threshold);
         (threshold, p.true_positives, p.false_positives, p.true_negatives, p.false_negatives)
@@ -481,7 +552,8 @@ fn search(
         let outer = task.with_threads(at_once);
         let done = std::sync::atomic::AtomicUsize::new(first);
         let tried = outer.map(next.len(), |index| {
-            let tried = run_trial(options, &next[index], first + index, data, evaluate, classes, &inner)?;
+            let tried =
+                run_trial(options, &next[index], first + index, data, evaluate, classes, &inner)?;
             let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
             progress.trial(&tried.trial, done, options.n_trials);
             Ok(tried)

@@ -173,7 +173,9 @@ fn is_space(token: &TokenWithSpan) -> bool {
 /// Writes `ml_predict('m', (SELECT * FROM t))` for `ML.PREDICT(MODEL m, TABLE t)`, which PostgreSQL's dialect cannot read.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let speaks = |t: &TokenWithSpan| match &t.token {
-        Token::Word(word) => word.value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("ml")),
+        Token::Word(word) => {
+            word.value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("ml"))
+        }
         _ => false,
     };
     if !tokens.iter().any(speaks) {
@@ -207,11 +209,20 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                         continue;
                     }
                 } else if ours && is_word(Some(token), "table") {
-                    let name = visible(at + 1).filter(|name| matches!(tokens[*name].token, Token::Word(_) | Token::SingleQuotedString(_)));
+                    let name = visible(at + 1).filter(|name| {
+                        matches!(tokens[*name].token, Token::Word(_) | Token::SingleQuotedString(_))
+                    });
                     if let Some(name) = name {
                         let of = |token: Token| TokenWithSpan { token, span: tokens[at].span };
-                        let keyword = |text: &str, keyword| of(Token::Word(Word { value: text.to_owned(), quote_style: None, keyword }));
-                        let space = || of(Token::Whitespace(sqlparser::tokenizer::Whitespace::Space));
+                        let keyword = |text: &str, keyword| {
+                            of(Token::Word(Word {
+                                value: text.to_owned(),
+                                quote_style: None,
+                                keyword,
+                            }))
+                        };
+                        let space =
+                            || of(Token::Whitespace(sqlparser::tokenizer::Whitespace::Space));
                         written.extend([
                             of(Token::LParen),
                             keyword("SELECT", Keyword::SELECT),
@@ -222,7 +233,9 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                             space(),
                         ]);
                         let mut end = name + 1;
-                        while let (Some(dot), Some(next)) = (visible(end), visible(end).and_then(|dot| visible(dot + 1))) {
+                        while let (Some(dot), Some(next)) =
+                            (visible(end), visible(end).and_then(|dot| visible(dot + 1)))
+                        {
                             if tokens[dot].token != Token::Period {
                                 break;
                             }
@@ -331,10 +344,13 @@ mod tests {
             ("FROM ml_weights(MODEL m VERSION 3)", "FROM ml_weights('m@3')"),
         ] {
             assert_eq!(rewritten(sql), expected);
-            let whole = if sql.starts_with("FROM") { format!("SELECT * {sql}") } else { sql.to_owned() };
+            let whole =
+                if sql.starts_with("FROM") { format!("SELECT * {sql}") } else { sql.to_owned() };
             parse(&whole).unwrap();
         }
-        for sql in ["SELECT model FROM ml.predict", "SELECT ml.pca(x) OVER ()", "SELECT f(model, table_)"] {
+        for sql in
+            ["SELECT model FROM ml.predict", "SELECT ml.pca(x) OVER ()", "SELECT f(model, table_)"]
+        {
             assert_eq!(rewritten(sql), sql);
         }
     }

@@ -57,7 +57,8 @@ impl Artifact {
     /// XX001 for bytes that are no model, were damaged, or come from another version.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let damaged = |why: &str| {
-            Error::new(ErrorKind::DataCorrupted, "could not read a model file").with_detail(why.to_owned())
+            Error::new(ErrorKind::DataCorrupted, "could not read a model file")
+                .with_detail(why.to_owned())
         };
         let Some((head, rest)) = bytes.split_first_chunk::<8>() else {
             return Err(damaged("It is too short."));
@@ -74,7 +75,8 @@ impl Artifact {
         if checksum(body) != u64::from_le_bytes(*sum) {
             return Err(damaged("Its checksum is wrong: it was damaged or cut short."));
         }
-        rmp_serde::from_slice(body).map_err(|error| damaged("Its contents are not understood.").with_cause(error))
+        rmp_serde::from_slice(body)
+            .map_err(|error| damaged("Its contents are not understood.").with_cause(error))
     }
 
     /// Says what the model makes of rows, whose columns are those of [`Pipeline::inputs`].

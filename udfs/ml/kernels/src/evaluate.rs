@@ -37,7 +37,8 @@ impl Point {
     }
 
     pub fn accuracy(&self) -> f64 {
-        let all = self.true_positives + self.false_positives + self.true_negatives + self.false_negatives;
+        let all =
+            self.true_positives + self.false_positives + self.true_negatives + self.false_negatives;
         ratio((self.true_positives + self.true_negatives) as f64, all as f64)
     }
 
@@ -132,7 +133,8 @@ pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Resu
         }
         (Prediction::Numbers(p), Target::Numbers(y)) if !y.is_empty() => Ok(regression(p, y)),
         (Prediction::Clusters { nearest, distances }, _) if !nearest.is_empty() => {
-            let own = nearest.iter().enumerate().map(|(row, c)| distances[*c as usize][row].powi(2));
+            let own =
+                nearest.iter().enumerate().map(|(row, c)| distances[*c as usize][row].powi(2));
             Ok(vec![("mean_squared_distance", own.sum::<f64>() / nearest.len() as f64)])
         }
         (Prediction::Scores(scores), _) if !scores.is_empty() => {
@@ -141,7 +143,10 @@ pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Resu
             Ok(vec![("mean_score", mean), ("outlier_share", outliers as f64 / scores.len() as f64)])
         }
         (Prediction::Components(_), _) => Ok(Vec::new()),
-        _ => Err(Error::new(ErrorKind::InvalidParameter, "there are no rows with a label to evaluate on")),
+        _ => Err(Error::new(
+            ErrorKind::InvalidParameter,
+            "there are no rows with a label to evaluate on",
+        )),
     }
 }
 
@@ -156,7 +161,8 @@ fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
     let of_class = |class: usize| {
         let predicted = (0..n_classes).map(|label| count(label, class)).sum();
         let labelled = (0..n_classes).map(|other| count(class, other)).sum();
-        let (precision, recall) = (ratio(count(class, class), predicted), ratio(count(class, class), labelled));
+        let (precision, recall) =
+            (ratio(count(class, class), predicted), ratio(count(class, class), labelled));
         let f1 = ratio(2.0 * count(class, class), predicted + labelled);
         (precision, recall, f1, labelled > 0.0 || predicted > 0.0)
     };
@@ -232,7 +238,11 @@ fn regression(p: &[f64], y: &[f64]) -> Metrics {
 pub fn more_is_better(metric: &str) -> bool {
     !matches!(
         metric,
-        "log_loss" | "mean_absolute_error" | "mean_squared_error" | "mean_squared_log_error"
-            | "median_absolute_error" | "mean_squared_distance"
+        "log_loss"
+            | "mean_absolute_error"
+            | "mean_squared_error"
+            | "mean_squared_log_error"
+            | "median_absolute_error"
+            | "mean_squared_distance"
     )
 }

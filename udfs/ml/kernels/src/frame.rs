@@ -117,7 +117,11 @@ impl Frame {
     pub fn canonical(&self, task: &Task) -> Result<(Self, Vec<u64>)> {
         let n_rows = u32::try_from(self.n_rows).map_err(|_| {
             Error::new(ErrorKind::LimitExceeded, "too many rows to train on")
-                .with_detail(format!("The query gave {} rows, the limit is {}.", self.n_rows, u32::MAX))
+                .with_detail(format!(
+                    "The query gave {} rows, the limit is {}.",
+                    self.n_rows,
+                    u32::MAX
+                ))
                 .with_hint("Train on a sample: AS SELECT … WHERE random() < 0.1.")
         })?;
         let hashes = self.hashes(task)?;
@@ -169,7 +173,10 @@ impl Matrix {
             }
             Err(Error::new(
                 ErrorKind::OutOfRange,
-                format!("feature \"{}\" has values that are infinite or missing", self.names[index]),
+                format!(
+                    "feature \"{}\" has values that are infinite or missing",
+                    self.names[index]
+                ),
             )
             .with_hint("Leave such rows out in the query, or limit the values there."))
         })?;

@@ -135,7 +135,9 @@ impl Cholesky {
         }
         Err(Error::new(ErrorKind::OutOfRange, "the features leave no unique solution")
             .with_detail(format!("The {n} × {n} matrix of their products is not positive."))
-            .with_hint("Leave out features that are sums of others, or give l2_reg a value above 0."))
+            .with_hint(
+                "Leave out features that are sums of others, or give l2_reg a value above 0.",
+            ))
     }
 
     fn factor(matrix: &Square, damping: f64) -> Option<Square> {

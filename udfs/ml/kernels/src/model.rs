@@ -162,13 +162,10 @@ pub static MODELS: &[ModelSpec] = &[
 /// 22023 with the nearest name.
 pub fn spec(name: &str) -> Result<&'static ModelSpec> {
     MODELS.iter().find(|spec| spec.name == name).ok_or_else(|| {
-        let error =
-            Error::new(ErrorKind::InvalidParameter, format!("unknown model_type '{name}'"));
+        let error = Error::new(ErrorKind::InvalidParameter, format!("unknown model_type '{name}'"));
         let names = MODELS.iter().map(|spec| spec.name);
-        let error = error.with_detail(format!(
-            "There are {}.",
-            names.clone().collect::<Vec<_>>().join(", ")
-        ));
+        let error = error
+            .with_detail(format!("There are {}.", names.clone().collect::<Vec<_>>().join(", ")));
         match did_you_mean(name, names) {
             Some(near) => error.with_hint(format!("Did you mean '{near}'?")),
             None => error,
@@ -188,7 +185,10 @@ pub enum Target {
     None,
     Numbers(Arc<Vec<f64>>),
     /// The number of each row's class.
-    Classes { codes: Arc<Vec<u32>>, n_classes: usize },
+    Classes {
+        codes: Arc<Vec<u32>>,
+        n_classes: usize,
+    },
 }
 
 /// What a model learns from. All have as many rows.
@@ -298,7 +298,10 @@ pub enum Prediction {
     /// For each class, the probability by row.
     Probabilities(Vec<Vec<f64>>),
     /// The nearest cluster from 0 on, and for each cluster the distance by row.
-    Clusters { nearest: Vec<u32>, distances: Vec<Vec<f64>> },
+    Clusters {
+        nearest: Vec<u32>,
+        distances: Vec<Vec<f64>>,
+    },
     /// For each component, the value by row.
     Components(Vec<Vec<f64>>),
     Scores(Vec<f64>),
@@ -360,7 +363,12 @@ impl Predict for IsolationForest {
 }
 
 /// Returns how many bytes learning holds besides the data, at most.
-pub fn memory_estimate(spec: &ModelSpec, n_rows: usize, n_columns: usize, n_classes: usize) -> usize {
+pub fn memory_estimate(
+    spec: &ModelSpec,
+    n_rows: usize,
+    n_columns: usize,
+    n_classes: usize,
+) -> usize {
     let k = n_classes.max(1);
     let d = n_columns + 1;
     match spec.name {
@@ -387,8 +395,10 @@ pub fn fit(
     task: &Task,
 ) -> Result<Fit> {
     let too_few = |n: usize| {
-        Error::new(ErrorKind::InvalidParameter, "too few rows to train on")
-            .with_detail(format!("There are {}, a {} takes at least {n}.", data.x.n_rows, spec.name))
+        Error::new(ErrorKind::InvalidParameter, "too few rows to train on").with_detail(format!(
+            "There are {}, a {} takes at least {n}.",
+            data.x.n_rows, spec.name
+        ))
     };
     if spec.problem == Problem::Transform {
         return Ok(Fit { model: Model::Transform, iterations: Vec::new(), converged: true });
@@ -415,7 +425,9 @@ pub fn fit(
     match spec.name {
         "linear_reg" => Linear::fit(parameters, data, task),
         "logistic_reg" => Logistic::fit(parameters, data, task),
-        "decision_tree_classifier" | "decision_tree_regressor" | "random_forest_classifier"
+        "decision_tree_classifier"
+        | "decision_tree_regressor"
+        | "random_forest_classifier"
         | "random_forest_regressor" => Forest::fit(spec, parameters, data, seed, task),
         "boosted_tree_classifier" | "boosted_tree_regressor" => {
             Boosted::fit(spec, parameters, data, seed, task)

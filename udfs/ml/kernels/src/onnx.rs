@@ -13,7 +13,9 @@ use crate::artifact::Artifact;
 use crate::model::Model;
 use crate::pipeline::{Feature, Kind, Node};
 use crate::transform::{Encode, Encoding, Fill, Transform};
-use proto::{Attribute, DOUBLE, INT64, Message, STRING, attribute, doubles, integers, strings, value_info};
+use proto::{
+    Attribute, DOUBLE, INT64, Message, STRING, attribute, doubles, integers, strings, value_info,
+};
 
 /// The graph under construction. A value is known by its name.
 #[derive(Default)]
@@ -43,17 +45,32 @@ impl Graph {
         format!("v{}", self.n_names)
     }
 
-    fn node(&mut self, domain: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Attribute)]) -> String {
+    fn node(
+        &mut self,
+        domain: &str,
+        operator: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+    ) -> String {
         let name = self.name();
         self.named(domain, operator, inputs, attributes, &[&name]);
         name
     }
 
-    fn named(&mut self, domain: &str, operator: &str, inputs: &[&str], attributes: &[(&str, Attribute)], outputs: &[&str]) {
+    fn named(
+        &mut self,
+        domain: &str,
+        operator: &str,
+        inputs: &[&str],
+        attributes: &[(&str, Attribute)],
+        outputs: &[&str],
+    ) {
         let message = inputs.iter().fold(Message::default(), |m, input| m.text(1, input));
         let message = outputs.iter().fold(message, |m, output| m.text(2, output));
         let message = message.text(3, &format!("n{}", self.nodes.len())).text(4, operator);
-        let message = attributes.iter().fold(message, |m, (name, value)| m.message(5, &attribute(name, value)));
+        let message = attributes
+            .iter()
+            .fold(message, |m, (name, value)| m.message(5, &attribute(name, value)));
         let message = if domain.is_empty() { message } else { message.text(7, domain) };
         self.nodes.push(message);
     }
@@ -101,7 +118,8 @@ impl Graph {
 
     fn product(&mut self, x: &Value, weights: &[Vec<f64>]) -> Value {
         // By row of x and column of the result.
-        let by_input = (0..x.width).flat_map(|i| weights.iter().map(move |row| row[i])).collect::<Vec<_>>();
+        let by_input =
+            (0..x.width).flat_map(|i| weights.iter().map(move |row| row[i])).collect::<Vec<_>>();
         let matrix = self.matrix(x.width, weights.len(), &by_input);
         let name = self.op("MatMul", &[&x.name, &matrix]);
         Value { name, width: weights.len(), text: false }
@@ -118,11 +136,14 @@ impl Graph {
             return Ok(self.node("ai.onnx.ml", "LabelEncoder", &[&x.name], &attributes));
         }
         let numbers = categories.iter().map(|text| text.parse::<f64>());
-        let numbers = numbers.collect::<std::result::Result<Vec<_>, _>>().map_err(|_| cannot("an encoder of mixed values"))?;
+        let numbers = numbers
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|_| cannot("an encoder of mixed values"))?;
         let known = self.row(&numbers);
         let same = self.op("Equal", &[&x.name, &known]);
         let same = self.node("", "Cast", &[&same], &[("to", Attribute::Int(INT64))]);
-        let order = self.whole(&[1, numbers.len()], &(1..=numbers.len() as i64).collect::<Vec<_>>());
+        let order =
+            self.whole(&[1, numbers.len()], &(1..=numbers.len() as i64).collect::<Vec<_>>());
         let numbered = self.op("Mul", &[&same, &order]);
         let axis = self.whole(&[1], &[1]);
         Ok(self.op("ReduceSum", &[&numbered, &axis]))
@@ -162,7 +183,8 @@ impl Graph {
     fn transform(&mut self, transform: &Transform, parts: Vec<Value>) -> Result<Value> {
         match transform {
             Transform::Encode(encode) => {
-                let encoded = parts.iter().enumerate().map(|(index, part)| self.encode(encode, index, part));
+                let encoded =
+                    parts.iter().enumerate().map(|(index, part)| self.encode(encode, index, part));
                 let encoded = encoded.collect::<Result<Vec<_>>>()?;
                 self.concat(encoded)
             }
@@ -196,7 +218,8 @@ impl Graph {
                     }
                     let points = self.row(points);
                     let beyond = self.op("GreaterOrEqual", &[&part.name, &points]);
-                    let beyond = self.node("", "Cast", &[&beyond], &[("to", Attribute::Int(DOUBLE))]);
+                    let beyond =
+                        self.node("", "Cast", &[&beyond], &[("to", Attribute::Int(DOUBLE))]);
                     let axis = self.whole(&[1], &[1]);
                     let count = self.op("ReduceSum", &[&beyond, &axis]);
                     let (one, zero) = (self.row(&[1.0]), self.row(&[0.0]));
@@ -214,7 +237,12 @@ impl Graph {
                     let mut name: Option<String> = None;
                     for column in product {
                         let at = self.whole(&[1], &[*column as i64]);
-                        let factor = self.node("", "Gather", &[&x.name, &at], &[("axis", Attribute::Int(1))]);
+                        let factor = self.node(
+                            "",
+                            "Gather",
+                            &[&x.name, &at],
+                            &[("axis", Attribute::Int(1))],
+                        );
                         name = Some(match name {
                             None => factor,
                             Some(name) => self.op("Mul", &[&name, &factor]),
@@ -254,7 +282,8 @@ impl Graph {
         let n = artifact.classes.len();
         let code = if n == 2 {
             let at = self.whole(&[], &[1]);
-            let second = self.node("", "Gather", &[probabilities, &at], &[("axis", Attribute::Int(1))]);
+            let second =
+                self.node("", "Gather", &[probabilities, &at], &[("axis", Attribute::Int(1))]);
             let threshold = self.name();
             self.constants.push(doubles(&threshold, &[], &[artifact.threshold]));
             let reached = self.op("GreaterOrEqual", &[&second, &threshold]);
@@ -293,13 +322,15 @@ impl Graph {
                 let product = self.product(x, &logistic.weights);
                 let constant = self.row(&logistic.intercepts);
                 let odds = self.op("Add", &[&product.name, &constant]);
-                let p = if logistic.weights.len() == 1 { self.two(&odds) } else { self.softmax(&odds) };
+                let p =
+                    if logistic.weights.len() == 1 { self.two(&odds) } else { self.softmax(&odds) };
                 self.classes(artifact, &p);
             }
             Model::Forest(forest) => {
                 let share = 1.0 / forest.trees.len().max(1) as f64;
                 let n = forest.n_outputs;
-                let said = trees::ensemble(self, x, &forest.trees, n, |_| 0..n, share, &vec![0.0; n]);
+                let said =
+                    trees::ensemble(self, x, &forest.trees, n, |_| 0..n, share, &vec![0.0; n]);
                 match forest.classifies {
                     true => self.classes(artifact, &said),
                     false => self.output("variable", &said, DOUBLE, Some(1)),
@@ -307,7 +338,15 @@ impl Graph {
             }
             Model::Boosted(boosted) => {
                 let n = boosted.base.len();
-                let said = trees::ensemble(self, x, &boosted.trees, n, |tree| tree % n..tree % n + 1, 1.0, &boosted.base);
+                let said = trees::ensemble(
+                    self,
+                    x,
+                    &boosted.trees,
+                    n,
+                    |tree| tree % n..tree % n + 1,
+                    1.0,
+                    &boosted.base,
+                );
                 match (boosted.classifies, n) {
                     (false, _) => self.output("variable", &said, DOUBLE, Some(1)),
                     (true, 1) => {
@@ -330,10 +369,15 @@ impl Graph {
                 let (x, centres) = match &kmeans.scale {
                     None => (x.clone(), kmeans.centroids.clone()),
                     Some(scale) => {
-                        let scaled = self.transform(&Transform::Scale(scale.clone()), vec![x.clone()])?;
+                        let scaled =
+                            self.transform(&Transform::Scale(scale.clone()), vec![x.clone()])?;
                         let centre = |centre: &Vec<f64>| {
                             let both = scale.center.iter().zip(&scale.scale);
-                            centre.iter().zip(both).map(|(at, (center, by))| (at - center) / by).collect()
+                            centre
+                                .iter()
+                                .zip(both)
+                                .map(|(at, (center, by))| (at - center) / by)
+                                .collect()
                         };
                         (scaled, kmeans.centroids.iter().map(centre).collect())
                     }
@@ -346,7 +390,12 @@ impl Graph {
                 let off = self.op("Sub", &[&wide, &name]);
                 let last = self.whole(&[1], &[2]);
                 let square = self.op("Mul", &[&off, &off]);
-                let sum = self.node("", "ReduceSum", &[&square, &last], &[("keepdims", Attribute::Int(0))]);
+                let sum = self.node(
+                    "",
+                    "ReduceSum",
+                    &[&square, &last],
+                    &[("keepdims", Attribute::Int(0))],
+                );
                 let distances = self.op("Sqrt", &[&sum]);
                 let attributes = [("axis", Attribute::Int(1)), ("keepdims", Attribute::Int(0))];
                 let nearest = self.node("", "ArgMin", &[&distances], &attributes);
@@ -399,7 +448,8 @@ pub fn export(artifact: &Artifact, name: &str) -> Result<Vec<u8>> {
     }
     let x = graph.concat(features)?;
     graph.model(artifact, &x)?;
-    let body = graph.nodes.iter().fold(Message::default(), |m, node| m.message(1, node)).text(2, name);
+    let body =
+        graph.nodes.iter().fold(Message::default(), |m, node| m.message(1, node)).text(2, name);
     let body = graph.constants.iter().fold(body, |m, constant| m.message(5, constant));
     let body = infos.iter().fold(body, |m, info| m.message(11, info));
     let body = graph.outputs.iter().fold(body, |m, info| m.message(12, info));

@@ -14,7 +14,11 @@ pub enum Plan {
     Input(usize),
     /// What an output before this one gives.
     Output(usize),
-    Call { name: String, arguments: Arguments, inputs: Vec<Plan> },
+    Call {
+        name: String,
+        arguments: Arguments,
+        inputs: Vec<Plan>,
+    },
 }
 
 /// A chain that has learnt.
@@ -80,7 +84,9 @@ fn named(name: &str, frame: Frame) -> Vec<(String, Column)> {
 impl Node {
     fn apply(&self, input: &Frame, outputs: &[Frame], task: &Task) -> Result<Frame> {
         match self {
-            Self::Input(index) => Ok(Frame { n_rows: input.n_rows, columns: vec![input.columns[*index].clone()] }),
+            Self::Input(index) => {
+                Ok(Frame { n_rows: input.n_rows, columns: vec![input.columns[*index].clone()] })
+            }
             Self::Output(index) => Ok(outputs[*index].clone()),
             Self::Step { transform, inputs } => {
                 let parts = inputs.iter().map(|node| node.apply(input, outputs, task));
@@ -98,7 +104,12 @@ fn side_by_side(n_rows: usize, parts: impl Iterator<Item = Result<Frame>>) -> Re
     Ok(Frame { n_rows, columns })
 }
 
-fn learn(plan: &Plan, input: &Frame, outputs: &[Frame], context: &Context<'_>) -> Result<(Node, Frame)> {
+fn learn(
+    plan: &Plan,
+    input: &Frame,
+    outputs: &[Frame],
+    context: &Context<'_>,
+) -> Result<(Node, Frame)> {
     match plan {
         Plan::Input(index) => {
             let node = Node::Input(*index);
@@ -167,9 +178,13 @@ impl Features {
             let feature = match column {
                 Column::Number(_) => match Impute::default_for(column) {
                     crate::transform::Fill::Number(fill) => Feature::Number { fill },
-                    crate::transform::Fill::Text(_) => return Err(Error::internal("a number's mean is text")),
+                    crate::transform::Fill::Text(_) => {
+                        return Err(Error::internal("a number's mean is text"));
+                    }
                 },
-                Column::Text(_) => Feature::Text(Encode::one_hot(&[(name.clone(), column.clone())])?),
+                Column::Text(_) => {
+                    Feature::Text(Encode::one_hot(&[(name.clone(), column.clone())])?)
+                }
             };
             Ok((name.clone(), feature))
         };
@@ -197,10 +212,11 @@ impl Features {
                 (Feature::Text(encode), Column::Text(_)) => {
                     let input = Frame::new(vec![(name.clone(), column.clone())]);
                     let encoded = encode.apply(&input, &task.with_threads(1))?;
-                    let numbers = encoded.columns.into_iter().filter_map(|(name, column)| match column {
-                        Column::Number(values) => Some((name, values)),
-                        Column::Text(_) => None,
-                    });
+                    let numbers =
+                        encoded.columns.into_iter().filter_map(|(name, column)| match column {
+                            Column::Number(values) => Some((name, values)),
+                            Column::Text(_) => None,
+                        });
                     numbers.collect()
                 }
                 _ => {

@@ -73,13 +73,15 @@ impl Collector {
             Node::Output(index) => outputs.get(*index).cloned(),
             Node::Step { transform, inputs } => match transform {
                 Transform::Impute(impute) if !impute.indicator => {
-                    let filled = inputs.iter().zip(&impute.values).map(|(node, fill)| match (node, fill) {
-                        (Node::Input(input), Fill::Number(fill)) => {
-                            let variable = self.variable(Variable { input: *input, fill: Some(*fill) });
-                            Some(Affine { terms: vec![(variable, 1.0)], constant: 0.0 })
-                        }
-                        _ => None,
-                    });
+                    let filled =
+                        inputs.iter().zip(&impute.values).map(|(node, fill)| match (node, fill) {
+                            (Node::Input(input), Fill::Number(fill)) => {
+                                let variable =
+                                    self.variable(Variable { input: *input, fill: Some(*fill) });
+                                Some(Affine { terms: vec![(variable, 1.0)], constant: 0.0 })
+                            }
+                            _ => None,
+                        });
                     // One column for each node, or else the values do not belong to the nodes.
                     if inputs.len() != impute.values.len() {
                         return None;
@@ -174,7 +176,12 @@ impl Fused {
                 standard_errors: None,
                 deviations: Vec::new(),
             }),
-            _ => Model::Logistic(Logistic { weights, intercepts, standard_errors: None, deviations: Vec::new() }),
+            _ => Model::Logistic(Logistic {
+                weights,
+                intercepts,
+                standard_errors: None,
+                deviations: Vec::new(),
+            }),
         };
         Some(Self { variables, model })
     }

@@ -26,7 +26,8 @@ impl Split {
     /// Splits rows by their hashes; equal rows stay together. `classes` are their labels' numbers.
     pub fn parts(&self, hashes: &[u64], classes: Option<&[u32]>) -> Parts {
         let all = 0..hashes.len() as u32;
-        let place = |row: u32, seed: u64| unit(hash_with(hash_with(0x5eed, seed), hashes[row as usize]));
+        let place =
+            |row: u32, seed: u64| unit(hash_with(hash_with(0x5eed, seed), hashes[row as usize]));
         match (*self, classes) {
             (Self::None, _) => Parts { train: all.clone().collect(), evaluate: all.collect() },
             (Self::Random { share, seed }, _) | (Self::Stratified { share, seed }, None) => {
@@ -55,6 +56,7 @@ impl Split {
 
 /// Numbers the fold of each row, from 0 to below `n_folds`.
 pub fn folds(hashes: &[u64], n_folds: usize, seed: u64) -> Result<Vec<usize>> {
-    let fold = |hash: &u64| (unit(hash_with(hash_with(0xf01d, seed), *hash)) * n_folds as f64) as usize;
+    let fold =
+        |hash: &u64| (unit(hash_with(hash_with(0xf01d, seed), *hash)) * n_folds as f64) as usize;
     Ok(hashes.iter().map(fold).collect())
 }

@@ -41,7 +41,9 @@ fn matrix(rows: &[Vec<f64>]) -> Matrix {
 
 fn frame(rows: &[Vec<f64>]) -> Frame {
     let matrix = matrix(rows);
-    Frame::new(matrix.names.into_iter().zip(matrix.columns.into_iter().map(Column::Number)).collect())
+    Frame::new(
+        matrix.names.into_iter().zip(matrix.columns.into_iter().map(Column::Number)).collect(),
+    )
 }
 
 fn classes(path: &str) -> Target {

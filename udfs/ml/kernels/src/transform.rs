@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Column, Frame, Matrix};
 use crate::task::Task;
 
-
 pub use encode::{Encode, Encoding};
 pub use impute::{Fill, Impute};
 pub use outlier::{Outlier, forest::IsolationForest};
@@ -272,7 +271,11 @@ impl<'a> Given<'a> {
     }
 
     /// A whole number within a range.
-    pub(crate) fn count(&self, name: &str, range: std::ops::RangeInclusive<usize>) -> Result<Option<usize>> {
+    pub(crate) fn count(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<usize>> {
         let Some(number) = self.number(name)? else { return Ok(None) };
         let count = number as usize;
         if count as f64 != number || !range.contains(&count) {

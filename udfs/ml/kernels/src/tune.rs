@@ -58,7 +58,9 @@ impl Search {
                 let all = self.grid()?;
                 Ok(all.into_iter().take(self.n_trials).skip(first).collect())
             }
-            Algorithm::Random => Ok((first..self.n_trials).map(|trial| self.random(trial)).collect()),
+            Algorithm::Random => {
+                Ok((first..self.n_trials).map(|trial| self.random(trial)).collect())
+            }
             Algorithm::Tpe => {
                 let round = first..self.n_trials.min((first / ROUND + 1) * ROUND);
                 // The first rounds have nothing to go by.
@@ -83,7 +85,9 @@ impl Search {
                         ErrorKind::InvalidParameter,
                         format!("a grid needs HPARAM_CANDIDATES for {name}, not a range"),
                     )
-                    .with_hint("Use hparam_tuning_algorithm = 'tpe' or 'random_search' with ranges."));
+                    .with_hint(
+                        "Use hparam_tuning_algorithm = 'tpe' or 'random_search' with ranges.",
+                    ));
                 }
             };
             let with = |one: &BTreeMap<String, Literal>, value: &Literal| {
@@ -91,7 +95,10 @@ impl Search {
                 one.insert(name.clone(), value.clone());
                 one
             };
-            all = all.iter().flat_map(|one| values.iter().map(move |value| with(one, value))).collect();
+            all = all
+                .iter()
+                .flat_map(|one| values.iter().map(move |value| with(one, value)))
+                .collect();
             if all.len() > 10_000 {
                 all.truncate(10_000);
             }
@@ -105,7 +112,8 @@ impl Search {
             let value = match range {
                 Range::Among(values) => values[random.below(values.len())].clone(),
                 Range::Between { low, high, whole } => {
-                    let drawn = low + random.next_f64() * (high - low + f64::from(u8::from(*whole)));
+                    let drawn =
+                        low + random.next_f64() * (high - low + f64::from(u8::from(*whole)));
                     let value = if *whole { drawn.floor() } else { drawn };
                     Literal::Number(value.clamp(*low, *high))
                 }
@@ -120,7 +128,9 @@ impl Search {
         // What a round may know: the rounds before it.
         let known = &seen[..seen.len() / ROUND * ROUND];
         let mut ranked = known.iter().filter(|one| one.goodness.is_some()).collect::<Vec<_>>();
-        ranked.sort_by(|a, b| b.goodness.unwrap_or(f64::MIN).total_cmp(&a.goodness.unwrap_or(f64::MIN)));
+        ranked.sort_by(|a, b| {
+            b.goodness.unwrap_or(f64::MIN).total_cmp(&a.goodness.unwrap_or(f64::MIN))
+        });
         let n_good = (ranked.len() as f64 * 0.25).ceil() as usize;
         let (good, bad) = ranked.split_at(n_good.min(ranked.len()));
         let mut random = Random::new(self.seed, 0x7e00_0000 + trial as u64);
@@ -128,7 +138,11 @@ impl Search {
             let value = match range {
                 Range::Among(values) => {
                     let weights = |side: &[&Seen]| {
-                        let count = |value: &Literal| side.iter().filter(|one| one.parameters.get(name) == Some(value)).count();
+                        let count = |value: &Literal| {
+                            side.iter()
+                                .filter(|one| one.parameters.get(name) == Some(value))
+                                .count()
+                        };
                         values.iter().map(|value| count(value) as f64 + 1.0).collect::<Vec<_>>()
                     };
                     let (good, bad) = (weights(good), weights(bad));
@@ -161,9 +175,11 @@ impl Search {
                     let spread = |places: &[f64]| width / (1.0 + places.len() as f64).min(8.0);
                     let density = |places: &[f64], at: f64| {
                         let sigma = spread(places);
-                        let kernel = |place: &f64| (-0.5 * ((at - place) / sigma).powi(2)).exp() / sigma;
+                        let kernel =
+                            |place: &f64| (-0.5 * ((at - place) / sigma).powi(2)).exp() / sigma;
                         // One part in all spread over the whole range, so that no place is out of reach.
-                        (places.iter().map(kernel).sum::<f64>() + 2.5 / width) / (places.len() as f64 + 1.0)
+                        (places.iter().map(kernel).sum::<f64>() + 2.5 / width)
+                            / (places.len() as f64 + 1.0)
                     };
                     let mut best: Option<(f64, f64)> = None;
                     for _ in 0..24 {
@@ -205,7 +221,10 @@ mod tests {
                 return seen;
             }
             for parameters in next {
-                let (Literal::Number(a), Literal::Number(b)) = (&parameters["a"], &parameters["b"]) else { panic!() };
+                let (Literal::Number(a), Literal::Number(b)) = (&parameters["a"], &parameters["b"])
+                else {
+                    panic!()
+                };
                 let goodness = Some(-(a - 3.0).abs() - (1.0 - b));
                 seen.push(Seen { parameters, goodness });
             }
@@ -214,10 +233,12 @@ mod tests {
 
     #[test]
     fn the_guided_search_comes_nearer() {
-        let best = |seen: Vec<Seen>| seen.iter().filter_map(|one| one.goodness).fold(f64::MIN, f64::max);
+        let best =
+            |seen: Vec<Seen>| seen.iter().filter_map(|one| one.goodness).fold(f64::MIN, f64::max);
         assert_eq!(run(Algorithm::Tpe, 24).len(), 24);
         assert!(best(run(Algorithm::Tpe, 60)) > -0.1);
-        let mean_late = |seen: Vec<Seen>| seen[30..].iter().filter_map(|one| one.goodness).sum::<f64>() / 30.0;
+        let mean_late =
+            |seen: Vec<Seen>| seen[30..].iter().filter_map(|one| one.goodness).sum::<f64>() / 30.0;
         assert!(mean_late(run(Algorithm::Tpe, 60)) > mean_late(run(Algorithm::Random, 60)) + 0.5);
     }
 

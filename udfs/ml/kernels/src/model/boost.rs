@@ -55,7 +55,10 @@ impl Boosted {
         let base = match &data.target {
             Target::Classes { codes, n_classes } => {
                 let mut shares = vec![0.0; *n_classes];
-                codes.iter().enumerate().for_each(|(row, code)| shares[*code as usize] += weight(row) / total);
+                codes
+                    .iter()
+                    .enumerate()
+                    .for_each(|(row, code)| shares[*code as usize] += weight(row) / total);
                 match n_outputs {
                     1 => vec![(shares[1].max(1e-15) / shares[0].max(1e-15)).ln()],
                     _ => shares.iter().map(|share| share.max(1e-15).ln()).collect(),
@@ -123,7 +126,15 @@ impl Boosted {
                     gradients[row] = w * gradient;
                     hessians[row] = w * hessian.max(1e-16);
                 }
-                let grow = Grow { binned: &binned, gradients: &gradients, hessians: &hessians, n_outputs: 1, limits: &limits, columns: columns.as_deref(), task };
+                let grow = Grow {
+                    binned: &binned,
+                    gradients: &gradients,
+                    hessians: &hessians,
+                    n_outputs: 1,
+                    limits: &limits,
+                    columns: columns.as_deref(),
+                    task,
+                };
                 let mut tree = grow.tree(rows.clone(), &mut random)?;
                 tree.value.iter_mut().for_each(|value| *value *= rate);
                 let added = sums(std::slice::from_ref(&tree), x, 1, |_| 0..1, task)?;

@@ -77,7 +77,12 @@ fn assign(x: &Matrix, centres: &[Vec<f64>], task: &Task) -> Result<Assigned> {
         }
         Ok(part)
     })?;
-    let mut all = Assigned { sums: vec![vec![0.0; d]; k], sizes: vec![0; k], nearest: Vec::new(), squared: Vec::new() };
+    let mut all = Assigned {
+        sums: vec![vec![0.0; d]; k],
+        sizes: vec![0; k],
+        nearest: Vec::new(),
+        squared: Vec::new(),
+    };
     for part in parts {
         for cluster in 0..k {
             crate::linalg::add_scaled(&mut all.sums[cluster], 1.0, &part.sums[cluster]);
@@ -107,7 +112,8 @@ fn start(x: &Matrix, k: usize, random: &mut Random, task: &Task) -> Result<Vec<V
             });
             x.row(drawn.unwrap_or(x.n_rows - 1), &mut row);
             let off = assign(x, std::slice::from_ref(&row), task)?.squared;
-            let nearer = off.iter().zip(&squared).map(|(new, old)| new.min(*old)).collect::<Vec<_>>();
+            let nearer =
+                off.iter().zip(&squared).map(|(new, old)| new.min(*old)).collect::<Vec<_>>();
             let sum = nearer.iter().sum::<f64>();
             if best.as_ref().is_none_or(|(least, ..)| sum < *least) {
                 best = Some((sum, nearer, row.clone()));
@@ -127,8 +133,11 @@ impl KMeans {
         let default = ((n_rows as f64).log10() as usize).max(2);
         let k = parameters.count("num_clusters")?.unwrap_or(default);
         if k > n_rows {
-            return Err(Error::new(ErrorKind::InvalidParameter, "num_clusters is greater than the number of rows")
-                .with_detail(format!("There are {n_rows} rows to train on.")));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "num_clusters is greater than the number of rows",
+            )
+            .with_detail(format!("There are {n_rows} rows to train on.")));
         }
         let scale = match parameters.flag_or("standardize_features", true) {
             true => Some(Scale::standard(&data.x, task)?),
@@ -150,7 +159,8 @@ impl KMeans {
                     // A cluster that has lost all its rows starts again at the row that lies farthest out.
                     0 => {
                         let squared = assigned.squared.iter().enumerate();
-                        let farthest = squared.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(row, _)| row);
+                        let farthest =
+                            squared.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(row, _)| row);
                         let mut row = Vec::new();
                         x.row(farthest, &mut row);
                         row
@@ -169,7 +179,8 @@ impl KMeans {
         }
         if let Some(scale) = &scale {
             for centre in &mut centres {
-                for ((at, center), factor) in centre.iter_mut().zip(&scale.center).zip(&scale.scale) {
+                for ((at, center), factor) in centre.iter_mut().zip(&scale.center).zip(&scale.scale)
+                {
                     *at = *at * factor + center;
                 }
             }

@@ -69,7 +69,8 @@ impl Linear {
         let mut scaled = if l1 > 0.0 {
             let penalty = (0..d).map(|index| l1 / unit(index)).collect::<Vec<_>>();
             let mut solved = vec![0.0; d];
-            converged = coordinate_descent(&matrix, &right, &penalty, &mut solved, max_iterations, task)?;
+            converged =
+                coordinate_descent(&matrix, &right, &penalty, &mut solved, max_iterations, task)?;
             solved
         } else {
             let cholesky = Cholesky::new(&matrix)?;
@@ -93,7 +94,8 @@ impl Linear {
                 let products = column.iter().zip(&rest).enumerate().map(|(row, (x, r))| {
                     (x - center[index]) * r * weights.map_or(1.0, |weights| weights[row])
                 });
-                Ok(products.sum::<f64>() / unit(index) - l2 * scaled[index] / (unit(index) * unit(index)))
+                Ok(products.sum::<f64>() / unit(index)
+                    - l2 * scaled[index] / (unit(index) * unit(index)))
             })?;
             add_scaled(&mut scaled, 1.0, &cholesky.solve(&left));
             rest = residuals(&scaled)?;
@@ -126,7 +128,12 @@ impl Linear {
 }
 
 /// Returns `b + x·β` by row.
-pub(super) fn linear_values(x: &Matrix, weights: &[f64], intercept: f64, task: &Task) -> Result<Vec<f64>> {
+pub(super) fn linear_values(
+    x: &Matrix,
+    weights: &[f64],
+    intercept: f64,
+    task: &Task,
+) -> Result<Vec<f64>> {
     let parts = task.map_rows(x.n_rows, 8, |range| {
         let mut out = vec![intercept; range.len()];
         let start = range.start;

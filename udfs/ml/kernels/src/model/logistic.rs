@@ -119,7 +119,8 @@ impl Problem<'_> {
                         *z = weight(row) * (sigmoid(*z) - y);
                     }
                 } else {
-                    let own = codes.iter().enumerate().map(|(row, code)| logits[*code as usize][row]);
+                    let own =
+                        codes.iter().enumerate().map(|(row, code)| logits[*code as usize][row]);
                     let own = own.collect::<Vec<_>>();
                     let norms = softmax(&mut logits, codes.len());
                     for (row, code) in codes.iter().enumerate() {
@@ -195,17 +196,21 @@ impl Problem<'_> {
         for a in 0..self.n_logits {
             for b in a..self.n_logits {
                 let weight = |row: usize| {
-                    let curve = if a == b { p[a][row] * (1.0 - p[a][row]) } else { -p[a][row] * p[b][row] };
+                    let curve =
+                        if a == b { p[a][row] * (1.0 - p[a][row]) } else { -p[a][row] * p[b][row] };
                     curve * self.row_weights.map_or(1.0, |w| w[row])
                 };
                 let weights = (0..self.x.n_rows).map(weight).collect::<Vec<_>>();
                 let block = gram(self.x, &self.mean, Some(&weights), self.task)?;
                 let total = sum(&weights);
                 let firsts = self.task.map(d, |i| {
-                    Ok((dot(&self.x.columns[i], &weights) - self.mean[i] * total) / self.deviation[i])
+                    Ok((dot(&self.x.columns[i], &weights) - self.mean[i] * total)
+                        / self.deviation[i])
                 })?;
                 let value = |row: usize, column: usize| match (row < d, column < d) {
-                    (true, true) => block.at(row, column) / (self.deviation[row] * self.deviation[column]),
+                    (true, true) => {
+                        block.at(row, column) / (self.deviation[row] * self.deviation[column])
+                    }
                     (true, false) => firsts[row],
                     (false, true) => firsts[column],
                     (false, false) => total,
@@ -232,7 +237,12 @@ impl Problem<'_> {
     }
 
     /// Newton's method with steps halved until they help; with an l1 penalty each step minimises the quadratic with it.
-    fn newton(&self, unknowns: &mut Vec<f64>, max_iterations: usize, diary: &mut Diary) -> Result<bool> {
+    fn newton(
+        &self,
+        unknowns: &mut Vec<f64>,
+        max_iterations: usize,
+        diary: &mut Diary,
+    ) -> Result<bool> {
         let rows = (self.x.n_rows as f64).max(1.0);
         let with_l1 = self.l1.iter().any(|l1| *l1 > 0.0);
         let (mut loss, mut gradient) = self.loss_and_gradient(unknowns)?;
@@ -248,7 +258,8 @@ impl Problem<'_> {
             }
             let target = if with_l1 {
                 let right = (0..hessian.n).map(|row| {
-                    dot(&hessian.values[row * hessian.n..(row + 1) * hessian.n], unknowns) - gradient[row]
+                    dot(&hessian.values[row * hessian.n..(row + 1) * hessian.n], unknowns)
+                        - gradient[row]
                 });
                 let right = right.collect::<Vec<_>>();
                 let mut target = unknowns.clone();
@@ -267,7 +278,8 @@ impl Problem<'_> {
                 next = unknowns.clone();
                 add_scaled(&mut next, length, &step);
                 (next_loss, next_gradient) = self.loss_and_gradient(&next)?;
-                let lower = next_loss + self.l1_loss(&next) <= whole + 1e-4 * length * promised + 1e-14 * whole.abs();
+                let lower = next_loss + self.l1_loss(&next)
+                    <= whole + 1e-4 * length * promised + 1e-14 * whole.abs();
                 if lower || length < 1e-6 {
                     break;
                 }

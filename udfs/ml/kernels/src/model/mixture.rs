@@ -29,12 +29,18 @@ impl NaiveBayes {
             for (row, value) in values.iter().enumerate() {
                 means[codes[row] as usize] += weight(row) * value;
             }
-            means.iter_mut().zip(&totals).for_each(|(mean, total)| *mean /= total.max(f64::MIN_POSITIVE));
+            means
+                .iter_mut()
+                .zip(&totals)
+                .for_each(|(mean, total)| *mean /= total.max(f64::MIN_POSITIVE));
             for (row, value) in values.iter().enumerate() {
                 let class = codes[row] as usize;
                 variances[class] += weight(row) * (value - means[class]) * (value - means[class]);
             }
-            variances.iter_mut().zip(&totals).for_each(|(v, total)| *v /= total.max(f64::MIN_POSITIVE));
+            variances
+                .iter_mut()
+                .zip(&totals)
+                .for_each(|(v, total)| *v /= total.max(f64::MIN_POSITIVE));
             let (n, _, squares) = crate::transform::moments(values.iter().copied());
             Ok((means, variances, squares / n))
         })?;

@@ -34,9 +34,12 @@ impl Neighbours {
         let k = parameters.count("num_neighbors")?.unwrap_or(5);
         let n_values = data.x.n_rows * data.x.n_columns();
         if n_values > VALUES_MAX {
-            return Err(Error::new(ErrorKind::LimitExceeded, "too much data to keep for nearest neighbours")
-                .with_detail(format!("There are {n_values} values, the limit is {VALUES_MAX}."))
-                .with_hint("Train on a sample, or use a model that does not keep its rows."));
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                "too much data to keep for nearest neighbours",
+            )
+            .with_detail(format!("There are {n_values} values, the limit is {VALUES_MAX}."))
+            .with_hint("Train on a sample, or use a model that does not keep its rows."));
         }
         let k = k.min(data.x.n_rows);
         let scale = match parameters.flag_or("standardize_features", true) {

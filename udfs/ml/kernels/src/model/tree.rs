@@ -122,7 +122,15 @@ impl Forest {
             for (gradients, weight) in gradients.chunks_mut(n_outputs).zip(&weights) {
                 gradients.iter_mut().for_each(|g| *g *= weight);
             }
-            let grow = Grow { binned: &binned, gradients: &gradients, hessians: &weights, n_outputs, limits: &limits, columns: None, task: &inner };
+            let grow = Grow {
+                binned: &binned,
+                gradients: &gradients,
+                hessians: &weights,
+                n_outputs,
+                limits: &limits,
+                columns: None,
+                task: &inner,
+            };
             grow.tree(rows, &mut random)
         })?;
         diary.note(0.0, None);

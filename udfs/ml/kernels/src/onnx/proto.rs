@@ -55,7 +55,11 @@ pub(super) fn integers(name: &str, dims: &[usize], values: &[i64]) -> Message {
     tensor(name, dims, INT64).bytes(9, &raw)
 }
 
-pub(super) fn strings<'a>(name: &str, dims: &[usize], values: impl Iterator<Item = &'a str>) -> Message {
+pub(super) fn strings<'a>(
+    name: &str,
+    dims: &[usize],
+    values: impl Iterator<Item = &'a str>,
+) -> Message {
     values.fold(tensor(name, dims, STRING), |message, value| message.text(6, value))
 }
 

@@ -15,7 +15,8 @@ pub(super) fn ensemble(
     base: &[f64],
 ) -> String {
     let (mut tree_ids, mut node_ids, mut features) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut lefts, mut rights, mut modes, mut values) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut lefts, mut rights, mut modes, mut values) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut target_trees, mut target_nodes, mut target_ids) = (Vec::new(), Vec::new(), Vec::new());
     let mut weights = Vec::new();
     for (index, tree) in trees.iter().enumerate() {

@@ -22,7 +22,8 @@ fn one_class_is_refused() {
 
 #[test]
 fn infinities_are_refused_by_name() {
-    let report = refusal("boosted_tree_classifier", &two(vec![vec![1.0], vec![f64::INFINITY]], &[0, 1]));
+    let report =
+        refusal("boosted_tree_classifier", &two(vec![vec![1.0], vec![f64::INFINITY]], &[0, 1]));
     assert!(report.contains("feature \"x0\" has values that are infinite"), "{report}");
 }
 
@@ -30,7 +31,14 @@ fn infinities_are_refused_by_name() {
 fn five_rows_separated_and_constant_columns_learn() {
     let x = vec![vec![1.0, 7.0], vec![2.0, 7.0], vec![3.0, 7.0], vec![10.0, 7.0], vec![11.0, 7.0]];
     let data = two(x, &[0, 0, 0, 1, 1]);
-    for name in ["logistic_reg", "decision_tree_classifier", "random_forest_classifier", "boosted_tree_classifier", "naive_bayes", "knn_classifier"] {
+    for name in [
+        "logistic_reg",
+        "decision_tree_classifier",
+        "random_forest_classifier",
+        "boosted_tree_classifier",
+        "naive_bayes",
+        "knn_classifier",
+    ] {
         let fitted = fit(name, &[("min_tree_child_weight", 0.0), ("num_neighbors", 2.0)], &data);
         let p = probabilities(&fitted, &data.x);
         assert!(p.iter().flatten().all(|p| p.is_finite()), "{name}");
@@ -46,7 +54,9 @@ fn equal_columns_share_their_weight() {
     let fitted = fit("linear_reg", &[], &data);
     let Model::Linear(model) = &fitted.model else { panic!() };
     near(&[model.weights[0] + model.weights[1], model.weights[2]], &[4.0, 0.0], 1e-6);
-    let Prediction::Numbers(p) = fitted.model.predict(&data.x, &Task::single()).unwrap() else { panic!() };
+    let Prediction::Numbers(p) = fitted.model.predict(&data.x, &Task::single()).unwrap() else {
+        panic!()
+    };
     near(&p, &(0..50).map(|i| 4.0 * f64::from(i) + 1.0).collect::<Vec<_>>(), 1e-6);
 }
 
@@ -55,7 +65,8 @@ fn thousands_of_classes_learn() {
     let n = 4000_u32;
     let x = (0..n).map(|i| vec![f64::from(i)]).collect::<Vec<_>>();
     let codes = Arc::new((0..n).map(|i| i / 4).collect::<Vec<_>>());
-    let data = Data { x: matrix(&x), target: Target::Classes { codes, n_classes: 1000 }, weights: None };
+    let data =
+        Data { x: matrix(&x), target: Target::Classes { codes, n_classes: 1000 }, weights: None };
     let fitted = fit("naive_bayes", &[], &data);
     let p = probabilities(&fitted, &data.x);
     assert_eq!(p.len(), 1000);

@@ -21,7 +21,9 @@ fn logistic_with_two_classes() {
         if fixture(&path("balanced")).as_bool().unwrap() {
             let y = numbers("cancer.y");
             let ones = y.iter().sum::<f64>();
-            let weight = |y: &f64| y.mul_add(0.5 / ones, (1.0 - y) * 0.5 / (y.mul_add(0.0, 300.0) - ones)) * 300.0;
+            let weight = |y: &f64| {
+                y.mul_add(0.5 / ones, (1.0 - y) * 0.5 / (y.mul_add(0.0, 300.0) - ones)) * 300.0
+            };
             data.weights = Some(Arc::new(y.iter().map(weight).collect()));
         }
         let l2 = fixture(&path("l2")).as_f64().unwrap();
@@ -108,7 +110,10 @@ fn many_unknowns_go_another_way_to_the_same_place() {
         let mut x = Matrix { n_rows: data.x.n_rows, ..Matrix::default() };
         for copy in 0..110 {
             for column in &data.x.columns {
-                let shifted = column.iter().enumerate().map(|(row, v)| v + (row * (copy + 3) % 17) as f64 * 0.1);
+                let shifted = column
+                    .iter()
+                    .enumerate()
+                    .map(|(row, v)| v + (row * (copy + 3) % 17) as f64 * 0.1);
                 x.columns.push(Arc::new(shifted.collect()));
                 x.names.push(format!("x{}", x.columns.len()));
             }
@@ -160,7 +165,10 @@ fn trees_split_where_scikit_learn_does() {
     let differ = p.iter().zip(numbers("tree.p")).filter(|(a, b)| (*a - b).abs() > 0.2).count();
     assert!(differ <= 15, "{differ} of 300 rows differ");
     let fitted = fit("decision_tree_regressor", &[("max_tree_depth", 3.0)], &diabetes());
-    let Prediction::Numbers(found) = fitted.model.predict(&diabetes().x, &Task::single()).unwrap() else { panic!() };
+    let Prediction::Numbers(found) = fitted.model.predict(&diabetes().x, &Task::single()).unwrap()
+    else {
+        panic!()
+    };
     let wanted = numbers("regression_tree.p");
     let differ = found.iter().zip(&wanted).filter(|(a, b)| (*a - *b).abs() > 1e-6).count();
     assert!(differ <= 22, "{differ} of {} rows differ", wanted.len());
@@ -173,7 +181,9 @@ fn ensembles_do_as_well() {
     let (train, test) = (half(0), half(1));
     let task = Task::single();
     let (train, test) = (data.select(&train, &task).unwrap(), data.select(&test, &task).unwrap());
-    for (name, path) in [("random_forest_classifier", "forest"), ("boosted_tree_classifier", "boosted")] {
+    for (name, path) in
+        [("random_forest_classifier", "forest"), ("boosted_tree_classifier", "boosted")]
+    {
         let fitted = fit(name, &[("learn_rate", 0.1)], &train);
         let Target::Classes { codes, .. } = &test.target else { panic!() };
         let positive = codes.iter().map(|c| *c == 1).collect::<Vec<_>>();
@@ -202,7 +212,8 @@ fn neighbours_bayes_and_clusters() {
 fn threads_and_the_order_of_rows_change_nothing() {
     let n = 20_000;
     let mut random = crate::random::Random::new(3, 0);
-    let columns = (0..4).map(|_| (0..n).map(|_| random.normal()).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let columns =
+        (0..4).map(|_| (0..n).map(|_| random.normal()).collect::<Vec<_>>()).collect::<Vec<_>>();
     let y = (0..n).map(|row| f64::from(u8::from(columns[0][row] + 0.3 * random.normal() > 0.2)));
     let y = y.collect::<Vec<_>>();
     let learn = |reverse: bool, n_threads: usize, name: &str| {

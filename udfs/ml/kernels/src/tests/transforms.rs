@@ -46,18 +46,23 @@ fn scalers() {
     found.iter().zip(&wanted).for_each(|(found, wanted)| near(found, wanted, 1e-12));
     // A constant column is not divided by nothing.
     assert_eq!(apply("min_max_scaler", vec![], &frame(&[vec![5.0], vec![5.0]])), [[0.0, 0.0]]);
-    assert_eq!(apply("standard_scaler", vec![], &frame(&[vec![0.1], vec![0.1], vec![0.1]])), [[0.0; 3]]);
+    assert_eq!(
+        apply("standard_scaler", vec![], &frame(&[vec![0.1], vec![0.1], vec![0.1]])),
+        [[0.0; 3]]
+    );
 }
 
 #[test]
 fn imputers() {
     let gaps = frame(&[vec![1.0], vec![f64::NAN], vec![2.0], vec![2.0], vec![9.0]]);
-    let filled = |strategy: &str| apply("imputer", vec![Literal::Text(strategy.to_owned())], &gaps)[0][1];
+    let filled =
+        |strategy: &str| apply("imputer", vec![Literal::Text(strategy.to_owned())], &gaps)[0][1];
     assert_eq!(filled("mean"), 3.5);
     assert_eq!(filled("median"), 2.0);
     assert_eq!(filled("most_frequent"), 2.0);
     assert_eq!(filled("constant"), 0.0);
-    let constant = vec![Literal::Text("constant".into()), Literal::Number(-1.0), Literal::Boolean(true)];
+    let constant =
+        vec![Literal::Text("constant".into()), Literal::Number(-1.0), Literal::Boolean(true)];
     let found = apply("imputer", constant, &gaps);
     assert_eq!(found[0][1], -1.0);
     assert_eq!(found[1], [0.0, 1.0, 0.0, 0.0, 0.0]);
@@ -95,7 +100,13 @@ fn principal_components() {
     same(&found, &transposed(&rows("pca.whitened")));
     let found = apply("pca", vec![Literal::Number(0.9)], &x);
     assert_eq!(found.len() as u64, fixture("pca.kept_for_90").as_u64().unwrap());
-    let pca = transform::Pca::learn(&matrix(&standardized("cancer.x")), Some(3.0), false, &Task::single()).unwrap();
+    let pca = transform::Pca::learn(
+        &matrix(&standardized("cancer.x")),
+        Some(3.0),
+        false,
+        &Task::single(),
+    )
+    .unwrap();
     same(&pca.components, &rows("pca.components"));
     near(&pca.explained_variance, &numbers("pca.variance"), 1e-9);
     near(&pca.explained_variance_ratio, &numbers("pca.ratio"), 1e-9);
@@ -116,7 +127,8 @@ fn outliers() {
     assert!((a - b).abs() < 0.02, "{a} {b}");
     let line = frame(&(0..9).map(|v| vec![f64::from(v)]).chain([vec![100.0]]).collect::<Vec<_>>());
     for method in ["z_score", "mad", "iqr", "mahalanobis", "isolation_forest"] {
-        let scores = apply("outlier_score", vec![Literal::Text(method.into())], &line).swap_remove(0);
+        let scores =
+            apply("outlier_score", vec![Literal::Text(method.into())], &line).swap_remove(0);
         assert!(scores[..9].iter().all(|score| *score < scores[9]), "{method}: {scores:?}");
     }
 }
@@ -133,7 +145,11 @@ fn a_linear_chain_is_one_dot_product() {
         inputs,
     };
     let all = (0..6).map(Plan::Input).collect();
-    let chain = call("pca", vec![Literal::Number(4.0)], vec![call("min_max_scaler", vec![], vec![call("imputer", vec![], all)])]);
+    let chain = call(
+        "pca",
+        vec![Literal::Number(4.0)],
+        vec![call("min_max_scaler", vec![], vec![call("imputer", vec![], all)])],
+    );
     let context = Context { task: &task, seed: 1, target: None };
     let plans = [("pc".to_owned(), chain), ("raw".to_owned(), Plan::Input(5))];
     let (outputs, learnt) = learn_all(&plans, &input, &context).unwrap();
@@ -156,8 +172,12 @@ fn a_linear_chain_is_one_dot_product() {
         threshold: 0.5,
     };
     let artifact = Artifact::decode(&artifact.encode().unwrap()).unwrap();
-    let Prediction::Probabilities(slow) = artifact.predict(&input, &task).unwrap() else { panic!() };
+    let Prediction::Probabilities(slow) = artifact.predict(&input, &task).unwrap() else {
+        panic!()
+    };
     let fused = Fused::new(&artifact).unwrap();
-    let Some(Prediction::Probabilities(fast)) = fused.predict(&input, &task).unwrap() else { panic!() };
+    let Some(Prediction::Probabilities(fast)) = fused.predict(&input, &task).unwrap() else {
+        panic!()
+    };
     near(&fast[1], &slow[1], 1e-10);
 }

@@ -207,7 +207,11 @@ impl Encode {
             };
             let smoothed = |parts: &[(f64, f64)], fold| {
                 let (sum, n) = without(parts, fold);
-                if n + smoothing == 0.0 { mean(fold) } else { (sum + smoothing * mean(fold)) / (n + smoothing) }
+                if n + smoothing == 0.0 {
+                    mean(fold)
+                } else {
+                    (sum + smoothing * mean(fold)) / (n + smoothing)
+                }
             };
             let crossed = (0..input.n_rows).map(|row| {
                 let fold = Some(folds[row]);
@@ -250,7 +254,11 @@ impl Apply for Encode {
         let columns = task.map(input.columns.len(), |index| {
             let (name, column) = &input.columns[index];
             if let Encoding::Hash { n_buckets } = &self.encoding {
-                let bucket = |row| column.text(row).map_or(0.0, |text| (hash_text(&text) % *n_buckets as u64) as f64 + 1.0);
+                let bucket = |row| {
+                    column
+                        .text(row)
+                        .map_or(0.0, |text| (hash_text(&text) % *n_buckets as u64) as f64 + 1.0)
+                };
                 return Ok(vec![(name.clone(), (0..column.len()).map(bucket).collect())]);
             }
             let codes = self.codes(index, column);

@@ -36,7 +36,9 @@ impl Impute {
             let empty = || {
                 Error::new(
                     ErrorKind::InvalidParameter,
-                    format!("column \"{name}\" is NULL in every row, ML.IMPUTER cannot learn from it"),
+                    format!(
+                        "column \"{name}\" is NULL in every row, ML.IMPUTER cannot learn from it"
+                    ),
                 )
                 .with_hint("Leave the column out, or use strategy 'constant' with a fill_value.")
             };
@@ -48,7 +50,9 @@ impl Impute {
                 ("constant", Column::Text(_), Some(Literal::Text(fill))) => {
                     Ok(Fill::Text(fill.clone()))
                 }
-                ("constant", ..) => Err(given.invalid("fill_value has another type than the column")),
+                ("constant", ..) => {
+                    Err(given.invalid("fill_value has another type than the column"))
+                }
                 ("mean", Column::Number(values), _) => {
                     match moments(values.iter().copied().filter(|v| !v.is_nan())) {
                         (0.0, ..) => Err(empty()),
@@ -93,7 +97,9 @@ fn most_frequent(column: &Column) -> Option<Fill> {
             let mut known = values.iter().copied().filter(|v| !v.is_nan()).collect::<Vec<_>>();
             known.sort_unstable_by(f64::total_cmp);
             let runs = known.chunk_by(|a, b| a == b);
-            let best = runs.max_by(|a, b| (a.len(), b[0]).partial_cmp(&(b.len(), a[0])).unwrap_or(std::cmp::Ordering::Equal))?;
+            let best = runs.max_by(|a, b| {
+                (a.len(), b[0]).partial_cmp(&(b.len(), a[0])).unwrap_or(std::cmp::Ordering::Equal)
+            })?;
             Some(Fill::Number(best[0]))
         }
         Column::Text(values) => {

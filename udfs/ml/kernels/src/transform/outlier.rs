@@ -16,13 +16,23 @@ use forest::IsolationForest;
 #[serde(tag = "method", rename_all = "snake_case")]
 pub enum Outlier {
     /// The greatest of `|x − center| / scale` over the columns: z-score and MAD.
-    Distance { center: Vec<f64>, scale: Vec<f64> },
+    Distance {
+        center: Vec<f64>,
+        scale: Vec<f64>,
+    },
     /// How many ranges between the quartiles a value lies beyond the nearer one, the greatest over the columns; 0 within.
-    Iqr { low: Vec<f64>, high: Vec<f64> },
+    Iqr {
+        low: Vec<f64>,
+        high: Vec<f64>,
+    },
     /// Mahalanobis' distance from the mean, by whitened components.
-    Mahalanobis { pca: Pca },
+    Mahalanobis {
+        pca: Pca,
+    },
     /// The distance from what the kept components make of a row.
-    Pca { pca: Pca },
+    Pca {
+        pca: Pca,
+    },
     IsolationForest(IsolationForest),
 }
 
@@ -31,7 +41,10 @@ impl Outlier {
         let method = given.text("method")?.unwrap_or_else(|| "isolation_forest".to_owned());
         let task = context.task;
         if x.n_rows == 0 {
-            return Err(Error::new(ErrorKind::InvalidParameter, "ML.OUTLIER_SCORE has no rows to learn from"));
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "ML.OUTLIER_SCORE has no rows to learn from",
+            ));
         }
         x.require_finite(task)?;
         let each = |learn: &(dyn Fn(&[f64]) -> (f64, f64) + Sync)| {
@@ -95,7 +108,13 @@ impl Outlier {
                 for ((column, low), high) in x.columns.iter().zip(low).zip(high) {
                     for (score, value) in scores.iter_mut().zip(column.iter()) {
                         let off = (low - value).max(value - high).max(0.0);
-                        let off = if value.is_nan() { f64::NAN } else if off == 0.0 { 0.0 } else { off / (high - low) };
+                        let off = if value.is_nan() {
+                            f64::NAN
+                        } else if off == 0.0 {
+                            0.0
+                        } else {
+                            off / (high - low)
+                        };
                         *score = greater(*score, off);
                     }
                 }
@@ -118,7 +137,9 @@ impl Outlier {
                 for part in pca.project(x, task)? {
                     scores.iter_mut().zip(part).for_each(|(score, part)| *score -= part * part);
                 }
-                scores.iter_mut().for_each(|score| *score = if score.is_nan() { f64::NAN } else { score.max(0.0).sqrt() });
+                scores.iter_mut().for_each(|score| {
+                    *score = if score.is_nan() { f64::NAN } else { score.max(0.0).sqrt() }
+                });
             }
             Self::IsolationForest(forest) => return forest.score(x, task),
         }

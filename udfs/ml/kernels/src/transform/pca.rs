@@ -76,7 +76,10 @@ impl Pca {
             }
         };
         let signed = |vector: &Vec<f64>| {
-            let largest = vector.iter().copied().fold(0.0_f64, |a, b| if b.abs() > a.abs() * (1.0 + 1e-12) { b } else { a });
+            let largest = vector
+                .iter()
+                .copied()
+                .fold(0.0_f64, |a, b| if b.abs() > a.abs() * (1.0 + 1e-12) { b } else { a });
             vector.iter().map(|part| part * largest.signum()).collect::<Vec<_>>()
         };
         Ok(Self {

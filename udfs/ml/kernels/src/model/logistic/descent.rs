@@ -65,7 +65,8 @@ pub(super) fn lbfgs(
         }
         let descent = dot(&slope, &direction);
         let whole = loss + problem.l1_loss(unknowns);
-        let mut length = if pairs.is_empty() { 1.0 / dot(&slope, &slope).sqrt().max(1.0) } else { 1.0 };
+        let mut length =
+            if pairs.is_empty() { 1.0 / dot(&slope, &slope).sqrt().max(1.0) } else { 1.0 };
         let (mut next, mut next_loss, mut next_gradient);
         loop {
             next = unknowns.clone();

@@ -26,7 +26,9 @@ impl Binned {
             sorted.sort_unstable_by(f64::total_cmp);
             task.check()?;
             let mut distinct = sorted.clone();
-            distinct.dedup();
+            // What rounding alone tells apart is one value, or else the last digit of a sum would decide where a row goes.
+            let span = sorted.last().zip(sorted.first()).map_or(0.0, |(last, first)| last - first);
+            distinct.dedup_by(|next, value| *next - *value <= 1e-11 * span);
             let between = |low: f64, high: f64| {
                 let middle = low + (high - low) * 0.5;
                 if middle < high { middle } else { low }
@@ -39,10 +41,13 @@ impl Binned {
                 let mut cuts = (1..BINS_MAX).map(at).collect::<Vec<_>>();
                 cuts.dedup();
                 let end = |cut: &f64| {
-                    let next = distinct.partition_point(|value| value < cut);
-                    (next > 0).then(|| between(distinct[next - 1], *cut))
+                    let next = distinct.partition_point(|value| *value <= cut - 1e-11 * span);
+                    (0 < next && next < distinct.len())
+                        .then(|| between(distinct[next - 1], distinct[next]))
                 };
-                cuts.iter().filter_map(end).collect()
+                let mut ends = cuts.iter().filter_map(end).collect::<Vec<_>>();
+                ends.dedup();
+                ends
             };
             let code = |value: &f64| ends.partition_point(|end| end < value) as u8;
             Ok((values.iter().map(code).collect::<Vec<u8>>(), ends))
@@ -144,7 +149,11 @@ impl Grow<'_> {
                 order.into_iter().map(|index| columns[index]).collect()
             }
         };
-        let task = if rows.len() * chosen.len() >= ROWS_PARALLEL * 4 { self.task.clone() } else { self.task.with_threads(1) };
+        let task = if rows.len() * chosen.len() >= ROWS_PARALLEL * 4 {
+            self.task.clone()
+        } else {
+            self.task.with_threads(1)
+        };
         let parent = sums.iter().map(|sum| sum * sum).sum::<f64>() / divisor.max(f64::MIN_POSITIVE);
         let mut histograms = Vec::new();
         let mut best: Option<Split> = None;
@@ -159,7 +168,10 @@ impl Grow<'_> {
                 None => task.map(chosen.len(), |nth| Ok(self.histogram(&rows, chosen[nth])))?,
             };
             for (nth, feature) in chosen.iter().enumerate() {
-                best = better(best, self.best_split(&histograms[nth], *feature, &sums, weight, rows.len(), parent));
+                best = better(
+                    best,
+                    self.best_split(&histograms[nth], *feature, &sums, weight, rows.len(), parent),
+                );
             }
         } else {
             let few = self.limits.features;
@@ -168,7 +180,10 @@ impl Grow<'_> {
                     break;
                 }
                 let histogram = self.histogram(&rows, *feature);
-                best = better(best, self.best_split(&histogram, *feature, &sums, weight, rows.len(), parent));
+                best = better(
+                    best,
+                    self.best_split(&histogram, *feature, &sums, weight, rows.len(), parent),
+                );
             }
         }
         let Some(split) = best else { return Ok(at as u32) };
@@ -178,7 +193,8 @@ impl Grow<'_> {
         drop(rows);
         let (mut low_known, mut high_known) = (None, None);
         if keeps && depth + 1 < self.limits.depth {
-            let (small, small_is_low) = if low.len() <= high.len() { (&low, true) } else { (&high, false) };
+            let (small, small_is_low) =
+                if low.len() <= high.len() { (&low, true) } else { (&high, false) };
             let made = task.map(chosen.len(), |nth| Ok(self.histogram(small, chosen[nth])))?;
             for (whole, part) in histograms.iter_mut().zip(&made) {
                 whole.iter_mut().zip(part).for_each(|(whole, part)| *whole -= part);
@@ -217,7 +233,7 @@ impl Grow<'_> {
 
     fn best_split(
         &self,
-        histogram: &Histogram,
+        histogram: &[f64],
         feature: usize,
         sums: &[f64],
         weight: f64,
@@ -252,7 +268,8 @@ impl Grow<'_> {
                 gain += left * left / low + (total - left) * (total - left) / high;
             }
             // Rounding alone gives gains this small.
-            let least = best.map_or(limits.gain.max(1e-12 * (parent.abs() + 1e-300)), |best| best.gain);
+            let least =
+                best.map_or(limits.gain.max(1e-12 * (parent.abs() + 1e-300)), |best| best.gain);
             if gain > least {
                 best = Some(Split { gain, feature, bin: bin as u8 });
             }

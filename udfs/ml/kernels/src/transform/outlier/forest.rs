@@ -33,7 +33,13 @@ fn average_depth(n: f64) -> f64 {
 }
 
 impl IsolationForest {
-    pub fn learn(x: &Matrix, n_trees: usize, sample: usize, seed: u64, task: &Task) -> Result<Self> {
+    pub fn learn(
+        x: &Matrix,
+        n_trees: usize,
+        sample: usize,
+        seed: u64,
+        task: &Task,
+    ) -> Result<Self> {
         let sample = sample.min(x.n_rows).max(1);
         let depth_max = (sample as f64).log2().ceil() as usize;
         let trees = task.map(n_trees, |tree| {
