@@ -198,6 +198,24 @@ impl Catalogs {
         self.store_of(url, may).await
     }
 
+    /// Finds the store that a role may write a file to.
+    ///
+    /// # Errors
+    /// 42704 if no such catalog covers it; 42501 for a local path.
+    pub async fn store_for_writer(&self, url: &Url, rights: &Rights) -> Result<OpenedStore> {
+        if url.scheme() == "file" && !rights.has_role("pg_write_server_files") {
+            return Err(Error::new(
+                ErrorKind::NotAllowed,
+                format!("permission denied for file \"{}\"", url.path()),
+            )
+            .with_hint(
+                "A superuser writes files of the server; others name a store of a catalog.",
+            ));
+        }
+        let may = |name: &str| rights.may(Privilege::Insert, &Object::catalog(name));
+        self.store_of(url, may).await
+    }
+
     async fn store_of(&self, url: &Url, may_read: impl Fn(&str) -> bool) -> Result<OpenedStore> {
         for attached in self.all() {
             if may_read(&attached.name)

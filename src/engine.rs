@@ -29,6 +29,7 @@ use crate::access::audit::{Audit, Event, What};
 use crate::access::{self, Authority, LOCAL_LOGIN, Login, Object, Protocol, SUPERUSER, Verifier};
 use crate::catalog::Catalogs;
 use crate::config::Config;
+use crate::models::Models;
 use crate::opaque::Opaque;
 use crate::owner::Owner;
 use crate::session::{Session, base_state};
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) owner: Owner,
     pub(crate) store: Store,
     pub(crate) catalogs: Arc<Catalogs>,
+    pub(crate) models: Models,
     pub(crate) authority: Authority,
     pub(crate) audit: Audit,
     pub(crate) queries: Queries,
@@ -90,6 +92,7 @@ impl Engine {
         let authority = Authority::open(&store, &config, &owner).await?;
         let audit = Audit::open(store.clone());
         let catalogs = Catalogs::open(store.clone(), &config.data_dir).await?;
+        let models = Models::open(store.clone(), &config.data_dir).await?;
         let governor = Governor::new(config.memory_limit_bytes);
         let runtime = runtime(&config)?;
         let history = History::open(store.clone(), config.query_history_days).await?;
@@ -113,6 +116,7 @@ impl Engine {
             owner,
             store,
             catalogs,
+            models,
             authority,
             audit,
             history,
@@ -297,6 +301,7 @@ impl Engine {
         self.inner.closing.store(true, Ordering::SeqCst);
         if tokio::time::timeout(grace, self.inner.queries.idle()).await.is_err() {
             self.inner.queries.cancel_all();
+            self.inner.models.jobs.cancel_all();
             // Cancelled statements end at their next batch; a second is many of those.
             let _ = tokio::time::timeout(Duration::from_secs(1), self.inner.queries.idle()).await;
         }

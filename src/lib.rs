@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 mod float_text;
+mod models;
 mod opaque;
 pub mod output;
 pub mod owner;

@@ -15,6 +15,7 @@ mod foreign_view;
 mod functions;
 mod guarded;
 mod like_pattern;
+mod models;
 mod named;
 mod nested;
 mod parameters;
@@ -210,6 +211,8 @@ impl Session {
             state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
             functions::register(&mut state, this);
             privilege_functions::register(&mut state, this);
+            // Registering a planner cannot fail.
+            let _ = state.register_relation_planner(Arc::new(models::ModelFunctions(this.clone())));
             Self {
                 id,
                 cancel_secret: secret,
@@ -378,6 +381,10 @@ impl Session {
     /// Returns a setting that is a time; zero means none.
     pub(crate) fn duration(&self, setting: &str) -> Duration {
         self.settings.read().duration(setting)
+    }
+
+    pub(crate) fn memory_limit(&self) -> usize {
+        self.settings.read().query_memory_limit()
     }
 
     pub(crate) fn is_terminated(&self) -> bool {

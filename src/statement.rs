@@ -4,6 +4,7 @@ mod catalog;
 mod comment;
 mod drop;
 mod group;
+mod model;
 mod policy;
 mod privilege;
 mod relation;
@@ -63,6 +64,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::AlterTableSecurity(alter) => policy::alter(session, alter).await,
         Statement::Owned(owned) => role::owned(session, owned).await,
         Statement::SetRole(role) => role::set_role(session, role.as_ref()),
+        Statement::Model(statement) => model::execute(session, statement).await,
         Statement::CancelQuery(cancel) => session::cancel_query(session, cancel),
         Statement::Transaction(transaction) => transaction::execute(session, transaction).await,
         Statement::Deallocate(name) => session::deallocate(session, name.as_deref()),
@@ -106,6 +108,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::CreateExternalTable(_)
         | Statement::CreateView(_)
         | Statement::Drop(_)
+        | Statement::Model(_)
         | Statement::CommentOn(_) => Some(What::Ddl),
         Statement::CreateRole(_)
         | Statement::AlterRole(_)

@@ -7,6 +7,7 @@
 mod access;
 mod journal;
 mod migrations;
+pub(crate) mod models;
 mod vault;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ mod access_tables;
 mod engine_tables;
 mod group_tables;
 pub mod information_schema;
+mod model_tables;
 mod object_tables;
 mod pg_tables;
 mod reference_tables;
@@ -46,6 +47,8 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &model_tables::MODEL_VERSIONS,
+    &model_tables::MODELS,
     &access_tables::POLICIES,
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
@@ -61,6 +64,7 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::STATEMENTS,
     &object_tables::TABLES,
     &template_tables::TEMPLATE_CATALOGS,
+    &model_tables::TRAINING_JOBS,
 ];
 
 /// The kinds of column that system tables have.

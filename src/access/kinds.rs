@@ -122,6 +122,15 @@ pub static KINDS: &[Kind] = &[
         of_public: &[],
     },
     Kind {
+        word: "model",
+        synonyms: &[],
+        plural: "models",
+        within: Some("schema"),
+        privileges: &[Execute],
+        of_columns: &[],
+        of_public: &[],
+    },
+    Kind {
         word: "function",
         synonyms: &["routine", "procedure"],
         plural: "functions",
@@ -209,6 +218,10 @@ impl Object {
 
     pub fn table(catalog: &str, schema: &str, name: &str) -> Self {
         Self { kind: "table", path: vec![catalog.to_owned(), schema.to_owned(), name.to_owned()] }
+    }
+
+    pub fn model(catalog: &str, schema: &str, name: &str) -> Self {
+        Self { kind: "model", path: vec![catalog.to_owned(), schema.to_owned(), name.to_owned()] }
     }
 
     pub fn function(name: &str) -> Self {

@@ -184,6 +184,7 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         Statement::CreateCatalog(_)
         | Statement::AlterCatalog(_)
         | Statement::CreateSecret(_)
+        | Statement::Model(_)
         | Statement::CreateTable(_)
         | Statement::Truncate(_)
         | Statement::AlterTable(_) => InBlock::Refused,

@@ -313,7 +313,8 @@ impl Session {
         let mut monitors = !references.is_empty();
         for reference in references {
             let is_function = reference.schema().is_none()
-                && state.table_functions().contains_key(reference.table());
+                && (super::models::is_function(reference.table())
+                    || state.table_functions().contains_key(reference.table()));
             if is_function {
                 monitors = false;
                 continue;

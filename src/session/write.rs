@@ -63,6 +63,7 @@ impl Session {
                 return Ok(Prepared {
                     schema: None,
                     parameters: Vec::new(),
+                    arguments: Vec::new(),
                     text: text.clone(),
                     notices: vec![notice],
                     kind: Kind::Done { tag },
@@ -88,6 +89,7 @@ impl Session {
         Ok(Prepared {
             schema,
             parameters,
+            arguments: Vec::new(),
             text: text.clone(),
             notices: Vec::new(),
             kind: Kind::Query { plan: Opaque::new(plan), tag, monitors: false },

@@ -164,8 +164,11 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     }
     rights.require_owner(&object)?;
     let relations = store.relations().await?;
-    let inside = relations.iter().filter(|r| r.schema == *schema);
-    let inside = inside.map(|r| r.name.as_str()).collect::<Vec<_>>();
+    let relations = relations.into_iter().filter(|r| r.schema == *schema).collect::<Vec<_>>();
+    let models = session.engine().inner.models.names().into_iter();
+    let models = models.filter(|(s, _)| s == schema).map(|(_, name)| name).collect::<Vec<_>>();
+    let inside = relations.iter().map(|r| r.name.as_str()).chain(models.iter().map(String::as_str));
+    let inside = inside.collect::<Vec<_>>();
     if !inside.is_empty() && !cascade {
         return Err(Error::new(
             ErrorKind::DependentObjects,
@@ -175,10 +178,13 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
         .with_hint("Use DROP SCHEMA … CASCADE to drop them too."));
     }
     let attached = session.require_catalog(BUILTIN)?;
-    for relation in relations.into_iter().filter(|r| r.schema == *schema) {
+    for relation in relations {
         if relation.kind == RelationKind::Table {
             attached.change_table(schema, &relation.name, TableChange::Drop).await?;
         }
+    }
+    for model in models {
+        session.engine().inner.models.drop_model(schema, &model).await?;
     }
     store.delete_schema(schema).await?;
     forget(session, &object).await

@@ -12,6 +12,7 @@ use super::role::{change, named};
 use super::{locate_relation, too_many_parts};
 use crate::access::kinds::{self, Kind};
 use crate::access::{DefaultGrant, Granting, Object, Privilege, Rules};
+use crate::catalog::BUILTIN;
 use crate::output::Output;
 use crate::session::Session;
 
@@ -229,6 +230,7 @@ async fn object(session: &Arc<Session>, kind: &'static Kind, name: &Name) -> Res
             let place = locate_relation(session, name).await?;
             Ok(Object::table(&place.catalog, &place.schema, &place.name))
         }
+        ("model", _) => session.require_model(name).map(|(_, _, object)| object),
         ("function", [.., function]) => canonical_function(session, function),
         ("secret", [secret]) => {
             let object = Object::secret(secret);
@@ -261,13 +263,19 @@ fn canonical_function(session: &Arc<Session>, name: &str) -> Result<Object> {
 
 /// Lists what of a kind is in a schema now.
 async fn all_in(session: &Arc<Session>, kind: &'static Kind, schema: &Name) -> Result<Vec<Object>> {
-    if kind.word != "table" {
+    if !["table", "model"].contains(&kind.word) {
         return Err(Error::unsupported(format!("schemas hold no {}", kind.plural))
-            .with_hint("ALL TABLES IN SCHEMA is what there is."));
+            .with_hint("ALL TABLES IN SCHEMA and ALL MODELS IN SCHEMA are what there is."));
     }
     let schema = object(session, kinds::kind("schema")?, schema).await?;
     let [catalog, name] = schema.path.as_slice() else { return Ok(Vec::new()) };
     let rights = session.rights();
+    if kind.word == "model" {
+        let models = session.engine().inner.models.names().into_iter();
+        let models = models.filter(|(schema, _)| catalog == BUILTIN && schema == name);
+        let objects = models.map(|(schema, model)| Object::model(catalog, &schema, &model));
+        return Ok(objects.filter(|object| rights.sees(object)).collect());
+    }
     let tables = session.require_catalog(catalog)?.tables(name).await?;
     let objects = tables.into_iter().map(|entry| Object::table(catalog, name, &entry.name));
     Ok(objects.filter(|object| rights.sees(object)).collect())

@@ -32,6 +32,14 @@ const VERSIONS: &[&[&str]] = &[
      role_name TEXT, protocol TEXT NOT NULL, client_address TEXT, session_id INTEGER, sql TEXT, sqlstate TEXT, \
      message TEXT) STRICT",
     ],
+    &[
+        "CREATE TABLE model (schema TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (schema, name)) STRICT",
+        "CREATE TABLE model_version (schema TEXT NOT NULL, model TEXT NOT NULL, version INTEGER NOT NULL, manifest TEXT NOT NULL, \
+     file TEXT NOT NULL, n_bytes INTEGER NOT NULL, PRIMARY KEY (schema, model, version)) STRICT",
+        "CREATE TABLE training_job (job_id INTEGER PRIMARY KEY, schema TEXT NOT NULL, model TEXT NOT NULL, \
+     user_name TEXT NOT NULL, state TEXT NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER, trials INTEGER NOT NULL, \
+     trials_done INTEGER NOT NULL, version INTEGER, sqlstate TEXT, error TEXT) STRICT",
+    ],
 ];
 
 pub(super) async fn run(pool: &SqlitePool) -> Result<()> {

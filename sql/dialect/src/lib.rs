@@ -14,16 +14,16 @@ pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
-pub use parser::{parse, parse_type, versions};
+pub use parser::{model, parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterOwner, AlterResourceGroup, AlterRole,
+    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterResourceGroup, AlterRole,
     AlterTableSecurity, CancelQuery, CatalogChange, CommentOn, CommentTarget, CreateCatalog,
-    CreateCatalogTemplate, CreateExternalTable, CreatePolicy, CreateResourceGroup, CreateRole,
-    CreateSchema, CreateSecret, CreateView, DropObject, DropPolicy, DropRole, GrantPrivileges,
-    GrantRole, GrantTarget, Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName,
-    RoleChange, RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope, SetVariable,
-    Statement, StatementSpec,
+    CreateCatalogTemplate, CreateExternalTable, CreateModel, CreatePolicy, CreateResourceGroup,
+    CreateRole, CreateSchema, CreateSecret, CreateView, DropModel, DropObject, DropPolicy,
+    DropRole, ExportModel, GrantPrivileges, GrantRole, GrantTarget, ModelChange, ModelStatement,
+    Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName, RoleChange, RoleName, RoleOptions,
+    STATEMENTS, SecurityChange, SetScope, SetVariable, Statement, StatementSpec,
 };
 pub use write::{
     AlterTable, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,

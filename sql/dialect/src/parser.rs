@@ -5,6 +5,7 @@ mod change;
 mod conversation;
 mod copy;
 mod create;
+pub mod model;
 mod show;
 mod table_command;
 pub mod versions;
@@ -30,7 +31,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     let mut parser = Words(
-        DFParserBuilder::new(table_command::rewrite(versions::rewrite(tokens)))
+        DFParserBuilder::new(table_command::rewrite(model::rewrite(versions::rewrite(tokens))))
             .with_dialect(&PostgreSqlDialect {})
             .with_recursion_limit(limits::NESTING_MAX)
             .build()?,
@@ -62,6 +63,9 @@ impl Words<'_> {
     /// Reads a statement that only Maru has; `None` leaves the text untouched.
     fn own_statement(&mut self) -> Result<Option<Statement>> {
         if let Some(statement) = self.access()? {
+            return Ok(Some(statement));
+        }
+        if let Some(statement) = self.model()? {
             return Ok(Some(statement));
         }
         if self.sees(&["create"]) {

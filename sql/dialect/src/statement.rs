@@ -2,6 +2,7 @@
 //! the reference and the "did you mean" of syntax errors are made from it.
 
 mod access;
+mod model;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
@@ -9,6 +10,7 @@ use sqlparser::ast;
 use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, Transaction};
 use crate::write::{AlterTable, CreateTable, Truncate, Write};
 pub use access::*;
+pub use model::*;
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -67,6 +69,8 @@ pub enum Statement {
     /// `CLOSE name` or `CLOSE ALL` (`None`).
     CloseCursor(Option<String>),
     Copy(Box<Copy>),
+    /// Of the pack of machine learning.
+    Model(Box<ModelStatement>),
     /// `DISCARD`: connection pools send it. `resets`: everything of the session.
     Discard {
         tag: &'static str,
@@ -301,10 +305,13 @@ statements! {
     "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name | SET ATTRIBUTE attribute { = | TO } 'value' | RESET ATTRIBUTE attribute }",
         "Changes a role; the options are those of CREATE ROLE. Attributes fill in catalog templates.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
+    "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",
+        "Says which version of a model is used where none is named, names versions, or renames the model.",
+        "ALTER MODEL mes.defect SET DEFAULT VERSION 4";
     "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column TYPE type | RENAME TO new_name }, …",
         "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
-    "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET } name OWNER TO role",
+    "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET | MODEL } name OWNER TO role",
         "Gives an object to another role.",
         "ALTER SCHEMA demo OWNER TO analyst";
     "BEGIN", "{ BEGIN | START TRANSACTION | COMMIT | ROLLBACK | SAVEPOINT name | ROLLBACK TO name | RELEASE name }",
@@ -313,6 +320,9 @@ statements! {
     "CANCEL QUERY", "CANCEL QUERY query_id",
         "Stops a running statement of any session; system.queries has the ids.",
         "CANCEL QUERY 42";
+    "CANCEL TRAINING JOB", "CANCEL TRAINING JOB job_id",
+        "Stops the training of a model; system.training_jobs has the ids.",
+        "CANCEL TRAINING JOB 3";
     "CLOSE", "CLOSE { cursor | ALL }",
         "Ends a cursor, and what it reads in the sources.",
         "CLOSE ALL";
@@ -331,6 +341,9 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
+    "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) AS query",
+        "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
+        "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
     "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { SELECT | ALL }] [TO role, …] USING (condition)",
         "Chooses the rows of a table that roles see, once row level security is enabled on it.",
         "CREATE POLICY own_region ON crm.public.customers TO analyst USING (region = 'Seoul')";
@@ -367,6 +380,9 @@ statements! {
     "DROP", "DROP { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
         "DROP CATALOG IF EXISTS crm";
+    "DROP MODEL", "DROP MODEL [IF EXISTS] name [VERSION n]",
+        "Removes a model with all its versions, or one version.",
+        "DROP MODEL IF EXISTS mes.defect";
     "DROP OWNED", "DROP OWNED BY role, …",
         "Takes all privileges of roles, and leaves what they own to the superuser.",
         "DROP OWNED BY kim";
@@ -382,6 +398,9 @@ statements! {
     "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query | EXPLAIN (ANALYZE, FORMAT { TEXT | JSON }, …) query",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
+    "EXPORT MODEL", "EXPORT MODEL name [VERSION n] TO 'url' [(format = { 'onnx' | 'native' })]",
+        "Writes a version of a model to a file: as ONNX with the transforms inside, or in Maru's own form.",
+        "EXPORT MODEL mes.defect TO 'hdfs:///models/defect.onnx'";
     "FETCH", "{ FETCH | MOVE } [{ NEXT | n | ALL | FORWARD n | FORWARD ALL | ABSOLUTE n | RELATIVE n }] [FROM] cursor",
         "Gives the next rows of a cursor, or skips them.",
         "FETCH 100 FROM c";
@@ -418,7 +437,7 @@ statements! {
     "SET ROLE", "SET ROLE { role | NONE }",
         "Goes on with the privileges of a role one is a member of.",
         "SET ROLE analyst";
-    "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | QUERIES | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | setting } [LIKE 'pattern']",
+    "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | MODELS | QUERIES | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | TRAINING JOBS | setting } [LIKE 'pattern']",
         "Lists objects or shows one setting; each list is a table of schema system too.",
         "SHOW TABLES FROM crm.public";
     "TRUNCATE", "TRUNCATE [TABLE] name, …",

@@ -30,6 +30,12 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("databases", "SELECT name, connector, state, comment FROM system.catalogs", "name"),
     ("functions", "SELECT name, kind, signature, description FROM system.functions", "name"),
     (
+        "models",
+        "SELECT schema, name, model_type, default_version, n_versions, owner, comment \
+         FROM system.models",
+        "name",
+    ),
+    (
         "queries",
         "SELECT query_id, user_name, state, elapsed_ms, n_rows, sql FROM system.queries",
         "query_id",
@@ -46,11 +52,36 @@ const LISTS: &[(&str, &str, &str)] = &[
         "session_id",
     ),
     ("settings", "SELECT name, value, description FROM system.settings", "name"),
+    (
+        "training jobs",
+        "SELECT job_id, schema, model, state, trials_done, trials, started, elapsed_ms, error \
+         FROM system.training_jobs",
+        "job_id",
+    ),
     ("statements", "SELECT name, syntax, description, example FROM system.statements", "name"),
 ];
 
 impl Words<'_> {
     pub(super) fn show(&mut self) -> Result<Option<Statement>> {
+        if self.take(&["describe", "model"]) || self.take(&["desc", "model"]) {
+            let name = self.name()?;
+            let (schema, name) = match name.0.as_slice() {
+                [name] => (None, name),
+                [schema, name] | [_, schema, name] => (Some(schema), name),
+                _ => return Err(self.unexpected("schema.model")),
+            };
+            let schema = schema.map(|schema| format!(" AND schema = {}", quote_literal(schema)));
+            return Ok(Some(parse_query(
+                &format!(
+                    "SELECT schema, version, is_default, aliases, model_type, state, metrics, features, options, \
+                     n_rows, created, query FROM system.model_versions WHERE model = {}{} \
+                     ORDER BY schema, version",
+                    quote_literal(name),
+                    schema.unwrap_or_default()
+                ),
+                "DESCRIBE",
+            )?));
+        }
         if self.take(&["describe"]) || self.take(&["desc"]) {
             self.take(&["table"]);
             // A path is a name of one part.

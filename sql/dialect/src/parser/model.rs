@@ -1,0 +1,380 @@
+//! `CREATE MODEL` and the other statements on models; `ML.PREDICT(MODEL m, TABLE t)` among the tables of a query.
+
+use maru_core::{Error, ErrorKind, Result};
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
+
+use super::Words;
+use crate::statement::*;
+
+/// The functions of schema `ml` that stand in the place of a table. What they are called in the syntax tree has `ml_` in front,
+/// which is another way to write them.
+pub const TABLE_FUNCTIONS: &[&str] = &[
+    "predict",
+    "transform",
+    "evaluate",
+    "confusion_matrix",
+    "roc_curve",
+    "precision_recall_curve",
+    "weights",
+    "feature_importance",
+    "feature_info",
+    "trial_info",
+    "training_info",
+    "principal_components",
+    "centroids",
+];
+
+impl Words<'_> {
+    /// Reads a statement on models; `None` leaves the text untouched.
+    pub(super) fn model(&mut self) -> Result<Option<Statement>> {
+        let or_replace = self.sees(&["create", "or", "replace", "model"]);
+        let statement = if self.take(&["create", "or", "replace", "model"])
+            || self.take(&["create", "model"])
+        {
+            ModelStatement::Create(Box::new(self.create_model(or_replace)?))
+        } else if self.take(&["alter", "model"]) {
+            ModelStatement::Alter(self.alter_model()?)
+        } else if self.take(&["drop", "model"]) {
+            let if_exists = self.take(&["if", "exists"]);
+            let name = self.name()?;
+            let version = self.version()?;
+            ModelStatement::Drop(DropModel { name, if_exists, version })
+        } else if self.take(&["export", "model"]) {
+            self.export_model()?
+        } else if self.take(&["cancel", "training", "job"]) {
+            ModelStatement::CancelJob(self.whole_number("the number of a training job")?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Statement::Model(Box::new(statement))))
+    }
+
+    fn create_model(&mut self, or_replace: bool) -> Result<CreateModel> {
+        let if_not_exists = self.take(&["if", "not", "exists"]);
+        let name = self.name()?;
+        let mut transform = Vec::new();
+        if self.take(&["transform"]) {
+            self.token(&Token::LParen, "(")?;
+            transform = self.0.parser.parse_comma_separated(|parser| parser.parse_select_item())?;
+            self.token(&Token::RParen, ")")?;
+        }
+        let mut train_where = None;
+        let mut options = Vec::new();
+        loop {
+            if train_where.is_none() && self.take(&["train", "where"]) {
+                train_where = Some(self.0.parser.parse_expr()?);
+            } else if options.is_empty() && (self.take(&["options"]) || self.take(&["with"])) {
+                options = self.model_options()?;
+            } else {
+                break;
+            }
+        }
+        self.expect(&["as"])?;
+        let query = self.0.parser.parse_query()?;
+        Ok(CreateModel { name, or_replace, if_not_exists, transform, train_where, options, query })
+    }
+
+    fn model_options(&mut self) -> Result<Vec<(String, sqlparser::ast::Expr)>> {
+        let mut options: Vec<(String, sqlparser::ast::Expr)> = Vec::new();
+        self.token(&Token::LParen, "(")?;
+        while !self.0.parser.consume_token(&Token::RParen) {
+            if !options.is_empty() {
+                self.token(&Token::Comma, ", or )")?;
+            }
+            let name = self.ident()?.to_lowercase();
+            self.token(&Token::Eq, "=")?;
+            if options.iter().any(|(known, _)| *known == name) {
+                return Err(Error::new(
+                    ErrorKind::Syntax,
+                    format!("option {name} is given more than once"),
+                ));
+            }
+            options.push((name, self.0.parser.parse_expr()?));
+        }
+        Ok(options)
+    }
+
+    fn alter_model(&mut self) -> Result<AlterModel> {
+        let if_exists = self.take(&["if", "exists"]);
+        let name = self.name()?;
+        let change = if self.take(&["set", "default", "version"]) {
+            ModelChange::Default(self.whole_number("the number of a version")?)
+        } else if self.take(&["rollback"]) {
+            ModelChange::Rollback
+        } else if self.take(&["set", "alias"]) {
+            let alias = self.ident()?;
+            self.token(&Token::Eq, "=")?;
+            ModelChange::Alias(alias, self.whole_number("the number of a version")?)
+        } else if self.take(&["drop", "alias"]) {
+            ModelChange::DropAlias(self.ident()?)
+        } else if self.take(&["rename", "to"]) {
+            ModelChange::Rename(self.ident()?)
+        } else if self.take(&["set", "comment"]) {
+            let none = self.take(&["null"]);
+            ModelChange::Comment(if none { None } else { Some(self.string()?) })
+        } else {
+            return Err(self.unexpected(
+                "SET DEFAULT VERSION, ROLLBACK, SET ALIAS, DROP ALIAS, SET COMMENT, RENAME TO or OWNER TO",
+            ));
+        };
+        Ok(AlterModel { name, if_exists, change })
+    }
+
+    fn export_model(&mut self) -> Result<ModelStatement> {
+        let name = self.name()?;
+        let version = self.version()?;
+        self.expect(&["to"])?;
+        let location = self.string()?;
+        let mut format = None;
+        self.take(&["with"]);
+        if matches!(self.0.parser.peek_token().token, Token::LParen) {
+            for (option, value) in self.option_list()?.0 {
+                if !option.eq_ignore_ascii_case("format") {
+                    return Err(Error::new(
+                        ErrorKind::InvalidParameter,
+                        format!("EXPORT MODEL has no option \"{option}\""),
+                    )
+                    .with_hint("It has format: 'onnx' or 'native'."));
+                }
+                format = Some(value.to_lowercase());
+            }
+        }
+        Ok(ModelStatement::Export(ExportModel { name, version, location, format }))
+    }
+
+    fn version(&mut self) -> Result<Option<i64>> {
+        match self.take(&["version"]) {
+            true => self.whole_number("the number of a version").map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn whole_number(&mut self, what: &str) -> Result<i64> {
+        let number = match self.0.parser.peek_token().token {
+            Token::Number(text, _) => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.ok_or_else(|| self.unexpected(what))?;
+        self.0.parser.next_token();
+        Ok(number)
+    }
+}
+
+fn is_word(token: Option<&TokenWithSpan>, wanted: &str) -> bool {
+    matches!(token.map(|t| &t.token), Some(Token::Word(word))
+        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
+}
+
+fn is_space(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(_))
+}
+
+/// Writes `ml_predict('m', (SELECT * FROM t))` for `ML.PREDICT(MODEL m, TABLE t)`, which PostgreSQL's dialect cannot read.
+pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let speaks = |t: &TokenWithSpan| match &t.token {
+        Token::Word(word) => {
+            word.value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("ml"))
+        }
+        _ => false,
+    };
+    if !tokens.iter().any(speaks) {
+        return tokens;
+    }
+    let visible = |from: usize| (from..tokens.len()).find(|at| !is_space(&tokens[*at]));
+    let mut written = Vec::with_capacity(tokens.len());
+    // For each open parenthesis, whether it is one of a function of ours.
+    let mut open = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let token = &tokens[at];
+        match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => {
+                if let Some((name, paren)) = function(&tokens, at) {
+                    let word = Word { value: name, quote_style: None, keyword: Keyword::NoKeyword };
+                    written.push(TokenWithSpan { token: Token::Word(word), span: token.span });
+                    written.push(tokens[paren].clone());
+                    open.push(true);
+                    at = paren + 1;
+                    continue;
+                }
+                let starts = written.iter().rev().find(|t: &&TokenWithSpan| !is_space(t));
+                let starts = matches!(starts.map(|t| &t.token), Some(Token::LParen | Token::Comma));
+                let ours = starts && open.last() == Some(&true);
+                if ours && is_word(Some(token), "model") {
+                    if let Some((text, end)) = model_name(&tokens, at + 1) {
+                        let token = Token::SingleQuotedString(text);
+                        written.push(TokenWithSpan { token, span: tokens[at].span });
+                        at = end;
+                        continue;
+                    }
+                } else if ours && is_word(Some(token), "table") {
+                    let name = visible(at + 1).filter(|name| {
+                        matches!(tokens[*name].token, Token::Word(_) | Token::SingleQuotedString(_))
+                    });
+                    if let Some(name) = name {
+                        let of = |token: Token| TokenWithSpan { token, span: tokens[at].span };
+                        let keyword = |text: &str, keyword| {
+                            of(Token::Word(Word {
+                                value: text.to_owned(),
+                                quote_style: None,
+                                keyword,
+                            }))
+                        };
+                        let space =
+                            || of(Token::Whitespace(sqlparser::tokenizer::Whitespace::Space));
+                        written.extend([
+                            of(Token::LParen),
+                            keyword("SELECT", Keyword::SELECT),
+                            space(),
+                            of(Token::Mul),
+                            space(),
+                            keyword("FROM", Keyword::FROM),
+                            space(),
+                        ]);
+                        let mut end = name + 1;
+                        while let (Some(dot), Some(next)) =
+                            (visible(end), visible(end).and_then(|dot| visible(dot + 1)))
+                        {
+                            if tokens[dot].token != Token::Period {
+                                break;
+                            }
+                            end = next + 1;
+                        }
+                        written.extend(tokens[name..end].iter().cloned());
+                        written.push(of(Token::RParen));
+                        at = end;
+                        continue;
+                    }
+                }
+            }
+            Token::LParen => open.push(false),
+            Token::RParen => {
+                open.pop();
+            }
+            _ => {}
+        }
+        written.push(token.clone());
+        at += 1;
+    }
+    written
+}
+
+/// Returns the name of a table function that begins here, and where its parenthesis is.
+fn function(tokens: &[TokenWithSpan], at: usize) -> Option<(String, usize)> {
+    let visible = |from: usize| (from..tokens.len()).find(|at| !is_space(&tokens[*at]));
+    let Token::Word(word) = &tokens[at].token else { return None };
+    let (name, paren) = if word.value.eq_ignore_ascii_case("ml") {
+        let dot = visible(at + 1).filter(|dot| tokens[*dot].token == Token::Period)?;
+        let name = visible(dot + 1)?;
+        let Token::Word(word) = &tokens[name].token else { return None };
+        (word.value.to_lowercase(), visible(name + 1)?)
+    } else {
+        let name = word.value.to_lowercase().strip_prefix("ml_")?.to_owned();
+        (name, visible(at + 1)?)
+    };
+    let known = TABLE_FUNCTIONS.contains(&name.as_str());
+    (known && tokens[paren].token == Token::LParen).then(|| (format!("ml_{name}"), paren))
+}
+
+/// Reads `name[.name…][@alias | @version]` or `name VERSION n`; gives it as one text, and where it ends.
+fn model_name(tokens: &[TokenWithSpan], from: usize) -> Option<(String, usize)> {
+    let visible = |from: usize| (from..tokens.len()).find(|at| !is_space(&tokens[*at]));
+    let mut at = visible(from)?;
+    let mut text = String::new();
+    let mut end = at;
+    loop {
+        let Token::Word(word) = &tokens[at].token else { break };
+        let shown = match word.quote_style {
+            Some(_) => maru_core::quote_ident(&word.value),
+            None => maru_core::quote_ident(&word.value.to_lowercase()),
+        };
+        text.push_str(&shown);
+        end = at + 1;
+        match visible(end).map(|next| (next, &tokens[next].token)) {
+            Some((dot, Token::Period)) => {
+                text.push('.');
+                at = visible(dot + 1)?;
+            }
+            Some((sign, Token::AtSign)) => {
+                let next = visible(sign + 1)?;
+                match &tokens[next].token {
+                    Token::Word(word) => text.push_str(&format!("@{}", word.value.to_lowercase())),
+                    Token::Number(number, _) => text.push_str(&format!("@{number}")),
+                    _ => return None,
+                }
+                return Some((text, next + 1));
+            }
+            Some((word, _)) if is_word(tokens.get(word), "version") => {
+                let number = visible(word + 1)?;
+                let Token::Number(version, _) = &tokens[number].token else { break };
+                text.push_str(&format!("@{version}"));
+                return Some((text, number + 1));
+            }
+            _ => break,
+        }
+    }
+    (!text.is_empty()).then_some((text, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlparser::dialect::PostgreSqlDialect;
+    use sqlparser::tokenizer::Tokenizer;
+
+    use super::*;
+    use crate::parse;
+
+    fn rewritten(sql: &str) -> String {
+        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().unwrap();
+        rewrite(tokens).iter().map(|token| token.token.to_string()).collect()
+    }
+
+    #[test]
+    fn writes_calls_that_can_be_read() {
+        for (sql, expected) in [
+            (
+                "SELECT * FROM ML.PREDICT(MODEL mes.Defect, TABLE mes.today) p",
+                "SELECT * FROM ml_predict('mes.defect', (SELECT * FROM mes.today)) p",
+            ),
+            (
+                "FROM ml . evaluate ( MODEL \"M\"@prod, (SELECT (1) FROM t), threshold => 0.3)",
+                "FROM ml_evaluate( '\"M\"@prod', (SELECT (1) FROM t), threshold=>0.3)",
+            ),
+            ("FROM ml_weights(MODEL m VERSION 3)", "FROM ml_weights('m@3')"),
+        ] {
+            assert_eq!(rewritten(sql), expected);
+            let whole =
+                if sql.starts_with("FROM") { format!("SELECT * {sql}") } else { sql.to_owned() };
+            parse(&whole).unwrap();
+        }
+        for sql in
+            ["SELECT model FROM ml.predict", "SELECT ml.pca(x) OVER ()", "SELECT f(model, table_)"]
+        {
+            assert_eq!(rewritten(sql), sql);
+        }
+    }
+
+    #[test]
+    fn reads_a_model_with_all_clauses() {
+        let sql = "CREATE OR REPLACE MODEL mes.defect \
+            TRANSFORM (ML.PCA(ML.MIN_MAX_SCALER(ARRAY[a, b]) OVER (), 3) OVER () AS pc, label) \
+            TRAIN WHERE ML.OUTLIER_SCORE(pc, 'isolation_forest', seed => 7) OVER () < 0.65 \
+            OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label'], l2_reg = HPARAM_RANGE(0.0, 10.0), \
+            l1_reg = HPARAM_CANDIDATES([0, 0.1])) AS SELECT a, b, label FROM t WHERE dt < DATE '2026-01-01'";
+        let Statement::Model(statement) = parse(sql).unwrap() else { panic!("no model") };
+        let ModelStatement::Create(create) = *statement else { panic!("not made") };
+        assert!(create.or_replace && create.train_where.is_some());
+        assert_eq!((create.transform.len(), create.options.len()), (2, 4));
+        for sql in [
+            "ALTER MODEL m SET DEFAULT VERSION 4",
+            "ALTER MODEL m ROLLBACK",
+            "ALTER MODEL m SET ALIAS prod = 3",
+            "DROP MODEL IF EXISTS m VERSION 2",
+            "EXPORT MODEL m TO 'hdfs:///m.onnx' (format = 'onnx')",
+            "CANCEL TRAINING JOB 3",
+        ] {
+            assert!(matches!(parse(sql).unwrap(), Statement::Model(_)), "{sql}");
+        }
+    }
+}

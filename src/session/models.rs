@@ -1,0 +1,457 @@
+//! Models among the tables of a query: `ML.PREDICT(MODEL m, TABLE t)` and its kin, planned as projections and aggregates.
+//!
+//! A version is found while planning and stays in the plan: a deployment in between changes no running statement. Scoring is a
+//! projection, so that filters and columns go below it like below any other.
+
+use std::sync::{Arc, Weak};
+
+use arrow::array::StructArray;
+use arrow::datatypes::SchemaRef;
+
+use datafusion::common::{Column, DFSchema};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::Result as DfResult;
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::sql::parser::Statement as DfStatement;
+use maru_core::{Error, ErrorKind, Result};
+use maru_ml::measure::{Measure, What};
+use maru_ml::score::Score;
+use maru_ml::{Version, info};
+use maru_sql::ast::{
+    self, FunctionArg, FunctionArgExpr, ObjectNamePart, SelectItem, SetExpr, TableFactor,
+};
+use maru_sql::model::TABLE_FUNCTIONS;
+use maru_sql::{Name, Statement};
+
+use super::rewrite::rewrite;
+use super::{Kind, Prepared, Session, StatementText};
+use crate::access::{Object, Privilege};
+use crate::catalog::BUILTIN;
+use crate::models::undefined;
+use crate::output::Output;
+
+/// The column that a prediction is in until it is taken apart.
+const WHOLE: &str = "__ml";
+
+/// Returns whether a name in FROM is one of our functions.
+pub(super) fn is_function(name: &str) -> bool {
+    name.strip_prefix("ml_").is_some_and(|name| TABLE_FUNCTIONS.contains(&name))
+}
+
+/// Plans the functions for one session.
+#[derive(Debug)]
+pub(super) struct ModelFunctions(pub(super) Weak<Session>);
+
+impl RelationPlanner for ModelFunctions {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> DfResult<RelationPlanning> {
+        let call = match &relation {
+            TableFactor::Table { name, args: Some(arguments), alias, .. } => {
+                match name.0.as_slice() {
+                    [ObjectNamePart::Identifier(name)] if is_function(&name.value) => {
+                        Some((name.value.clone(), arguments.args.clone(), alias.clone()))
+                    }
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let Some((name, arguments, alias)) = call else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let session = self
+            .0
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let call = Call::new(&name, &arguments)?;
+        let plan = call.plan(&session, context)?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+/// A call as it is written.
+struct Call<'a> {
+    /// Without `ml_`.
+    name: &'a str,
+    model: String,
+    input: Option<Box<ast::Query>>,
+    threshold: Option<f64>,
+}
+
+impl<'a> Call<'a> {
+    fn new(name: &'a str, arguments: &[FunctionArg]) -> Result<Self> {
+        let name = name.strip_prefix("ml_").unwrap_or(name);
+        let wrong = |why: &str| {
+            let name = name.to_uppercase();
+            Error::new(ErrorKind::Syntax, format!("invalid call of ML.{name}: {why}"))
+                .with_hint(format!("Write ML.{name}(MODEL model, TABLE table) or ML.{name}(MODEL model, (SELECT …))."))
+        };
+        let (mut model, mut input, mut threshold) = (None, None, None);
+        for argument in arguments {
+            match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query)))
+                    if model.is_some() && input.is_none() =>
+                {
+                    input = Some(query.clone());
+                }
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value)))
+                    if model.is_none() =>
+                {
+                    match &value.value {
+                        ast::Value::SingleQuotedString(text) => model = Some(text.clone()),
+                        _ => return Err(wrong("the first argument is MODEL and its name")),
+                    }
+                }
+                FunctionArg::Named { name: option, arg: FunctionArgExpr::Expr(value), .. }
+                | FunctionArg::ExprNamed {
+                    name: ast::Expr::Identifier(option),
+                    arg: FunctionArgExpr::Expr(value),
+                    ..
+                } if option.value.eq_ignore_ascii_case("threshold") => {
+                    threshold = match maru_ml::lower::literal(value)? {
+                        maru_ml_kernels::transform::Literal::Number(number)
+                            if (0.0..=1.0).contains(&number) =>
+                        {
+                            Some(number)
+                        }
+                        _ => return Err(wrong("threshold is a number from 0 to 1")),
+                    };
+                }
+                other => return Err(wrong(&format!("it cannot take {other}"))),
+            }
+        }
+        let model = model.ok_or_else(|| wrong("the first argument is MODEL and its name"))?;
+        let needs = matches!(name, "predict" | "transform");
+        let takes = needs
+            || matches!(
+                name,
+                "evaluate" | "confusion_matrix" | "roc_curve" | "precision_recall_curve"
+            );
+        if needs && input.is_none() {
+            return Err(wrong("the second argument is a table or a query"));
+        }
+        if !takes && input.is_some() {
+            return Err(wrong("it takes a model and nothing else"));
+        }
+        Ok(Self { name, model, input, threshold })
+    }
+
+    fn plan(
+        self,
+        session: &Arc<Session>,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let version = session.model(&self.model)?;
+        let what = match self.name {
+            "evaluate" => Some(What::Evaluate),
+            "confusion_matrix" => Some(What::Confusion),
+            "roc_curve" => Some(What::Roc),
+            "precision_recall_curve" => Some(What::PrecisionRecall),
+            _ => None,
+        };
+        match what {
+            Some(What::Confusion) => info::require_classes(&version, "confusion matrix", false)?,
+            Some(What::Roc | What::PrecisionRecall) => {
+                info::require_classes(&version, "curve", true)?
+            }
+            _ => {}
+        }
+        let Some(query) = self.input else { return table(&version, self.name, what) };
+        let factor =
+            TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
+        let input = context.plan(factor)?;
+        let mut inputs = Vec::new();
+        for leaf in leaves(&version)? {
+            inputs.push(context.sql_to_expr(leaf, input.schema())?);
+        }
+        match what {
+            None => score(&version, input, inputs, self.threshold, self.name == "transform"),
+            Some(what) => {
+                if let Some(label) = version
+                    .artifact
+                    .label
+                    .as_deref()
+                    .filter(|_| version.artifact.problem.has_label())
+                {
+                    let label = ast::Expr::Identifier(ast::Ident::with_quote('"', label));
+                    inputs.push(context.sql_to_expr(label, input.schema())?);
+                }
+                measure(&version, input, inputs, what, self.threshold)
+            }
+        }
+    }
+}
+
+/// Reads the expressions that a version's chains begin with, as PostgreSQL means them.
+fn leaves(version: &Version) -> Result<Vec<ast::Expr>> {
+    if version.manifest.leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let items = version.manifest.leaves.iter().map(|(_, sql)| sql.as_str()).collect::<Vec<_>>();
+    let Statement::Query { mut statement, .. } =
+        maru_sql::parse(&format!("SELECT {}", items.join(", ")))?
+    else {
+        return Err(Error::internal("the columns of a model are no query"));
+    };
+    rewrite(&mut statement)?;
+    let DfStatement::Statement(inner) = *statement else {
+        return Err(Error::internal("the columns of a model are no query"));
+    };
+    let ast::Statement::Query(query) = *inner else {
+        return Err(Error::internal("the columns of a model are no query"));
+    };
+    let SetExpr::Select(select) = *query.body else {
+        return Err(Error::internal("the columns of a model are no query"));
+    };
+    let exprs = select.projection.into_iter().map(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Ok(expr),
+        other => Err(Error::internal(format!("a column of a model is {other}"))),
+    });
+    exprs.collect()
+}
+
+fn columns(schema: &DFSchema) -> Vec<Expr> {
+    schema.columns().into_iter().map(Expr::Column).collect()
+}
+
+/// Predictions first, then what came in.
+fn score(
+    version: &Arc<Version>,
+    input: LogicalPlan,
+    inputs: Vec<Expr>,
+    threshold: Option<f64>,
+    transform: bool,
+) -> Result<LogicalPlan> {
+    let score = Score::new(Arc::clone(version), threshold, transform);
+    let fields = score.fields().clone();
+    if fields.is_empty() {
+        return Err(Error::new(
+            ErrorKind::WrongObjectType,
+            format!("model \"{}\" predicts nothing", version.name),
+        )
+        .with_detail("It holds transforms alone.")
+        .with_hint("Use ML.TRANSFORM(MODEL …, TABLE …)."));
+    }
+    let passed = columns(input.schema());
+    for field in &fields {
+        if input.schema().has_column_with_unqualified_name(field.name()) && !transform {
+            return Err(Error::new(
+                ErrorKind::DuplicateColumn,
+                format!("the rows to predict have a column \"{}\" already", field.name()),
+            )
+            .with_hint("Leave it out in the query, or give it another name there."));
+        }
+    }
+    // A transform gives what it makes; of what came in only columns of other names.
+    let passed_on = passed.iter().filter(|expr| match expr {
+        Expr::Column(column) => {
+            !transform || !fields.iter().any(|field| *field.name() == column.name)
+        }
+        _ => true,
+    });
+    let passed_on = passed_on.cloned().collect::<Vec<_>>();
+    let whole = ScalarUDF::from(score).call(inputs).alias(WHOLE);
+    let taken = fields.iter().map(|field| {
+        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str())
+            .alias(field.name())
+    });
+    let taken = taken.chain(passed_on).collect::<Vec<_>>();
+    let plan = LogicalPlanBuilder::from(input)
+        .project(passed.into_iter().chain([whole]))?
+        .project(taken)?
+        .build()?;
+    Ok(plan)
+}
+
+/// Rows that an aggregate over the input gives.
+fn measure(
+    version: &Arc<Version>,
+    input: LogicalPlan,
+    inputs: Vec<Expr>,
+    what: What,
+    threshold: Option<f64>,
+) -> Result<LogicalPlan> {
+    let measure = Measure::new(Arc::clone(version), what, threshold);
+    let fields = measure.fields();
+    let whole = AggregateUDF::from(measure).call(inputs).alias(WHOLE);
+    let taken = fields.iter().map(|field| {
+        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str())
+            .alias(field.name())
+    });
+    let taken = taken.collect::<Vec<_>>();
+    let plan = LogicalPlanBuilder::from(input)
+        .aggregate(Vec::<Expr>::new(), [whole])?
+        .unnest_column(Column::new_unqualified(WHOLE))?
+        .project(taken)?
+        .build()?;
+    Ok(plan)
+}
+
+/// What a version tells of itself.
+fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<LogicalPlan> {
+    let manifest = &version.manifest;
+    let rows: StructArray = match (what, name) {
+        (Some(What::Evaluate), _) => info::metrics(version, &manifest.metrics)?,
+        (Some(What::Confusion), _) => info::confusion(version, &manifest.confusion)?,
+        (Some(what), _) => info::curve(version, what, &manifest.curve)?,
+        (None, "weights") => info::weights(version)?,
+        (None, "feature_importance") => info::importance(version)?,
+        (None, "feature_info") => info::features(version)?,
+        (None, "trial_info") => info::trials(version)?,
+        (None, "training_info") => info::iterations(version)?,
+        (None, "principal_components") => info::components(version)?,
+        (None, "centroids") => info::centroids(version)?,
+        (None, other) => return Err(Error::internal(format!("ML.{other} has no code"))),
+    };
+    let batch = info::batch(rows);
+    let provider = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+    let plan = LogicalPlanBuilder::scan(
+        format!("ml_{name}"),
+        provider_as_source(Arc::new(provider)),
+        None,
+    )?
+    .build()?;
+    Ok(plan)
+}
+
+impl Session {
+    /// Returns schema and name that a model's name means.
+    ///
+    /// # Errors
+    /// 42601 for too many parts, 0A000 for another catalog than the built-in one.
+    pub(crate) fn model_place(&self, name: &Name) -> Result<(String, String)> {
+        let (catalog, schema, model) = match name.0.as_slice() {
+            [model] => (None, None, model),
+            [schema, model] => (None, Some(schema), model),
+            [catalog, schema, model] => (Some(catalog), Some(schema), model),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Syntax,
+                    format!("improper qualified name (wrong number of parts): {name}"),
+                ));
+            }
+        };
+        if let Some(catalog) = catalog.filter(|catalog| *catalog != BUILTIN) {
+            return Err(Error::unsupported(format!("catalog \"{catalog}\" holds no models"))
+                .with_hint(format!("Models live in catalog \"{BUILTIN}\".")));
+        }
+        let models = &self.engine.inner.models;
+        let schema = match schema {
+            Some(schema) => schema.clone(),
+            None => {
+                let path = self.search_path();
+                let found = path.iter().find(|schema| models.exists(schema, model));
+                found.or(path.first()).cloned().unwrap_or_else(|| "public".to_owned())
+            }
+        };
+        Ok((schema, model.clone()))
+    }
+
+    /// Returns the object of a model that shows.
+    ///
+    /// # Errors
+    /// 42704 if there is none.
+    pub(crate) fn require_model(&self, name: &Name) -> Result<(String, String, Object)> {
+        let (schema, model) = self.model_place(name)?;
+        let object = Object::model(BUILTIN, &schema, &model);
+        let rights = self.rights();
+        let models = &self.engine.inner.models;
+        if !models.exists(&schema, &model) || !rights.sees(&object) {
+            let seen = models
+                .names()
+                .into_iter()
+                .filter(|(s, n)| rights.sees(&Object::model(BUILTIN, s, n)));
+            return Err(undefined(&name.to_string(), seen.map(|(s, n)| format!("{s}.{n}"))));
+        }
+        Ok((schema, model, object))
+    }
+
+    /// Returns the version that `[schema.]model[@version]` means, for use.
+    ///
+    /// # Errors
+    /// 42704 if it is not there, 42501 without EXECUTE on the model.
+    fn model(&self, text: &str) -> Result<Arc<Version>> {
+        let (name, which) = match text.rsplit_once('@') {
+            Some((name, which)) => (name, Some(which)),
+            None => (text, None),
+        };
+        let parsed = maru_sql::parse(&format!("DROP MODEL {name}")).map_err(|_| {
+            Error::new(ErrorKind::Syntax, format!("\"{name}\" is no name of a model"))
+        })?;
+        let Statement::Model(statement) = parsed else {
+            return Err(Error::internal("the name of a model is read as something else"));
+        };
+        let maru_sql::ModelStatement::Drop(drop) = *statement else {
+            return Err(Error::internal("the name of a model is read as something else"));
+        };
+        let (schema, model, object) = self.require_model(&drop.name)?;
+        self.rights().require(Privilege::Execute, &object)?;
+        self.engine.inner.models.version(&schema, &model, which)
+    }
+
+    /// Returns the columns that a query has.
+    pub(crate) async fn columns_of(self: &Arc<Self>, sql: &str) -> Result<SchemaRef> {
+        let prepared =
+            self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
+        prepared.schema.ok_or_else(|| Error::internal("a query has no columns"))
+    }
+
+    /// Runs a query that Maru has written itself, as a statement of its own in the history.
+    pub(crate) async fn read(self: &Arc<Self>, sql: &str) -> Result<(SchemaRef, Output)> {
+        let prepared: Prepared =
+            self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
+        if !matches!(prepared.kind, Kind::Query { .. }) {
+            return Err(Error::internal("what is read is no query"));
+        }
+        if !prepared.parameters.is_empty() {
+            return Err(Error::new(
+                ErrorKind::UndefinedParameter,
+                "a model is trained without parameters",
+            )
+            .with_hint("Write the values into the query."));
+        }
+        let schema =
+            prepared.schema.clone().ok_or_else(|| Error::internal("a query has no columns"))?;
+        let output = self.execute_boxed(prepared, Vec::new()).await.map_err(unplaced)?;
+        Ok((schema, output))
+    }
+
+    /// Returns a test of rows by a condition over their columns.
+    pub(crate) fn condition(self: &Arc<Self>, condition: &ast::Expr) -> maru_ml::Filter {
+        let state = self.statement_state();
+        let text = condition.to_string();
+        Box::new(move |batch| {
+            let schema = DFSchema::try_from(batch.schema().as_ref().clone())?;
+            let expr = state.create_logical_expr(&text, &schema)?;
+            let physical = state.create_physical_expr(expr, &schema)?;
+            let value = physical.evaluate(batch)?.into_array(batch.num_rows())?;
+            let kept =
+                value.as_any().downcast_ref::<arrow::array::BooleanArray>().ok_or_else(|| {
+                    Error::new(
+                        ErrorKind::TypeMismatch,
+                        "argument of TRAIN WHERE must be type boolean",
+                    )
+                })?;
+            Ok(kept.iter().map(|keep| keep.unwrap_or(false)).collect())
+        })
+    }
+}
+
+/// Takes the place in a text that the user did not write off an error.
+fn unplaced(error: Error) -> Error {
+    let mut plain = Error::new(error.kind(), error.message());
+    if let Some(detail) = error.detail() {
+        plain = plain.with_detail(detail);
+    }
+    match error.hint() {
+        Some(hint) => plain.with_hint(hint),
+        None => plain,
+    }
+}

@@ -1,0 +1,439 @@
+//! `CREATE MODEL`, `ALTER MODEL`, `DROP MODEL`, `EXPORT MODEL`, `CANCEL TRAINING JOB`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use futures::StreamExt;
+use maru_core::{Error, ErrorKind, Result, quote_ident};
+use maru_ml::columns::require_kind;
+use maru_ml::manifest::Trial;
+use maru_ml::{Collector, Lowered, Progress, Request, Trained, TrainingOptions, lower, train};
+use maru_ml_kernels::Task;
+use maru_sql::{AlterModel, CreateModel, DropModel, ExportModel, ModelChange, ModelStatement};
+
+use super::relation::created;
+use crate::access::{Object, Privilege, Protocol};
+use crate::catalog::BUILTIN;
+use crate::catalog::builtin::location_url;
+use crate::engine::history::micros;
+use crate::engine::memory::QueryPool;
+use crate::models::{Job, duplicate};
+use crate::output::{Body, Output};
+use crate::session::Session;
+use crate::system::VIRTUAL_SCHEMAS;
+
+pub(super) async fn execute(session: &Arc<Session>, statement: &ModelStatement) -> Result<Output> {
+    match statement {
+        ModelStatement::Create(create) => self::create(session, create).await,
+        ModelStatement::Alter(alter) => self::alter(session, alter).await,
+        ModelStatement::Drop(drop) => self::drop(session, drop).await,
+        ModelStatement::Export(export) => self::export(session, export).await,
+        ModelStatement::CancelJob(id) => {
+            let rights = session.rights();
+            session
+                .engine()
+                .inner
+                .models
+                .jobs
+                .cancel(*id, |job| rights.may_signal(&job.user_name))?;
+            Ok(Output::command("CANCEL TRAINING JOB"))
+        }
+    }
+}
+
+async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> {
+    let options = TrainingOptions::new(&create.options)?;
+    let (schema, name) = session.model_place(&create.name)?;
+    let inner = &session.engine().inner;
+    let object = Object::model(BUILTIN, &schema, &name);
+    let rights = session.rights();
+    let there = inner.store.schemas().await?.iter().any(|(known, _)| *known == schema);
+    if VIRTUAL_SCHEMAS.contains(&schema.as_str()) {
+        return Err(Error::new(
+            ErrorKind::NotAllowed,
+            format!("schema \"{schema}\" belongs to the engine"),
+        ));
+    }
+    if !there || !rights.sees(&Object::schema(BUILTIN, &schema)) {
+        return Err(Error::new(
+            ErrorKind::UndefinedSchema,
+            format!("schema \"{schema}\" does not exist"),
+        )
+        .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
+    }
+    let exists = inner.models.exists(&schema, &name);
+    match exists {
+        true if create.if_not_exists => {
+            return Ok(Output::command("CREATE MODEL")
+                .with_notice(format!("model \"{name}\" already exists, skipping")));
+        }
+        true if !create.or_replace => return Err(duplicate(&name)),
+        true => rights.require_owner(&object)?,
+        false => rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?,
+    }
+    let training = Training::new(session, create, options, schema, name).await?;
+    let job = inner
+        .models
+        .jobs
+        .start(&training.schema, &training.name, session.user(), training.request.options.n_trials)
+        .await?;
+    let id = job.id();
+    if training.request.options.in_background {
+        // The job outlives the client.
+        let own = own_session(session).await?;
+        tokio::spawn(async move {
+            let _ = training.run(&own, &job).await;
+            own.close();
+        });
+        return Ok(Output::command("CREATE MODEL").with_notice(format!(
+            "training job {id} has begun; SELECT state FROM system.training_jobs WHERE job_id = {id} tells how it is"
+        )));
+    }
+    let (version, remarks) = training.run(session, &job).await?;
+    let mut output =
+        Output::command("CREATE MODEL").with_notice(format!("version {version} is trained"));
+    for remark in remarks {
+        output = output.with_notice(remark);
+    }
+    Ok(output)
+}
+
+/// Opens a session like another one, for work that goes on when its client has gone.
+async fn own_session(session: &Arc<Session>) -> Result<Arc<Session>> {
+    let mut login = session.login().clone();
+    login.protocol = Protocol::Embedded;
+    let own = session.engine().session(login).await?;
+    own.set_role(Some(session.role()));
+    own.set("catalog", &session.catalog())?;
+    for name in ["search_path", "timezone"] {
+        if let Some(value) = session.setting(name) {
+            own.set(name, &value)?;
+        }
+    }
+    Ok(own)
+}
+
+/// What one `CREATE MODEL` does.
+struct Training {
+    schema: String,
+    name: String,
+    existed: bool,
+    request: Request,
+    /// The query that gives the columns of training.
+    sql: String,
+    columns: Vec<(String, maru_ml_kernels::pipeline::Kind)>,
+}
+
+impl Training {
+    async fn new(
+        session: &Arc<Session>,
+        create: &CreateModel,
+        options: TrainingOptions,
+        schema: String,
+        name: String,
+    ) -> Result<Self> {
+        let query = create.query.to_string();
+        let given = session.columns_of(&query).await?;
+        let names = given.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+        let apart = options.apart();
+        for column in &apart {
+            if !names.contains(column) {
+                let error = Error::new(
+                    ErrorKind::UndefinedColumn,
+                    format!("column \"{column}\" does not exist"),
+                )
+                .with_detail(format!("The query gives {}.", names.join(", ")));
+                return Err(
+                    match options.label.as_ref() == Some(column)
+                        && !options.shown.contains_key("input_label_cols")
+                    {
+                        true => error.with_hint(
+                            "Name the column to predict: input_label_cols = ['column'].",
+                        ),
+                        false => error,
+                    },
+                );
+            }
+        }
+        let lowered: Lowered =
+            lower(&create.transform, create.train_where.as_ref(), &names, &apart)?;
+        if lowered.plans.is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "there is no feature to learn from",
+            )
+            .with_hint("The query has to give columns besides the label."));
+        }
+        let mut items = Vec::new();
+        for (index, (_, leaf)) in lowered.leaves.iter().enumerate() {
+            items.push(format!("{leaf} AS __c{index}"));
+        }
+        for column in &apart {
+            let index = items.len();
+            items.push(format!("{} AS __c{index}", quote_ident(column)));
+        }
+        let sql = format!("SELECT {} FROM ({query}) AS __training", items.join(", "));
+        let types = session.columns_of(&sql).await?;
+        let mut columns = Vec::new();
+        let shown = lowered.leaves.iter().map(|(name, _)| name).chain(&apart);
+        for (field, name) in types.fields().iter().zip(shown) {
+            columns.push((name.clone(), require_kind(name, field.data_type())?));
+        }
+        let label =
+            options.label.as_ref().map(|_| types.field(lowered.leaves.len()).data_type().clone());
+        if let (Some(arrow::datatypes::DataType::Boolean), Some(place)) =
+            (&label, columns.get_mut(lowered.leaves.len()))
+        {
+            // Classes are named true and false.
+            place.1 = maru_ml_kernels::pipeline::Kind::Text;
+        }
+        if let (Some(data_type), Some(place)) = (&label, columns.get_mut(lowered.leaves.len()))
+            && data_type.is_temporal()
+        {
+            place.1 = maru_ml_kernels::pipeline::Kind::Text;
+        }
+        let kinds = columns[..lowered.leaves.len()].iter().map(|(_, kind)| *kind).collect();
+        let filter = lowered.condition.as_ref().map(|condition| session.condition(condition));
+        let existed = session.engine().inner.models.exists(&schema, &name);
+        let request = Request {
+            options,
+            lowered,
+            kinds,
+            label_type: label,
+            filter,
+            query,
+            created_by: session.role(),
+        };
+        Ok(Self { schema, name, existed, request, sql, columns })
+    }
+
+    /// Waits for a place, reads, trains, keeps the version. However it ends, the job says so.
+    ///
+    /// # Cancel
+    /// By the job, and by dropping the future; the thread that trains ends within milliseconds.
+    async fn run(self, session: &Arc<Session>, job: &Arc<Job>) -> Result<(i64, Vec<String>)> {
+        let jobs = &session.engine().inner.models.jobs;
+        let unfinished = Unfinished { session: Arc::clone(session), job: Some(Arc::clone(job)) };
+        let result = tokio::select! {
+            biased;
+            () = job.token.cancelled() => Err(Error::cancelled()),
+            result = self.work(session, job) => result,
+        };
+        unfinished.over();
+        let version = result.as_ref().map(|(version, _)| *version).map_err(Clone::clone);
+        jobs.end(job, &version).await?;
+        result
+    }
+
+    async fn work(self, session: &Arc<Session>, job: &Arc<Job>) -> Result<(i64, Vec<String>)> {
+        let inner = &session.engine().inner;
+        let _place = inner.models.jobs.enter().await?;
+        job.set_state("reading");
+        let limit = session.memory_limit();
+        let pool: Arc<dyn MemoryPool> = QueryPool::new(Arc::clone(&inner.governor), limit);
+        let reservation = MemoryConsumer::new("training").register(&pool);
+        let reserve = |bytes: usize| {
+            reservation.try_resize(bytes).map_err(|error| {
+                Error::from(error).with_hint(
+                    "Train on a sample (AS SELECT … WHERE random() < 0.1), or raise query_memory_limit.",
+                )
+            })
+        };
+        let (_, output) = session.read(&self.sql).await?;
+        let Body::Rows(mut rows) = output.body else {
+            return Err(Error::internal("a query gave no rows"));
+        };
+        let mut collector = Collector::new(self.columns);
+        while let Some(batch) = rows.stream.next().await {
+            collector.push(&batch?)?;
+            reserve(collector.bytes_needed())?;
+        }
+        std::mem::drop(rows);
+        let n_trials = self.request.options.parallel.min(self.request.options.n_trials.max(1));
+        let state = maru_ml_kernels::model::memory_estimate(
+            self.request.options.spec,
+            collector.n_rows(),
+            self.request.lowered.leaves.len(),
+            2,
+        );
+        reserve(collector.bytes_needed() + n_trials * state)?;
+        job.set_state("training");
+        let n_threads = inner.config.target_partitions.max(1);
+        let set_default = self.request.options.set_default;
+        let mut trained = in_thread(self.request, collector, n_threads, Arc::clone(job)).await?;
+        trained.manifest.created_us = micros(SystemTime::now());
+        let remarks = trained.manifest.remarks.clone();
+        job.set_state("publishing");
+        if !self.existed {
+            created(session, Object::model(BUILTIN, &self.schema, &self.name)).await?;
+        }
+        let version = inner.models.publish(&self.schema, &self.name, trained, set_default).await?;
+        inner.commands.fetch_add(1, Ordering::Relaxed);
+        Ok((version, remarks))
+    }
+}
+
+/// Ends a job whose statement was dropped.
+struct Unfinished {
+    session: Arc<Session>,
+    job: Option<Arc<Job>>,
+}
+
+impl Unfinished {
+    fn over(mut self) {
+        self.job = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            let engine = self.session.engine().clone();
+            tokio::spawn(async move {
+                let _ = engine.inner.models.jobs.end(&job, &Err(Error::cancelled())).await;
+            });
+        }
+    }
+}
+
+struct Told(Arc<Job>);
+
+impl Progress for Told {
+    fn trial(&self, _: &Trial, done: usize, _: usize) {
+        self.0.trial_done(done);
+    }
+}
+
+/// Stops the thread when nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Trains on a thread of its own: it computes for minutes without a pause.
+async fn in_thread(
+    request: Request,
+    collector: Collector,
+    n_threads: usize,
+    job: Arc<Job>,
+) -> Result<Trained> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let _guard = StopOnDrop(Arc::clone(&stop));
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let work = move || {
+        let task = Task::new(stop, n_threads);
+        let trained = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            train(&request, collector.finish()?, &task, &Told(job))
+        }));
+        let result = trained.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            Err(Error::internal("training broke off")
+                .with_detail(format!("It said: {}.", text.unwrap_or_default())))
+        });
+        let _ = sender.send(result);
+    };
+    std::thread::Builder::new().name("maru-training".to_owned()).spawn(work).map_err(|error| {
+        Error::new(ErrorKind::Io, "could not start a thread for training").with_cause(error)
+    })?;
+    receiver.await.unwrap_or_else(|_| Err(Error::internal("training gave no result")))
+}
+
+/// Writes a version to a file, whole or not at all, as the store puts it.
+async fn export(session: &Arc<Session>, export: &ExportModel) -> Result<Output> {
+    use object_store::ObjectStoreExt;
+    let (schema, name, object) = session.require_model(&export.name)?;
+    let rights = session.rights();
+    rights.require(Privilege::Execute, &object)?;
+    let models = &session.engine().inner.models;
+    let which = export.version.map(|version| version.to_string());
+    let version = models.version(&schema, &name, which.as_deref())?;
+    let native = || models.file(&schema, &name, version.version);
+    let by_name = if export.location.ends_with(".maruml") { "native" } else { "onnx" };
+    let bytes = match export.format.as_deref().unwrap_or(by_name) {
+        "onnx" => maru_ml_kernels::onnx::export(&version.artifact, &name)?,
+        "native" => native()?,
+        other => {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!("EXPORT MODEL has no format '{other}'"),
+            )
+            .with_hint("The formats are 'onnx' and 'native'."));
+        }
+    };
+    let url = location_url(&export.location)?;
+    let opened = session.catalogs().store_for_writer(&url, &rights).await?;
+    let n_bytes = bytes.len();
+    opened.store.put(&opened.path, bytes.into()).await.map_err(|error| {
+        Error::new(ErrorKind::RemoteFailed, format!("could not write {}", export.location))
+            .with_cause(error)
+    })?;
+    Ok(Output::command("EXPORT MODEL")
+        .with_notice(format!("version {} of model \"{name}\" is {n_bytes} bytes", version.version)))
+}
+
+async fn alter(session: &Arc<Session>, alter: &AlterModel) -> Result<Output> {
+    let (schema, name, object) = match session.require_model(&alter.name) {
+        Err(error) if alter.if_exists && error.kind() == ErrorKind::UndefinedObject => {
+            return Ok(Output::command("ALTER MODEL")
+                .with_notice(format!("model \"{}\" does not exist, skipping", alter.name)));
+        }
+        found => found?,
+    };
+    session.rights().require_owner(&object)?;
+    let models = &session.engine().inner.models;
+    match &alter.change {
+        ModelChange::Default(version) => models.set_default(&schema, &name, *version).await?,
+        ModelChange::Rollback => models.rollback(&schema, &name).await?,
+        ModelChange::Alias(alias, version) => {
+            models.set_alias(&schema, &name, alias, Some(*version)).await?
+        }
+        ModelChange::DropAlias(alias) => models.set_alias(&schema, &name, alias, None).await?,
+        ModelChange::Comment(comment) => {
+            models.set_comment(&schema, &name, comment.clone()).await?
+        }
+        ModelChange::Rename(new) => {
+            models.rename(&schema, &name, new).await?;
+            let new = Object::model(BUILTIN, &schema, new);
+            let authority = &session.engine().inner.authority;
+            authority
+                .change(|rules| {
+                    rules.rename_object(&object, &new);
+                    Ok(())
+                })
+                .await?;
+        }
+    }
+    Ok(Output::command("ALTER MODEL"))
+}
+
+async fn drop(session: &Arc<Session>, drop: &DropModel) -> Result<Output> {
+    let (schema, name, object) = match session.require_model(&drop.name) {
+        Err(error) if drop.if_exists && error.kind() == ErrorKind::UndefinedObject => {
+            return Ok(Output::command("DROP MODEL")
+                .with_notice(format!("model \"{}\" does not exist, skipping", drop.name)));
+        }
+        found => found?,
+    };
+    session.rights().require_owner(&object)?;
+    let inner = &session.engine().inner;
+    match drop.version {
+        Some(version) => inner.models.drop_version(&schema, &name, version).await?,
+        None => {
+            inner.models.drop_model(&schema, &name).await?;
+            inner
+                .authority
+                .change(|rules| {
+                    rules.forget(&object);
+                    Ok(())
+                })
+                .await?;
+        }
+    }
+    Ok(Output::command("DROP MODEL"))
+}

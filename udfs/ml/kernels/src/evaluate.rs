@@ -1,0 +1,248 @@
+//! How good predictions are: metrics by the kind of problem, and the curves behind them.
+
+use std::collections::BTreeMap;
+
+use maru_core::{Error, ErrorKind, Result};
+
+use crate::model::{Prediction, Target};
+
+/// Names and values in the order they are shown.
+pub type Metrics = Vec<(&'static str, f64)>;
+
+/// One threshold of a two-class model: rows from it on count as the second class.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Point {
+    pub threshold: f64,
+    pub true_positives: u64,
+    pub false_positives: u64,
+    pub true_negatives: u64,
+    pub false_negatives: u64,
+}
+
+fn ratio(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+impl Point {
+    pub fn recall(&self) -> f64 {
+        ratio(self.true_positives as f64, (self.true_positives + self.false_negatives) as f64)
+    }
+
+    pub fn false_positive_rate(&self) -> f64 {
+        ratio(self.false_positives as f64, (self.false_positives + self.true_negatives) as f64)
+    }
+
+    pub fn precision(&self) -> f64 {
+        ratio(self.true_positives as f64, (self.true_positives + self.false_positives) as f64)
+    }
+
+    pub fn accuracy(&self) -> f64 {
+        let all =
+            self.true_positives + self.false_positives + self.true_negatives + self.false_negatives;
+        ratio((self.true_positives + self.true_negatives) as f64, all as f64)
+    }
+
+    pub fn f1(&self) -> f64 {
+        let twice = 2.0 * self.true_positives as f64;
+        ratio(twice, twice + (self.false_positives + self.false_negatives) as f64)
+    }
+}
+
+/// Returns a point for each distinct score, from the greatest on, after one that no row reaches.
+pub fn curve(scores: &[f64], positive: &[bool]) -> Vec<Point> {
+    let mut order = (0..scores.len()).collect::<Vec<_>>();
+    order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+    let n_positive = positive.iter().filter(|p| **p).count() as u64;
+    let n_negative = positive.len() as u64 - n_positive;
+    let mut point = Point {
+        threshold: f64::INFINITY,
+        true_positives: 0,
+        false_positives: 0,
+        true_negatives: n_negative,
+        false_negatives: n_positive,
+    };
+    let mut points = vec![point];
+    for same in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        for row in same {
+            if positive[*row] {
+                point.true_positives += 1;
+                point.false_negatives -= 1;
+            } else {
+                point.false_positives += 1;
+                point.true_negatives -= 1;
+            }
+        }
+        point.threshold = scores[same[0]];
+        points.push(point);
+    }
+    points
+}
+
+/// The area under the curve of recall over the false positive rate: the chance that a positive row has the higher score.
+pub fn roc_auc(points: &[Point]) -> f64 {
+    points
+        .windows(2)
+        .map(|pair| {
+            let width = pair[1].false_positive_rate() - pair[0].false_positive_rate();
+            width * (pair[0].recall() + pair[1].recall()) * 0.5
+        })
+        .sum()
+}
+
+/// The average precision: precision weighted by the gain in recall.
+pub fn average_precision(points: &[Point]) -> f64 {
+    points.windows(2).map(|pair| (pair[1].recall() - pair[0].recall()) * pair[1].precision()).sum()
+}
+
+/// Returns the number of the class that is predicted.
+pub fn predicted_class(probabilities: &[Vec<f64>], row: usize, threshold: f64) -> u32 {
+    if let [_, second] = probabilities {
+        return u32::from(second[row] >= threshold);
+    }
+    let mut best = 0;
+    for (class, values) in probabilities.iter().enumerate() {
+        if values[row] > probabilities[best][row] {
+            best = class;
+        }
+    }
+    best as u32
+}
+
+/// Counts rows by label and predicted class.
+pub fn confusion(
+    probabilities: &[Vec<f64>],
+    codes: &[u32],
+    threshold: f64,
+) -> BTreeMap<(u32, u32), u64> {
+    let mut counts = BTreeMap::new();
+    for (row, code) in codes.iter().enumerate() {
+        let predicted = predicted_class(probabilities, row, threshold);
+        *counts.entry((*code, predicted)).or_default() += 1;
+    }
+    counts
+}
+
+/// Measures predictions against what was to be predicted.
+///
+/// # Errors
+/// 22023 if there are no rows.
+pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Result<Metrics> {
+    match (prediction, target) {
+        (Prediction::Probabilities(p), Target::Classes { codes, .. }) if !codes.is_empty() => {
+            Ok(classification(p, codes, threshold))
+        }
+        (Prediction::Numbers(p), Target::Numbers(y)) if !y.is_empty() => Ok(regression(p, y)),
+        (Prediction::Clusters { nearest, distances }, _) if !nearest.is_empty() => {
+            let own =
+                nearest.iter().enumerate().map(|(row, c)| distances[*c as usize][row].powi(2));
+            Ok(vec![("mean_squared_distance", own.sum::<f64>() / nearest.len() as f64)])
+        }
+        (Prediction::Scores(scores), _) if !scores.is_empty() => {
+            let outliers = scores.iter().filter(|score| **score >= threshold).count();
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            Ok(vec![("mean_score", mean), ("outlier_share", outliers as f64 / scores.len() as f64)])
+        }
+        (Prediction::Components(_), _) => Ok(Vec::new()),
+        _ => Err(Error::new(
+            ErrorKind::InvalidParameter,
+            "there are no rows with a label to evaluate on",
+        )),
+    }
+}
+
+fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
+    let n = codes.len() as f64;
+    let counts = confusion(p, codes, threshold);
+    let n_classes = p.len();
+    let count = |label: usize, predicted: usize| {
+        counts.get(&(label as u32, predicted as u32)).copied().unwrap_or(0) as f64
+    };
+    let right = (0..n_classes).map(|class| count(class, class)).sum::<f64>();
+    let of_class = |class: usize| {
+        let predicted = (0..n_classes).map(|label| count(label, class)).sum();
+        let labelled = (0..n_classes).map(|other| count(class, other)).sum();
+        let (precision, recall) =
+            (ratio(count(class, class), predicted), ratio(count(class, class), labelled));
+        let f1 = ratio(2.0 * count(class, class), predicted + labelled);
+        (precision, recall, f1, labelled > 0.0 || predicted > 0.0)
+    };
+    let (precision, recall, f1) = if n_classes == 2 {
+        let (precision, recall, f1, _) = of_class(1);
+        (precision, recall, f1)
+    } else {
+        // The plain mean over classes that occur.
+        let each = (0..n_classes).map(of_class).filter(|one| one.3).collect::<Vec<_>>();
+        let mean = |pick: fn(&(f64, f64, f64, bool)) -> f64| {
+            each.iter().map(pick).sum::<f64>() / (each.len() as f64).max(1.0)
+        };
+        (mean(|one| one.0), mean(|one| one.1), mean(|one| one.2))
+    };
+    let log_loss = codes.iter().enumerate().map(|(row, code)| {
+        // A certain error would be infinitely bad.
+        -p[*code as usize][row].clamp(1e-15, 1.0).ln()
+    });
+    let log_loss = log_loss.sum::<f64>() / n;
+    let against_rest = |class: usize| {
+        let positive = codes.iter().map(|code| *code as usize == class).collect::<Vec<_>>();
+        let both = positive.iter().any(|p| *p) && positive.iter().any(|p| !*p);
+        both.then(|| curve(&p[class], &positive))
+    };
+    let mut metrics = vec![
+        ("precision", precision),
+        ("recall", recall),
+        ("accuracy", right / n),
+        ("f1_score", f1),
+        ("log_loss", log_loss),
+    ];
+    if n_classes == 2 {
+        let points = against_rest(1);
+        metrics.push(("roc_auc", points.as_deref().map_or(f64::NAN, roc_auc)));
+        metrics.push(("pr_auc", points.as_deref().map_or(f64::NAN, average_precision)));
+        let (tp, fp, tn, fn_) = (count(1, 1), count(0, 1), count(0, 0), count(1, 0));
+        let whole = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
+        metrics.push(("mcc", ratio(tp * tn - fp * fn_, whole)));
+    } else {
+        let areas = (0..n_classes).filter_map(against_rest).map(|points| roc_auc(&points));
+        let areas = areas.collect::<Vec<_>>();
+        let mean = areas.iter().sum::<f64>() / areas.len() as f64;
+        metrics.push(("roc_auc", mean));
+    }
+    metrics
+}
+
+fn regression(p: &[f64], y: &[f64]) -> Metrics {
+    let n = y.len() as f64;
+    let off = p.iter().zip(y).map(|(p, y)| y - p).collect::<Vec<_>>();
+    let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / n;
+    let absolute = mean(&mut off.iter().map(|o| o.abs()));
+    let squared = mean(&mut off.iter().map(|o| o * o));
+    let y_mean = mean(&mut y.iter().copied());
+    let spread = mean(&mut y.iter().map(|y| (y - y_mean) * (y - y_mean)));
+    let off_mean = mean(&mut off.iter().copied());
+    let off_spread = mean(&mut off.iter().map(|o| (o - off_mean) * (o - off_mean)));
+    let median = crate::transform::quantiles(off.iter().map(|o| o.abs()).collect(), &[0.5])[0];
+    let part = |rest: f64| if spread > 0.0 { 1.0 - rest / spread } else { f64::NAN };
+    let log = |values: &[f64]| values.iter().map(|v| v.ln_1p()).collect::<Vec<_>>();
+    let logs = log(p).into_iter().zip(log(y)).map(|(p, y)| (p - y) * (p - y));
+    vec![
+        ("mean_absolute_error", absolute),
+        ("mean_squared_error", squared),
+        ("mean_squared_log_error", logs.sum::<f64>() / n),
+        ("median_absolute_error", median),
+        ("r2_score", part(squared)),
+        ("explained_variance", part(off_spread)),
+    ]
+}
+
+/// Says whether more of a metric is better.
+pub fn more_is_better(metric: &str) -> bool {
+    !matches!(
+        metric,
+        "log_loss"
+            | "mean_absolute_error"
+            | "mean_squared_error"
+            | "mean_squared_log_error"
+            | "median_absolute_error"
+            | "mean_squared_distance"
+    )
+}

@@ -1,0 +1,279 @@
+//! How a tree grows: values in at most 255 bins, sums by bin, the split that gains most.
+
+use maru_core::Result;
+
+use super::{LEAF, Tree};
+use crate::frame::Matrix;
+use crate::random::Random;
+use crate::task::Task;
+
+const BINS_MAX: usize = 255;
+/// Nodes of fewer rows are not worth other threads.
+const ROWS_PARALLEL: usize = 20_000;
+
+/// Values as the numbers of bins.
+pub(crate) struct Binned {
+    pub(crate) codes: Vec<Vec<u8>>,
+    /// For each feature, where a bin ends: half way to the next value.
+    pub(crate) ends: Vec<Vec<f64>>,
+}
+
+impl Binned {
+    pub(crate) fn new(x: &Matrix, task: &Task) -> Result<Self> {
+        let done = task.map(x.n_columns(), |index| {
+            let values = &x.columns[index];
+            let mut sorted = values.as_ref().clone();
+            sorted.sort_unstable_by(f64::total_cmp);
+            task.check()?;
+            let mut distinct = sorted.clone();
+            // What rounding alone tells apart is one value, or else the last digit of a sum would decide where a row goes.
+            let span = sorted.last().zip(sorted.first()).map_or(0.0, |(last, first)| last - first);
+            distinct.dedup_by(|next, value| *next - *value <= 1e-11 * span);
+            let between = |low: f64, high: f64| {
+                let middle = low + (high - low) * 0.5;
+                if middle < high { middle } else { low }
+            };
+            let ends = if distinct.len() <= BINS_MAX {
+                distinct.windows(2).map(|pair| between(pair[0], pair[1])).collect::<Vec<_>>()
+            } else {
+                // As many rows in each; a value is never cut in two.
+                let at = |bin: usize| sorted[bin * sorted.len() / BINS_MAX];
+                let mut cuts = (1..BINS_MAX).map(at).collect::<Vec<_>>();
+                cuts.dedup();
+                let end = |cut: &f64| {
+                    let next = distinct.partition_point(|value| *value <= cut - 1e-11 * span);
+                    (0 < next && next < distinct.len())
+                        .then(|| between(distinct[next - 1], distinct[next]))
+                };
+                let mut ends = cuts.iter().filter_map(end).collect::<Vec<_>>();
+                ends.dedup();
+                ends
+            };
+            let code = |value: &f64| ends.partition_point(|end| end < value) as u8;
+            Ok((values.iter().map(code).collect::<Vec<u8>>(), ends))
+        })?;
+        let (codes, ends) = done.into_iter().unzip();
+        Ok(Self { codes, ends })
+    }
+}
+
+/// Where growing stops.
+pub(crate) struct Limits {
+    pub(crate) depth: usize,
+    /// Rows of a leaf at least.
+    pub(crate) rows: usize,
+    /// Sum of second derivatives of a leaf at least.
+    pub(crate) weight: f64,
+    pub(crate) gain: f64,
+    pub(crate) l2: f64,
+    /// Features that a split chooses from.
+    pub(crate) features: usize,
+}
+
+/// What a tree grows from. Leaves say `Σ gradient / (Σ hessian + l2)`.
+pub(crate) struct Grow<'a> {
+    pub(crate) binned: &'a Binned,
+    /// `n_outputs` for each row.
+    pub(crate) gradients: &'a [f64],
+    pub(crate) hessians: &'a [f64],
+    pub(crate) n_outputs: usize,
+    pub(crate) limits: &'a Limits,
+    /// The features that the tree may use; `None`: all.
+    pub(crate) columns: Option<&'a [usize]>,
+    pub(crate) task: &'a Task,
+}
+
+#[derive(Clone, Copy)]
+struct Split {
+    gain: f64,
+    feature: usize,
+    bin: u8,
+}
+
+/// Sums by bin of one feature: gradients by output, then hessian and count.
+type Histogram = Vec<f64>;
+
+impl Grow<'_> {
+    fn width(&self) -> usize {
+        self.n_outputs + 2
+    }
+
+    pub(crate) fn tree(&self, rows: Vec<u32>, random: &mut Random) -> Result<Tree> {
+        let mut tree = Tree::default();
+        let n_columns = self.binned.codes.len();
+        let all = (0..n_columns).collect::<Vec<_>>();
+        let columns = self.columns.unwrap_or(&all);
+        // With all features at each split, the sums of one child are those of the node without the other's.
+        let keeps = self.limits.features >= columns.len();
+        self.node(&mut tree, rows, 0, columns, keeps, None, random)?;
+        Ok(tree)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn node(
+        &self,
+        tree: &mut Tree,
+        rows: Vec<u32>,
+        depth: usize,
+        columns: &[usize],
+        keeps: bool,
+        known: Option<Vec<Histogram>>,
+        random: &mut Random,
+    ) -> Result<u32> {
+        self.task.check()?;
+        let k = self.n_outputs;
+        let at = tree.feature.len();
+        let (mut sums, mut weight) = (vec![0.0; k], 0.0);
+        for row in &rows {
+            let row = *row as usize;
+            for (sum, gradient) in sums.iter_mut().zip(&self.gradients[row * k..(row + 1) * k]) {
+                *sum += gradient;
+            }
+            weight += self.hessians[row];
+        }
+        let divisor = weight + self.limits.l2;
+        tree.feature.push(LEAF);
+        tree.threshold.push(0.0);
+        tree.left.push(0);
+        tree.right.push(0);
+        tree.gain.push(0.0);
+        tree.value.extend(sums.iter().map(|sum| if divisor > 0.0 { sum / divisor } else { 0.0 }));
+        if depth >= self.limits.depth || rows.len() < 2 * self.limits.rows || rows.len() < 2 {
+            return Ok(at as u32);
+        }
+        let chosen = match keeps {
+            true => columns.to_vec(),
+            false => {
+                // All of them in a random order: those after the first few count if none of these can split.
+                let order = random.sample(columns.len(), columns.len());
+                order.into_iter().map(|index| columns[index]).collect()
+            }
+        };
+        let task = if rows.len() * chosen.len() >= ROWS_PARALLEL * 4 {
+            self.task.clone()
+        } else {
+            self.task.with_threads(1)
+        };
+        let parent = sums.iter().map(|sum| sum * sum).sum::<f64>() / divisor.max(f64::MIN_POSITIVE);
+        let mut histograms = Vec::new();
+        let mut best: Option<Split> = None;
+        let better = |best: Option<Split>, found: Option<Split>| match (best, found) {
+            (Some(best), Some(found)) if found.gain > best.gain => Some(found),
+            (None, found) => found,
+            (best, _) => best,
+        };
+        if keeps {
+            histograms = match known {
+                Some(known) => known,
+                None => task.map(chosen.len(), |nth| Ok(self.histogram(&rows, chosen[nth])))?,
+            };
+            for (nth, feature) in chosen.iter().enumerate() {
+                best = better(
+                    best,
+                    self.best_split(&histograms[nth], *feature, &sums, weight, rows.len(), parent),
+                );
+            }
+        } else {
+            let few = self.limits.features;
+            for (nth, feature) in chosen.iter().enumerate() {
+                if nth >= few && best.is_some() {
+                    break;
+                }
+                let histogram = self.histogram(&rows, *feature);
+                best = better(
+                    best,
+                    self.best_split(&histogram, *feature, &sums, weight, rows.len(), parent),
+                );
+            }
+        }
+        let Some(split) = best else { return Ok(at as u32) };
+        let codes = &self.binned.codes[split.feature];
+        let (low, high): (Vec<u32>, Vec<u32>) =
+            rows.iter().partition(|row| codes[**row as usize] <= split.bin);
+        drop(rows);
+        let (mut low_known, mut high_known) = (None, None);
+        if keeps && depth + 1 < self.limits.depth {
+            let (small, small_is_low) =
+                if low.len() <= high.len() { (&low, true) } else { (&high, false) };
+            let made = task.map(chosen.len(), |nth| Ok(self.histogram(small, chosen[nth])))?;
+            for (whole, part) in histograms.iter_mut().zip(&made) {
+                whole.iter_mut().zip(part).for_each(|(whole, part)| *whole -= part);
+            }
+            (low_known, high_known) = match small_is_low {
+                true => (Some(made), Some(histograms)),
+                false => (Some(histograms), Some(made)),
+            };
+        }
+        tree.feature[at] = split.feature as u32;
+        tree.threshold[at] = self.binned.ends[split.feature][split.bin as usize];
+        tree.gain[at] = split.gain;
+        let left = self.node(tree, low, depth + 1, columns, keeps, low_known, random)?;
+        let right = self.node(tree, high, depth + 1, columns, keeps, high_known, random)?;
+        tree.left[at] = left;
+        tree.right[at] = right;
+        Ok(at as u32)
+    }
+
+    fn histogram(&self, rows: &[u32], feature: usize) -> Histogram {
+        let (k, width) = (self.n_outputs, self.width());
+        let codes = &self.binned.codes[feature];
+        let mut histogram = vec![0.0; (self.binned.ends[feature].len() + 1) * width];
+        for row in rows {
+            let row = *row as usize;
+            let at = codes[row] as usize * width;
+            let sums = &mut histogram[at..at + width];
+            for (sum, gradient) in sums.iter_mut().zip(&self.gradients[row * k..(row + 1) * k]) {
+                *sum += gradient;
+            }
+            sums[k] += self.hessians[row];
+            sums[k + 1] += 1.0;
+        }
+        histogram
+    }
+
+    fn best_split(
+        &self,
+        histogram: &[f64],
+        feature: usize,
+        sums: &[f64],
+        weight: f64,
+        n_rows: usize,
+        parent: f64,
+    ) -> Option<Split> {
+        let (k, width, limits) = (self.n_outputs, self.width(), self.limits);
+        let mut left = vec![0.0; width];
+        let mut best: Option<Split> = None;
+        let n_bins = histogram.len() / width;
+        for bin in 0..n_bins.saturating_sub(1) {
+            let added = &histogram[bin * width..(bin + 1) * width];
+            if added[k + 1] < 0.5 {
+                continue;
+            }
+            left.iter_mut().zip(added).for_each(|(left, added)| *left += added);
+            let n_left = left[k + 1].round() as usize;
+            let n_right = n_rows - n_left.min(n_rows);
+            let right_weight = weight - left[k];
+            if n_right < limits.rows.max(1) {
+                break;
+            }
+            if n_left < limits.rows || left[k] < limits.weight || right_weight < limits.weight {
+                continue;
+            }
+            let (low, high) = (left[k] + limits.l2, right_weight + limits.l2);
+            if low <= 0.0 || high <= 0.0 {
+                continue;
+            }
+            let mut gain = -parent;
+            for (total, left) in sums.iter().zip(&left[..k]) {
+                gain += left * left / low + (total - left) * (total - left) / high;
+            }
+            // Rounding alone gives gains this small.
+            let least =
+                best.map_or(limits.gain.max(1e-12 * (parent.abs() + 1e-300)), |best| best.gain);
+            if gain > least {
+                best = Some(Split { gain, feature, bin: bin as u8 });
+            }
+        }
+        best
+    }
+}

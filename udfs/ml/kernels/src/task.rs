@@ -1,0 +1,139 @@
+//! What a computation runs under: the flag that stops it, its threads, and how rows are dealt out to them.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use maru_core::{Error, Result};
+
+/// Rows that a kernel works on at once: a few columns of them fit the nearest cache.
+pub const BLOCK_ROWS: usize = 1024;
+
+/// The flag and the threads of one training or prediction.
+#[derive(Debug, Clone)]
+pub struct Task {
+    cancelled: Arc<AtomicBool>,
+    n_threads: usize,
+}
+
+impl Task {
+    pub fn new(cancelled: Arc<AtomicBool>, n_threads: usize) -> Self {
+        Self { cancelled, n_threads: n_threads.max(1) }
+    }
+
+    /// Returns a task on one thread that nothing stops.
+    pub fn single() -> Self {
+        Self::new(Arc::new(AtomicBool::new(false)), 1)
+    }
+
+    pub fn n_threads(&self) -> usize {
+        self.n_threads
+    }
+
+    /// Returns the same task with other threads.
+    pub fn with_threads(&self, n_threads: usize) -> Self {
+        Self::new(Arc::clone(&self.cancelled), n_threads)
+    }
+
+    /// Kernels ask at least every few milliseconds.
+    ///
+    /// # Errors
+    /// 57014 if the work was cancelled.
+    pub fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::cancelled());
+        }
+        Ok(())
+    }
+
+    /// Runs `work` for each of `0..n` on the task's threads and returns the results in that order.
+    pub fn map<T: Send>(
+        &self,
+        n: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let n_threads = self.n_threads.min(n);
+        if n_threads <= 1 {
+            return (0..n)
+                .map(|index| {
+                    self.check()?;
+                    work(index)
+                })
+                .collect();
+        }
+        let next = AtomicUsize::new(0);
+        let run = || {
+            let mut done = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= n {
+                    return Ok(done);
+                }
+                self.check()?;
+                done.push((index, work(index)?));
+            }
+        };
+        let parts: Vec<Result<Vec<(usize, T)>>> = std::thread::scope(|scope| {
+            let threads = (0..n_threads).map(|_| scope.spawn(run)).collect::<Vec<_>>();
+            let join = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
+                Ok(part) => part,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            threads.into_iter().map(join).collect()
+        });
+        let mut results = Vec::with_capacity(n);
+        for part in parts {
+            results.extend(part?);
+        }
+        results.sort_by_key(|(index, _)| *index);
+        Ok(results.into_iter().map(|(_, result)| result).collect())
+    }
+
+    /// Cuts `n_rows` into ranges that depend on nothing but the numbers given, lets `work` make something of each, and
+    /// returns the parts in order: sums over them are the same on any number of threads. `n_bytes` is the size of a part.
+    pub fn map_rows<T: Send>(
+        &self,
+        n_rows: usize,
+        n_bytes: usize,
+        work: impl Fn(Range<usize>) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let most = ((64 << 20) / n_bytes.max(1)).clamp(4, 64);
+        let n_parts = n_rows.div_ceil(4 * BLOCK_ROWS).clamp(1, most);
+        let n_blocks = n_rows.div_ceil(BLOCK_ROWS);
+        self.map(n_parts, |part| {
+            let start = part * n_blocks / n_parts * BLOCK_ROWS;
+            let end = ((part + 1) * n_blocks / n_parts * BLOCK_ROWS).min(n_rows);
+            work(start..end.max(start))
+        })
+    }
+}
+
+/// Cuts a range into blocks.
+pub fn blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(BLOCK_ROWS).map(move |start| start..(start + BLOCK_ROWS).min(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_depend_on_threads() {
+        for n_rows in [0, 1, 5000, 1_000_003] {
+            let ranges = |n_threads| {
+                let task = Task::single().with_threads(n_threads);
+                task.map_rows(n_rows, 8, Ok).unwrap()
+            };
+            assert_eq!(ranges(1), ranges(3));
+            assert_eq!(ranges(2).iter().map(Range::len).sum::<usize>(), n_rows);
+        }
+    }
+
+    #[test]
+    fn a_cancelled_task_stops() {
+        let flag = Arc::new(AtomicBool::new(true));
+        let error = Task::new(flag, 2).map(3, Ok).unwrap_err();
+        assert_eq!(error.sqlstate(), "57014");
+    }
+}

@@ -1,0 +1,132 @@
+//! Scalers: each column minus something, divided by something; and the normaliser of rows.
+
+use maru_core::Result;
+use serde::{Deserialize, Serialize};
+
+use super::quantile::quantiles;
+use super::{Apply, Context, Given, Literal, frame, numbers};
+use crate::frame::{Frame, Matrix};
+use crate::task::Task;
+
+/// `(x − center) / scale`. A column without spread is divided by 1, as in scikit-learn. NULL stays NULL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scale {
+    pub center: Vec<f64>,
+    pub scale: Vec<f64>,
+}
+
+impl Scale {
+    pub(super) fn fit(given: &Given<'_>, x: &Matrix, context: &Context<'_>) -> Result<Self> {
+        let percent = |name, default| -> Result<f64> {
+            let value = given.number(name)?.unwrap_or(default);
+            if !(0.0..=100.0).contains(&value) {
+                return Err(given.invalid(&format!("{name} is a percentage")));
+            }
+            Ok(value / 100.0)
+        };
+        let robust = given.name() == "robust_scaler";
+        let (low, high) = match robust {
+            true => (percent("quantile_low", 25.0)?, percent("quantile_high", 75.0)?),
+            false => (0.0, 1.0),
+        };
+        if low >= high {
+            return Err(given.invalid("quantile_low is below quantile_high"));
+        }
+        let learnt = context.task.map(x.n_columns(), |index| {
+            let known = || x.columns[index].iter().copied().filter(|value| value.is_finite());
+            Ok(match given.name() {
+                "min_max_scaler" => {
+                    let least = known().fold(f64::INFINITY, f64::min);
+                    let most = known().fold(f64::NEG_INFINITY, f64::max);
+                    (least, most - least)
+                }
+                "max_abs_scaler" => (0.0, known().map(f64::abs).fold(0.0, f64::max)),
+                "standard_scaler" => {
+                    let (n, mean, squares) = moments(known());
+                    (mean, if n > 0.0 { (squares / n).sqrt() } else { 0.0 })
+                }
+                _ => {
+                    let at = quantiles(known().collect(), &[low, 0.5, high]);
+                    (at[1], at[2] - at[0])
+                }
+            })
+        })?;
+        let fixed = learnt.into_iter().map(|(center, scale): (f64, f64)| {
+            let center = if center.is_finite() { center } else { 0.0 };
+            // Rounding leaves a constant column a spread of a few units in the last place.
+            let spread = scale.is_finite() && scale > 10.0 * f64::EPSILON * center.abs();
+            (center, if spread && scale > 0.0 { scale } else { 1.0 })
+        });
+        let (center, scale) = fixed.unzip();
+        Ok(Self { center, scale })
+    }
+
+    /// Learns mean and deviation.
+    pub fn standard(x: &Matrix, task: &Task) -> Result<Self> {
+        let arguments = super::Arguments::default();
+        let given = Given::new(super::spec("standard_scaler")?, &arguments)?;
+        Self::fit(&given, x, &Context { task, seed: 0, target: None })
+    }
+}
+
+/// Returns the count, the mean and the sum of squares around it.
+pub(crate) fn moments(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let (mut n, mut mean, mut squares) = (0.0, 0.0, 0.0);
+    for value in values {
+        n += 1.0;
+        let off = value - mean;
+        mean += off / n;
+        squares += off * (value - mean);
+    }
+    (n, mean, squares)
+}
+
+impl Apply for Scale {
+    fn apply(&self, input: &Frame, task: &Task) -> Result<Frame> {
+        let x = numbers("scaler", input)?;
+        let columns = task.map(x.n_columns(), |index| {
+            let (center, scale) = (self.center[index], self.scale[index]);
+            let scaled = x.columns[index].iter().map(|value| (value - center) / scale);
+            Ok((x.names[index].clone(), scaled.collect::<Vec<_>>()))
+        })?;
+        Ok(frame(input.n_rows, columns))
+    }
+}
+
+/// Divides each row by its norm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Normalize {
+    /// 1 or 2; `None` is the maximum norm.
+    pub p: Option<f64>,
+}
+
+impl Normalize {
+    pub(super) fn fit(given: &Given<'_>, _: &Matrix) -> Result<Self> {
+        match given.get("p") {
+            None => Ok(Self { p: Some(2.0) }),
+            Some(Literal::Number(p)) if *p >= 1.0 && p.is_finite() => Ok(Self { p: Some(*p) }),
+            Some(Literal::Text(text)) if text.eq_ignore_ascii_case("inf") => Ok(Self { p: None }),
+            Some(_) => Err(given.invalid("p is a number from 1 on, or 'inf'")),
+        }
+    }
+}
+
+impl Apply for Normalize {
+    fn apply(&self, input: &Frame, _: &Task) -> Result<Frame> {
+        let x = numbers("normalizer", input)?;
+        let mut columns =
+            x.columns.iter().map(|column| column.as_ref().clone()).collect::<Vec<_>>();
+        for row in 0..input.n_rows {
+            let values = columns.iter().map(|column| column[row].abs());
+            let norm = match self.p {
+                None => values.fold(0.0, f64::max),
+                Some(2.0) => values.map(|value| value * value).sum::<f64>().sqrt(),
+                Some(p) => values.map(|value| value.powf(p)).sum::<f64>().powf(1.0 / p),
+            };
+            if norm > 0.0 {
+                columns.iter_mut().for_each(|column| column[row] /= norm);
+            }
+        }
+        Ok(frame(input.n_rows, x.names.into_iter().zip(columns).collect()))
+    }
+}

@@ -1,0 +1,201 @@
+//! Arrow columns as the kernels' columns: numbers, or text.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, Float64Type, TimeUnit};
+use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::pipeline::Kind;
+use maru_ml_kernels::{Column, Frame};
+
+/// Says whether a type is learnt from as numbers or as text; `None` if it cannot be.
+pub fn kind(data_type: &DataType) -> Option<Kind> {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Some(Kind::Text),
+        DataType::Dictionary(_, values) => kind(values),
+        DataType::Boolean | DataType::Null => Some(Kind::Number),
+        DataType::Date32
+        | DataType::Date64
+        | DataType::Timestamp(..)
+        | DataType::Time32(_)
+        | DataType::Time64(_) => Some(Kind::Number),
+        other if other.is_numeric() => Some(Kind::Number),
+        _ => None,
+    }
+}
+
+/// # Errors
+/// 42804 for a type that no model learns from.
+pub fn require_kind(name: &str, data_type: &DataType) -> Result<Kind> {
+    kind(data_type).ok_or_else(|| {
+        Error::new(
+            ErrorKind::TypeMismatch,
+            format!("column \"{name}\" has a type that models do not learn from: {data_type}"),
+        )
+        .with_hint("Numbers, booleans, text, dates and timestamps can be learnt from. Leave the column out, or cast it.")
+    })
+}
+
+/// Checks the types of the columns that a version is given against those that it has learnt from.
+///
+/// # Errors
+/// 42804 for text where there were numbers, and for types that no model learns from.
+pub fn check_types(inputs: &[(String, Kind)], types: &[DataType]) -> Result<()> {
+    for ((name, learnt), data_type) in inputs.iter().zip(types) {
+        if require_kind(name, data_type)? == Kind::Text && *learnt == Kind::Number {
+            return Err(Error::new(
+                ErrorKind::TypeMismatch,
+                format!("column \"{name}\" is text, the model has learnt from numbers"),
+            )
+            .with_hint("Cast it in the query: CAST(column AS double precision)."));
+        }
+    }
+    Ok(())
+}
+
+/// Turns an array into a column: booleans are 0 and 1, dates days and timestamps seconds since 1970, NULL is NaN.
+///
+/// # Errors
+/// 42804 for other types.
+pub fn column(name: &str, array: &ArrayRef, kind: Kind) -> Result<Column> {
+    let failed = |error: arrow::error::ArrowError| {
+        Error::internal(format!("could not read column \"{name}\"")).with_cause(error)
+    };
+    match kind {
+        Kind::Text => {
+            let array = cast(array, &DataType::Utf8).map_err(failed)?;
+            Ok(Column::Text(array.as_string::<i32>().clone()))
+        }
+        Kind::Number => {
+            let (array, divisor) = match array.data_type() {
+                DataType::Boolean => (cast(array, &DataType::Int8).map_err(failed)?, 1.0),
+                DataType::Date32 => (cast(array, &DataType::Int32).map_err(failed)?, 1.0),
+                DataType::Date64 => {
+                    let days = cast(array, &DataType::Date32).map_err(failed)?;
+                    (cast(&days, &DataType::Int32).map_err(failed)?, 1.0)
+                }
+                DataType::Timestamp(unit, _) | DataType::Time64(unit) | DataType::Time32(unit) => {
+                    let divisor = match unit {
+                        TimeUnit::Second => 1.0,
+                        TimeUnit::Millisecond => 1e3,
+                        TimeUnit::Microsecond => 1e6,
+                        TimeUnit::Nanosecond => 1e9,
+                    };
+                    let whole = match array.data_type() {
+                        DataType::Time32(_) => DataType::Int32,
+                        _ => DataType::Int64,
+                    };
+                    (cast(array, &whole).map_err(failed)?, divisor)
+                }
+                _ => (Arc::clone(array), 1.0),
+            };
+            let numbers = cast(&array, &DataType::Float64).map_err(|_| {
+                Error::new(
+                    ErrorKind::TypeMismatch,
+                    format!(
+                        "column \"{name}\" is {}, the model has learnt from numbers",
+                        array.data_type()
+                    ),
+                )
+            })?;
+            let numbers = numbers.as_primitive::<Float64Type>();
+            let mut values = numbers.values().to_vec();
+            if numbers.null_count() > 0 {
+                for (row, value) in values.iter_mut().enumerate() {
+                    if numbers.is_null(row) {
+                        *value = f64::NAN;
+                    }
+                }
+            }
+            if divisor != 1.0 {
+                values.iter_mut().for_each(|value| *value /= divisor);
+            }
+            Ok(Column::number(values))
+        }
+    }
+}
+
+/// Gathers the batches of a query as columns, so that they need not be kept beside them.
+#[derive(Debug)]
+pub struct Collector {
+    columns: Vec<(String, Kind, Building)>,
+    n_rows: usize,
+    n_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Building {
+    Numbers(Vec<f64>),
+    Texts(Vec<StringArray>),
+}
+
+impl Collector {
+    /// `columns` are names and kinds, in the order of the batches.
+    pub fn new(columns: Vec<(String, Kind)>) -> Self {
+        let empty = |kind| match kind {
+            Kind::Number => Building::Numbers(Vec::new()),
+            Kind::Text => Building::Texts(Vec::new()),
+        };
+        let columns = columns.into_iter().map(|(name, kind)| (name, kind, empty(kind)));
+        Self { columns: columns.collect(), n_rows: 0, n_bytes: 0 }
+    }
+
+    pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        for ((name, kind, building), array) in self.columns.iter_mut().zip(batch.columns()) {
+            match (column(name, array, *kind)?, building) {
+                (Column::Number(values), Building::Numbers(all)) => {
+                    self.n_bytes += values.len() * 8;
+                    all.extend_from_slice(&values);
+                }
+                (Column::Text(values), Building::Texts(all)) => {
+                    self.n_bytes += values.get_array_memory_size();
+                    all.push(values);
+                }
+                _ => return Err(Error::internal("a column changed its kind")),
+            }
+        }
+        self.n_rows += batch.num_rows();
+        Ok(())
+    }
+
+    /// Returns how much memory training on what is here takes before any model: the columns, once more in another order, and
+    /// what transforms make of them.
+    pub fn bytes_needed(&self) -> usize {
+        self.n_bytes * 3
+    }
+
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    pub fn finish(self) -> Result<Frame> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for (name, _, building) in self.columns {
+            columns.push((
+                name,
+                match building {
+                    Building::Numbers(values) => Column::number(values),
+                    Building::Texts(parts) => {
+                        let parts = parts.iter().map(|part| part as &dyn Array).collect::<Vec<_>>();
+                        let all = match parts.is_empty() {
+                            true => {
+                                Arc::new(StringArray::from(Vec::<Option<&str>>::new())) as ArrayRef
+                            }
+                            false => concat(&parts).map_err(|error| {
+                                Error::new(
+                                    ErrorKind::LimitExceeded,
+                                    "the text columns are too large to train on",
+                                )
+                                .with_cause(error)
+                                .with_hint("Train on a sample, or leave long texts out.")
+                            })?,
+                        };
+                        Column::Text(all.as_string::<i32>().clone())
+                    }
+                },
+            ));
+        }
+        Ok(Frame { n_rows: self.n_rows, columns })
+    }
+}

@@ -1,0 +1,23 @@
+//! The pack of machine learning: from the words of `CREATE MODEL` to a trained version, from a version to columns of a query.
+//!
+//! `lower.rs` reads TRANSFORM, `options.rs` OPTIONS; `train.rs` learns; `score.rs` is the function behind `ML.PREDICT`,
+//! `measure.rs` the aggregate behind `ML.EVALUATE` of a query, `info.rs` what versions tell of themselves. The program keeps
+//! versions and asks for rights; the algorithms stand in `kernels/`.
+
+// A row's number indexes several columns at once.
+#![allow(clippy::needless_range_loop)]
+
+pub mod columns;
+pub mod info;
+pub mod lower;
+pub mod manifest;
+pub mod measure;
+pub mod options;
+pub mod score;
+pub mod train;
+
+pub use columns::Collector;
+pub use lower::{Lowered, lower};
+pub use manifest::{LabelType, Manifest, Version};
+pub use options::TrainingOptions;
+pub use train::{Filter, Progress, Request, Trained, train};

@@ -1,0 +1,280 @@
+//! From the words of TRANSFORM to chains of transforms over columns that ordinary SQL gives.
+
+use std::ops::ControlFlow;
+
+use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::pipeline::Plan;
+use maru_ml_kernels::transform::{Arguments, Literal};
+use maru_sql::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, SelectItem, Value,
+};
+
+/// Chains, and the SQL expressions that they begin with.
+#[derive(Debug, Clone, Default)]
+pub struct Lowered {
+    /// What the engine computes of the query's columns: a name and an expression.
+    pub leaves: Vec<(String, Expr)>,
+    /// What training learns from: names and chains.
+    pub plans: Vec<(String, Plan)>,
+    /// What the condition of TRAIN WHERE looks at: names and chains.
+    pub scores: Vec<(String, Plan)>,
+    /// The condition, with those names in the place of chains.
+    pub condition: Option<Expr>,
+}
+
+/// Returns what an identifier means, folded as PostgreSQL does.
+pub fn fold(ident: &ast::Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// Returns the name of a call of `ML.name(…)`, in lower case.
+fn ml_call(expr: &Expr) -> Option<(String, &ast::Function)> {
+    let Expr::Function(function) = expr else { return None };
+    let parts = function.name.0.iter().filter_map(|part| part.as_ident()).collect::<Vec<_>>();
+    match parts.as_slice() {
+        [schema, name] if schema.value.eq_ignore_ascii_case("ml") => {
+            Some((name.value.to_lowercase(), function))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a transform is called anywhere in an expression.
+fn calls_ml(expr: &Expr) -> bool {
+    ast::visit_expressions(expr, |inner| match ml_call(inner) {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    })
+    .is_break()
+}
+
+/// Reads TRANSFORM and TRAIN WHERE. `columns` are those of the query; without TRANSFORM each is taken as it is. Columns in
+/// `apart` (the label, the weight, the split) are left out of what is learnt from.
+///
+/// # Errors
+/// 42883 for a transform that does not exist, 0A000 for SQL around one, 42701 for a name given twice.
+pub fn lower(
+    transform: &[SelectItem],
+    train_where: Option<&Expr>,
+    columns: &[String],
+    apart: &[String],
+) -> Result<Lowered> {
+    let mut lowered = Lowered::default();
+    let mut items = Vec::<(String, Expr)>::new();
+    let every = |items: &mut Vec<(String, Expr)>| {
+        for column in columns {
+            items.push((column.clone(), Expr::Identifier(ast::Ident::with_quote('"', column))));
+        }
+    };
+    if transform.is_empty() {
+        every(&mut items);
+    }
+    for item in transform {
+        match item {
+            SelectItem::UnnamedExpr(expr) => {
+                let name = match expr {
+                    Expr::Identifier(ident) => fold(ident),
+                    Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
+                    other => {
+                        ml_call(other).map_or_else(|| format!("f{}", items.len()), |(name, _)| name)
+                    }
+                };
+                items.push((name, expr.clone()));
+            }
+            SelectItem::ExprWithAlias { expr, alias } => items.push((fold(alias), expr.clone())),
+            SelectItem::Wildcard(_) => every(&mut items),
+            other => {
+                return Err(Error::unsupported(format!("TRANSFORM cannot hold {other}")));
+            }
+        }
+    }
+    for (name, expr) in items {
+        if apart.contains(&name) {
+            continue;
+        }
+        if lowered.plans.iter().any(|(known, _)| *known == name) {
+            return Err(Error::new(
+                ErrorKind::DuplicateColumn,
+                format!("TRANSFORM gives the column \"{name}\" more than once"),
+            )
+            .with_hint("Name them apart with AS."));
+        }
+        let plan = chain(&expr, &mut lowered, false)?;
+        lowered.plans.push((name, plan));
+    }
+    if let Some(condition) = train_where {
+        let mut condition = condition.clone();
+        replace(&mut condition, &mut lowered)?;
+        lowered.condition = Some(condition);
+    }
+    Ok(lowered)
+}
+
+/// Puts names in the place of chains and of outputs.
+fn replace(condition: &mut Expr, lowered: &mut Lowered) -> Result<()> {
+    match ast::VisitMut::visit(condition, &mut Names(lowered)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Names<'a>(&'a mut Lowered);
+
+impl ast::VisitorMut for Names<'_> {
+    type Break = Error;
+
+    /// Before its parts: what stands in a chain belongs to it.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if ml_call(expr).is_none() && !matches!(expr, Expr::Identifier(_)) {
+            return ControlFlow::Continue(());
+        }
+        let plan = match chain(expr, self.0, true) {
+            Ok(plan) => plan,
+            Err(error) => return ControlFlow::Break(error),
+        };
+        let scores = &mut self.0.scores;
+        let known = scores.iter().position(|(_, known)| *known == plan);
+        let name = format!("__score{}", known.unwrap_or(scores.len()));
+        if known.is_none() {
+            scores.push((name.clone(), plan));
+        }
+        *expr = Expr::Identifier(ast::Ident::new(name));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads one chain. With `outputs`, names mean what TRANSFORM has given before they mean columns of the query.
+fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
+    if let Expr::Nested(inner) = expr {
+        return chain(inner, lowered, outputs);
+    }
+    let Some((name, function)) = ml_call(expr) else {
+        if let (true, Expr::Identifier(ident)) = (outputs, expr) {
+            let name = fold(ident);
+            if let Some(index) = lowered.plans.iter().position(|(known, _)| *known == name) {
+                return Ok(Plan::Output(index));
+            }
+        }
+        if calls_ml(expr) {
+            return Err(Error::unsupported(format!(
+                "SQL around a transform is not supported: {expr}"
+            ))
+            .with_hint(
+                "Compute with ordinary SQL first, in the query or inside of the transform.",
+            ));
+        }
+        let text = expr.to_string();
+        let known = lowered.leaves.iter().position(|(_, leaf)| leaf.to_string() == text);
+        let index = known.unwrap_or(lowered.leaves.len());
+        if known.is_none() {
+            let name = match expr {
+                Expr::Identifier(ident) => fold(ident),
+                Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
+                _ => text,
+            };
+            lowered.leaves.push((name, expr.clone()));
+        }
+        return Ok(Plan::Input(index));
+    };
+    maru_ml_kernels::transform::spec(&name)?;
+    if let Some(ast::WindowType::WindowSpec(window)) = &function.over
+        && (!window.partition_by.is_empty() || !window.order_by.is_empty())
+    {
+        return Err(Error::unsupported("the OVER of a transform is empty: OVER ()")
+            .with_detail("A transform learns from all rows of training."));
+    }
+    let FunctionArguments::List(list) = &function.args else {
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!("ML.{} takes a column", name.to_uppercase()),
+        ));
+    };
+    let mut inputs = Vec::new();
+    let mut arguments = Arguments::default();
+    for (index, argument) in list.args.iter().enumerate() {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if index == 0 => match expr {
+                Expr::Array(array) => {
+                    for element in &array.elem {
+                        inputs.push(chain(element, lowered, outputs)?);
+                    }
+                }
+                other => inputs.push(chain(other, lowered, outputs)?),
+            },
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                arguments.positional.push(literal(expr)?);
+            }
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(expr),
+                ..
+            } => {
+                arguments.named.push((fold(name), literal(expr)?));
+            }
+            other => {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    format!("ML.{} cannot take {other}", name.to_uppercase()),
+                ));
+            }
+        }
+    }
+    Ok(Plan::Call { name, arguments, inputs })
+}
+
+/// Reads a literal.
+///
+/// # Errors
+/// 22023 for anything else.
+pub fn literal(expr: &Expr) -> Result<Literal> {
+    let wrong = || {
+        Error::new(ErrorKind::InvalidParameter, format!("\"{expr}\" is no literal")).with_hint(
+            "A number, a text in quotes, true, false, NULL or ARRAY[…] of these is expected.",
+        )
+    };
+    Ok(match expr {
+        Expr::Nested(inner) => literal(inner)?,
+        Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => match literal(expr)? {
+            Literal::Number(number) => Literal::Number(-number),
+            _ => return Err(wrong()),
+        },
+        Expr::Array(array) => Literal::List(array.elem.iter().map(literal).collect::<Result<_>>()?),
+        Expr::Tuple(parts) => Literal::List(parts.iter().map(literal).collect::<Result<_>>()?),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
+            Literal::List(arguments(function).into_iter().map(literal).collect::<Result<_>>()?)
+        }
+        // OPTIONS (device = cpu): a bare word is text.
+        Expr::Identifier(ident) => Literal::Text(fold(ident)),
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => Literal::Number(text.parse().map_err(|_| wrong())?),
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+                Literal::Text(text.clone())
+            }
+            Value::DollarQuotedString(text) => Literal::Text(text.value.clone()),
+            Value::Boolean(flag) => Literal::Boolean(*flag),
+            Value::Null => Literal::Null,
+            _ => return Err(wrong()),
+        },
+        _ => return Err(wrong()),
+    })
+}
+
+/// Returns the unnamed arguments of a call.
+pub(crate) fn arguments(function: &ast::Function) -> Vec<&Expr> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let unnamed = |argument: &'_ FunctionArg| {
+        matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)))
+    };
+    let exprs =
+        list.args.iter().filter(|argument| unnamed(argument)).filter_map(
+            |argument| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                _ => None,
+            },
+        );
+    exprs.collect()
+}

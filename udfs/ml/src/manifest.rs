@@ -1,0 +1,166 @@
+//! What is kept of a version beside the model itself, and a version ready for use.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use maru_core::{ErrorKind, Result, ResultExt};
+use maru_ml_kernels::artifact::Artifact;
+use maru_ml_kernels::model::Iteration;
+use maru_ml_kernels::score::Fused;
+use serde::{Deserialize, Serialize};
+
+/// The type that predicted classes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelType {
+    Text,
+    Boolean,
+    Integer,
+    Float,
+}
+
+impl LabelType {
+    pub fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Boolean => Self::Boolean,
+            other if other.is_integer() => Self::Integer,
+            other if other.is_numeric() => Self::Float,
+            _ => Self::Text,
+        }
+    }
+
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Boolean => DataType::Boolean,
+            Self::Integer => DataType::Int64,
+            Self::Float => DataType::Float64,
+        }
+    }
+}
+
+/// A metric; `None` where it has no value, such as the AUC of one class.
+pub type Metric = (String, Option<f64>);
+
+/// One trial of tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    pub trial_id: u64,
+    pub parameters: BTreeMap<String, String>,
+    pub metrics: Vec<Metric>,
+    pub state: String,
+    pub error: Option<String>,
+    pub duration_ms: u64,
+    pub is_best: bool,
+}
+
+/// What the rows of training look like in one column.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureFacts {
+    pub name: String,
+    pub min: Option<f64>,
+    pub max: Option<f64>,
+    pub mean: Option<f64>,
+    pub stddev: Option<f64>,
+    pub n_null: u64,
+    pub n_categories: Option<u64>,
+}
+
+/// A threshold with the counts at it: threshold, true positives, false positives, true negatives, false negatives.
+pub type CurvePoint = (Option<f64>, u64, u64, u64, u64);
+
+/// All that a version tells of itself. The form is part of what is kept: fields are added with a default, never changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub model_type: String,
+    pub label_type: LabelType,
+    /// Names and SQL of the columns that prediction needs.
+    pub leaves: Vec<(String, String)>,
+    pub options: BTreeMap<String, String>,
+    /// On the rows to evaluate on.
+    pub metrics: Vec<Metric>,
+    pub curve: Vec<CurvePoint>,
+    /// Label, predicted class, rows.
+    pub confusion: Vec<(String, String, u64)>,
+    pub trials: Vec<Trial>,
+    pub iterations: Vec<Iteration>,
+    pub converged: bool,
+    pub features: Vec<FeatureFacts>,
+    /// Of the query, to train on after TRAIN WHERE, to evaluate on.
+    pub n_rows: u64,
+    pub n_train: u64,
+    pub n_evaluate: u64,
+    /// Rows that TRAIN WHERE left out, and that had no label.
+    pub n_outliers: u64,
+    pub n_unlabelled: u64,
+    pub seed: u64,
+    /// The whole statement's query.
+    pub query: String,
+    pub created_us: i64,
+    pub created_by: String,
+    pub duration_ms: u64,
+    pub remarks: Vec<String>,
+}
+
+impl Manifest {
+    pub fn encode(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .or_error(ErrorKind::Internal, || "could not write a model's manifest".to_owned())
+    }
+
+    /// # Errors
+    /// XX001 for text that is no manifest.
+    pub fn decode(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .or_error(ErrorKind::DataCorrupted, || "a model's manifest is damaged".to_owned())
+    }
+}
+
+/// A version of a model, ready to predict.
+#[derive(Debug)]
+pub struct Version {
+    pub schema: String,
+    pub name: String,
+    pub version: i64,
+    pub manifest: Manifest,
+    pub artifact: Artifact,
+    pub fused: Option<Fused>,
+}
+
+impl Version {
+    pub fn new(
+        schema: &str,
+        name: &str,
+        version: i64,
+        manifest: Manifest,
+        artifact: Artifact,
+    ) -> Arc<Self> {
+        let fused = Fused::new(&artifact);
+        Arc::new(Self {
+            schema: schema.to_owned(),
+            name: name.to_owned(),
+            version,
+            manifest,
+            artifact,
+            fused,
+        })
+    }
+
+    /// Returns what computes predictions, as EXPLAIN names it.
+    pub fn kernel(&self) -> &'static str {
+        use maru_ml_kernels::model::Model;
+        match (&self.fused, &self.artifact.model) {
+            (Some(_), _) => "fused-linear",
+            (None, Model::Linear(_) | Model::Logistic(_)) => "linear",
+            (None, Model::Forest(_)) => "forest",
+            (None, Model::Boosted(_)) => "boosted-trees",
+            (None, Model::KMeans(_)) => "kmeans",
+            (None, Model::Pca { .. }) => "pca",
+            (None, Model::NaiveBayes(_)) => "naive-bayes",
+            (None, Model::Neighbours(_)) => "neighbours",
+            (None, Model::IsolationForest(_)) => "isolation-forest",
+            (None, Model::Transform) => "transform",
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The function behind `ML.PREDICT`: columns of a query in, what a version says of them out.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use maru_core::{Error, Result};
+use maru_ml_kernels::evaluate::predicted_class;
+use maru_ml_kernels::model::{Prediction, Problem};
+use maru_ml_kernels::{Column, Frame, Task};
+
+use crate::columns::{check_types, column};
+use crate::manifest::Version;
+
+/// Predicts with one version. Its name tells the version and the kernel, so that EXPLAIN does.
+#[derive(Debug, Clone)]
+pub struct Score {
+    version: Arc<Version>,
+    threshold: f64,
+    /// What the transforms give, in the place of predictions.
+    transform: bool,
+    name: String,
+    signature: Signature,
+    fields: Fields,
+}
+
+impl PartialEq for Score {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.version, &other.version)
+            && self.threshold.to_bits() == other.threshold.to_bits()
+            && self.transform == other.transform
+    }
+}
+
+impl Eq for Score {}
+
+impl Hash for Score {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.threshold.to_bits().hash(state);
+    }
+}
+
+impl Score {
+    pub fn new(version: Arc<Version>, threshold: Option<f64>, transform: bool) -> Self {
+        let of = format!("{}.{} v{}", version.schema, version.name, version.version);
+        let name = match transform {
+            true => format!("ml_transform[{of}]"),
+            false => format!("ml_predict[{of}, {}]", version.kernel()),
+        };
+        let threshold = threshold.unwrap_or(version.artifact.threshold);
+        let fields =
+            if transform { transformed_fields(&version) } else { predicted_fields(&version) };
+        Self {
+            version,
+            threshold,
+            transform,
+            name,
+            signature: Signature::variadic_any(Volatility::Immutable),
+            fields,
+        }
+    }
+
+    /// Returns the columns that it gives.
+    pub fn fields(&self) -> &Fields {
+        &self.fields
+    }
+}
+
+fn list_of(fields: Fields) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(DataType::Struct(fields), true)))
+}
+
+fn probability_fields(label: &DataType) -> Fields {
+    vec![Field::new("label", label.clone(), true), Field::new("prob", DataType::Float64, true)]
+        .into()
+}
+
+fn distance_fields() -> Fields {
+    vec![
+        Field::new("centroid_id", DataType::Int64, true),
+        Field::new("distance", DataType::Float64, true),
+    ]
+    .into()
+}
+
+fn predicted_fields(version: &Version) -> Fields {
+    let label = version.artifact.label.as_deref().unwrap_or("label");
+    let class = version.manifest.label_type.data_type();
+    match version.artifact.problem {
+        Problem::Regression => {
+            vec![Field::new(format!("predicted_{label}"), DataType::Float64, true)]
+        }
+        Problem::Classification => vec![
+            Field::new(format!("predicted_{label}"), class.clone(), true),
+            Field::new(
+                format!("predicted_{label}_probs"),
+                list_of(probability_fields(&class)),
+                true,
+            ),
+        ],
+        Problem::Clustering => vec![
+            Field::new("centroid_id", DataType::Int64, true),
+            Field::new("nearest_centroids_distance", list_of(distance_fields()), true),
+        ],
+        Problem::Reduction => {
+            let n = match &version.artifact.model {
+                maru_ml_kernels::model::Model::Pca { pca } => pca.components.len(),
+                _ => 0,
+            };
+            (1..=n)
+                .map(|k| Field::new(format!("principal_component_{k}"), DataType::Float64, true))
+                .collect()
+        }
+        Problem::Anomaly => vec![
+            Field::new("is_anomaly", DataType::Boolean, true),
+            Field::new("anomaly_score", DataType::Float64, true),
+        ],
+        Problem::Transform => Vec::new(),
+    }
+    .into()
+}
+
+fn transformed_fields(version: &Version) -> Fields {
+    let steps = version.artifact.pipeline.features.steps.iter();
+    steps
+        .map(|(name, feature)| {
+            let text = matches!(feature, maru_ml_kernels::pipeline::Feature::Text(_));
+            Field::new(name, if text { DataType::Utf8 } else { DataType::Float64 }, true)
+        })
+        .collect::<Vec<_>>()
+        .into()
+}
+
+/// Reads the columns that a version's chains begin with.
+pub fn frame(version: &Version, arrays: &[ArrayRef], n_rows: usize) -> Result<Frame> {
+    let inputs = &version.artifact.pipeline.inputs;
+    let mut columns = Vec::with_capacity(inputs.len());
+    for ((name, kind), array) in inputs.iter().zip(arrays) {
+        columns.push((name.clone(), column(name, array, *kind)?));
+    }
+    Ok(Frame { n_rows, columns })
+}
+
+/// Says what a version makes of rows: by the fused kernel where there is one.
+pub fn predict(version: &Version, frame: &Frame, task: &Task) -> Result<Prediction> {
+    if let Some(fused) = &version.fused
+        && let Some(prediction) = fused.predict(frame, task)?
+    {
+        return Ok(prediction);
+    }
+    version.artifact.predict(frame, task)
+}
+
+/// Returns the classes of a version as an array of the label's type.
+pub fn classes(version: &Version) -> Result<ArrayRef> {
+    let texts = StringArray::from_iter_values(&version.artifact.classes);
+    cast(&texts, &version.manifest.label_type.data_type()).map_err(|error| {
+        Error::internal("classes have another type than the label").with_cause(error)
+    })
+}
+
+impl Score {
+    fn evaluate(&self, arrays: &[ArrayRef], n_rows: usize) -> Result<StructArray> {
+        let task = Task::single();
+        let version = &self.version;
+        let frame = frame(version, arrays, n_rows)?;
+        let failed = |error: arrow::error::ArrowError| {
+            Error::internal("predictions do not fit together").with_cause(error)
+        };
+        let columns: Vec<ArrayRef> = if self.transform {
+            let out = version.artifact.pipeline.transform(&frame, &task)?;
+            out.columns.into_iter().map(|(_, column)| array(&column)).collect()
+        } else {
+            match predict(version, &frame, &task)? {
+                Prediction::Numbers(values) => vec![Arc::new(Float64Array::from(values))],
+                Prediction::Probabilities(p) => {
+                    let predicted =
+                        (0..n_rows).map(|row| u64::from(predicted_class(&p, row, self.threshold)));
+                    let predicted = arrow::array::UInt64Array::from_iter_values(predicted);
+                    let classes = classes(version)?;
+                    let label = take(&classes, &predicted, None).map_err(failed)?;
+                    let k = p.len();
+                    let codes = (0..n_rows * k).map(|at| (at % k) as u64);
+                    let codes = arrow::array::UInt64Array::from_iter_values(codes);
+                    let names = take(&classes, &codes, None).map_err(failed)?;
+                    let values =
+                        Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                    let fields = probability_fields(classes.data_type());
+                    vec![label, list(fields, vec![names, Arc::new(values)], n_rows, k)?]
+                }
+                Prediction::Clusters { nearest, distances } => {
+                    let k = distances.len();
+                    let ids =
+                        Int64Array::from_iter_values(nearest.iter().map(|c| i64::from(*c) + 1));
+                    let names =
+                        Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
+                    let values = Float64Array::from_iter_values(
+                        (0..n_rows * k).map(|at| distances[at % k][at / k]),
+                    );
+                    vec![
+                        Arc::new(ids),
+                        list(
+                            distance_fields(),
+                            vec![Arc::new(names), Arc::new(values)],
+                            n_rows,
+                            k,
+                        )?,
+                    ]
+                }
+                Prediction::Components(columns) => columns
+                    .into_iter()
+                    .map(|c| Arc::new(Float64Array::from(c)) as ArrayRef)
+                    .collect(),
+                Prediction::Scores(scores) => {
+                    let far = scores
+                        .iter()
+                        .map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
+                    vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
+                }
+            }
+        };
+        StructArray::try_new_with_length(self.fields.clone(), columns, None, n_rows).map_err(failed)
+    }
+}
+
+/// Returns a column as an array; NaN is NULL.
+pub fn array(column: &Column) -> ArrayRef {
+    match column {
+        Column::Number(values) => {
+            Arc::new(Float64Array::from_iter(values.iter().map(|v| (!v.is_nan()).then_some(*v))))
+        }
+        Column::Text(values) => Arc::new(values.clone()),
+    }
+}
+
+fn list(fields: Fields, columns: Vec<ArrayRef>, n_rows: usize, each: usize) -> Result<ArrayRef> {
+    let failed = |error: arrow::error::ArrowError| {
+        Error::internal("a list does not fit together").with_cause(error)
+    };
+    let values = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
+    let item = Arc::new(Field::new_list_field(DataType::Struct(fields), true));
+    let offsets = OffsetBuffer::from_lengths(std::iter::repeat_n(each, n_rows));
+    Ok(Arc::new(ListArray::try_new(item, offsets, Arc::new(values), None).map_err(failed)?))
+}
+
+impl ScalarUDFImpl for Score {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        check_types(&self.version.artifact.pipeline.inputs, types)?;
+        Ok(DataType::Struct(self.fields.clone()))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let n_rows = args.number_rows;
+        let arrays = args.args.into_iter().map(|value| value.into_array(n_rows));
+        let arrays = arrays.collect::<DfResult<Vec<_>>>()?;
+        Ok(ColumnarValue::Array(Arc::new(self.evaluate(&arrays, n_rows)?)))
+    }
+}
