@@ -10,6 +10,7 @@ mod infer;
 mod known;
 mod metadata_cache;
 mod named_source;
+mod nan;
 mod old_dates;
 mod orc;
 mod parquet;

@@ -9,6 +9,7 @@ from .grammar import Query
 
 WAYS = {"pushdown on": sources.name_in_maru, "pushdown off": sources.name_in_maru, "local copy": sources.name_of_copy}
 SHRINKS_MAX = 400
+FLOATS = (700, 701)
 
 
 class Answer:
@@ -26,11 +27,16 @@ class Answer:
             self.sqlstate = state.decode() if state else "no answer"
             self.message = result.error_message.decode(errors="replace").strip()
 
-    def seen(self, n_keys):
-        """What of it is determined."""
+    def seen(self, query):
+        """What of it is determined. Of the first rows of an order it may be 0 or -0: they are equal, and either may be among them."""
         if self.sqlstate:
             return self.sqlstate
-        return self.types, [row[:n_keys] for row in self.rows] if n_keys else [], collections.Counter(self.rows)
+        rows = [tuple(map(self.unsigned, self.types, row)) for row in self.rows] if query.form == "top" else self.rows
+        return self.types, [row[:query.n_keys] for row in rows] if query.n_keys else [], collections.Counter(rows)
+
+    @staticmethod
+    def unsigned(oid, value):
+        return b"0" if oid in FLOATS and value == b"-0" else value
 
 
 class Runner:
@@ -65,7 +71,7 @@ class Runner:
 
     def differ(self, query, answers=None):
         answers = answers or self.answers(query)
-        return any(answer.seen(query.n_keys) != answers["pushdown off"].seen(query.n_keys) for answer in answers.values())
+        return any(answer.seen(query) != answers["pushdown off"].seen(query) for answer in answers.values())
 
     def shrunk(self, query):
         """Takes parts away as long as the difference stays."""

@@ -28,6 +28,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::file_error::{df_in_file, makes_no_sense, read_untrusted, untrusted};
+use super::nan::decided_by_bounds;
 
 /// Wraps a source; `label` is added to its line in `EXPLAIN`.
 #[derive(Clone)]
@@ -108,9 +109,19 @@ impl FileSource for NamedSource {
             let none = vec![PushedDown::No; filters.len()];
             return Ok(FilterPushdownPropagation::with_parent_pushdown_result(none));
         }
-        let mut pushed = self.inner.try_pushdown_filters(filters, config)?;
-        pushed.updated_node = pushed.updated_node.map(|inner| self.wrap(inner));
-        Ok(pushed)
+        let kept = vec![PushedDown::No; filters.len()];
+        let kept = FilterPushdownPropagation::with_parent_pushdown_result(kept);
+        let schema = self.table_schema().table_schema();
+        let told = filters.iter().filter_map(|filter| decided_by_bounds(filter, schema));
+        let told = told.collect::<Vec<_>>();
+        if told.is_empty() {
+            return Ok(kept);
+        }
+        let pushed = self.inner.try_pushdown_filters(told, config)?;
+        Ok(match pushed.updated_node {
+            Some(inner) => kept.with_updated_node(self.wrap(inner)),
+            None => kept,
+        })
     }
 
     fn try_pushdown_sort(
