@@ -1,4 +1,4 @@
-"""SQLAlchemy 2 with psycopg, as a program uses it: engine, names by reflection, a mapped class, pandas. `with_sqlalchemy.py HOST PORT PASSWORD`"""
+"""SQLAlchemy 2 with psycopg, as a program uses it: engine, reflection, a mapped class, pandas. `with_sqlalchemy.py HOST PORT PASSWORD`"""
 
 import decimal
 import sys
@@ -35,6 +35,9 @@ def reflects(connection):
     assert inspector.get_view_names("e2e_clients") == ["staff"]
     assert inspector.get_table_names("e2e_clients") == []
     assert inspector.has_table("staff", "e2e_clients") and not inspector.has_table("nothing", "e2e_clients")
+    columns = inspector.get_columns("staff", "e2e_clients")
+    assert [(c["name"], c["type"].python_type) for c in columns] == [("id", int), ("name", str), ("salary", decimal.Decimal)], columns
+    assert inspector.get_pk_constraint("staff", "e2e_clients")["constrained_columns"] == []
 
 
 def maps_a_class(connection):
