@@ -18,6 +18,9 @@ use tokio::sync::OnceCell;
 use super::{BUILTIN, SECRET_OPTION};
 use crate::store::StoredCatalog;
 
+/// A role, `None` for superusers, and the user where that is another one.
+type Reader = (Option<String>, Option<String>);
+
 type Open = dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Source>>> + Send + Sync;
 
 /// Opens a source, at its first use.
@@ -43,9 +46,7 @@ pub struct Attached {
     pub comment: RwLock<Option<String>>,
     /// The prefix of its private store URLs, by which scans are attributed to it.
     pub instance: String,
-    /// By role (`None` for superusers) and user, where that is another one.
-    pub(super) pg_catalog:
-        Mutex<HashMap<(Option<String>, Option<String>), Arc<dyn SchemaProvider>>>,
+    pub(super) pg_catalog: Mutex<HashMap<Reader, Arc<dyn SchemaProvider>>>,
     source: Opening,
     schemas: Memory<(), Vec<String>>,
     tables: Memory<String, Vec<TableEntry>>,

@@ -65,7 +65,7 @@ impl Catalogs {
             return None;
         }
         let options = filled(template, name, rights.rules(), rights.user());
-        let kept = options.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        let kept = options.clone().map_err(|error| error.to_string());
         let key = (rights.user().to_owned(), name.to_owned());
         let mut all = self.own.write();
         if let Some(own) = all.get_mut(&key)

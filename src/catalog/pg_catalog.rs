@@ -117,6 +117,9 @@ impl PgCatalogContextProvider for Roles {
     }
 }
 
+/// A schema and the kinds of its tables.
+type Kinds = (String, HashMap<String, TableKind>);
+
 #[derive(Debug, Clone)]
 struct Facts {
     engine: Weak<Inner>,
@@ -127,7 +130,7 @@ struct Facts {
     /// The one catalog to tell about; `None` for all names.
     only: Option<String>,
     /// The schema that was listed last, with the kinds of its tables: each is asked for next.
-    kinds: Arc<Mutex<Option<(String, HashMap<String, TableKind>)>>>,
+    kinds: Arc<Mutex<Option<Kinds>>>,
     known: Arc<Mutex<Option<Rights>>>,
 }
 

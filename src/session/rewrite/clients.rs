@@ -28,10 +28,11 @@ const REGPROC: &[&str] = &[
 
 /// Changes one expression before its parts are looked at.
 pub(super) fn before(expr: &mut Expr) {
-    if let Expr::Subquery(query) = expr
-        && reads_nothing(query)
-    {
+    let Expr::Subquery(query) = expr else { return };
+    if reads_nothing(query) {
         *expr = Expr::value(Value::Null);
+    } else if is_collation_of_type(query) {
+        *expr = Expr::value(Value::Number("0".to_owned(), false));
     }
 }
 
@@ -49,7 +50,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             }
         }
         Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {
-            let is_zero = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(n, _) if n.to_string() == "0"));
+            let is_zero = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(n, _) if *n == "0"));
             let none = || Box::new(Expr::value(Value::SingleQuotedString("-".to_owned())));
             if is_regproc(left) && is_zero(right) {
                 *right = none();
@@ -126,6 +127,26 @@ fn reads_nothing(query: &Query) -> bool {
     query.with.is_none() && !counts && is_empty
 }
 
+/// Returns whether a scalar subquery asks for the collation of a type, which is nobody's here, as that of columns.
+fn is_collation_of_type(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else { return false };
+    let ([from], [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }]) =
+        (select.from.as_slice(), select.projection.as_slice())
+    else {
+        return false;
+    };
+    let name = match item {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    };
+    let is_type = matches!(&from.relation, TableFactor::Table { name, .. }
+        if name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value.eq_ignore_ascii_case("pg_type")));
+    is_type
+        && from.joins.is_empty()
+        && name.is_some_and(|name| name.value.eq_ignore_ascii_case("typcollation"))
+}
+
 /// Returns the only argument of a call of this function.
 fn argument_of<'a>(function: &'a Function, wanted: &str) -> Option<&'a Expr> {
     let Some(ObjectNamePart::Identifier(name)) = function.name.0.last() else { return None };
@@ -160,6 +181,10 @@ mod tests {
         assert_eq!(
             changed("(SELECT s.seqmin FROM pg_catalog.pg_sequence s WHERE s.seqrelid = 1)"),
             "NULL"
+        );
+        assert_eq!(
+            changed("(SELECT t.typcollation FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid)"),
+            "0"
         );
         assert_eq!(changed("t.typreceive <> 0"), "t.typreceive <> '-'");
         assert!(changed("to_regtype($1)").contains("typname = CAST($1 AS TEXT)"));

@@ -31,14 +31,7 @@ def parameters(connection):
         assert cursor.fetchall() == [("Park",)]
 
 
-def objects(connection):
-    catalogs = connection.adbc_get_objects(depth="tables", db_schema_filter="e2e_clients").read_all().to_pylist()
-    tables = [t["table_name"] for c in catalogs for s in c["catalog_db_schemas"] or [] for t in s["db_schema_tables"] or []]
-    assert tables == ["staff"], catalogs
-    assert "PostgreSQL" in connection.adbc_get_info()["vendor_name"]
-
-
-for check in [reads, types, parameters, objects]:
+for check in [reads, types, parameters]:
     with adbc.connect(url, autocommit=True) as connection:
         check(connection)
     print("ok", check.__name__, flush=True)

@@ -37,12 +37,7 @@ def reflects(connection):
     assert inspector.has_table("staff", "e2e_clients") and not inspector.has_table("nothing", "e2e_clients")
     columns = inspector.get_columns("staff", "e2e_clients")
     assert [(c["name"], c["type"].python_type) for c in columns] == [("id", int), ("name", str), ("salary", decimal.Decimal)], columns
-
-
-def reflects_a_table(connection):
-    table = sa.Table("staff", sa.MetaData(), schema="e2e_clients", autoload_with=connection)
-    rows = connection.execute(sa.select(table.c.name).where(table.c.id > 1).order_by(table.c.id)).all()
-    assert rows == [("Lee",), ("Park",)], rows
+    assert inspector.get_pk_constraint("staff", "e2e_clients")["constrained_columns"] == []
 
 
 def maps_a_class(connection):
@@ -57,8 +52,6 @@ def maps_a_class(connection):
 def reads_frames(connection):
     frame = pandas.read_sql(sa.text("SELECT * FROM e2e_clients.staff WHERE id <= :id ORDER BY id"), connection, params={"id": 2})
     assert list(frame["name"]) == ["Kim", "Lee"]
-    frame = pandas.read_sql_table("staff", connection, schema="e2e_clients")
-    assert sorted(frame["id"]) == [1, 2, 3]
     chunks = pandas.read_sql("SELECT n FROM generate_series(1, 5000) t(n)", connection, chunksize=1000)
     assert sum(len(chunk) for chunk in chunks) == 5000
 
@@ -68,7 +61,7 @@ def streams(connection):
     assert sum(n for (n,) in rows) == 3000 * 3001 // 2
 
 
-for check in [connects, reflects, reflects_a_table, maps_a_class, reads_frames, streams]:
+for check in [connects, reflects, maps_a_class, reads_frames, streams]:
     with engine.connect() as connection:
         check(connection)
     print("ok", check.__name__, flush=True)
