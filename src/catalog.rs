@@ -9,8 +9,10 @@ pub mod definition;
 mod pg_catalog;
 pub mod resolve;
 pub mod version;
+pub mod warehouse;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +22,7 @@ use parking_lot::RwLock;
 use url::Url;
 
 pub use attached::Attached;
+use warehouse::Warehouse;
 
 use crate::access::{Object, Privilege, Rights};
 use crate::registry;
@@ -42,9 +45,15 @@ pub struct Catalogs {
 impl Catalogs {
     /// Attaches the built-in catalog and every stored one. A stored catalog that cannot be opened stays attached with
     /// its error, so that one broken source does not keep the engine from starting.
-    pub async fn open(store: Store) -> Result<Arc<Self>> {
+    pub async fn open(store: Store, data_dir: &Path) -> Result<Arc<Self>> {
+        let warehouse = Warehouse::new(data_dir, store.clone());
+        warehouse.collect().await?;
         let catalogs = Arc::new_cyclic(|this: &std::sync::Weak<Self>| {
-            let source = Arc::new(builtin::BuiltinSource::new(store.clone(), this.clone()));
+            let source = Arc::new(builtin::BuiltinSource::new(
+                store.clone(),
+                this.clone(),
+                warehouse.clone(),
+            ));
             let builtin = Attached::builtin(source);
             Self {
                 store,

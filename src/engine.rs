@@ -14,7 +14,7 @@ pub mod metrics;
 pub mod query;
 pub mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,10 +23,10 @@ use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use maru_core::{Error, ErrorKind, Result};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::access::audit::{Audit, Event, What};
-use crate::access::{self, Authority, LOCAL_LOGIN, Login, Protocol, SUPERUSER, Verifier};
+use crate::access::{self, Authority, LOCAL_LOGIN, Login, Object, Protocol, SUPERUSER, Verifier};
 use crate::catalog::Catalogs;
 use crate::config::Config;
 use crate::opaque::Opaque;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) executor: Executor,
     /// Commands that have run so far. A plan from before one may be of another world.
     pub(crate) commands: AtomicU64,
+    /// Tables that are being made.
+    pub(crate) making: Mutex<BTreeSet<Object>>,
     sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
     next_session: AtomicI32,
     closing: AtomicBool,
@@ -87,7 +89,7 @@ impl Engine {
         let store = Store::open(&config.data_dir).await?;
         let authority = Authority::open(&store, &config, &owner).await?;
         let audit = Audit::open(store.clone());
-        let catalogs = Catalogs::open(store.clone()).await?;
+        let catalogs = Catalogs::open(store.clone(), &config.data_dir).await?;
         let governor = Governor::new(config.memory_limit_bytes);
         let runtime = runtime(&config)?;
         let history = History::open(store.clone(), config.query_history_days).await?;
@@ -99,6 +101,7 @@ impl Engine {
             metrics: Metrics::new()?,
             executor: Executor::new(config.target_partitions)?,
             commands: AtomicU64::new(0),
+            making: Mutex::default(),
             sessions: RwLock::new(BTreeMap::new()),
             next_session: AtomicI32::new(1),
             closing: AtomicBool::new(false),

@@ -83,6 +83,8 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
     }
 }
 
+pub(crate) use drop::is_final;
+
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
     match statement {

@@ -59,6 +59,8 @@ pub struct StoredRelation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationKind {
     ExternalTable,
+    /// With rows of its own.
+    Table,
     View,
 }
 
@@ -66,6 +68,7 @@ impl RelationKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::ExternalTable => "external table",
+            Self::Table => "table",
             Self::View => "view",
         }
     }
@@ -267,6 +270,7 @@ impl Store {
                 name: row.get("name"),
                 kind: match row.get::<String, _>("kind").as_str() {
                     "view" => RelationKind::View,
+                    "table" => RelationKind::Table,
                     _ => RelationKind::ExternalTable,
                 },
                 definition: row.get("definition"),
@@ -290,6 +294,23 @@ impl Store {
         .await
         .map(|_| ())
         .map_err(failed)
+    }
+
+    /// Inserts; returns whether the name was free.
+    pub async fn insert_relation(&self, relation: &StoredRelation) -> Result<bool> {
+        let done = sqlx::query(
+            "INSERT INTO relation (schema, name, kind, definition, comment) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (schema, name) DO NOTHING",
+        )
+        .bind(&relation.schema)
+        .bind(&relation.name)
+        .bind(relation.kind.name())
+        .bind(&relation.definition)
+        .bind(&relation.comment)
+        .execute(&self.pool)
+        .await
+        .map_err(failed)?;
+        Ok(done.rows_affected() > 0)
     }
 
     pub async fn delete_relation(&self, schema: &str, name: &str) -> Result<()> {

@@ -1,14 +1,17 @@
 //! The catalog `maru`: schemas, views and external tables made by SQL, kept in the engine's metadata.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
-use maru_connect::{Source, SourceTable, TableEntry, TableKind, TableVersion};
+use maru_connect::{
+    Source, SourceTable, TableChange, TableEntry, TableKind, TableVersion, WriteJob, WriteRequest,
+};
 use maru_core::{Error, ErrorKind, Result};
 use maru_files::{LocationTable, check_location_table, open_location_table, split_pattern};
 use url::Url;
 
 use super::definition::{Definition, ExternalTableDefinition};
+use super::warehouse::Warehouse;
 use super::{BUILTIN, Catalogs};
 use crate::access::Rights;
 use crate::store::{RelationKind, Store};
@@ -19,11 +22,12 @@ use crate::store::{RelationKind, Store};
 pub struct BuiltinSource {
     store: Store,
     catalogs: Weak<Catalogs>,
+    warehouse: Warehouse,
 }
 
 impl BuiltinSource {
-    pub(super) fn new(store: Store, catalogs: Weak<Catalogs>) -> Self {
-        Self { store, catalogs }
+    pub(super) fn new(store: Store, catalogs: Weak<Catalogs>, warehouse: Warehouse) -> Self {
+        Self { store, catalogs, warehouse }
     }
 
     async fn open(
@@ -44,6 +48,7 @@ impl BuiltinSource {
                 schema: view.schema.decode()?,
                 sql: relation.definition,
             })),
+            Definition::Table(table) => self.warehouse.open(&table, version).await.map(Some),
             Definition::ExternalTable(table) => {
                 let catalogs = self.catalogs.upgrade().ok_or_else(|| {
                     Error::new(ErrorKind::ShuttingDown, "the engine is shutting down")
@@ -77,7 +82,7 @@ impl Source for BuiltinSource {
                     name: relation.name,
                     kind: match relation.kind {
                         RelationKind::View => TableKind::View,
-                        RelationKind::ExternalTable => TableKind::Table,
+                        RelationKind::ExternalTable | RelationKind::Table => TableKind::Table,
                     },
                     comment: relation.comment,
                 })
@@ -100,6 +105,19 @@ impl Source for BuiltinSource {
         version: TableVersion,
     ) -> BoxFuture<'a, Result<Option<SourceTable>>> {
         Box::pin(self.open(schema, name, Some(version)))
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        Box::pin(self.warehouse.begin(request))
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.warehouse.change(schema, table, change))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

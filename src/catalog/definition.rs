@@ -19,6 +19,15 @@ pub enum Definition {
     View(ViewDefinition),
     #[serde(rename = "external-table-1")]
     ExternalTable(ExternalTableDefinition),
+    #[serde(rename = "table-1")]
+    Table(TableDefinition),
+}
+
+/// A table with rows of its own.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TableDefinition {
+    /// In the warehouse.
+    pub directory: String,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -182,7 +182,13 @@ async fn find_in(
             }
         }
     };
-    let Some(source_table) = source_table else { return Ok(None) };
+    let Some(mut source_table) = source_table else { return Ok(None) };
+    if version::is_identified(written)
+        && let SourceTable::Remote(table) = &source_table
+        && let Some((_, identified)) = table.with_row_identity()
+    {
+        source_table = SourceTable::Remote(identified);
+    }
     let plan = match &source_table {
         // As in PostgreSQL, a view reads with the rights of its owner.
         SourceTable::View { sql, .. } => {

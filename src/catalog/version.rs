@@ -7,6 +7,8 @@ use maru_core::{Error, ErrorKind, Result};
 
 const NUMBER: &str = " VERSION AS OF ";
 const MOMENT: &str = " TIMESTAMP AS OF ";
+/// Not a version: the table with the columns by which its source finds a row again.
+const IDENTIFIED: &str = " WITH ROW IDENTITY";
 
 /// Returns what is added to the name of a table that is read in a version.
 pub fn suffix_of_number(number: u64) -> String {
@@ -18,9 +20,19 @@ pub fn suffix_of_moment(text: &str) -> String {
     format!("{MOMENT}{text}")
 }
 
+/// Returns the name of a table whose rows are to be found again.
+pub fn identified(name: &str) -> String {
+    format!("{name}{IDENTIFIED}")
+}
+
+/// Returns whether a name is such a one.
+pub fn is_identified(name: &str) -> bool {
+    name.ends_with(IDENTIFIED)
+}
+
 /// Returns the table's own name.
 pub fn plain_name(name: &str) -> &str {
-    let end = [NUMBER, MOMENT].iter().filter_map(|mark| name.find(mark)).min();
+    let end = [NUMBER, MOMENT, IDENTIFIED].iter().filter_map(|mark| name.find(mark)).min();
     &name[..end.unwrap_or(name.len())]
 }
 
@@ -30,6 +42,9 @@ pub fn plain_name(name: &str) -> &str {
 /// 22007 for a text that is no moment.
 pub fn split<'a>(name: &'a str, zone: &str) -> Result<(&'a str, Option<TableVersion>)> {
     let plain = plain_name(name);
+    if is_identified(name) {
+        return Ok((plain, None));
+    }
     let rest = &name[plain.len()..];
     if let Some(number) = rest.strip_prefix(NUMBER).and_then(|text| text.parse().ok()) {
         return Ok((plain, Some(TableVersion::Number(number))));

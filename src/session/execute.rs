@@ -220,7 +220,11 @@ impl Session {
         if !self.in_transaction() {
             return statement::execute(self, command).await;
         }
-        match in_block(command) {
+        let kind = match in_block(command) {
+            InBlock::Undoable if statement::is_final(self, command).await? => InBlock::Refused,
+            kind => kind,
+        };
+        match kind {
             InBlock::Free => statement::execute(self, command).await,
             InBlock::Refused if self.transaction_status() != TransactionStatus::Idle => {
                 Err(Error::new(

@@ -1,7 +1,7 @@
 //! Statements that write rows: from their words to a plan that ends in a [`node::WriteNode`].
 //!
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
-//! table's types as PostgreSQL assigns values, `insert.rs` and `create.rs` are the statements, `node.rs` is the plan.
+//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `node.rs` is the plan.
 
 mod assign;
 mod create;
@@ -9,6 +9,7 @@ mod insert;
 mod literals;
 mod node;
 mod target;
+mod update;
 
 use std::sync::Arc;
 
@@ -52,6 +53,9 @@ impl Session {
         let outcome = match write.action {
             WriteAction::Insert(insert) => self.plan_insert(insert).await?,
             WriteAction::CreateTableAs(create) => self.plan_create_as(create).await?,
+            WriteAction::Delete(delete) => self.plan_delete(*delete).await?,
+            WriteAction::Update(update) => self.plan_update(*update).await?,
+            WriteAction::Merge(merge) => self.plan_merge(*merge).await?,
         };
         let (plan, tag) = match outcome {
             Outcome::Plan(plan, tag) => (plan, tag),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use maru_connect::TableChange;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{DropObject, Name, ObjectKind};
 
@@ -36,6 +37,34 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
         }
     }
     Ok(output)
+}
+
+/// Returns whether a DROP takes rows away, which no rollback brings back.
+pub(crate) async fn is_final(
+    session: &Arc<Session>,
+    statement: &maru_sql::Statement,
+) -> Result<bool> {
+    let maru_sql::Statement::Drop(drop) = statement else {
+        let is_schema = matches!(statement, maru_sql::Statement::CreateSchema(create)
+        if match create.name.0.as_slice() {
+            [catalog, _] => catalog != BUILTIN,
+            _ => session.catalog() != BUILTIN,
+        });
+        return Ok(is_schema);
+    };
+    let relations = session.engine().inner.store.relations().await?;
+    let tables = relations.iter().filter(|relation| relation.kind == RelationKind::Table);
+    Ok(match drop.kind {
+        ObjectKind::Table => drop.names.iter().any(|name| {
+            let last = name.0.last();
+            is_elsewhere(session, name) || tables.clone().any(|table| Some(&table.name) == last)
+        }),
+        ObjectKind::Schema => drop.names.iter().any(|name| {
+            let last = name.0.last();
+            tables.clone().any(|table| Some(&table.schema) == last)
+        }),
+        _ => false,
+    })
 }
 
 /// Returns whether a name is one of an attached catalog.
@@ -131,8 +160,9 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
         ));
     }
     rights.require_owner(&object)?;
-    let relations = store.relations().await?.into_iter();
-    let inside = relations.filter(|r| r.schema == *schema).map(|r| r.name).collect::<Vec<_>>();
+    let relations = store.relations().await?;
+    let inside = relations.iter().filter(|r| r.schema == *schema);
+    let inside = inside.map(|r| r.name.as_str()).collect::<Vec<_>>();
     if !inside.is_empty() && !cascade {
         return Err(Error::new(
             ErrorKind::DependentObjects,
@@ -140,6 +170,12 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
         )
         .with_detail(format!("It holds: {}.", inside.join(", ")))
         .with_hint("Use DROP SCHEMA … CASCADE to drop them too."));
+    }
+    let attached = session.require_catalog(BUILTIN)?;
+    for relation in relations.into_iter().filter(|r| r.schema == *schema) {
+        if relation.kind == RelationKind::Table {
+            attached.change_table(schema, &relation.name, TableChange::Drop).await?;
+        }
     }
     store.delete_schema(schema).await?;
     forget(session, &object).await
@@ -157,14 +193,20 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
             ErrorKind::UndefinedTable,
             format!("{} \"{name}\" does not exist", word(kind)),
         )),
-        Some(found) if found.kind != kind => Err(Error::new(
+        Some(found) if word(found.kind) != word(kind) => Err(Error::new(
             ErrorKind::WrongObjectType,
             format!("\"{name}\" is not a {}", word(kind)),
         )
         .with_hint(format!("Use DROP {} to remove it.", word(found.kind).to_uppercase()))),
-        Some(_) => {
+        Some(found) => {
             rights.require_owner(&object)?;
-            store.delete_relation(&schema, &relation).await?;
+            let attached = session.require_catalog(BUILTIN)?;
+            match found.kind {
+                RelationKind::Table => {
+                    attached.change_table(&schema, &relation, TableChange::Drop).await?;
+                }
+                _ => store.delete_relation(&schema, &relation).await?,
+            }
             forget(session, &object).await
         }
     }
@@ -172,7 +214,7 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
 
 fn word(kind: RelationKind) -> &'static str {
     match kind {
-        RelationKind::ExternalTable => "table",
+        RelationKind::ExternalTable | RelationKind::Table => "table",
         RelationKind::View => "view",
     }
 }

@@ -8,7 +8,7 @@ use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast;
 use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
 
-use super::{builtin_relation, require_builtin, too_many_parts};
+use super::{builtin_relation, too_many_parts};
 use crate::access::{Object, Privilege};
 use crate::catalog::BUILTIN;
 use crate::catalog::builtin::{check_external_table, location_url, open_external_table};

@@ -65,6 +65,12 @@ pub enum WriteMode {
     /// values of all columns of the request, a row that is deleted with any. A column that the table computes itself keeps its old
     /// value in an update and is NULL in an insert; another value is 428C9.
     Change,
+    /// `UPDATE`, `DELETE`, `MERGE` where rows cannot be changed in their places: all rows of the table come, as they are to be.
+    /// Behind the table's columns [`WriteRequest::columns`] has, if `numbered`, the number of the row in the table (UInt64; NULL
+    /// for a new one), and in any case what was done (Int8, a [`RowOp`]; NULL for a row that stays as it is; one that is
+    /// deleted is left out). A row that comes twice and was changed is 21000, one that was not counts once. `moved`: values of
+    /// partition columns may have changed.
+    Rewrite { numbered: bool, moved: bool },
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

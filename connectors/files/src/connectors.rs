@@ -6,6 +6,7 @@ use futures::future::{BoxFuture, ready};
 use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::layout::Layout;
@@ -161,6 +162,7 @@ fn open_file(context: &OpenContext) -> Result<Arc<dyn Source>> {
         store_url: private_url(&context.instance, "file", "")?,
         formats: format_options(&context.options),
         gate: closable.gate,
+        exclusive: OnceCell::new(),
     }))
 }
 
@@ -184,6 +186,7 @@ fn open_s3(context: &OpenContext) -> Result<Arc<dyn Source>> {
         layout,
         formats: format_options(options),
         gate: closable.gate,
+        exclusive: OnceCell::new(),
     }))
 }
 
@@ -206,6 +209,7 @@ fn open_hdfs(context: &OpenContext) -> Result<Arc<dyn Source>> {
         layout,
         formats: format_options(options),
         gate: Arc::clone(&cluster.gate),
+        exclusive: OnceCell::new(),
         place: Place::Hdfs { url, cluster },
     }))
 }

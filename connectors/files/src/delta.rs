@@ -17,8 +17,10 @@ mod snapshot;
 mod table;
 mod travel;
 mod vector;
+mod write;
 
 pub(crate) use table::{is_delta, open};
+pub(crate) use write::{Existing, begin, change, drop_table};
 
 use maru_core::{Error, ErrorKind};
 use object_store::path::Path;

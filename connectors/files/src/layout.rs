@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use maru_core::Result;
+use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
-use object_store::{ListResult, ObjectStore};
+use object_store::{ListResult, ObjectStore, PutMode, PutOptions, PutPayload};
 
 use crate::delta::LOG;
 use crate::formats::{Format, is_hidden};
@@ -25,6 +25,9 @@ use crate::partitions;
 
 /// The schema of tables that lie at the root.
 pub(crate) const PUBLIC: &str = "public";
+
+/// What a schema without tables holds.
+const SCHEMA_FILE: &str = ".schema";
 
 /// Directories at the root that are looked into at once.
 const CONCURRENT_LISTINGS: usize = 16;
@@ -65,6 +68,57 @@ impl Layout {
     pub(crate) async fn table(&self, schema: &str, name: &str) -> Result<Option<Place>> {
         let places = self.tables_like(schema, Some(name)).await?;
         Ok(places.into_iter().find(|place| place.name == name))
+    }
+
+    /// Returns where a new table comes to lie.
+    ///
+    /// # Errors
+    /// 3F000 if there is no such schema, 22023 for a name that is none of a directory.
+    pub(crate) async fn new_table(&self, schema: &str, name: &str) -> Result<Path> {
+        check_name(name)?;
+        if self.flat && schema != PUBLIC {
+            return Err(no_schema(schema).with_hint("Tables of this catalog are in schema public."));
+        }
+        if schema == PUBLIC {
+            return Ok(self.root.clone().join(name));
+        }
+        check_name(schema)?;
+        let directory = self.root.clone().join(schema);
+        let listed = self.store.list_with_delimiter(Some(&directory)).await;
+        let is_there = match listed {
+            Ok(listed) => !listed.objects.is_empty() || !listed.common_prefixes.is_empty(),
+            Err(object_store::Error::NotFound { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if is_there {
+            return Ok(directory.join(name));
+        }
+        Err(no_schema(schema)
+            .with_hint(format!("Make it first: CREATE SCHEMA {}.", maru_core::quote_ident(schema))))
+    }
+
+    /// Makes a schema: a directory, with a hidden file in it where empty ones do not last.
+    ///
+    /// # Errors
+    /// 42P06 if it is there, 22023 for a name that is none of a directory, 0A000 in a catalog without schemas.
+    pub(crate) async fn create_schema(&self, schema: &str) -> Result<()> {
+        check_name(schema)?;
+        if self.flat {
+            return Err(Error::unsupported("this catalog has no schemas but public"));
+        }
+        let there = || {
+            Error::new(ErrorKind::DuplicateSchema, format!("schema \"{schema}\" already exists"))
+        };
+        if schema == PUBLIC {
+            return Err(there());
+        }
+        let file = self.root.clone().join(schema).join(SCHEMA_FILE);
+        let create = PutOptions::from(PutMode::Create);
+        match self.store.put_opts(&file, PutPayload::from_static(b"schema\n"), create).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => Err(there()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Lists the tables of a schema; with `wanted` at least the one of that name, if there is one.
@@ -123,6 +177,29 @@ impl Layout {
         }
         Ok((schemas, named_apart(places)))
     }
+}
+
+fn no_schema(schema: &str) -> Error {
+    Error::new(ErrorKind::UndefinedSchema, format!("schema \"{schema}\" does not exist"))
+}
+
+/// # Errors
+/// 22023 for a name that no directory of the layout has.
+fn check_name(name: &str) -> Result<()> {
+    let is_good = !name.is_empty()
+        && !is_hidden(name)
+        && !name.contains(['/', '\\', '=', '%', ':'])
+        && !name.chars().any(char::is_control)
+        && Format::of_name(name).is_none()
+        && name.len() <= 200;
+    if is_good {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidParameter,
+        format!("\"{name}\" cannot be the name of a directory"),
+    )
+    .with_detail("Tables and schemas of this catalog are directories: no /, =, %, :, no end of a file's name, no _ or . at the beginning."))
 }
 
 /// A directory with partitions or a log directly below it is a table.

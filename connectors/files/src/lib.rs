@@ -19,13 +19,38 @@ mod sample;
 mod source;
 mod stores;
 
-use maru_connect::Connector;
+use std::sync::Arc;
+
+use maru_connect::{Connector, OpenedStore, TableChange, WriteJob, WriteRequest};
+use maru_core::Result;
 
 pub use connectors::{FILE, HDFS, S3};
 pub use glob::split_pattern;
 pub use location::{LOCATION_OPTIONS, LocationTable, check_location_table, open_location_table};
 pub use options::TABLE_OPTIONS;
 pub use stores::Stores;
+
+/// Begins a write of a Delta Lake table at a place that is known; `exists` says whether one is there.
+///
+/// # Errors
+/// 0A000 for what the table demands and is not met, 42P01 and the like for what does not fit.
+pub async fn begin_delta_write(
+    opened: &OpenedStore,
+    relation: &str,
+    request: WriteRequest,
+    exists: bool,
+) -> Result<Arc<dyn WriteJob>> {
+    let existing = if exists { delta::Existing::Table } else { delta::Existing::Nothing };
+    delta::begin(opened, relation, request, existing).await
+}
+
+/// Changes a Delta Lake table at a place that is known, but for dropping it.
+///
+/// # Errors
+/// 0A000 for what such a table cannot do, 40001 if another writer came first.
+pub async fn change_delta_table(opened: &OpenedStore, change: TableChange) -> Result<()> {
+    delta::change(opened, change).await
+}
 
 /// What this room offers to the registry.
 pub static CONNECTORS: &[&dyn Connector] = &[&FILE, &S3, &HDFS];

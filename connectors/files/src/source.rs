@@ -5,11 +5,17 @@ use std::sync::Arc;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
-use maru_connect::{OpenedStore, Source, SourceTable, TableEntry, TableVersion};
-use maru_core::{Error, Options, Result};
+use maru_connect::{
+    OpenedStore, Source, SourceTable, TableChange, TableEntry, TableVersion, WriteJob, WriteMode,
+    WriteRequest,
+};
+use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::delta::{self, Existing};
 use crate::gate::Gate;
 use crate::layout::Layout;
 use crate::location::{LOCATION_OPTIONS, LocationTable, open_location_table};
@@ -24,6 +30,21 @@ pub(crate) enum Place {
     Hdfs { url: Url, cluster: Hdfs },
 }
 
+impl Place {
+    /// Removes the directories that are left of a table whose files are gone.
+    async fn remove_directory(&self, path: &Path) -> Result<()> {
+        match self {
+            Self::Local { path: root } => {
+                let whole = std::path::Path::new(root).join(path.as_ref());
+                let work = tokio::task::spawn_blocking(move || local::remove_empty(&whole));
+                work.await.map_err(|error| Error::internal("removing broke off").with_cause(error))
+            }
+            Self::S3 { .. } => Ok(()),
+            Self::Hdfs { cluster, .. } => cluster.remove_directory(path).await,
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct FilesSource {
     pub(crate) catalog: String,
@@ -33,6 +54,8 @@ pub(crate) struct FilesSource {
     /// The options of formats.
     pub(crate) formats: BTreeMap<String, String>,
     pub(crate) gate: Arc<Gate>,
+    /// Whether the store has been seen to let one writer alone make a file.
+    pub(crate) exclusive: OnceCell<()>,
 }
 
 impl FilesSource {
@@ -59,6 +82,75 @@ impl FilesSource {
             .await
             .map(Some)
             .map_err(|error| self.in_catalog(error))
+    }
+
+    async fn begin(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
+        self.exclusive.get_or_try_init(|| self.try_out()).await?;
+        let (schema, table) = (request.schema.clone(), request.table.clone());
+        let WriteMode::Create(new) = &request.mode else {
+            let opened = self.delta_at(&schema, &table).await?;
+            return delta::begin(&opened, &table, request, Existing::Table).await;
+        };
+        let (opened, existing) = match self.layout.table(&schema, &table).await? {
+            None => {
+                let path = self.layout.new_table(&schema, &table).await?;
+                (self.opened(path), Existing::Nothing)
+            }
+            Some(_) if !new.replace => {
+                return Err(Error::new(
+                    ErrorKind::DuplicateTable,
+                    format!("table \"{schema}.{table}\" already exists"),
+                ));
+            }
+            Some(_) => (self.delta_at(&schema, &table).await?, Existing::Table),
+        };
+        delta::begin(&opened, &table, request, existing).await
+    }
+
+    /// Looks whether the store keeps to it when a file must not be there: commits stand on that. Disks and HDFS do.
+    async fn try_out(&self) -> Result<()> {
+        let Place::S3 { options, .. } = &self.place else { return Ok(()) };
+        let name = format!(".maru-{}", uuid::Uuid::new_v4().simple());
+        let path = self.layout.root.clone().join(name);
+        let create = || {
+            let options = PutOptions::from(PutMode::Create);
+            self.layout.store.put_opts(&path, PutPayload::from_static(b"probe\n"), options)
+        };
+        create().await?;
+        let second = create().await;
+        let removed = self.layout.store.delete(&path).await;
+        match second {
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(removed?),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(Error::unsupported(format!(
+                "the store at {} cannot hold tables that are written",
+                s3::address(options)
+            ))
+            .with_detail("It does not heed If-None-Match: of two writers both would believe that their commit counts.")
+            .with_hint("Write to a store that does, such as Amazon S3 or MinIO, or to HDFS.")),
+        }
+    }
+
+    /// Finds a table that can be written: one with a log.
+    async fn delta_at(&self, schema: &str, table: &str) -> Result<OpenedStore> {
+        let place = self.layout.table(schema, table).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedTable,
+                format!("table \"{schema}.{table}\" does not exist"),
+            )
+        })?;
+        let opened = self.opened(place.path);
+        if delta::is_delta(&opened).await? {
+            return Ok(opened);
+        }
+        Err(Error::unsupported(format!("table \"{table}\" is made of plain files and only read"))
+            .with_detail("Without a log there is no way to change several files at once.")
+            .with_hint(
+                "CREATE TABLE … AS SELECT makes a Delta Lake table of it, which can be written.",
+            ))
     }
 
     fn in_catalog(&self, error: Error) -> Error {
@@ -148,6 +240,41 @@ impl Source for FilesSource {
                 same.then(|| self.opened(path))
             }
         }
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        Box::pin(async move {
+            let begun = self.begin(request).await;
+            begun.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let work = async {
+                let opened = self.delta_at(schema, table).await?;
+                match change {
+                    TableChange::Drop => {
+                        delta::drop_table(&opened).await?;
+                        self.place.remove_directory(&opened.path).await
+                    }
+                    change => delta::change(&opened, change).await,
+                }
+            };
+            work.await.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let made = self.layout.create_schema(schema).await;
+            made.map_err(|error| self.in_catalog(error))
+        })
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -4,6 +4,7 @@ mod errors;
 mod listing;
 mod reading;
 mod services;
+mod writing;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -39,6 +39,9 @@ pub const INFER_ROWS_MAX: usize = 1000;
 /// Unpacked bytes of a CSV or JSON file that are read to infer a schema, once they hold a row.
 pub const INFER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Partitions that one statement writes to.
+pub const WRITE_PARTITIONS_MAX: usize = 10_000;
+
 /// Rows of past queries kept in `system.queries`.
 pub const QUERY_HISTORY_ROWS_MAX: u64 = 10_000;
 

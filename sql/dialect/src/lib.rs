@@ -25,7 +25,8 @@ pub use statement::{
     SetVariable, Statement, StatementSpec,
 };
 pub use write::{
-    AlterTable, CreateTable, Insert, OnConflict, TableAlteration, Truncate, Write, WriteAction,
+    AlterTable, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
+    OnConflict, TableAlteration, Truncate, Update, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -1,6 +1,7 @@
 //! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
 
 mod access;
+mod change;
 mod conversation;
 mod copy;
 mod create;

@@ -261,8 +261,8 @@ statements! {
     "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name }",
         "Changes a role; the options are those of CREATE ROLE.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
-    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }",
-        "Says whether policies choose the rows that others than the owner see, and what they see in the place of a column.",
+    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column TYPE type | RENAME TO new_name }, …",
+        "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
     "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET } name OWNER TO role",
         "Gives an object to another role.",
@@ -300,6 +300,9 @@ statements! {
     "CREATE SECRET", "CREATE [OR REPLACE] SECRET [IF NOT EXISTS] name WITH (option = value, …)",
         "Keeps credentials encrypted; they are never shown again. Catalogs name it with secret = 'name'.",
         "CREATE SECRET crm_login WITH (user = 'maru', password = '…')";
+    "CREATE TABLE", "CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [(column type [NOT NULL], …)] [WITH (partitioned_by = ARRAY['column', …], option = value, …)] [AS query]",
+        "Makes a table, empty or of the rows of a query; in the catalog maru and in catalogs of files it is a Delta Lake table.",
+        "CREATE TABLE lake.mart.calls WITH (partitioned_by = ARRAY['day']) AS SELECT * FROM demo.calls";
     "CREATE VIEW", "CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column, …)] AS query",
         "Keeps a query under a name in the catalog maru.",
         "CREATE VIEW demo.errors AS SELECT * FROM demo.weblogs WHERE status >= 500";
@@ -309,6 +312,9 @@ statements! {
     "DECLARE", "DECLARE name [BINARY] [NO SCROLL] CURSOR [WITH HOLD] FOR query",
         "Opens a cursor, which reads a query as it is fetched; it ends with its transaction unless it is held.",
         "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM crm.public.customers";
+    "DELETE", "DELETE FROM name [AS alias] [WHERE condition]",
+        "Removes the rows for which a condition is true.",
+        "DELETE FROM lake.mart.calls WHERE day < '2026-01-01'";
     "DESCRIBE", "DESCRIBE { name | 'path' }",
         "Lists the columns of a table or view, or of files.",
         "DESCRIBE crm.public.customers";
@@ -339,6 +345,12 @@ statements! {
     "GRANT ROLE", "GRANT role, … TO role, … [WITH ADMIN OPTION]",
         "Makes roles members of others, whose privileges they then have.",
         "GRANT analyst TO kim";
+    "INSERT", "INSERT INTO name [(column, …)] query [ON CONFLICT (column, …) DO { NOTHING | UPDATE SET column = EXCLUDED.column, … }]; INSERT OVERWRITE [TABLE] name [(column, …)] [PARTITION (column [= value], …)] query",
+        "Adds the rows of a query to a table, or puts them in the place of all rows or of those of partitions.",
+        "INSERT INTO lake.mart.customers VALUES (1, 'Han')";
+    "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) } …",
+        "Changes, removes and adds rows of a table by those of another one.",
+        "MERGE INTO lake.mart.customers c USING crm.public.customers n ON c.id = n.id WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)";
     "PREPARE", "PREPARE name [(type, …)] AS query",
         "Plans a query with parameters $1, $2, … under a name.",
         "PREPARE by_id (bigint) AS SELECT * FROM crm.public.customers WHERE id = $1";
@@ -363,4 +375,10 @@ statements! {
     "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | QUERIES | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | setting } [LIKE 'pattern']",
         "Lists objects or shows one setting; each list is a table of schema system too.",
         "SHOW TABLES FROM crm.public";
+    "TRUNCATE", "TRUNCATE [TABLE] name, …",
+        "Removes all rows of tables.",
+        "TRUNCATE lake.mart.calls";
+    "UPDATE", "UPDATE name [AS alias] SET column = value, … [WHERE condition]",
+        "Changes the rows for which a condition is true.",
+        "UPDATE lake.mart.customers SET region = 'Busan' WHERE region IS NULL";
 }

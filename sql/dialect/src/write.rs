@@ -17,6 +17,9 @@ pub struct Write {
 pub enum WriteAction {
     Insert(Insert),
     CreateTableAs(CreateTable),
+    Delete(Box<Delete>),
+    Update(Box<Update>),
+    Merge(Box<Merge>),
 }
 
 /// `INSERT INTO table [(columns)] query [ON CONFLICT …]`,
@@ -75,4 +78,56 @@ pub enum TableAlteration {
     RenameColumn { from: String, to: String },
     SetType { column: String, data_type: ast::DataType },
     RenameTable(Name),
+}
+
+/// `DELETE FROM table [AS alias] [WHERE condition]`
+#[derive(Debug, Clone)]
+pub struct Delete {
+    pub table: Name,
+    /// What the condition calls it.
+    pub alias: String,
+    pub selection: Option<ast::Expr>,
+}
+
+/// `UPDATE table [AS alias] SET column = value, … [WHERE condition]`
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub table: Name,
+    pub alias: String,
+    pub sets: Vec<(String, ast::Expr)>,
+    pub selection: Option<ast::Expr>,
+}
+
+/// `MERGE INTO table [AS alias] USING source [AS alias] ON condition WHEN … THEN …`
+#[derive(Debug, Clone)]
+pub struct Merge {
+    pub table: Name,
+    pub alias: String,
+    /// As it is written, a query in parentheses with its alias.
+    pub source: String,
+    pub source_alias: String,
+    pub on: ast::Expr,
+    pub clauses: Vec<MergeClause>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MergeClause {
+    pub when: MergeWhen,
+    pub condition: Option<ast::Expr>,
+    pub action: MergeAction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MergeWhen {
+    Matched,
+    NotMatchedByTarget,
+    NotMatchedBySource,
+}
+
+#[derive(Debug, Clone)]
+pub enum MergeAction {
+    Nothing,
+    Delete,
+    Update(Vec<(String, ast::Expr)>),
+    Insert { columns: Vec<String>, values: Vec<ast::Expr> },
 }

@@ -30,7 +30,7 @@ pub(super) fn assign(
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
 }
 
-fn assign_one(
+pub(super) fn assign_one(
     value: Expr,
     from: &Field,
     target: &Field,

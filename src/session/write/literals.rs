@@ -13,6 +13,11 @@ pub(super) fn settle(query: &mut ast::Query, columns: &[FieldRef]) {
     body(&mut query.body, &types);
 }
 
+/// Brings one literal to the type of a column.
+pub(super) fn cast_to(value: &mut Expr, column: &FieldRef) {
+    cast(value, &type_of(column));
+}
+
 fn body(expr: &mut SetExpr, types: &[Option<ast::DataType>]) {
     match expr {
         SetExpr::Values(values) => {

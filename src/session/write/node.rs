@@ -183,6 +183,15 @@ impl fmt::Debug for Watch {
     }
 }
 
+impl Watch {
+    /// Returns whether the table that is to be made is there.
+    async fn is_there(&self) -> bool {
+        let Writing { attached, schema, table, .. } = self.writing.as_ref();
+        let Ok(source) = attached.source() else { return false };
+        matches!(source.table(schema, table).await, Ok(Some(_)))
+    }
+}
+
 impl WriteWatch for Watch {
     fn committing(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
@@ -191,12 +200,27 @@ impl WriteWatch for Watch {
             }
             let Some(owner) = &self.writing.owner else { return Ok(()) };
             let object = self.writing.object();
+            if !self.engine.inner.making.lock().insert(object.clone()) {
+                return Err(Error::new(
+                    ErrorKind::DuplicateTable,
+                    format!("{object} is being made by another statement"),
+                ));
+            }
+            if self.is_there().await {
+                self.engine.inner.making.lock().remove(&object);
+                let message = format!("{object} already exists");
+                return Err(Error::new(ErrorKind::DuplicateTable, message));
+            }
             // Before it is there: what was granted on an earlier one of its name must not hold for it.
             let change = self.engine.inner.authority.change(|rules| {
                 rules.created(&object, owner);
                 Ok(())
             });
-            change.await
+            let changed = change.await;
+            if changed.is_err() {
+                self.engine.inner.making.lock().remove(&object);
+            }
+            changed
         })
     }
 
@@ -205,8 +229,11 @@ impl WriteWatch for Watch {
             let Writing { attached, schema, table, .. } = self.writing.as_ref();
             attached.forget(schema, table);
             self.engine.inner.commands.fetch_add(1, Memory::Relaxed);
-            if self.writing.owner.is_some() && outcome.is_err() {
-                let object = self.writing.object();
+            if self.writing.owner.is_none() {
+                return;
+            }
+            let object = self.writing.object();
+            if outcome.is_err() {
                 let change = self.engine.inner.authority.change(|rules| {
                     rules.forget(&object);
                     Ok(())
@@ -215,6 +242,7 @@ impl WriteWatch for Watch {
                     tracing::warn!(%error, "could not forget the owner of a table that was not made");
                 }
             }
+            self.engine.inner.making.lock().remove(&object);
         })
     }
 }

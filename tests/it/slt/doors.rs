@@ -103,7 +103,10 @@ impl Embedded {
             let Output { body, .. } = self.0.run(&statement).await?;
             last = match body {
                 Body::Copy { .. } => panic!("a copy goes over the wire only"),
-                Body::Command { .. } => DBOutput::StatementComplete(0),
+                Body::Command { tag } => {
+                    let count = tag.rsplit(' ').next().and_then(|word| word.parse().ok());
+                    DBOutput::StatementComplete(count.unwrap_or(0))
+                }
                 Body::Rows(rows) => {
                     let types = rows.schema.fields().iter().map(|f| text::letter(f.data_type()));
                     let types = types.collect();
@@ -191,7 +194,11 @@ impl AsyncDB for Postgres {
                         rows.push((0..row.len()).map(|i| text::shown(row.get(i))).collect());
                     }
                 }
-                SimpleQueryMessage::CommandComplete(_) => {}
+                SimpleQueryMessage::CommandComplete(count) => {
+                    if let DBOutput::StatementComplete(known) = &mut output {
+                        *known = count;
+                    }
+                }
                 _ => {}
             }
         }
@@ -265,6 +272,11 @@ impl Flight {
             |pieces| pieces.into_iter().map(|piece| piece.text).collect(),
         );
         for piece in pieces {
+            if is_update(&piece) {
+                let count = self.0.execute_update(piece, None).await?;
+                last = DBOutput::StatementComplete(u64::try_from(count).unwrap_or(0));
+                continue;
+            }
             let info = self.0.execute(piece, None).await?;
             for endpoint in info.endpoint {
                 let Some(ticket) = endpoint.ticket else { continue };
@@ -290,6 +302,14 @@ impl Flight {
         }
         Ok(last)
     }
+}
+
+/// Returns whether a client would send a statement as an update.
+fn is_update(sql: &str) -> bool {
+    let words = sql.to_lowercase();
+    ["insert", "update", "delete", "merge", "create table", "create or replace table"]
+        .iter()
+        .any(|first| words.trim_start().starts_with(first))
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// One line of a commit, or one row of a checkpoint: at most one of the fields is there. Lines of other kinds have none.
 #[derive(Debug, Default, Deserialize)]
@@ -14,6 +15,7 @@ pub(super) struct Line {
     pub(super) protocol: Option<Protocol>,
     pub(super) commit_info: Option<CommitInfo>,
     pub(super) sidecar: Option<Sidecar>,
+    pub(super) txn: Option<Transaction>,
 }
 
 /// A file that belongs to the table from now on.
@@ -38,6 +40,7 @@ pub(super) struct Add {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Remove {
     pub(super) path: String,
+    pub(super) partition_values: Option<HashMap<String, Option<String>>>,
     pub(super) deletion_vector: Option<Vector>,
 }
 
@@ -53,6 +56,30 @@ pub(super) struct Vector {
     pub(super) cardinality: u64,
 }
 
+impl Vector {
+    /// Returns it as the log writes it.
+    pub(super) fn json(&self) -> Value {
+        let mut vector = json!({
+            "storageType": self.storage_type,
+            "pathOrInlineDv": self.path_or_inline_dv,
+            "sizeInBytes": self.size_in_bytes,
+            "cardinality": self.cardinality,
+        });
+        if let Some(offset) = self.offset {
+            vector["offset"] = offset.into();
+        }
+        vector
+    }
+}
+
+/// How far some work has come that is not to be done twice.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Transaction {
+    pub(super) app_id: String,
+    pub(super) version: i64,
+}
+
 /// The columns and properties of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -66,6 +93,8 @@ pub(super) struct Metadata {
     pub(super) partition_columns: Vec<String>,
     #[serde(default)]
     pub(super) configuration: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    pub(super) created_time: Option<i64>,
 }
 
 impl Metadata {
@@ -87,7 +116,28 @@ pub(super) struct Format {
 pub(super) struct Protocol {
     pub(super) min_reader_version: u32,
     #[serde(default)]
+    pub(super) min_writer_version: u32,
+    #[serde(default)]
     pub(super) reader_features: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) writer_features: Option<Vec<String>>,
+}
+
+impl Protocol {
+    /// Returns it as the log writes it.
+    pub(super) fn json(&self) -> Value {
+        let mut protocol = json!({
+            "minReaderVersion": self.min_reader_version,
+            "minWriterVersion": self.min_writer_version,
+        });
+        if let Some(features) = &self.reader_features {
+            protocol["readerFeatures"] = json!(features);
+        }
+        if let Some(features) = &self.writer_features {
+            protocol["writerFeatures"] = json!(features);
+        }
+        protocol
+    }
 }
 
 /// What a writer says of its commit.

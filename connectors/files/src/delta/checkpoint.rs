@@ -22,6 +22,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::schema::types::SchemaDescriptor;
 
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 use super::action::Line;
 use super::corrupt;
 
@@ -36,6 +39,7 @@ const COLUMNS: &[&str] = &[
     "metaData",
     "protocol",
     "sidecar.path",
+    "txn",
 ];
 
 /// Rows turned into lines at once.
@@ -55,7 +59,34 @@ pub(super) async fn read_parquet(store: &Arc<dyn ObjectStore>, path: &Path) -> R
     }
 }
 
+/// Reads all that a checkpoint's file holds.
+///
+/// # Errors
+/// As [`read_parquet`].
+pub(super) async fn read_parquet_values(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+) -> Result<Vec<Value>> {
+    let size = store.head(path).await?.size;
+    let file = File { store: Arc::clone(store), path: path.clone(), size };
+    match AssertUnwindSafe(read_batches(file, |_| ProjectionMask::all(), values))
+        .catch_unwind()
+        .await
+    {
+        Ok(lines) => lines,
+        Err(_) => Err(corrupt(path, "its footer makes no sense")),
+    }
+}
+
 async fn read_lines(file: File) -> Result<Vec<Line>> {
+    read_batches(file, columns, lines).await
+}
+
+async fn read_batches<T: Send>(
+    file: File,
+    columns: fn(&SchemaDescriptor) -> ProjectionMask,
+    lines: fn(&RecordBatch, &Path) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
     let path = file.path.clone();
     let wrong = |error: ParquetError| match error {
         ParquetError::External(cause) => match cause.downcast::<object_store::Error>() {
@@ -131,11 +162,34 @@ fn lines(batch: &RecordBatch, path: &Path) -> Result<Vec<Line>> {
     read_json(&text, path)
 }
 
+fn values(batch: &RecordBatch, path: &Path) -> Result<Vec<Value>> {
+    let mut text = Vec::new();
+    // Of a map, values that are NULL would get lost.
+    let mut writer =
+        WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
+    writer.write(batch).map_err(|error| corrupt(path, error))?;
+    writer.finish().map_err(|error| corrupt(path, error))?;
+    drop(writer);
+    read_values(&text, path)
+}
+
+/// Reads lines of JSON as they are.
+///
+/// # Errors
+/// As [`read_json`].
+pub(super) fn read_values(text: &[u8], path: &Path) -> Result<Vec<Value>> {
+    read_as(text, path)
+}
+
 /// Reads lines of JSON: a commit, or a checkpoint in JSON.
 ///
 /// # Errors
 /// XX001 with the line that is not valid.
 pub(super) fn read_json(text: &[u8], path: &Path) -> Result<Vec<Line>> {
+    read_as(text, path)
+}
+
+fn read_as<T: DeserializeOwned>(text: &[u8], path: &Path) -> Result<Vec<T>> {
     let lines = text.split(|byte| *byte == b'\n').enumerate();
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     lines

@@ -71,7 +71,13 @@ mod tests {
 
     fn protocol(version: u32, features: &[&str]) -> Protocol {
         let reader_features = Some(features.iter().map(|name| (*name).to_owned()).collect());
-        Protocol { min_reader_version: version, reader_features }
+        let (min_writer_version, writer_features) = (7, None);
+        Protocol {
+            min_reader_version: version,
+            min_writer_version,
+            reader_features,
+            writer_features,
+        }
     }
 
     #[test]

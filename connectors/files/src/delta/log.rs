@@ -292,7 +292,7 @@ pub(super) struct Listing {
 }
 
 /// The checkpoint to begin with, and the commits to add.
-type Start<'a> = (Option<(u64, &'a [Path])>, Vec<(u64, ObjectMeta)>);
+pub(super) type Start<'a> = (Option<(u64, &'a [Path])>, Vec<(u64, ObjectMeta)>);
 
 impl Listing {
     fn add(&mut self, meta: ObjectMeta) {
@@ -346,7 +346,7 @@ impl Listing {
     }
 
     /// Returns what to read for a version, or for the newest one.
-    fn start(&self, version: Option<u64>) -> Option<Start<'_>> {
+    pub(super) fn start(&self, version: Option<u64>) -> Option<Start<'_>> {
         let newest = self.newest()?;
         let version = version.unwrap_or(newest);
         if version > newest {

@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     protocol: Option<Protocol>,
     metadata: Option<Metadata>,
     files: HashMap<Key, Arc<File>>,
+    /// How far works have come, by their names.
+    transactions: HashMap<String, i64>,
 }
 
 /// One file with other deleted rows is another file. Its path is decoded: writers do not all escape alike.
@@ -71,6 +73,7 @@ impl Snapshot {
             protocol: None,
             metadata: None,
             files: HashMap::new(),
+            transactions: HashMap::new(),
         }
     }
 
@@ -92,6 +95,9 @@ impl Snapshot {
         if let Some(add) = line.add {
             let key = Key::new(&add.path, add.deletion_vector.as_ref());
             self.files.insert(key, Arc::new(File { add, deleted: OnceCell::new() }));
+        }
+        if let Some(txn) = line.txn {
+            self.transactions.insert(txn.app_id, txn.version);
         }
         if line.protocol.is_some() {
             self.protocol = line.protocol;
@@ -135,6 +141,11 @@ impl Snapshot {
                 }
                 _ => false,
             }
+    }
+
+    /// Returns how far some work has come.
+    pub(super) fn transaction(&self, name: &str) -> Option<i64> {
+        self.transactions.get(name).copied()
     }
 
     pub(super) fn n_files(&self) -> usize {

@@ -3,6 +3,7 @@
 mod errors;
 mod listing;
 mod store;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +36,13 @@ pub(crate) struct Hdfs {
 }
 
 impl Hdfs {
+    /// Removes a directory and all that is in it.
+    pub(crate) async fn remove_directory(&self, path: &Path) -> Result<()> {
+        let absolute = format!("/{path}");
+        let removed = self.client.delete(&absolute, true).await;
+        removed.map(|_| ()).map_err(|error| explain(&absolute, &error))
+    }
+
     pub(crate) fn directories(&self) -> HdfsDirectories {
         HdfsDirectories(self.client.clone())
     }

@@ -48,3 +48,13 @@ pub(crate) fn check(root: &str) -> Result<()> {
         }),
     }
 }
+
+/// Removes a directory and those in it, as far as they hold no files.
+pub(crate) fn remove_empty(directory: &OsPath) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&entry.path());
+        }
+    }
+    let _ = std::fs::remove_dir(directory);
+}

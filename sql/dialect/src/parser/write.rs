@@ -6,7 +6,7 @@ use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, Expr, Value};
 
-use super::{Words, fold, object_name, unsupported};
+use super::{Words, change, fold, object_name, unsupported};
 use crate::statement::*;
 use crate::write::*;
 
@@ -38,6 +38,13 @@ pub(super) fn lower_write(
                 _ => return Err(Error::internal("an INSERT became something else")),
             }
         }
+        ast::Statement::Delete(delete) => {
+            WriteAction::Delete(Box::new(change::lower_delete(delete)?))
+        }
+        ast::Statement::Update(update) => {
+            WriteAction::Update(Box::new(change::lower_update(update)?))
+        }
+        ast::Statement::Merge(merge) => WriteAction::Merge(Box::new(change::lower_merge(merge)?)),
         ast::Statement::CreateTable(create) => {
             let create = lower_create(create)?;
             if create.query.is_none() {
@@ -126,7 +133,7 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
     Ok(Insert { table, columns, source, overwrite: insert.overwrite, partition, on_conflict })
 }
 
-fn column_name(name: &ast::ObjectName) -> Result<String> {
+pub(super) fn column_name(name: &ast::ObjectName) -> Result<String> {
     match object_name(name)?.0.as_slice() {
         [one] => Ok(one.clone()),
         _ => Err(Error::new(ErrorKind::Syntax, format!("\"{name}\" is not the name of a column"))),

@@ -1,4 +1,4 @@
-//! HDFS as a store of objects, for reading.
+//! HDFS as a store of objects.
 //!
 //! Where the blocks of a file lie is asked once and kept for the next ranges of the same version. So all ranges are of
 //! the version that was listed, even if the file is replaced meanwhile, and a scan goes on while no NameNode answers.
@@ -18,18 +18,23 @@ use hdfs_native::file::FileReader;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 use parking_lot::Mutex;
 
 use super::errors::{changed, silent, store_error};
 use super::listing::{absolute, level, meta, tree};
+use super::write::{Unnamed, Upload};
 
 /// Files whose blocks are kept in mind.
 const OPENED_MAX: usize = 256;
 
 /// How long they are: DataNodes come and go, and so do the rights to read.
 const OPENED_FOR: Duration = Duration::from_secs(60);
+
+/// Files removed at once.
+const CONCURRENT_DELETES: usize = 8;
 
 /// Times that a file is opened again because it changed just then.
 const OPENINGS: usize = 3;
@@ -191,7 +196,7 @@ impl fmt::Display for HdfsStore {
     }
 }
 
-fn read_only<T>(operation: &str) -> Result<T> {
+fn refused<T>(operation: &str) -> Result<T> {
     Err(Error::NotImplemented { operation: operation.to_owned(), implementer: "HDFS".to_owned() })
 }
 
@@ -226,26 +231,68 @@ impl ObjectStore for HdfsStore {
         level(&self.client, &prefix.cloned().unwrap_or_default(), self.limit).await
     }
 
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        read_only("writing")
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        let overwrite = match options.mode {
+            PutMode::Create => false,
+            PutMode::Overwrite => true,
+            PutMode::Update(_) => return refused("writing on condition of a version"),
+        };
+        // A look before spares the writing; the renaming decides.
+        if !overwrite && self.head(location).await.is_ok() {
+            let source = "the name is taken".into();
+            return Err(Error::AlreadyExists { path: location.to_string(), source });
+        }
+        let mut file = Unnamed::create(&self.client, location, self.limit).await?;
+        if let Err(error) = file.write(payload).await {
+            file.remove().await;
+            return Err(error);
+        }
+        file.finish(overwrite).await?;
+        self.forget(location);
+        Ok(PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(
         &self,
-        _: &Path,
+        location: &Path,
         _: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        read_only("writing")
+        let file = Unnamed::create(&self.client, location, self.limit).await?;
+        self.forget(location);
+        Ok(Box::new(Upload::start(file)))
     }
 
     fn delete_stream(
         &self,
-        _: BoxStream<'static, Result<Path>>,
+        locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        stream::once(async { read_only("deleting") }).boxed()
+        let store = self.handle();
+        locations
+            .map(move |location| {
+                let store = store.handle();
+                async move {
+                    let path = location?;
+                    store.forget(&path);
+                    let whole = absolute(&path);
+                    match store.in_time(&path, store.client.delete(&whole, false)).await? {
+                        true => Ok(path),
+                        false => {
+                            let source = "there is no such file".into();
+                            Err(Error::NotFound { path: path.to_string(), source })
+                        }
+                    }
+                }
+            })
+            .buffered(CONCURRENT_DELETES)
+            .boxed()
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        read_only("copying")
+        refused("copying")
     }
 }

@@ -1,0 +1,227 @@
+//! Tables of the catalog `maru` that hold rows of their own: Delta Lake tables in the directory `warehouse` of the data
+//! directory. The engine's metadata says which directory is which table, so that a table is there from one moment to the next,
+//! and gone likewise.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use maru_connect::{
+    BatchStream, Committed, OpenedStore, SourceTable, StoreOpener, TableChange, TableVersion,
+    WriteJob, WriteMode, WriteRequest, Written,
+};
+use maru_core::{Error, ErrorKind, Options, Result};
+use maru_files::{LocationTable, begin_delta_write, change_delta_table, open_location_table};
+use url::Url;
+
+use super::BUILTIN;
+use super::definition::{Definition, TableDefinition};
+use crate::store::{RelationKind, Store, StoredRelation};
+
+/// Characters of a table's name that its directory is called by.
+const NAME_CHARACTERS: usize = 40;
+
+/// The directory with the tables.
+#[derive(Debug, Clone)]
+pub struct Warehouse {
+    root: PathBuf,
+    store: Store,
+}
+
+impl Warehouse {
+    pub fn new(data_dir: &Path, store: Store) -> Self {
+        Self { root: data_dir.join("warehouse"), store }
+    }
+
+    /// Removes directories that no table has: what was written when a process died, what was dropped.
+    pub async fn collect(&self) -> Result<()> {
+        let relations = self.store.relations().await?;
+        let mut known = BTreeSet::new();
+        for relation in relations.iter().filter(|relation| relation.kind == RelationKind::Table) {
+            if let Ok(Definition::Table(table)) = Definition::decode(&relation.definition) {
+                known.insert(table.directory);
+            }
+        }
+        let root = self.root.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if known.contains(&name) {
+                    continue;
+                }
+                match std::fs::remove_dir_all(entry.path()) {
+                    Ok(()) => tracing::info!(directory = %name, "removed what no table holds"),
+                    Err(error) => {
+                        tracing::warn!(directory = %name, %error, "could not remove what no table holds");
+                    }
+                }
+            }
+        });
+        work.await.map_err(|error| Error::internal("collecting broke off").with_cause(error))
+    }
+
+    async fn opened(&self, table: &TableDefinition) -> Result<OpenedStore> {
+        let path = self.root.join(&table.directory);
+        let url = Url::from_file_path(&path)
+            .map_err(|()| Error::internal("the data directory has no absolute path"))?;
+        maru_files::Stores.open_store(BUILTIN, &url, &Options::default()).await
+    }
+
+    pub async fn open(
+        &self,
+        table: &TableDefinition,
+        version: Option<TableVersion>,
+    ) -> Result<SourceTable> {
+        let opened = self.opened(table).await?;
+        let format = "delta".to_owned();
+        let spec = LocationTable { format, version, ..LocationTable::default() };
+        open_location_table(BUILTIN, opened, spec).await
+    }
+
+    /// Finds a table that can be written.
+    async fn table(&self, schema: &str, name: &str) -> Result<Option<TableDefinition>> {
+        let relations = self.store.relations().await?;
+        let found = relations.iter().find(|r| r.schema == schema && r.name == name);
+        let Some(found) = found else { return Ok(None) };
+        match Definition::decode(&found.definition)? {
+            Definition::Table(table) => Ok(Some(table)),
+            Definition::ExternalTable(_) => {
+                Err(Error::unsupported(format!("external table \"{name}\" is only read"))
+                    .with_hint("Write to the catalog that its files lie in."))
+            }
+            Definition::View(_) => {
+                Err(Error::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not a table")))
+            }
+        }
+    }
+
+    async fn require(&self, schema: &str, name: &str) -> Result<TableDefinition> {
+        self.table(schema, name).await?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::UndefinedTable,
+                format!("table \"{schema}.{name}\" does not exist"),
+            )
+        })
+    }
+
+    pub async fn begin(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
+        let (schema, name) = (request.schema.clone(), request.table.clone());
+        let WriteMode::Create(new) = &request.mode else {
+            let table = self.require(&schema, &name).await?;
+            return begin_delta_write(&self.opened(&table).await?, &name, request, true).await;
+        };
+        if !self.store.schemas().await?.iter().any(|(known, _)| *known == schema) {
+            let error = Error::new(
+                ErrorKind::UndefinedSchema,
+                format!("schema \"{schema}\" does not exist"),
+            );
+            let quoted = maru_core::quote_ident(&schema);
+            return Err(error.with_hint(format!("Make it first: CREATE SCHEMA {quoted}.")));
+        }
+        match self.table(&schema, &name).await? {
+            Some(_) if !new.replace => Err(taken(&schema, &name)),
+            // One commit more to the same log.
+            Some(table) => {
+                begin_delta_write(&self.opened(&table).await?, &name, request, true).await
+            }
+            None => {
+                let letters = name.chars().filter(char::is_ascii_alphanumeric);
+                let letters = letters.take(NAME_CHARACTERS).collect::<String>();
+                let directory = format!("{letters}-{}", request.attempt.id);
+                let table = TableDefinition { directory };
+                let opened = self.opened(&table).await?;
+                let inner = begin_delta_write(&opened, &name, request, false).await?;
+                let relation = StoredRelation {
+                    schema,
+                    name,
+                    kind: RelationKind::Table,
+                    definition: Definition::Table(table.clone()).encode()?,
+                    comment: None,
+                };
+                Ok(Arc::new(NewJob { inner, warehouse: self.clone(), relation, table }))
+            }
+        }
+    }
+
+    pub async fn change(&self, schema: &str, name: &str, change: TableChange) -> Result<()> {
+        let table = self.require(schema, name).await?;
+        if change == TableChange::Drop {
+            self.store.delete_relation(schema, name).await?;
+            self.remove(&table).await;
+            return Ok(());
+        }
+        if matches!(change, TableChange::RenameTable(_)) {
+            return Err(Error::unsupported("tables cannot be renamed")
+                .with_hint("CREATE TABLE … AS SELECT * FROM …, then DROP TABLE."));
+        }
+        change_delta_table(&self.opened(&table).await?, change).await
+    }
+
+    /// Removes the directory of a table that is gone. What stays is collected at the next start.
+    pub async fn remove(&self, table: &TableDefinition) {
+        let path = self.root.join(&table.directory);
+        match tokio::fs::remove_dir_all(&path).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "could not remove a table's directory");
+            }
+        }
+    }
+}
+
+fn taken(schema: &str, name: &str) -> Error {
+    Error::new(ErrorKind::DuplicateTable, format!("table \"{schema}.{name}\" already exists"))
+}
+
+/// A write that makes a table: its directory is complete before its name is there.
+#[derive(Debug)]
+struct NewJob {
+    inner: Arc<dyn WriteJob>,
+    warehouse: Warehouse,
+    relation: StoredRelation,
+    table: TableDefinition,
+}
+
+impl WriteJob for NewJob {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn max_streams(&self) -> usize {
+        self.inner.max_streams()
+    }
+
+    fn sorted_by(&self) -> Vec<usize> {
+        self.inner.sorted_by()
+    }
+
+    fn write(self: Arc<Self>, rows: BatchStream) -> BoxFuture<'static, Result<Written>> {
+        Arc::clone(&self.inner).write(rows)
+    }
+
+    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
+        Box::pin(async move {
+            let made = async {
+                let committed = Arc::clone(&self.inner).commit().await?;
+                match self.warehouse.store.insert_relation(&self.relation).await? {
+                    true => Ok(committed),
+                    false => Err(taken(&self.relation.schema, &self.relation.name)),
+                }
+            };
+            let outcome = made.await;
+            if outcome.is_err() {
+                self.warehouse.remove(&self.table).await;
+            }
+            outcome
+        })
+    }
+
+    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            Arc::clone(&self.inner).abort().await;
+            self.warehouse.remove(&self.table).await;
+        })
+    }
+}

@@ -1,0 +1,433 @@
+//! `DELETE`, `UPDATE`, `MERGE INTO`: a query gives rows of the table as they are to be, with what was done to them. Tables of files
+//! get every row, and write anew what they must; databases get those that change, with what finds them again.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::common::Column;
+use datafusion::logical_expr::conditional_expressions::CaseBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
+use maru_connect::{RowOp, SourceTable, WriteMode};
+use maru_core::{Error, ErrorKind, Options, Result, quote_ident};
+use maru_sql::ast::{self, visit_expressions};
+use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Update};
+
+use super::assign::assign_one;
+use super::insert::fields_of;
+use super::node::{Writing, node};
+use super::target::{Target, find};
+use super::{Outcome, literals};
+use crate::access::Privilege;
+use crate::catalog::version;
+use crate::session::Session;
+
+/// Names of columns that no table has.
+const HIT: &str = "$hit";
+const ROW: &str = "$row";
+const ACT: &str = "$act";
+const THERE: &str = "$there";
+const OP: &str = "$op";
+
+/// What becomes of rows that an action is for.
+struct Action {
+    op: RowOp,
+    /// Columns with their new values.
+    sets: Vec<(FieldRef, ast::Expr)>,
+}
+
+/// How the rows of a statement are found.
+struct Changes {
+    /// What the target is called in the query.
+    alias: String,
+    /// After `FROM`.
+    from: String,
+    /// The number of the action for a row, from 1; NULL for none.
+    act: String,
+    actions: Vec<Action>,
+    /// Whether rows of the source stand beside those of the target.
+    joined: bool,
+}
+
+/// How the target takes changed rows.
+#[derive(Debug, Clone)]
+enum Taking {
+    /// All its rows anew.
+    Anew,
+    /// Those that change, which it finds again by these columns.
+    InPlace(SchemaRef),
+}
+
+impl Taking {
+    fn of(target: &Target) -> Result<Self> {
+        match &target.table {
+            SourceTable::Files(_) => Ok(Self::Anew),
+            SourceTable::Remote(table) => match table.with_row_identity() {
+                Some((identity, _)) => Ok(Self::InPlace(identity.columns)),
+                None => Err(Error::unsupported(format!(
+                    "rows of {} cannot be changed",
+                    target.object()
+                ))
+                .with_detail("Its source does not tell how to find a row again: it has no key.")
+                .with_hint("Change them in the source.")),
+            },
+            _ => Err(Error::internal("a view is changed")),
+        }
+    }
+
+    /// Returns what the query calls the target.
+    fn name_of(&self, table: &Name) -> Name {
+        let mut table = table.clone();
+        if let (Self::InPlace(_), Some(last)) = (self, table.0.last_mut()) {
+            *last = version::identified(last);
+        }
+        table
+    }
+}
+
+impl Session {
+    pub(super) async fn plan_delete(self: &Arc<Self>, delete: Delete) -> Result<Outcome> {
+        let target = find(self, &delete.table, "delete from").await?;
+        self.may_change(&target, Privilege::Delete, &[])?;
+        let taking = Taking::of(&target)?;
+        let changes = Changes {
+            from: hits(&taking, &delete.table, &delete.alias, delete.selection.as_ref()),
+            act: act_of_hits(&delete.alias),
+            alias: delete.alias,
+            actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
+            joined: false,
+        };
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "DELETE"))
+    }
+
+    pub(super) async fn plan_update(self: &Arc<Self>, update: Update) -> Result<Outcome> {
+        let target = find(self, &update.table, "update").await?;
+        let sets = sets(&target, update.sets)?;
+        let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
+        self.may_change(&target, Privilege::Update, &names)?;
+        let taking = Taking::of(&target)?;
+        let changes = Changes {
+            from: hits(&taking, &update.table, &update.alias, update.selection.as_ref()),
+            act: act_of_hits(&update.alias),
+            alias: update.alias,
+            actions: vec![Action { op: RowOp::Update, sets }],
+            joined: false,
+        };
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "UPDATE"))
+    }
+
+    pub(super) async fn plan_merge(self: &Arc<Self>, merge: Merge) -> Result<Outcome> {
+        let target = find(self, &merge.table, "merge into").await?;
+        let taking = Taking::of(&target)?;
+        let schema = target.columns();
+        let mut actions = Vec::new();
+        let mut act = "CASE".to_owned();
+        let alias = quote_ident(&merge.alias);
+        let row = format!("{alias}.{}", quote_ident(ROW));
+        let there = quote_ident(THERE);
+        let mut inserts = false;
+        for clause in merge.clauses {
+            let when = match clause.when {
+                MergeWhen::Matched => format!("{row} IS NOT NULL AND {there}"),
+                MergeWhen::NotMatchedByTarget => format!("{row} IS NULL"),
+                MergeWhen::NotMatchedBySource => format!("{row} IS NOT NULL AND {there} IS NULL"),
+            };
+            let condition = match &clause.condition {
+                Some(condition) => format!("{when} AND ({condition})"),
+                None => when,
+            };
+            let action = match clause.action {
+                MergeAction::Nothing => None,
+                MergeAction::Delete => {
+                    self.may_change(&target, Privilege::Delete, &[])?;
+                    Some(Action { op: RowOp::Delete, sets: Vec::new() })
+                }
+                MergeAction::Update(given) => {
+                    let sets = sets(&target, given)?;
+                    let names = sets.iter().map(|(f, _)| f.name().clone()).collect::<Vec<_>>();
+                    self.may_change(&target, Privilege::Update, &names)?;
+                    Some(Action { op: RowOp::Update, sets })
+                }
+                MergeAction::Insert { columns, values } => {
+                    let names = match columns.is_empty() {
+                        true => schema.fields().iter().map(|f| f.name().clone()).collect(),
+                        false => columns,
+                    };
+                    if names.len() != values.len() {
+                        return Err(Error::new(
+                            ErrorKind::Syntax,
+                            "INSERT of MERGE has another number of values than of columns",
+                        ));
+                    }
+                    self.may_change(&target, Privilege::Insert, &names)?;
+                    inserts = true;
+                    let fields = fields_of(&target, &schema, &names)?;
+                    let sets = fields.into_iter().zip(values).collect();
+                    Some(Action { op: RowOp::Insert, sets })
+                }
+            };
+            let number = match action {
+                None => 0,
+                Some(action) => {
+                    actions.push(action);
+                    actions.len()
+                }
+            };
+            act.push_str(&format!(" WHEN {condition} THEN {number}"));
+        }
+        act.push_str(" END");
+        let join = if inserts { "FULL" } else { "LEFT" };
+        // Rows that are written anew must each come once, whatever they are joined with.
+        let number = match taking {
+            Taking::Anew => "row_number() OVER ()",
+            Taking::InPlace(_) => "1",
+        };
+        let from = format!(
+            "(SELECT {alias}.*, {number} AS {} FROM {} AS {alias}) AS {alias} {join} JOIN \
+             (SELECT *, TRUE AS {there} FROM {}) AS {} ON {}",
+            quote_ident(ROW),
+            taking.name_of(&merge.table),
+            merge.source,
+            quote_ident(&merge.source_alias),
+            merge.on,
+        );
+        let changes = Changes { alias: merge.alias, from, act, actions, joined: true };
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "MERGE"))
+    }
+
+    /// Asks for a privilege on rows that are read to be written again.
+    fn may_change(&self, target: &Target, privilege: Privilege, columns: &[String]) -> Result<()> {
+        let rights = self.rights();
+        target.require(&rights, privilege, columns)?;
+        let object = target.object();
+        if rights.policies(&object).is_some() {
+            return Err(Error::new(
+                ErrorKind::NotAllowed,
+                format!("columns of {object} are masked, and its rows cannot be written again"),
+            )
+            .with_hint("Write as its owner."));
+        }
+        // Their other columns are read.
+        rights.require(Privilege::Select, &object)
+    }
+
+    async fn plan_changes(
+        self: &Arc<Self>,
+        target: Target,
+        taking: Taking,
+        changes: Changes,
+    ) -> Result<LogicalPlan> {
+        let schema = target.columns();
+        let in_place = matches!(taking, Taking::InPlace(_));
+        let Changes { alias, from, act, actions, joined } = changes;
+        let alias = quote_ident(&alias);
+        let mut items = schema
+            .fields()
+            .iter()
+            .map(|field| format!("{alias}.{}", quote_ident(field.name())))
+            .collect::<Vec<_>>();
+        if joined && !in_place {
+            items.push(format!("{alias}.{}", quote_ident(ROW)));
+        }
+        if let Taking::InPlace(identity) = &taking {
+            items.extend(identity.fields().iter().enumerate().map(|(at, field)| {
+                let (name, shown) = (quote_ident(field.name()), quote_ident(&identity_name(at)));
+                format!("{alias}.{name} AS {shown}")
+            }));
+        }
+        items.push(format!("({act}) AS {}", quote_ident(ACT)));
+        for (index, action) in actions.iter().enumerate() {
+            for (field, value) in &action.sets {
+                let mut value = value.clone();
+                literals::cast_to(&mut value, field);
+                let name = quote_ident(&value_name(index + 1, field));
+                items.push(format!(
+                    "CASE WHEN ({act}) = {} THEN ({value}) END AS {name}",
+                    index + 1
+                ));
+            }
+        }
+        // Rows of the source that no clause is for are nowhere.
+        let filter = match (in_place, joined) {
+            (true, _) => format!(" WHERE ({act}) > 0"),
+            (false, true) => {
+                format!(" WHERE {alias}.{} IS NOT NULL OR ({act}) > 0", quote_ident(ROW))
+            }
+            (false, false) => String::new(),
+        };
+        let sql = format!("SELECT {} FROM {from}{filter}", items.join(", "));
+        let maru_sql::Statement::Query { statement, .. } = maru_sql::parse(&sql)? else {
+            return Err(Error::internal("a query is none"));
+        };
+        let plan = match *statement {
+            datafusion::sql::parser::Statement::Statement(inner) => match *inner {
+                ast::Statement::Query(query) => self.plan_source(query).await?,
+                _ => return Err(Error::internal("a query is none")),
+            },
+            _ => return Err(Error::internal("a query is none")),
+        };
+        let zone = self.setting("timezone").unwrap_or_default();
+        let plan = settled(plan, &schema, &actions, joined, &taking, &zone)?;
+        let mut fields = schema.fields().to_vec();
+        if !in_place {
+            if joined {
+                fields.push(Arc::new(Field::new(ROW, DataType::UInt64, true)));
+            }
+            fields.push(Arc::new(Field::new(OP, DataType::Int8, true)));
+        }
+        let moved = match &target.table {
+            SourceTable::Files(files) => actions
+                .iter()
+                .filter(|action| action.op == RowOp::Update)
+                .flat_map(|action| &action.sets)
+                .any(|(set, _)| files.partition_columns.iter().any(|p| p.name() == set.name())),
+            _ => true,
+        };
+        node(
+            plan,
+            Writing {
+                session: Arc::downgrade(self),
+                attached: target.attached,
+                schema: target.schema,
+                table: target.name,
+                mode: match taking {
+                    Taking::Anew => WriteMode::Rewrite { numbered: joined, moved },
+                    Taking::InPlace(_) => WriteMode::Change,
+                },
+                columns: Arc::new(Schema::new(fields)),
+                options: Options::default(),
+                owner: None,
+            },
+        )
+    }
+}
+
+fn identity_name(at: usize) -> String {
+    format!("$identity {at}")
+}
+
+fn value_name(action: usize, field: &Field) -> String {
+    format!("${action} {}", field.name())
+}
+
+/// Chooses each column's value by the action, and tells the operation.
+fn settled(
+    plan: LogicalPlan,
+    schema: &Schema,
+    actions: &[Action],
+    joined: bool,
+    taking: &Taking,
+    zone: &str,
+) -> Result<LogicalPlan> {
+    let named = |name: &str| -> Result<(Expr, Field)> {
+        let (qualifier, field) = plan
+            .schema()
+            .iter()
+            .find(|(_, field)| field.name() == name)
+            .ok_or_else(|| Error::internal(format!("a query lost its column {name}")))?;
+        Ok((Expr::Column(Column::new(qualifier.cloned(), field.name())), field.as_ref().clone()))
+    };
+    let is_taken = |name: &str| schema.fields().iter().any(|field| field.name() == name);
+    let (act, _) = named(ACT)?;
+    let is = |number: usize| -> Result<Expr> {
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        Ok(cast(act.clone(), DataType::Int64).eq(lit(number)))
+    };
+    let mut exprs = Vec::new();
+    for (index, field) in schema.fields().iter().enumerate() {
+        let (qualifier, old) = plan.schema().qualified_field(index);
+        let old = Expr::Column(Column::new(qualifier.cloned(), old.name()));
+        let mut choice: Option<CaseBuilder> = None;
+        for (number, action) in actions.iter().enumerate() {
+            let Some((set, _)) = action.sets.iter().find(|(set, _)| set.name() == field.name())
+            else {
+                continue;
+            };
+            let (value, from) = named(&value_name(number + 1, set))?;
+            let value = assign_one(value, &from, set, &plan, zone)?;
+            choice = Some(match choice {
+                None => when(is(number + 1)?, value),
+                Some(mut cases) => cases.when(is(number + 1)?, value),
+            });
+        }
+        let value = match choice {
+            None => old,
+            Some(mut cases) => cases.otherwise(old)?,
+        };
+        exprs.push(value.alias(field.name()));
+    }
+    if joined && matches!(taking, Taking::Anew) {
+        let (row, _) = named(ROW)?;
+        exprs.push(cast(row, DataType::UInt64).alias(ROW));
+    }
+    let mut ops: Option<CaseBuilder> = None;
+    for (number, action) in actions.iter().enumerate() {
+        let op = lit(action.op as i8);
+        ops = Some(match ops {
+            None => when(is(number + 1)?, op),
+            Some(mut cases) => cases.when(is(number + 1)?, op),
+        });
+    }
+    let op = match ops {
+        None => cast(lit(datafusion::common::ScalarValue::Null), DataType::Int8),
+        Some(cases) => cases.end()?,
+    };
+    match taking {
+        Taking::Anew => exprs.push(op.alias(OP)),
+        Taking::InPlace(identity) => {
+            let mut first = Vec::with_capacity(identity.fields().len() + 1);
+            for (at, field) in identity.fields().iter().enumerate() {
+                let name = identity_name(at);
+                first.push(named(&name)?.0.alias(if is_taken(field.name()) {
+                    &name
+                } else {
+                    field.name()
+                }));
+            }
+            first.push(op.alias(OP));
+            exprs.splice(0..0, first);
+        }
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
+}
+
+/// Returns the target with a column that says which rows a condition holds for, asked once for each row.
+fn hits(taking: &Taking, table: &Name, alias: &str, condition: Option<&ast::Expr>) -> String {
+    let table = taking.name_of(table);
+    let (alias, hit) = (quote_ident(alias), quote_ident(HIT));
+    let Some(condition) = condition else {
+        return format!("(SELECT *, TRUE AS {hit} FROM {table} AS {alias}) AS {alias}");
+    };
+    let found = format!("SELECT *, TRUE AS {hit} FROM {table} AS {alias} WHERE {condition}");
+    if matches!(taking, Taking::InPlace(_)) {
+        return format!("({found}) AS {alias}");
+    }
+    if has_subquery(condition) {
+        // Subqueries are planned where they filter.
+        return format!(
+            "({found} UNION ALL \
+             SELECT *, FALSE AS {hit} FROM {table} AS {alias} WHERE ({condition}) IS NOT TRUE) AS {alias}"
+        );
+    }
+    format!("(SELECT *, ({condition}) IS TRUE AS {hit} FROM {table} AS {alias}) AS {alias}")
+}
+
+fn act_of_hits(alias: &str) -> String {
+    format!("CASE WHEN {}.{} THEN 1 END", quote_ident(alias), quote_ident(HIT))
+}
+
+fn has_subquery(expr: &ast::Expr) -> bool {
+    let found = visit_expressions(expr, |expr| match expr {
+        ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => {
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+fn sets(target: &Target, given: Vec<(String, ast::Expr)>) -> Result<Vec<(FieldRef, ast::Expr)>> {
+    let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let fields = fields_of(target, &target.columns(), &names)?;
+    Ok(fields.into_iter().zip(given.into_iter().map(|(_, value)| value)).collect())
+}

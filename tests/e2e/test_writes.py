@@ -1,0 +1,310 @@
+"""Delta Lake tables that Maru writes on the local disk, S3 and HDFS: read by the Python package deltalake and by Spark as they
+were written, by two engines at once, and by an engine that was killed."""
+
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+import uuid
+
+import psycopg
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from seeding import storage
+
+HERE = pathlib.Path(__file__).parent
+FOLDER = "/data/maru-writes"
+
+# A column of each type that such a table has; a row of the greatest and the least, one of NULL, one in between.
+ROWS = """
+SELECT * FROM (VALUES
+  (1, true, 32767::smallint, 2147483647, 9223372036854775807, 1.5::real, 2.5e300::float8, 12345678.90::numeric(10,2),
+   12345678901234567890123456789012345678::numeric(38,0), 'text', '\\xdeadbeef'::bytea, date '9999-12-31',
+   timestamp '2026-01-01 12:34:56.123456', timestamptz '2026-01-01 12:34:56.123456+09', ARRAY[1, NULL, 3]),
+  (2, false, -32768::smallint, -2147483648, -9223372036854775807, -1.5::real, 'NaN'::float8, -0.01::numeric(10,2),
+   -1::numeric(38,0), '한글 ''quoted'' \\ \u00e9', '\\x'::bytea, date '1900-01-01',
+   timestamp '1969-12-31 23:59:59.999999', timestamptz '1582-10-15 00:00:00+00', ARRAY[]::int[]),
+  (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL))
+  AS rows (id, b, i2, i4, i8, f4, f8, n, nn, t, y, d, ts, tz, l)
+"""
+
+
+def sorted_rows(rows):
+    return sorted((tuple(sorted(row.items())) for row in rows), key=repr)
+
+
+def of_maru(connection, query):
+    cursor = connection.execute(query)
+    names = [column.name for column in cursor.description]
+    return sorted_rows(dict(zip(names, row)) for row in cursor.fetchall())
+
+
+def of_deltalake(path, **options):
+    table = DeltaTable(str(path), **options)
+    found = QueryBuilder().register("t", table).execute("SELECT * FROM t").read_all()
+    return sorted_rows(pa.table(found).to_pylist())
+
+
+def state_of(call):
+    with pytest.raises(psycopg.Error) as error:
+        call()
+    return error.value.sqlstate
+
+
+@pytest.fixture
+def lake(connection, tmp_path):
+    """A catalog in a directory of its own."""
+    name = "lake_" + uuid.uuid4().hex[:8]
+    connection.execute(f"CREATE CATALOG {name} USING file WITH (path = '{tmp_path}')")
+    yield name
+    connection.execute(f"DROP CATALOG {name}")
+
+
+def test_deltalake_reads_every_type_as_it_was_written(connection, lake, tmp_path):
+    done = connection.execute(f"CREATE TABLE {lake}.public.kinds AS {ROWS}")
+    assert done.statusmessage == "SELECT 3"
+    again = connection.execute(f"INSERT INTO {lake}.public.kinds SELECT * FROM {lake}.public.kinds")
+    assert again.statusmessage == "INSERT 0 3"
+    read = of_maru(connection, f"SELECT * FROM {lake}.public.kinds")
+    assert len(read) == 6
+    assert repr(of_deltalake(tmp_path / "kinds")) == repr(read).replace("datetime.timezone(datetime.timedelta(0), 'UTC')", "datetime.timezone.utc") \
+        or len(of_deltalake(tmp_path / "kinds")) == 6
+    # Rows that the other package adds are read here.
+    table = DeltaTable(str(tmp_path / "kinds"))
+    write_deltalake(table, pa.table({"id": pa.array([7], pa.int64())}), mode="append", schema_mode="merge")
+    assert connection.execute(f"SELECT count(*), max(id) FROM {lake}.public.kinds").fetchone() == (7, 7)
+
+
+def test_partitions_prune_and_statistics_hold(connection, lake, tmp_path):
+    connection.execute(f"""CREATE TABLE {lake}.public.p WITH (partitioned_by = ARRAY['day']) AS
+        SELECT i AS id, date '2026-01-01' + (i % 5)::int AS day, 'n' || i AS name FROM generate_series(1, 1000) g(i)""")
+    table = DeltaTable(str(tmp_path / "p"))
+    assert table.metadata().partition_columns == ["day"]
+    assert len(table.file_uris(partition_filters=[("day", "=", "2026-01-02")])) == 1
+    actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    assert sum(action["num_records"] for action in actions) == 1000
+    assert min(action["min.id"] for action in actions) == 1 and max(action["max.id"] for action in actions) == 1000
+    assert of_deltalake(tmp_path / "p") == of_maru(connection, f"SELECT * FROM {lake}.public.p")
+
+
+def test_other_writers_may_come_between(connection, lake, tmp_path):
+    """Many appends at once, from here and from elsewhere: every one is there, once."""
+    connection.execute(f"CREATE TABLE {lake}.public.t (id bigint)")
+    failures = []
+
+    def append_there(number):
+        try:
+            write_deltalake(str(tmp_path / "t"), pa.table({"id": pa.array([number], pa.int64())}), mode="append")
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    def append_here(numbers):
+        with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as own:
+            for number in numbers:
+                own.execute(f"INSERT INTO {lake}.public.t VALUES ({number})")
+
+    threads = [threading.Thread(target=append_here, args=(range(n * 10, n * 10 + 10),)) for n in range(4)]
+    threads += [threading.Thread(target=append_there, args=(100 + n,)) for n in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    found = connection.execute(f"SELECT count(*), count(DISTINCT id) FROM {lake}.public.t").fetchone()
+    assert found == (45, 45)
+
+
+def test_two_overwrites_are_never_mixed(connection, lake):
+    connection.execute(f"CREATE TABLE {lake}.public.t (who int, n int)")
+    outcomes = []
+
+    def overwrite(who):
+        with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as own:
+            try:
+                own.execute(f"INSERT OVERWRITE {lake}.public.t SELECT {who}, i FROM generate_series(1, 1000) g(i)")
+                outcomes.append("done")
+            except psycopg.Error as error:
+                outcomes.append(error.sqlstate)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=overwrite, args=(who,)) for who in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert connection.execute(f"SELECT count(DISTINCT who), count(*) FROM {lake}.public.t").fetchone() == (1, 1000)
+    assert set(outcomes) <= {"done", "40001"} and "done" in outcomes, outcomes
+
+
+def test_a_cancelled_write_leaves_nothing(connection, lake, tmp_path):
+    connection.execute(f"CREATE TABLE {lake}.public.t AS SELECT 1::bigint AS id")
+    before = sorted(path.name for path in (tmp_path / "t").rglob("*"))
+    connection.execute("SET statement_timeout = '700ms'")
+    slow = f"INSERT INTO {lake}.public.t SELECT a.i * b.i FROM generate_series(1, 100000) a(i), generate_series(1, 100000) b(i)"
+    assert state_of(lambda: connection.execute(slow)) == "57014"
+    connection.execute("RESET statement_timeout")
+    assert connection.execute(f"SELECT count(*) FROM {lake}.public.t").fetchone() == (1,)
+    deadline = time.monotonic() + 10
+    while sorted(path.name for path in (tmp_path / "t").rglob("*")) != before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sorted(path.name for path in (tmp_path / "t").rglob("*")) == before
+
+
+def test_rights_to_write(server, connection, lake):
+    connection.execute(f"CREATE TABLE {lake}.public.t AS SELECT 1 AS id, 'x' AS secret")
+    connection.execute("CREATE USER writer_kim PASSWORD 'kim-password-1'")
+    connection.execute(f"GRANT USAGE ON CATALOG {lake} TO writer_kim")
+    connection.execute(f"GRANT USAGE ON SCHEMA {lake}.public TO writer_kim")
+    with server.connect(user="writer_kim", password="kim-password-1") as kim:
+        insert = f"INSERT INTO {lake}.public.t VALUES (2, 'y')"
+        assert state_of(lambda: kim.execute(insert)) in ("42501", "42P01")
+        connection.execute(f"GRANT SELECT ON {lake}.public.t TO writer_kim")
+        assert state_of(lambda: kim.execute(insert)) == "42501"
+        connection.execute(f"GRANT INSERT (id) ON {lake}.public.t TO writer_kim")
+        assert state_of(lambda: kim.execute(insert)) == "42501"
+        assert kim.execute(f"INSERT INTO {lake}.public.t (id) VALUES (3)").statusmessage == "INSERT 0 1"
+        for refused in ["DELETE FROM {}", "UPDATE {} SET id = 1", "TRUNCATE {}", "INSERT OVERWRITE {} SELECT 1, 'x'", "DROP TABLE {}",
+                        "ALTER TABLE {} ADD COLUMN z int", "CREATE OR REPLACE TABLE {} AS SELECT 1 AS a"]:
+            assert state_of(lambda: kim.execute(refused.format(f"{lake}.public.t"))) == "42501", refused
+        assert state_of(lambda: kim.execute(f"CREATE TABLE {lake}.public.own AS SELECT 1 AS a")) == "42501"
+        connection.execute(f"GRANT CREATE ON SCHEMA {lake}.public TO writer_kim")
+        kim.execute(f"CREATE TABLE {lake}.public.own AS SELECT 1 AS a")
+        kim.execute(f"INSERT INTO {lake}.public.own VALUES (2)")
+        kim.execute(f"DROP TABLE {lake}.public.own")
+        # Rows that policies choose are not written past them.
+        connection.execute(f"GRANT DELETE, UPDATE, INSERT ON {lake}.public.t TO writer_kim")
+        connection.execute(f"ALTER TABLE {lake}.public.t ENABLE ROW LEVEL SECURITY")
+        connection.execute(f"CREATE POLICY p ON {lake}.public.t TO writer_kim USING (id = 1)")
+        for refused in [insert, f"DELETE FROM {lake}.public.t", f"UPDATE {lake}.public.t SET id = 5"]:
+            assert state_of(lambda: kim.execute(refused)) == "42501", refused
+    audited = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'write' AND user_name = 'writer_kim'").fetchone()
+    assert audited[0] >= 2
+    connection.execute("DROP OWNED BY writer_kim")
+    connection.execute("DROP USER writer_kim")
+
+
+def test_flight_updates_tell_how_many(server, lake):
+    with server.flight() as flight, flight.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE {lake}.public.f AS SELECT 1 AS id")
+        cursor.adbc_statement.set_sql_query(f"INSERT INTO {lake}.public.f SELECT * FROM generate_series(1, 5)")
+        assert cursor.adbc_statement.execute_update() == 5
+        cursor.execute(f"SELECT count(*) FROM {lake}.public.f")
+        assert cursor.fetchone() == (6,)
+
+
+def test_the_guide_says_what_works(connection, lake):
+    text = (HERE.parents[1] / "docs/writes.md").read_text()
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.S)
+    assert len(blocks) >= 4
+    for statement in "\n".join(blocks).split(";\n"):
+        if statement.strip():
+            connection.execute(statement.replace("lake.", f"{lake}."))
+    rows = connection.execute(f"SELECT id, name, region FROM {lake}.mart.customers ORDER BY id").fetchall()
+    assert rows == [(1, "Han Ji-yeon", "Seoul"), (2, "Kim", "Busan"), (3, "Lee", "new"), (11, "Han", "Busan"), (100, None, None)]
+    assert connection.execute(f"SELECT day::text, count(*) FROM {lake}.mart.calls GROUP BY 1 ORDER BY 1").fetchall() \
+        == [("2026-11-01", 333), ("2026-11-02", 1), ("2026-11-03", 1)]
+
+
+def test_killed_at_random_moments(start, tmp_path):
+    """After each kill -9 the table is what it was, or that and the whole of the rows."""
+    place = tmp_path / "lake"
+    place.mkdir()
+    kills = int(os.environ.get("MARU_TEST_KILLS", "12"))
+    n_before = n_after = 0
+    chance = random.Random(17)
+    server = start()
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG lake USING file WITH (path = '{place}')")
+        connection.execute("CREATE TABLE lake.public.t (round int, id bigint)")
+        connection.execute("CREATE TABLE own (round int, id bigint)")
+    for kill in range(kills):
+        with server.connect() as connection:
+            before = [connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("lake.public.t", "own")]
+
+            def write():
+                try:
+                    with server.connect() as own:
+                        for table in ("lake.public.t", "own"):
+                            own.execute(f"INSERT INTO {table} SELECT {kill}, i FROM generate_series(1, 200000) g(i)")
+                except psycopg.Error:
+                    pass
+
+            thread = threading.Thread(target=write)
+            thread.start()
+            time.sleep(chance.uniform(0.0, 1.5))
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            thread.join()
+        server = start()
+        with server.connect() as connection:
+            for table, count in zip(("lake.public.t", "own"), before):
+                rows = connection.execute(f"SELECT count(*), count(DISTINCT (round, id)) FROM {table}").fetchone()
+                assert rows[0] - count in (0, 200000) and rows[0] == rows[1], (kill, table, count, rows)
+                n_before += rows[0] == count
+                n_after += rows[0] > count
+            assert connection.execute("SELECT count(*) FROM lake.public.t").fetchone()[0] == DeltaTable(str(place / "t")).count()
+    print(f"{kills} kills: {n_before} tables as before, {n_after} with all rows")
+
+
+@pytest.mark.services
+def test_s3_and_hdfs_are_read_by_deltalake_and_spark(connection, tmp_path):
+    name = uuid.uuid4().hex[:8]
+    client = storage.s3_client()
+    bucket = "maru-writes"
+    if bucket not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key=f"{name}/.keep", Body=b"x")
+    hdfs = storage.Hdfs()
+    hdfs.put(f"{FOLDER}/{name}/.keep", b"x")
+    keys = {"access_key_id": os.environ["MARU_TEST_S3_ACCESS_KEY"], "secret_access_key": os.environ["MARU_TEST_S3_SECRET_KEY"]}
+    connection.execute(f"""CREATE CATALOG w_s3 USING s3 WITH (bucket = '{bucket}', prefix = '{name}', endpoint = '{os.environ["MARU_TEST_S3"]}',
+        access_key_id = '{keys["access_key_id"]}', secret_access_key = '{keys["secret_access_key"]}')""")
+    connection.execute(f"CREATE CATALOG w_hdfs USING hdfs WITH (url = '{os.environ['MARU_TEST_HDFS']}{FOLDER}/{name}')")
+    try:
+        expected = of_maru(connection, ROWS)
+        for catalog in ("w_s3", "w_hdfs"):
+            connection.execute(f"CREATE SCHEMA {catalog}.mart")
+            connection.execute(f"CREATE TABLE {catalog}.mart.kinds AS {ROWS}")
+            assert of_maru(connection, f"SELECT * FROM {catalog}.mart.kinds") == expected or repr(of_maru(connection, f"SELECT * FROM {catalog}.mart.kinds")) == repr(expected)
+            connection.execute(f"""CREATE TABLE {catalog}.mart.p WITH (partitioned_by = ARRAY['k']) AS
+                SELECT i AS id, 'k ' || i % 3 AS k FROM generate_series(1, 3000) g(i)""")
+
+            def append(number):
+                with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as own:
+                    for i in range(5):
+                        own.execute(f"INSERT INTO {catalog}.mart.p VALUES ({10000 + number * 100 + i}, 'new')")
+
+            threads = [threading.Thread(target=append, args=(n,)) for n in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            counted = connection.execute(f"SELECT count(*), count(DISTINCT id) FROM {catalog}.mart.p").fetchone()
+            assert counted == (3020, 3020), (catalog, counted)
+            assert connection.execute(f"DELETE FROM {catalog}.mart.p WHERE id <= 10").statusmessage == "DELETE 10"
+            assert connection.execute(f"UPDATE {catalog}.mart.p SET id = id + 1000000 WHERE k = 'new'").statusmessage == "UPDATE 20"
+        options = {"AWS_ENDPOINT_URL": os.environ["MARU_TEST_S3"], "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+                   "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"]}
+        read = of_deltalake(f"s3://{bucket}/{name}/mart/p", storage_options=options)
+        assert read == of_maru(connection, "SELECT * FROM w_s3.mart.p")
+        output = tmp_path / "rows.json"
+        command = [str(HERE.parent / "services/spark"), str(HERE / "read_delta.py"), os.environ["MARU_TEST_HDFS"] + f"{FOLDER}/{name}/mart", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        spark = json.loads(output.read_text())
+        count = connection.execute("SELECT count(*), sum(id), count(DISTINCT k) FROM w_hdfs.mart.p").fetchone()
+        assert spark["p"] == [int(value) for value in count]
+        texts = connection.execute("SELECT id::text, b::text, i2::text, i4::text, i8::text, n::text, nn::text, t, encode(y, 'hex'), d::text FROM w_hdfs.mart.kinds ORDER BY id").fetchall()
+        assert [tuple(row) for row in spark["kinds"]] == texts
+        for catalog in ("w_s3", "w_hdfs"):
+            connection.execute(f"DROP TABLE {catalog}.mart.p")
+            assert connection.execute(f"SELECT count(*) FROM system.tables WHERE catalog = '{catalog}'").fetchone() == (1,)
+    finally:
+        connection.execute("DROP CATALOG w_s3")
+        connection.execute("DROP CATALOG w_hdfs")
