@@ -189,6 +189,24 @@ def test_tables_are_made_from_queries_and_changed(target, session):
     assert OURS >= target.tables() - {"item", "first"}
 
 
+def test_rows_are_updated_deleted_and_merged(target, session):
+    t = target.place
+    session.execute(f"INSERT INTO {t}.item SELECT value, 'n' || value, value FROM generate_series(1, 6) AS g(value)")
+    assert session.execute(f"UPDATE {t}.item SET name = name || '!', price = price * 2 WHERE id <= 2").statusmessage == "UPDATE 2"
+    assert session.execute(f"DELETE FROM {t}.item WHERE id IN (SELECT id FROM {t}.item WHERE id >= 5)").statusmessage == "DELETE 2"
+    session.execute(f"CREATE TABLE {t}.news AS SELECT id, name FROM (VALUES (2, 'two'), (3, NULL), (9, 'nine')) AS v(id, name)")
+    session.execute(f"MERGE INTO {t}.item AS i USING {t}.news AS n ON i.id = n.id WHEN MATCHED AND n.name IS NULL THEN DELETE "
+                    "WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)")
+    assert all_rows(target) == [(1, "n1!"), (2, "two"), (4, "n4"), (9, "nine")]
+    assert session.execute(f"UPDATE {t}.item SET name = 'x' WHERE id = 99").statusmessage == "UPDATE 0"
+    # What the table refuses leaves it as it was.
+    assert failed(session, f"UPDATE {t}.item SET name = NULL WHERE id = 1").sqlstate == "23502"
+    assert failed(session, f"UPDATE {t}.item SET id = 2 WHERE id = 1").sqlstate == "23505"
+    assert failed(session, f"MERGE INTO {t}.item AS i USING (VALUES (1, 'a'), (1, 'b')) AS n(id, name) ON i.id = n.id "
+                           "WHEN MATCHED THEN UPDATE SET name = n.name").sqlstate == "21000"
+    assert all_rows(target) == [(1, "n1!"), (2, "two"), (4, "n4"), (9, "nine")]
+
+
 def test_explain_says_how_rows_travel_and_writes_nothing(target, session):
     lines = session.execute(f"EXPLAIN INSERT INTO {target.place}.item SELECT 1, 'x', 2.5").fetchall()
     text = "\n".join(" ".join(map(str, line)) for line in lines)
