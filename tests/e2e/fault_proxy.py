@@ -27,6 +27,7 @@ class FaultProxy:
         self.refusing = False  # Hangs up on new connections.
         self.cut_after = None  # Bytes from the service, over all connections, before all are cut.
         self.cut_each_after = None  # Bytes from the service on one connection, before that one is cut.
+        self.cut_at = None  # Bytes of a request at which all are cut, once, and whether the request still arrives.
         self.errors = []  # HTTP statuses for the next requests.
         self.answered = []  # HTTP statuses that were given.
         self.passed = 0
@@ -80,6 +81,17 @@ class FaultProxy:
                 await self._refuse(client, self.errors.pop(0))
                 continue
             await self._misbehave(len(data))
+            if client is not None and self.cut_at is not None and self.cut_at[0] in data:
+                arrives, self.cut_at = self.cut_at[1], None
+                if arrives:
+                    writer.write(data)
+                    await writer.drain()
+                    # The service has done it by then; its answer goes nowhere.
+                    self.stopped = True
+                    await asyncio.sleep(0.3)
+                    self.stopped = False
+                self._cut()
+                return
             if client is None and self.cut_after is not None:
                 room = self.cut_after - self.passed
                 if len(data) >= room:

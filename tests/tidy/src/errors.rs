@@ -24,6 +24,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("NotAuthenticated", "28P01", "src/session/tests.rs"),
     ("RemoteTableNotFound", "HV00R", "connectors/files/src/tests/errors.rs"),
     ("RemoteTypeUnsupported", "HV004", "connectors/hive/src/table/tests.rs"),
+    ("UniqueViolation", "23505", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("ForeignKeyViolation", "23503", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("ConstraintViolation", "23000", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("GeneratedColumn", "428C9", "connectors/rdbms/src/postgres/write/tests.rs"),
