@@ -156,7 +156,7 @@ def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
                 feeds[one.name] = numpy.array([[math.nan if row[one.name] is None else float(row[one.name])] for row in rows])
         said = dict(zip([one.name for one in session.get_outputs()], session.run(None, feeds)))
         trees = "tree" in model_type or "forest" in model_type
-        near = 1e-5 if trees else 1e-9
+        near, off = 1e-5 if trees else 1e-9, 0
         if label is None:
             assert list(said["cluster"]) == [row["centroid_id"] for row in rows]
         elif "probabilities" in said:
@@ -164,10 +164,12 @@ def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
             assert same >= len(rows) * (0.995 if trees else 1.0)
             for found, row in zip(said["probabilities"], rows):
                 mine = [float(text) for text in re.findall(r"prob: ([^}]*)}", row[f"predicted_{label}_probs"])]
-                assert max(abs(a - b) for a, b in zip(found, mine)) <= near
+                off += max(abs(a - b) for a, b in zip(found, mine)) > near
         else:
             for found, row in zip(said["variable"], rows):
-                assert abs(found[0] - row[f"predicted_{label}"]) <= near * max(1, abs(found[0]))
+                off += abs(found[0] - row[f"predicted_{label}"]) > near * max(1, abs(found[0]))
+        # A value in the middle between two may fall on either side of a split by its last digit.
+        assert off <= (len(rows) * 0.005 if trees else 0)
         connection.execute("DROP SCHEMA onnx CASCADE")
 
 
