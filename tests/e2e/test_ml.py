@@ -278,7 +278,8 @@ def test_six_trainings_and_scoring_at_once(server):
         connection.execute("CREATE SCHEMA IF NOT EXISTS slow")
         connection.execute(f"CREATE MODEL slow.base OPTIONS (model_type = 'logistic_reg', l2_reg = 1) AS SELECT a, label FROM ({NUMBERS}) n")
         for number in range(7):
-            connection.execute(SLOW.replace("slow.m", f"slow.m{number}").replace("num_parallel_tree = 5000", "async = true, num_parallel_tree = 5"))
+            connection.execute(SLOW.replace("slow.m", f"slow.m{number}").replace("200000", "20000")
+                               .replace("num_parallel_tree = 5000", "async = true, num_parallel_tree = 5"))
         states = []
         for _ in range(100):
             states = [row[0] for row in connection.execute("SELECT state FROM system.training_jobs WHERE model LIKE 'm_' AND schema = 'slow'").fetchall()]
