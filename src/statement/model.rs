@@ -119,7 +119,6 @@ async fn own_session(session: &Arc<Session>) -> Result<Arc<Session>> {
 struct Training {
     schema: String,
     name: String,
-    existed: bool,
     request: Request,
     /// The query that gives the columns of training.
     sql: String,
@@ -196,7 +195,6 @@ impl Training {
         }
         let kinds = columns[..lowered.leaves.len()].iter().map(|(_, kind)| *kind).collect();
         let filter = lowered.condition.as_ref().map(|condition| session.condition(condition));
-        let existed = session.engine().inner.models.exists(&schema, &name);
         let request = Request {
             options,
             lowered,
@@ -206,7 +204,7 @@ impl Training {
             query,
             created_by: session.role(),
         };
-        Ok(Self { schema, name, existed, request, sql, columns })
+        Ok(Self { schema, name, request, sql, columns })
     }
 
     /// Waits for a place, reads, trains, keeps the version. However it ends, the job says so.
@@ -266,7 +264,13 @@ impl Training {
         trained.manifest.created_us = micros(SystemTime::now());
         let remarks = trained.manifest.remarks.clone();
         job.set_state("publishing");
-        if !self.existed {
+        if !inner.store.schemas().await?.iter().any(|(known, _)| *known == self.schema) {
+            return Err(Error::new(
+                ErrorKind::UndefinedSchema,
+                format!("schema \"{}\" was dropped while the model was trained", self.schema),
+            ));
+        }
+        if !inner.models.exists(&self.schema, &self.name) {
             created(session, Object::model(BUILTIN, &self.schema, &self.name)).await?;
         }
         let version = inner.models.publish(&self.schema, &self.name, trained, set_default).await?;
