@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::executor::Lane;
 use super::memory::QueryPool;
-use super::run::deadline;
+use super::run::{deadline, timed_out};
 use crate::access::Protocol;
 
 /// Where a statement is.
@@ -78,7 +78,7 @@ impl Query {
     pub fn begin_commit(&self) -> Result<()> {
         let mut committing = self.committing.lock();
         if self.token.is_cancelled() {
-            return Err(Error::cancelled());
+            return Err(self.why_cancelled());
         }
         *committing = true;
         Ok(())
@@ -98,7 +98,7 @@ impl Query {
         let late = {
             let committing = self.committing.lock();
             if !*committing {
-                self.token.cancel();
+                self.stop(timed_out(timeout));
             }
             *committing
         };

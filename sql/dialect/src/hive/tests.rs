@@ -95,7 +95,7 @@ fn refuses_by_name_what_may_mean_something_else() {
         ("SELECT a FROM t DISTRIBUTE BY a", "DISTRIBUTE BY"),
         ("SELECT a FROM t UNION SELECT b FROM u INTERSECT SELECT c FROM v", "without parentheses"),
         ("SELECT current_date FROM t", "function current_date"),
-        ("INSERT INTO t VALUES (1)", "not supported"),
+        ("INSERT INTO t VALUES (1)", "not a query"),
         ("SELECT `a FROM t", "a name without an end"),
         ("SELECT 'it''s'", "a doubled quote"),
     ];

@@ -339,7 +339,7 @@ mod tests {
             ),
             (
                 "FROM ml . evaluate ( MODEL \"M\"@prod, (SELECT (1) FROM t), threshold => 0.3)",
-                "FROM ml_evaluate( '\"M\"@prod', (SELECT (1) FROM t), threshold=>0.3)",
+                "FROM ml_evaluate( '\"M\"@prod', (SELECT (1) FROM t), threshold => 0.3)",
             ),
             ("FROM ml_weights(MODEL m VERSION 3)", "FROM ml_weights('m@3')"),
         ] {
