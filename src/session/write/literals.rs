@@ -9,7 +9,7 @@ use crate::system::types::sql_name;
 
 /// Brings literals to the types of the columns, as far as SQL has words for them.
 pub(super) fn settle(query: &mut ast::Query, columns: &[FieldRef]) {
-    let types = columns.iter().map(|field| type_of(field)).collect::<Vec<_>>();
+    let types = columns.iter().map(type_of).collect::<Vec<_>>();
     body(&mut query.body, &types);
 }
 

@@ -283,8 +283,7 @@ fn model_name(tokens: &[TokenWithSpan], from: usize) -> Option<(String, usize)> 
     let mut at = visible(from)?;
     let mut text = String::new();
     let mut end = at;
-    loop {
-        let Token::Word(word) = &tokens[at].token else { break };
+    while let Token::Word(word) = &tokens[at].token {
         let shown = match word.quote_style {
             Some(_) => maru_core::quote_ident(&word.value),
             None => maru_core::quote_ident(&word.value.to_lowercase()),

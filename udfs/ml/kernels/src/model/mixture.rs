@@ -16,6 +16,9 @@ pub struct NaiveBayes {
     pub variances: Vec<Vec<f64>>,
 }
 
+/// Means and variances of one column in each class, and its variance in all of them.
+type Moments = (Vec<f64>, Vec<f64>, f64);
+
 impl NaiveBayes {
     pub(super) fn fit(parameters: &Parameters, data: &Data, task: &Task) -> Result<Fit> {
         let (codes, n_classes) = data.classes()?;
@@ -47,7 +50,7 @@ impl NaiveBayes {
         let largest = moments.iter().map(|(_, _, variance)| *variance).fold(0.0, f64::max);
         let smoothing = parameters.number("var_smoothing")?.unwrap_or(1e-9) * largest;
         let all = totals.iter().sum::<f64>();
-        let by_class = |pick: &dyn Fn(&(Vec<f64>, Vec<f64>, f64), usize) -> f64| {
+        let by_class = |pick: &dyn Fn(&Moments, usize) -> f64| {
             let class = |class| moments.iter().map(|one| pick(one, class)).collect();
             (0..n_classes).map(class).collect::<Vec<Vec<f64>>>()
         };
