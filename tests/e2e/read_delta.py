@@ -16,8 +16,9 @@ seen = {}
 seen["p"] = [int(value) for value in spark.read.format("delta").load(place + "/p").selectExpr("count(*)", "sum(id)", "count(DISTINCT k)").first()]
 kinds = spark.read.format("delta").load(place + "/kinds").orderBy("id")
 texts = ["id", "b", "i2", "i4", "i8", "n", "nn", "t"]
-rows = kinds.selectExpr(*[f"CAST({name} AS STRING)" for name in texts], "lower(hex(y))", "CAST(d AS STRING)").collect()
-seen["kinds"] = [list(row) for row in rows]
+rows = kinds.selectExpr(*[f"CAST({name} AS STRING)" for name in texts], "lower(hex(y))", "CAST(d AS STRING)", "f4", "f8",
+                        "unix_micros(CAST(ts AS TIMESTAMP))", "unix_micros(tz)", "l").collect()
+seen["kinds"] = [[*row[:10], *(value and repr(value) for value in row[10:12]), *row[12:14], None if row[14] is None else list(row[14])] for row in rows]
 with open(output, "w") as file:
     json.dump(seen, file)
 spark.stop()
