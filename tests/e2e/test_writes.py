@@ -173,6 +173,18 @@ def test_a_cancelled_write_leaves_nothing(connection, lake, tmp_path):
     assert sorted(path.name for path in (tmp_path / "t").rglob("*")) == before
 
 
+def test_a_table_that_was_not_made_leaves_nothing(connection, lake, tmp_path):
+    bad = f"""CREATE TABLE {lake}.public.bad WITH (partitioned_by = ARRAY['k']) AS
+        SELECT 1 / (100000 - i) AS id, i % 3 AS k FROM generate_series(1, 200000) g(i)"""
+    assert state_of(lambda: connection.execute(bad)) == "22012"
+    deadline = time.monotonic() + 10
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(tmp_path.iterdir())
+    connection.execute(f"CREATE TABLE {lake}.public.bad WITH (partitioned_by = ARRAY['k']) AS SELECT 1 AS id, 2 AS k")
+    assert connection.execute(f"SELECT * FROM {lake}.public.bad").fetchall() == [(1, 2)]
+
+
 def test_rights_to_write(server, connection, lake):
     connection.execute(f"CREATE TABLE {lake}.public.t AS SELECT 1 AS id, 'x' AS secret")
     connection.execute("CREATE USER writer_kim PASSWORD 'kim-password-1'")
