@@ -11,7 +11,8 @@ place, output = sys.argv[1:3]
 jars = ",".join(glob.glob(os.environ["SPARK_DELTA_JARS"] + "/*.jar"))
 spark = (SparkSession.builder.master("local[1]").config("spark.jars", jars).config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
          .config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
-         .config("spark.sql.session.timeZone", "UTC").config("spark.ui.enabled", "false").getOrCreate())
+         .config("spark.sql.session.timeZone", "UTC")
+         .config("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED").config("spark.ui.enabled", "false").getOrCreate())
 seen = {}
 seen["p"] = [int(value) for value in spark.read.format("delta").load(place + "/p").selectExpr("count(*)", "sum(id)", "count(DISTINCT k)").first()]
 kinds = spark.read.format("delta").load(place + "/kinds").orderBy("id")

@@ -33,7 +33,7 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         if !is(token, "partition") {
             continue;
         }
-        if !seen.next().is_some_and(|(_, next)| next.token == Token::LParen) {
+        if seen.next().is_none_or(|(_, next)| next.token != Token::LParen) {
             return tokens;
         }
         let span = token.span;
