@@ -336,7 +336,7 @@ def test_s3_and_hdfs_are_read_by_deltalake_and_spark(connection, tmp_path):
         assert spark["kinds"] == [[*row[:10], *told(*row[10:])] for row in rows]
         for catalog in ("w_s3", "w_hdfs"):
             connection.execute(f"DROP TABLE {catalog}.mart.p")
-            assert connection.execute(f"SELECT count(*) FROM system.tables WHERE catalog = '{catalog}'").fetchone() == (1,)
+            assert connection.execute(f"SELECT count(*) FROM system.tables WHERE catalog = '{catalog}' AND schema = 'mart'").fetchone() == (1,)
     finally:
         connection.execute("DROP CATALOG w_s3")
         connection.execute("DROP CATALOG w_hdfs")

@@ -31,7 +31,7 @@ const BATCH: usize = 1024;
 /// Writes a checkpoint if it is time for one. What goes wrong is logged: the log is whole without it.
 pub(super) async fn maybe(log: &Arc<Log>, version: u64, interval: Option<&str>) {
     let interval = interval.and_then(|text| text.parse().ok()).unwrap_or(INTERVAL);
-    if interval == 0 || version == 0 || version % interval != 0 {
+    if interval == 0 || version == 0 || !version.is_multiple_of(interval) {
         return;
     }
     if let Err(error) = write(log, version).await {
