@@ -4,6 +4,7 @@
 //! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `node.rs` is the plan.
 
 mod assign;
+mod condition;
 mod create;
 mod insert;
 mod literals;

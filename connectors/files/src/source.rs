@@ -6,8 +6,8 @@ use std::sync::Arc;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
 use maru_connect::{
-    OpenedStore, Source, SourceTable, TableChange, TableEntry, TableVersion, WriteJob, WriteMode,
-    WriteRequest,
+    BatchStream, Committed, OpenedStore, Source, SourceTable, TableChange, TableEntry,
+    TableVersion, WriteJob, WriteMode, WriteRequest, Written,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
@@ -23,7 +23,7 @@ use crate::stores::hdfs::Hdfs;
 use crate::stores::{hdfs, local, path_of, s3};
 
 /// Where the files lie.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Place {
     Local { path: String },
     S3 { bucket: String, options: Options },
@@ -34,14 +34,61 @@ impl Place {
     /// Removes the directories that are left of a table whose files are gone.
     async fn remove_directory(&self, path: &Path) -> Result<()> {
         match self {
+            Self::Hdfs { cluster, .. } => cluster.remove_directory(path).await,
+            _ => self.remove_empty(path).await,
+        }
+    }
+
+    /// Removes the directories of a table that was not made, as far as they hold no files.
+    async fn remove_empty(&self, path: &Path) -> Result<()> {
+        match self {
             Self::Local { path: root } => {
                 let whole = std::path::Path::new(root).join(path.as_ref());
                 let work = tokio::task::spawn_blocking(move || local::remove_empty(&whole));
                 work.await.map_err(|error| Error::internal("removing broke off").with_cause(error))
             }
             Self::S3 { .. } => Ok(()),
-            Self::Hdfs { cluster, .. } => cluster.remove_directory(path).await,
+            Self::Hdfs { cluster, .. } => cluster.remove_empty(format!("/{path}")).await,
         }
+    }
+}
+
+/// A write that makes a table: if it does not come to be, its directories go too, for they would look like a table.
+#[derive(Debug)]
+struct NewTable {
+    inner: Arc<dyn WriteJob>,
+    place: Place,
+    path: Path,
+}
+
+impl WriteJob for NewTable {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    fn max_streams(&self) -> usize {
+        self.inner.max_streams()
+    }
+
+    fn sorted_by(&self) -> Vec<usize> {
+        self.inner.sorted_by()
+    }
+
+    fn write(self: Arc<Self>, rows: BatchStream) -> BoxFuture<'static, Result<Written>> {
+        Arc::clone(&self.inner).write(rows)
+    }
+
+    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
+        Arc::clone(&self.inner).commit()
+    }
+
+    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            Arc::clone(&self.inner).abort().await;
+            if let Err(error) = self.place.remove_empty(&self.path).await {
+                tracing::warn!(path = %self.path, %error, "could not remove the directory of a table that was not made");
+            }
+        })
     }
 }
 
@@ -104,7 +151,12 @@ impl FilesSource {
             }
             Some(_) => (self.delta_at(&schema, &table).await?, Existing::Table),
         };
-        delta::begin(&opened, &table, request, existing).await
+        let path = opened.path.clone();
+        let inner = delta::begin(&opened, &table, request, existing).await?;
+        Ok(match existing {
+            Existing::Nothing => Arc::new(NewTable { inner, place: self.place.clone(), path }),
+            Existing::Table => inner,
+        })
     }
 
     /// Looks whether the store keeps to it when a file must not be there: commits stand on that. Disks and HDFS do.

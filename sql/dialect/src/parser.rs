@@ -31,10 +31,12 @@ pub fn parse(sql: &str) -> Result<Statement> {
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     let mut parser = Words(
-        DFParserBuilder::new(table_command::rewrite(model::rewrite(versions::rewrite(tokens))))
-            .with_dialect(&PostgreSqlDialect {})
-            .with_recursion_limit(limits::NESTING_MAX)
-            .build()?,
+        DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
+            versions::rewrite(tokens),
+        ))))
+        .with_dialect(&PostgreSqlDialect {})
+        .with_recursion_limit(limits::NESTING_MAX)
+        .build()?,
     );
     let own = match parser.conversation(sql)? {
         Some(statement) => Some(statement),

@@ -131,6 +131,16 @@ pub(super) fn fields_of(
         .collect()
 }
 
+/// Finds the columns that are set to values.
+pub(super) fn sets(
+    target: &Target,
+    given: Vec<(String, ast::Expr)>,
+) -> Result<Vec<(FieldRef, ast::Expr)>> {
+    let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let fields = fields_of(target, &target.columns(), &names)?;
+    Ok(fields.into_iter().zip(given.into_iter().map(|(_, value)| value)).collect())
+}
+
 fn specified_twice(name: &str) -> Error {
     Error::new(ErrorKind::DuplicateColumn, format!("column \"{name}\" specified more than once"))
 }

@@ -18,7 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
 use maru_connect::{
-    Attempt, Committed, QueryContext, WriteExec, WriteMode, WriteRequest, WriteWatch,
+    Attempt, Committed, QueryContext, SourceTable, WriteExec, WriteMode, WriteRequest, WriteWatch,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
 use uuid::Uuid;
@@ -188,7 +188,12 @@ impl Watch {
     async fn is_there(&self) -> bool {
         let Writing { attached, schema, table, .. } = self.writing.as_ref();
         let Ok(source) = attached.source() else { return false };
-        matches!(source.table(schema, table).await, Ok(Some(_)))
+        match source.table(schema, table).await {
+            // Files without a log may be those of this very statement.
+            Ok(Some(SourceTable::Files(files))) => files.files.version_in(0).await.is_some(),
+            Ok(found) => found.is_some(),
+            Err(_) => false,
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `DELETE`, `UPDATE`, `MERGE INTO`: a query gives rows of the table as they are to be, with what was done to them. Tables of files
 //! get every row, and write anew what they must; databases get those that change, with what finds them again.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -10,11 +9,12 @@ use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
 use maru_connect::{RowOp, SourceTable, WriteMode};
 use maru_core::{Error, ErrorKind, Options, Result, quote_ident};
-use maru_sql::ast::{self, visit_expressions};
+use maru_sql::ast;
 use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Update};
 
 use super::assign::assign_one;
-use super::insert::fields_of;
+use super::condition::{act_of_hits, hits, refuse_repeated, refuse_unclear};
+use super::insert::{fields_of, sets};
 use super::node::{Writing, node};
 use super::target::{Target, find};
 use super::{Outcome, literals};
@@ -23,7 +23,6 @@ use crate::catalog::version;
 use crate::session::Session;
 
 /// Names of columns that no table has.
-const HIT: &str = "$hit";
 const ROW: &str = "$row";
 const ACT: &str = "$act";
 const THERE: &str = "$there";
@@ -90,8 +89,9 @@ impl Session {
         let target = find(self, &delete.table, "delete from").await?;
         self.may_change(&target, Privilege::Delete, &[])?;
         let taking = Taking::of(&target)?;
+        let in_place = matches!(taking, Taking::InPlace(_));
         let changes = Changes {
-            from: hits(&taking, &delete.table, &delete.alias, delete.selection.as_ref()),
+            from: hits(in_place, &taking.name_of(&delete.table), &delete.alias, delete.selection)?,
             act: act_of_hits(&delete.alias),
             alias: delete.alias,
             actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
@@ -106,8 +106,9 @@ impl Session {
         let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
         self.may_change(&target, Privilege::Update, &names)?;
         let taking = Taking::of(&target)?;
+        let in_place = matches!(taking, Taking::InPlace(_));
         let changes = Changes {
-            from: hits(&taking, &update.table, &update.alias, update.selection.as_ref()),
+            from: hits(in_place, &taking.name_of(&update.table), &update.alias, update.selection)?,
             act: act_of_hits(&update.alias),
             alias: update.alias,
             actions: vec![Action { op: RowOp::Update, sets }],
@@ -132,6 +133,9 @@ impl Session {
                 MergeWhen::NotMatchedByTarget => format!("{row} IS NULL"),
                 MergeWhen::NotMatchedBySource => format!("{row} IS NOT NULL AND {there} IS NULL"),
             };
+            if let Some(condition) = &clause.condition {
+                refuse_unclear(condition)?;
+            }
             let condition = match &clause.condition {
                 Some(condition) => format!("{when} AND ({condition})"),
                 None => when,
@@ -266,6 +270,7 @@ impl Session {
             },
             _ => return Err(Error::internal("a query is none")),
         };
+        refuse_repeated(&plan, ACT)?;
         let zone = self.setting("timezone").unwrap_or_default();
         let plan = settled(plan, &schema, &actions, joined, &taking, &zone)?;
         let mut fields = schema.fields().to_vec();
@@ -389,45 +394,4 @@ fn settled(
         }
     }
     Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
-}
-
-/// Returns the target with a column that says which rows a condition holds for, asked once for each row.
-fn hits(taking: &Taking, table: &Name, alias: &str, condition: Option<&ast::Expr>) -> String {
-    let table = taking.name_of(table);
-    let (alias, hit) = (quote_ident(alias), quote_ident(HIT));
-    let Some(condition) = condition else {
-        return format!("(SELECT *, TRUE AS {hit} FROM {table} AS {alias}) AS {alias}");
-    };
-    let found = format!("SELECT *, TRUE AS {hit} FROM {table} AS {alias} WHERE {condition}");
-    if matches!(taking, Taking::InPlace(_)) {
-        return format!("({found}) AS {alias}");
-    }
-    if has_subquery(condition) {
-        // Subqueries are planned where they filter.
-        return format!(
-            "({found} UNION ALL \
-             SELECT *, FALSE AS {hit} FROM {table} AS {alias} WHERE ({condition}) IS NOT TRUE) AS {alias}"
-        );
-    }
-    format!("(SELECT *, ({condition}) IS TRUE AS {hit} FROM {table} AS {alias}) AS {alias}")
-}
-
-fn act_of_hits(alias: &str) -> String {
-    format!("CASE WHEN {}.{} THEN 1 END", quote_ident(alias), quote_ident(HIT))
-}
-
-fn has_subquery(expr: &ast::Expr) -> bool {
-    let found = visit_expressions(expr, |expr| match expr {
-        ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => {
-            ControlFlow::Break(())
-        }
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
-}
-
-fn sets(target: &Target, given: Vec<(String, ast::Expr)>) -> Result<Vec<(FieldRef, ast::Expr)>> {
-    let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    let fields = fields_of(target, &target.columns(), &names)?;
-    Ok(fields.into_iter().zip(given.into_iter().map(|(_, value)| value)).collect())
 }

@@ -1,6 +1,6 @@
 //! Writing Delta Lake tables: Parquet files with names of their own, and then one commit that makes them the table's.
 //!
-//! [`job`] is one write from its check to its commit, [`files`] puts rows into files, [`statistics`] tells of them what prunes
+//! [`job`] is one write from its check to its end, [`shape`] its columns, [`rewrite`] rows that come again, [`publish`] its commit, [`files`] puts rows into files, [`statistics`] tells of them what prunes
 //! them later, [`commit`] takes the next number of the log and knows what to do when another writer had it. [`checkpoint`] puts the log together now and then. [`types`] says what
 //! the log calls a column, [`demands`] what the table asks of its writers, [`change`] changes a table as a whole.
 //!
@@ -13,6 +13,9 @@ mod demands;
 mod files;
 mod job;
 mod partition;
+mod publish;
+mod rewrite;
+mod shape;
 mod statistics;
 mod types;
 

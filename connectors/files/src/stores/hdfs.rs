@@ -43,6 +43,25 @@ impl Hdfs {
         removed.map(|_| ()).map_err(|error| explain(&absolute, &error))
     }
 
+    /// Removes a directory and those in it, as far as they hold no files.
+    pub(crate) fn remove_empty(&self, path: String) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let listed = self.client.list_status(&path, false).await;
+            let mut n_files = 0;
+            for found in listed.map_err(|error| explain(&path, &error))? {
+                match found.isdir {
+                    true => self.remove_empty(found.path).await?,
+                    false => n_files += 1,
+                }
+            }
+            if n_files == 0 {
+                // It fails where another writer's files came.
+                let _ = self.client.delete(&path, false).await;
+            }
+            Ok(())
+        })
+    }
+
     pub(crate) fn directories(&self) -> HdfsDirectories {
         HdfsDirectories(self.client.clone())
     }

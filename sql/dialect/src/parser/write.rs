@@ -5,12 +5,44 @@ use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, Expr, Value};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::{Words, change, fold, object_name, unsupported};
 use crate::statement::*;
 use crate::write::*;
 
 type Explain = Option<Box<ExplainStatementOptions>>;
+
+/// Stands for the alias of a table before `PARTITION`, which would be read as one.
+const NO_ALIAS: &str = "$no alias";
+
+/// Keeps `PARTITION (` of an INSERT from being read as the table's alias.
+pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |token: &TokenWithSpan, word: &str| match &token.token {
+        Token::Word(found) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    };
+    let Some(insert) = tokens.iter().position(|token| is(token, "insert")) else { return tokens };
+    let mut seen = tokens.iter().enumerate().skip(insert);
+    let mut seen = seen.by_ref().filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)));
+    while let Some((at, token)) = seen.next() {
+        // The name of the table ends at the latest where something else than names, dots and words begins.
+        if !matches!(token.token, Token::Word(_) | Token::Period) {
+            return tokens;
+        }
+        if !is(token, "partition") {
+            continue;
+        }
+        if seen.next().is_none_or(|(_, next)| next.token != Token::LParen) {
+            return tokens;
+        }
+        let span = token.span;
+        let added = [Token::make_keyword("AS"), Token::make_word(NO_ALIAS, Some('"'))];
+        tokens.splice(at..at, added.map(|token| TokenWithSpan { token, span }));
+        return tokens;
+    }
+    tokens
+}
 
 /// Reads a statement that writes; gives others back.
 pub(super) fn lower_write(
@@ -102,7 +134,8 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
         || insert.multi_table_insert_type.is_some()
         || !insert.assignments.is_empty()
         || !insert.after_columns.is_empty()
-        || insert.table_alias.is_some() && insert.on.is_none();
+        || insert.on.is_none()
+            && insert.table_alias.as_ref().is_some_and(|alias| alias.alias.value != NO_ALIAS);
     if strange {
         return Err(unsupported("this form of INSERT"));
     }

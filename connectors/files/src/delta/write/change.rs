@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::commit::{Change, Meeting, commit};
 use super::demands::{self, Effect};
-use super::job::removal;
+use super::publish::removal;
 use super::{now_ms, types};
 use crate::delta::action::{Metadata, Protocol};
 use crate::delta::features;

@@ -4,34 +4,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int8Array, RecordBatch, RecordBatchOptions,
-    new_null_array,
-};
-use arrow::compute::{
-    CastOptions, cast_with_options, filter, filter_record_batch, is_not_null, partition,
-};
-use arrow::datatypes::{DataType, Int8Type, Schema, TimeUnit, TimestampNanosecondType, UInt64Type};
-use datafusion::common::ScalarValue;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::partition;
+use arrow::datatypes::Schema;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Committed, NewTable, OpenedStore, Overwritten, RowOp, WriteJob, WriteMode,
-    WriteRequest, Written, check_not_null,
+    BatchStream, Committed, OpenedStore, Overwritten, WriteJob, WriteMode, WriteRequest, Written,
+    check_not_null,
 };
 use maru_core::{Error, ErrorKind, Result, limits};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use super::commit::{Change, Meeting, commit};
 use super::demands::{self, Effect};
 use super::files::{Added, Files, Making, compression};
+use super::now_ms;
 use super::partition::{check_type, directory, text_of, value_at};
-use super::{checkpoint, now_ms, types};
-use crate::delta::action::{Add, Line, Metadata, Protocol};
+use super::publish::remove;
+use super::rewrite::Seen;
+use super::shape::{convert, declared, made, places};
+use crate::delta::action::Protocol;
 use crate::delta::features::{self, Mapping};
 use crate::delta::log::Log;
 use crate::delta::schema::{self, Columns};
@@ -46,7 +39,7 @@ pub(crate) enum Existing {
 
 /// What becomes of the rows that are there.
 #[derive(Debug, Clone, PartialEq)]
-enum Effects {
+pub(super) enum Effects {
     Append,
     /// The table is another one from now on, or a new one.
     Create,
@@ -59,40 +52,42 @@ enum Effects {
 }
 
 #[derive(Debug)]
-struct DeltaJob {
-    log: Arc<Log>,
+pub(super) struct DeltaJob {
+    pub(super) log: Arc<Log>,
     /// The name that errors call the table by.
-    relation: String,
-    effects: Effects,
+    pub(super) relation: String,
+    pub(super) effects: Effects,
     /// What the change is made to.
-    base: Option<Arc<Snapshot>>,
-    making: Arc<Making>,
-    columns: Columns,
+    pub(super) base: Option<Arc<Snapshot>>,
+    pub(super) making: Arc<Making>,
+    pub(super) columns: Columns,
     /// The table's columns as they are declared, with what may not be NULL.
-    declared: Schema,
+    pub(super) declared: Schema,
     /// For each column in the files, and then for each partition column, where it stands in the rows that come.
-    places: Vec<Option<usize>>,
-    sorted_by: Vec<usize>,
+    pub(super) places: Vec<Option<usize>>,
+    pub(super) sorted_by: Vec<usize>,
     /// Lines of the commit besides those of files: protocol, columns, transaction.
-    lines: Vec<Value>,
-    keeps_times: bool,
+    pub(super) lines: Vec<Value>,
+    pub(super) keeps_times: bool,
     /// Commits between checkpoints, as the table has it.
-    interval: Option<String>,
-    once: Option<(String, i64)>,
-    already: bool,
-    n_streams: AtomicUsize,
-    done: Mutex<Done>,
-    seen: Mutex<Seen>,
+    pub(super) interval: Option<String>,
+    pub(super) once: Option<(String, i64)>,
+    pub(super) already: bool,
+    pub(super) n_streams: AtomicUsize,
+    pub(super) done: Mutex<Done>,
+    pub(super) seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
-struct Done {
-    added: Vec<Added>,
+pub(super) struct Done {
+    pub(super) added: Vec<Added>,
     /// Values of the partitions that were written to.
-    partitions: BTreeSet<Vec<Option<String>>>,
+    pub(super) partitions: BTreeSet<Vec<Option<String>>>,
     /// Those of them in which something was done to rows that are there.
-    changed: BTreeSet<Vec<Option<String>>>,
-    n_rows: u64,
+    pub(super) changed: BTreeSet<Vec<Option<String>>>,
+    pub(super) n_rows: u64,
+    /// Rows of the table that came to be written anew.
+    pub(super) n_came: u64,
 }
 
 /// Begins a write to the table at `opened.path`.
@@ -228,78 +223,6 @@ pub(crate) async fn begin(
     }))
 }
 
-/// Returns columns and protocol of a new table, as the log has them.
-fn made(new: &NewTable, request: &WriteRequest, base: Option<&Snapshot>) -> Result<(Value, Value)> {
-    if !new.primary_key.is_empty() {
-        return Err(Error::unsupported("a Delta Lake table has no PRIMARY KEY")
-            .with_hint("Leave it out; MERGE INTO goes by any columns."));
-    }
-    let schema = types::schema_of(&request.columns)?;
-    let mut id = Uuid::new_v4().to_string();
-    let mut protocol = demands::of_new(&request.columns);
-    if let Some(base) = base {
-        // It stays the same table for those who follow its log.
-        let (old, metadata) = base.shape()?;
-        if !metadata.id.is_empty() {
-            id.clone_from(&metadata.id);
-        }
-        protocol = demands::extended(old, &request.columns).unwrap_or_else(|| old.json());
-    }
-    let metadata = json!({
-        "id": id,
-        "format": {"provider": "parquet", "options": {}},
-        "schemaString": schema.to_string(),
-        "partitionColumns": new.partitioned_by,
-        "configuration": {},
-        "createdTime": now_ms(),
-        "description": new.comment,
-    });
-    Ok((metadata, protocol))
-}
-
-/// Returns files' columns and then partition columns, with what may not be NULL.
-fn declared(metadata: &Metadata, columns: &Columns) -> Schema {
-    let schema = serde_json::from_str::<Value>(&metadata.schema_string).unwrap_or_default();
-    let fields = schema.get("fields").and_then(Value::as_array).cloned().unwrap_or_default();
-    let is_nullable = |name: &str| {
-        fields
-            .iter()
-            .find(|field| field.get("name").and_then(Value::as_str) == Some(name))
-            .and_then(|field| field.get("nullable")?.as_bool())
-            .unwrap_or(true)
-    };
-    let all = columns.in_files.iter().chain(&columns.partitions).map(|column| {
-        let field = column.field.as_ref().clone();
-        let nullable = is_nullable(field.name());
-        field.with_nullable(nullable)
-    });
-    Schema::new(all.collect::<Vec<_>>())
-}
-
-/// Finds each of the table's columns among those that come.
-fn places(
-    relation: &str,
-    columns: &Columns,
-    declared: &Schema,
-    given: &Schema,
-) -> Result<Vec<Option<usize>>> {
-    let all = columns.in_files.iter().chain(&columns.partitions);
-    let places = all.map(|column| given.index_of(column.field.name()).ok()).collect::<Vec<_>>();
-    for (field, place) in declared.fields().iter().zip(&places) {
-        if place.is_none() && !field.is_nullable() {
-            return Err(Error::new(
-                ErrorKind::NotNullViolation,
-                format!(
-                    "null value in column \"{}\" of relation \"{relation}\" violates not-null constraint",
-                    field.name()
-                ),
-            )
-            .with_detail("The statement gives no value for it."));
-        }
-    }
-    Ok(places)
-}
-
 impl DeltaJob {
     /// Brings a batch to the columns of the table: those in the files, then those of partitions.
     fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch> {
@@ -369,62 +292,13 @@ impl DeltaJob {
         Ok(Written { n_rows, n_bytes: files.n_bytes })
     }
 
-    fn partition_at(&self, keys: &[ArrayRef], row: usize) -> Result<Vec<Option<String>>> {
+    pub(super) fn partition_at(
+        &self,
+        keys: &[ArrayRef],
+        row: usize,
+    ) -> Result<Vec<Option<String>>> {
         let names = self.making.partition_columns.iter();
         names.zip(keys).map(|(name, values)| text_of(name, &value_at(values, row)?)).collect()
-    }
-
-    /// Looks at what was done to rows, and leaves out those that are deleted. Returns the others, and how many changed.
-    fn rewritten(&self, batch: RecordBatch, numbered: bool) -> Result<(RecordBatch, u64)> {
-        let wrong = || Error::internal("rows came without what was done to them");
-        let last = batch.num_columns().checked_sub(1).ok_or_else(wrong)?;
-        let ops = batch.column(last).as_primitive_opt::<Int8Type>().ok_or_else(wrong)?.clone();
-        let n_changed = ops.len() - ops.null_count();
-        let mut stays = vec![true; batch.num_rows()];
-        if numbered {
-            let numbers = last.checked_sub(1).map(|at| batch.column(at));
-            let numbers = numbers.and_then(|n| n.as_primitive_opt::<UInt64Type>());
-            let numbers = numbers.ok_or_else(wrong)?;
-            let mut seen = self.seen.lock();
-            for (row, number) in numbers.iter().enumerate() {
-                if let Some(number) = number {
-                    stays[row] = seen.note(number, ops.is_valid(row))?;
-                }
-            }
-        }
-        self.note_changes(&batch, &ops)?;
-        let deleted = RowOp::Delete as i8;
-        for (row, stays) in stays.iter_mut().enumerate() {
-            *stays = *stays && (ops.is_null(row) || ops.value(row) != deleted);
-        }
-        let kept = filter_record_batch(&batch, &BooleanArray::from(stays))?;
-        Ok((kept, n_changed as u64))
-    }
-
-    /// Notes in which partitions rows were changed.
-    fn note_changes(&self, batch: &RecordBatch, ops: &Int8Array) -> Result<()> {
-        if ops.null_count() == ops.len() {
-            return Ok(());
-        }
-        let places = &self.places[self.columns.in_files.len()..];
-        let mut changed = BTreeSet::new();
-        if places.is_empty() {
-            changed.insert(Vec::new());
-        } else {
-            let is_changed = is_not_null(ops)?;
-            let keys = places.iter().zip(&self.columns.partitions).map(|(place, column)| {
-                let place =
-                    place.ok_or_else(|| Error::internal("a partition column is missing"))?;
-                let values = filter(batch.column(place), &is_changed)?;
-                convert(&values, column.field.data_type())
-            });
-            let keys = keys.collect::<Result<Vec<_>>>()?;
-            for range in partition(&keys)?.ranges() {
-                changed.insert(self.partition_at(&keys, range.start)?);
-            }
-        }
-        self.done.lock().changed.extend(changed);
-        Ok(())
     }
 
     fn note_partition(&self, values: &[Option<String>]) -> Result<()> {
@@ -443,206 +317,6 @@ impl DeltaJob {
         .with_detail("The limit is write_partitions_max.")
         .with_hint("Partition by fewer columns or coarser values, or write in several statements."))
     }
-
-    /// Returns whether the write takes a file away. What is not known of a file's partition may be in one.
-    fn replaces(
-        &self,
-        values: impl Fn(&str) -> Option<Option<String>>,
-        done: &Done,
-    ) -> Result<bool> {
-        let names = &self.making.partition_columns;
-        let fixed = match &self.effects {
-            Effects::Append => return Ok(false),
-            Effects::Create | Effects::Overwrite(Overwritten::Table) => return Ok(true),
-            Effects::Rewrite { moved: true, .. } => return Ok(!done.changed.is_empty()),
-            Effects::Rewrite { moved: false, .. } => {
-                let found = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>();
-                return Ok(found.is_none_or(|found| done.changed.contains(&found)));
-            }
-            Effects::Overwrite(Overwritten::Partitions { fixed }) => fixed,
-        };
-        for (name, value) in fixed {
-            let wanted = self.fixed_text(name, value)?;
-            if values(name).is_some_and(|found| found != wanted) {
-                return Ok(false);
-            }
-        }
-        if fixed.len() == names.len() {
-            return Ok(true);
-        }
-        let Some(found) = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>() else {
-            return Ok(true);
-        };
-        Ok(done.partitions.contains(&found))
-    }
-
-    fn fixed_text(&self, name: &str, value: &ScalarValue) -> Result<Option<String>> {
-        let field = self.declared.field_with_name(name)?;
-        text_of(name, &value.cast_to(field.data_type())?)
-    }
-
-    async fn publish(&self) -> Result<Committed> {
-        if self.already {
-            let version = self.base.as_ref().map(|base| base.version);
-            return Ok(Committed { n_rows: 0, version, already: true });
-        }
-        let mut done = std::mem::take(&mut *self.done.lock());
-        if let Effects::Rewrite { moved, .. } = self.effects {
-            // Partitions in which nothing was done stay what they are.
-            let (added, unneeded) = std::mem::take(&mut done.added)
-                .into_iter()
-                .partition::<Vec<_>, _>(|added| match moved {
-                    true => !done.changed.is_empty(),
-                    false => done.changed.contains(&added.partition),
-                });
-            done.added = added;
-            let unneeded = unneeded.into_iter().map(|added| added.place).collect();
-            remove(&self.making.store, &Mutex::new(unneeded)).await;
-            if done.changed.is_empty() {
-                let version = self.base.as_ref().map(|base| base.version);
-                return Ok(Committed { n_rows: 0, version, already: false });
-            }
-        }
-        let mut lines = self.lines.clone();
-        for file in self.base.iter().flat_map(|base| base.files()) {
-            let values = |name: &str| Some(normal(file.add.partition_values.get(name)?.clone()));
-            if self.replaces(values, &done)? {
-                lines.push(removal(&file.add));
-            }
-        }
-        let parameters = match &self.effects {
-            Effects::Append => json!({"mode": "Append"}),
-            Effects::Create => json!({
-                "partitionBy": json!(self.making.partition_columns).to_string(), "isManaged": "false",
-            }),
-            Effects::Overwrite(_) => json!({"mode": "Overwrite"}),
-            Effects::Rewrite { .. } => json!({}),
-        };
-        let operation = match (&self.effects, &self.base) {
-            (Effects::Create, Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
-            (Effects::Create, None) => "CREATE TABLE AS SELECT",
-            (Effects::Rewrite { .. }, _) => "MERGE",
-            _ => "WRITE",
-        };
-        // A version that changes nothing is none.
-        if self.effects == Effects::Append && done.added.is_empty() && self.once.is_none() {
-            let version = self.base.as_ref().map(|base| base.version);
-            return Ok(Committed { n_rows: done.n_rows, version, already: false });
-        }
-        lines.extend(done.added.iter().map(|added| added.line.clone()));
-        let change = Change {
-            attempt: self.making.attempt.clone(),
-            operation,
-            parameters,
-            base: self.base.as_ref().map(|base| base.version),
-            keeps_times: self.keeps_times,
-            lines,
-            n_rows: done.n_rows,
-        };
-        let version = commit(&self.log, &change, |theirs| self.meets(theirs, &done)).await?;
-        checkpoint::maybe(&self.log, version, self.interval.as_deref()).await;
-        Ok(Committed { n_rows: done.n_rows, version: Some(version), already: false })
-    }
-
-    fn meets(&self, theirs: &[Line], done: &Done) -> Meeting {
-        for line in theirs {
-            if line.meta_data.is_some() || line.protocol.is_some() {
-                return Meeting::Clashes("it changed the table's columns or properties");
-            }
-            if let (Some(txn), Some((name, number))) = (&line.txn, &self.once)
-                && txn.app_id == *name
-            {
-                return match txn.version >= *number {
-                    true => Meeting::Same,
-                    false => Meeting::Clashes("it is of the same work"),
-                };
-            }
-            if self.effects == Effects::Append {
-                continue;
-            }
-            let touches = |known: Option<&std::collections::HashMap<String, Option<String>>>| {
-                let values = |name: &str| Some(normal(known?.get(name)?.clone()));
-                self.replaces(values, done).unwrap_or(true)
-            };
-            let added = line.add.as_ref().map(|add| touches(Some(&add.partition_values)));
-            let removed =
-                line.remove.as_ref().map(|remove| touches(remove.partition_values.as_ref()));
-            if added == Some(true) || removed == Some(true) {
-                return Meeting::Clashes("it changed rows that this statement replaces");
-            }
-        }
-        Meeting::Passes
-    }
-}
-
-/// Which rows of the table have come, and which of them were changed: two bits for each.
-#[derive(Debug, Default)]
-struct Seen(Vec<u64>);
-
-impl Seen {
-    /// Returns whether the row has not come before.
-    fn note(&mut self, number: u64, changed: bool) -> Result<bool> {
-        let at = usize::try_from(number / 32).unwrap_or(usize::MAX);
-        if at >= self.0.len() {
-            self.0.resize(at + 1, 0);
-        }
-        let shift = (number % 32) * 2;
-        let before = (self.0[at] >> shift) & 3;
-        if before != 0 && (changed || before & 2 != 0) {
-            return Err(Error::new(
-                ErrorKind::Cardinality,
-                "MERGE command cannot affect row a second time",
-            )
-            .with_detail("More than one row of the source matches one row of the target.")
-            .with_hint("Ensure that not more than one source row matches any one target row."));
-        }
-        self.0[at] |= (1 | u64::from(changed) << 1) << shift;
-        Ok(before == 0)
-    }
-}
-
-/// An empty text stands for NULL in the log.
-fn normal(value: Option<String>) -> Option<String> {
-    value.filter(|text| !text.is_empty())
-}
-
-/// Returns the line that takes a file away.
-pub(super) fn removal(add: &Add) -> Value {
-    let mut remove = json!({
-        "path": add.path,
-        "deletionTimestamp": now_ms(),
-        "dataChange": true,
-        "extendedFileMetadata": true,
-        "partitionValues": add.partition_values,
-        "size": add.size,
-    });
-    if let Some(vector) = &add.deletion_vector {
-        remove["deletionVector"] = vector.json();
-    }
-    json!({ "remove": remove })
-}
-
-/// Brings values to the type that the files have.
-fn convert(values: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    if values.data_type() == to {
-        return Ok(Arc::clone(values));
-    }
-    if let (
-        DataType::Timestamp(TimeUnit::Nanosecond, _),
-        DataType::Timestamp(TimeUnit::Microsecond, _),
-    ) = (values.data_type(), to)
-    {
-        let nanos = values.as_primitive::<TimestampNanosecondType>();
-        if nanos.iter().flatten().any(|value| value % 1000 != 0) {
-            return Err(Error::new(
-                ErrorKind::OutOfRange,
-                "a timestamp has digits below the microsecond, which a Delta Lake table does not keep",
-            )
-            .with_hint("Cut them off: date_trunc('microsecond', …)."));
-        }
-    }
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    Ok(cast_with_options(values, to, &options)?)
 }
 
 impl WriteJob for DeltaJob {
@@ -693,18 +367,5 @@ impl WriteJob for DeltaJob {
 
     fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move { remove(&self.making.store, &self.making.begun).await })
-    }
-}
-
-/// Removes files that no commit names.
-async fn remove(store: &Arc<dyn ObjectStore>, begun: &Mutex<Vec<Path>>) {
-    let paths = std::mem::take(&mut *begun.lock());
-    for path in paths {
-        match store.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-            Err(error) => {
-                tracing::warn!(%path, %error, "could not remove a file that was not committed")
-            }
-        }
     }
 }
