@@ -15,6 +15,7 @@ mod foreign_view;
 mod functions;
 mod guarded;
 mod like_pattern;
+mod membership;
 mod models;
 mod named;
 mod nested;

@@ -19,6 +19,7 @@ use maru_sql::Statement;
 use tokio::task::JoinError;
 
 use super::arithmetic::{keep_peers, keep_times};
+use super::membership::refuse_lost_nulls;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::{self, rewrite};
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
@@ -187,6 +188,7 @@ impl Session {
                 let plan = state.statement_to_plan(*statement).await?;
                 let plan = keep_peers(keep_times(plan)?)?;
                 refuse_writes(&plan)?;
+                refuse_lost_nulls(&plan)?;
                 self.check_functions(&plan)?;
                 let mut parameters = parameter_types(&plan, declared)?;
                 for index in &arguments {
