@@ -248,7 +248,7 @@ def test_conversations_with_mistakes(server, healthy):
                 pass
         if n % 50 == 0:
             assert healthy.execute("SELECT %s::int", [n]).fetchone() == (n,)
-    assert settle(lambda: resident(server) - before, 150 * MB) < 150 * MB
+    assert settle(lambda: resident(server) - before, 256 * MB) < 256 * MB
 
 
 def test_half_open_connections_do_not_last(server, healthy):
