@@ -307,9 +307,11 @@ impl Flight {
 /// Returns whether a client would send a statement as an update.
 fn is_update(sql: &str) -> bool {
     let words = sql.to_lowercase();
+    let words = words.trim_start();
     ["insert", "update", "delete", "merge", "create table", "create or replace table"]
         .iter()
-        .any(|first| words.trim_start().starts_with(first))
+        .any(|first| words.starts_with(first))
+        || words.starts_with("with ") && words.contains(") insert into ")
 }
 
 #[async_trait]
