@@ -507,7 +507,11 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     like_pattern::register(&mut state)?;
     always::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
-    Ok(guarded::register(state)
+    let mut builder = guarded::register(state);
+    if let Some(analyzer) = builder.analyzer() {
+        analyzer.rules.insert(0, Arc::new(sum::SettleSums));
+    }
+    Ok(builder
         .with_query_planner(Arc::new(policies::WithPolicies))
         .with_optimizer_rule(Arc::new(policies::SafeThroughPolicies))
         .with_optimizer_rule(Arc::new(PushIntoSources))

@@ -48,7 +48,7 @@ impl AnalyzerRule for PostgresArithmetic {
 }
 
 /// Changes the parts of all expressions of a plan. Names of columns stay: they are what a client sees.
-fn change_expressions(
+pub(super) fn change_expressions(
     plan: LogicalPlan,
     change: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
 ) -> DfResult<LogicalPlan> {

@@ -4,6 +4,8 @@
 //!   are lost or made (apache/datafusion#25263, still there in 55.2).
 //! - `SingleDistinctToGroupBy` sums sums. The sum of a numeric has more digits, so that the result has another type than
 //!   was promised.
+//! - `SimplifyExpressions` also changes filters that a source has taken over. `id IS NULL` becomes `false` where the source has
+//!   no NULL, the source does not know `false`, and nobody filters any more (55.2).
 //! - `LimitAggregation` keeps the first groups only. Its groups are compared as floats are, so that every NaN is a group of its
 //!   own, and then it panics (55.2).
 
@@ -48,6 +50,7 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
                 "single_distinct_aggregation_to_group_by" => {
                     Arc::new(WhereTypesStay { rule: Arc::clone(rule) })
                 }
+                "simplify_expressions" => Arc::new(ButInScans { rule: Arc::clone(rule) }),
                 _ => Arc::clone(rule),
             }
         })
@@ -161,5 +164,32 @@ impl OptimizerRule for WhereTypesStay {
             .zip(rewritten.data.schema().fields())
             .all(|(was, is)| was.data_type() == is.data_type());
         Ok(if types_stay { rewritten } else { Transformed::no(plan) })
+    }
+}
+
+/// Applies a rule to everything but scans.
+#[derive(Debug)]
+struct ButInScans {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+}
+
+impl OptimizerRule for ButInScans {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::TableScan(_) => Ok(Transformed::no(plan)),
+            other => self.rule.rewrite(other, config),
+        }
     }
 }

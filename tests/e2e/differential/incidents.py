@@ -44,6 +44,10 @@ EVERYWHERE = {
     "numerics of two scales": 'SELECT a."n1" FROM {one} a UNION SELECT CAST(b."n1" AS numeric(20,4)) FROM {two} b',
     "count and sum": 'SELECT count(DISTINCT a."k"), sum(a."n1") FROM {one} a',
     "least with NaN": 'SELECT a."k", min(a."f8"), max(a."f8"), count(DISTINCT a."q") FROM {one} a GROUP BY a."k"',
+    "sum of distinct small numbers": 'SELECT sum(DISTINCT a."k"), sum(DISTINCT a."i8") FROM {one} a',
+    "sum of distinct small numbers of groups": 'SELECT a."b", sum(DISTINCT a."k") FROM {one} a GROUP BY a."b"',
+    "null key above a full join": 'SELECT count(*), max(a."id") FROM {one} a FULL JOIN {two} b ON a."k" = b."k" WHERE NOT (a."n1" < b."n1" OR b."id" IS NOT NULL)',
+    "average beside a sum": 'SELECT avg(a."k"), sum(a."k") FROM {one} a RIGHT JOIN {one} b ON a."k" = b."id" LEFT JOIN {other} c ON a."c8" = c."c8"',
     "rounded to a digit": 'SELECT a."id" FROM {one} a WHERE round(a."n1", 1) = 1.5',
 }
 

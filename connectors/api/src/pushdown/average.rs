@@ -3,6 +3,7 @@
 //! Those of whole numbers are floats. As a sum of floats they would depend on the order of rows once the sum is beyond 2^53; as a
 //! whole sum divided once they do not, so above the rows of a source they are always that, sent or not.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Float64Array};
@@ -91,6 +92,7 @@ pub(super) fn taken_apart(
             None => (place(expr.clone()), None),
         })
         .collect::<Vec<_>>();
+    let aggregates = named_apart(aggregates);
     let parts = Aggregate::try_new(Arc::clone(&node.input), node.group_expr.clone(), aggregates)?;
     let n_keys = node.schema.fields().len() - node.aggr_expr.len();
     let column = |at: usize| Expr::Column(Column::from(parts.schema.qualified_field(at)));
@@ -108,6 +110,16 @@ pub(super) fn taken_apart(
     });
     let columns = columns.collect();
     Ok(Some(Parts { node: parts, exact, columns }))
+}
+
+/// Gives aggregates that differ in a cast alone, which their names do not show, names of their own.
+fn named_apart(aggregates: Vec<Expr>) -> Vec<Expr> {
+    let mut seen = HashSet::new();
+    let apart = |(at, expr): (usize, Expr)| {
+        let name = expr.schema_name().to_string();
+        if seen.insert(name.clone()) { expr } else { expr.alias(format!("{name} {at}")) }
+    };
+    aggregates.into_iter().enumerate().map(apart).collect()
 }
 
 /// An average, what is summed for it and what is counted.
