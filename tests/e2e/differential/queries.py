@@ -150,7 +150,21 @@ class Maker:
             calls.append(rng.choice(of))
         if rng.random() < 0.35:
             calls.append(self.arithmetic(refs))
+        if rng.random() < 0.25:
+            calls.append(self.of_aggregates(refs))
         return calls
+
+    def of_aggregates(self, refs):
+        """What is computed of an aggregate of whole numbers and decimals."""
+        rng = self.rng
+        numbers = [ref for ref in refs if ref.kind in ("int", "dec") and ref.column.tame]
+        if not numbers:
+            return "count(*) + 1"
+        one, other = rng.choice(numbers).sql, rng.choice(numbers).sql
+        return rng.choice([
+            f"sum({one}) + 1", f"sum({one}) - count(*)", f"sum({one}) * 2", f"sum({one}) / count(*)", f"max({one}) - min({one})", f"sum(DISTINCT {one}) + 1",
+            f"sum({one}) - sum({other})", f"sum({one}) > 3", f"avg({one}) * 2", f"CASE WHEN sum({one}) > max({other}) THEN 1 ELSE 0 END", f"coalesce(sum({one}), 0)",
+        ])
 
     def arithmetic(self, refs):
         """An aggregate of whole numbers and decimals computed of a row; what is out of range is an error everywhere."""
@@ -171,7 +185,8 @@ class Maker:
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
         having = NOTHING
         if self.rng.random() < 0.3:
-            having = optional(" HAVING ", Node(self.rng.choice([f"{self.rng.choice(calls)} IS NOT NULL", "count(*) > 1", "count(*) BETWEEN 1 AND 3", "count(*) > 100"])))
+            having = optional(" HAVING ", Node(self.rng.choice([
+                f"{self.rng.choice(calls)} IS NOT NULL", "count(*) > 1", "count(*) BETWEEN 1 AND 3", "count(*) > 100", f"{self.of_aggregates(refs)} IS NOT NULL"])))
         tail, n_keys = "", 0
         if keys and self.rng.random() < 0.35:
             tail, n_keys = self.order(keys) + self.limit(), len(keys)
