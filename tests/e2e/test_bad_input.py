@@ -288,6 +288,22 @@ def test_bomb(session, tmp_path, fill):
         session.execute("SET statement_timeout = '20s'")
 
 
+def test_more_files_than_memory(session, tmp_path):
+    """The list of a table's files counts as well; one partition of it is no trouble."""
+    for part in range(20):
+        folder = tmp_path / "many" / f"part={part}"
+        folder.mkdir(parents=True)
+        for number in range(1000):
+            (folder / f"{number}.csv").write_bytes(b"v\n1\n")
+    session.execute("SET maru.query_memory_limit = '4MB'")
+    try:
+        with pytest.raises(psycopg.errors.OutOfMemory, match="memory"):
+            session.execute(f"SELECT count(*) FROM '{tmp_path}/many/'").fetchall()
+        assert session.execute(f"SELECT count(*) FROM '{tmp_path}/many/' WHERE part = 7").fetchone() == (1000,)
+    finally:
+        session.execute("RESET maru.query_memory_limit")
+
+
 @pytest.mark.parametrize("length", [0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 100_000])
 def test_absurd_length_in_a_footer(session, tmp_path, length):
     good = parquet_bytes()

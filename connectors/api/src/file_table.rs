@@ -8,6 +8,7 @@ mod file_error;
 mod footers;
 mod infer;
 mod known;
+mod label;
 mod metadata_cache;
 mod named_source;
 mod nan;

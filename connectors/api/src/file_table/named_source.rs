@@ -28,13 +28,14 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::file_error::{df_in_file, makes_no_sense, read_untrusted, untrusted};
+use super::label::Label;
 use super::nan::decided_by_bounds;
 
 /// Wraps a source; `label` is added to its line in `EXPLAIN`.
 #[derive(Clone)]
 pub(super) struct NamedSource {
     pub(super) inner: Arc<dyn FileSource>,
-    pub(super) label: Arc<str>,
+    pub(super) label: Arc<Label>,
     /// Whether filters may move into the source.
     pub(super) pushdown: bool,
 }

@@ -39,6 +39,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use self::stripe::FileReader;
 pub(super) use self::tails::Tails;
+use super::label::Label;
 use super::metadata_cache::StoreMetadataCache;
 use super::pinned_store::pinned;
 use crate::FileTable;
@@ -48,7 +49,7 @@ pub(super) fn source(
     table: &FileTable,
     state: &dyn Session,
     schema: TableSchema,
-    label: Arc<str>,
+    label: Arc<Label>,
     pushdown: bool,
 ) -> Arc<dyn FileSource> {
     Arc::new(OrcSource {
@@ -80,7 +81,7 @@ struct OrcSource {
     tails: Arc<FileMetadataCache>,
     /// What leaves stripes out; the rows of the others are filtered behind the scan.
     filter: Option<Arc<dyn PhysicalExpr>>,
-    label: Arc<str>,
+    label: Arc<Label>,
     pushdown: bool,
     batch_rows: usize,
     metrics: ExecutionPlanMetricsSet,

@@ -29,8 +29,9 @@ use maru_core::{Error, Result};
 use super::column_names::NamesAdapterFactory;
 use super::details::Bounds;
 use super::known::{Known, with_statistics};
+use super::label::{Counts, Label};
 use super::named_source::NamedSource;
-use super::{believed, orc, parquet, text};
+use super::{believed, label, orc, parquet, text};
 use crate::join_order::BelievedExec;
 use crate::{
     ColumnEstimate, FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext,
@@ -165,6 +166,7 @@ pub(crate) fn plan<'a>(
         let statement = QueryContext::of(state.config()).query_id;
         let listed = table.files.list_in(statement, &request.predicates).await?;
         let n_listed = listed.len();
+        let memory = label::counted(&listed, &state.runtime_env().memory_pool)?;
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
         let n_kept = entries.len();
@@ -186,7 +188,9 @@ pub(crate) fn plan<'a>(
             told.push((table, known));
         }
         let n_pruned = told.iter().map(|(_, known)| known.n_pruned).sum::<usize>();
-        let label = label(&table, &request, version, n_kept - n_pruned, n_listed);
+        let counts = Counts { n_kept: n_kept - n_pruned, n_listed };
+        let label = Label::new(&table, &request.partition_filters, version, counts, memory);
+        let label = Arc::new(label);
         let mut scans = Vec::new();
         let some_left = told.iter().any(|(_, known)| !known.files.is_empty());
         for (table, known) in told {
@@ -282,35 +286,13 @@ fn prune_by_bounds(
     Ok(entries.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect())
 }
 
-/// What `EXPLAIN` shows of the scan besides the list of files.
-fn label(
-    table: &FileTable,
-    request: &FileScanRequest,
-    version: Option<u64>,
-    n_kept: usize,
-    n_listed: usize,
-) -> Arc<str> {
-    let mut label = format!("catalog={}", table.catalog);
-    if let Some(version) = version {
-        label.push_str(&format!(", version={version}"));
-    }
-    if !request.partition_filters.is_empty() {
-        let filters = request.partition_filters.iter().map(ToString::to_string).collect::<Vec<_>>();
-        label.push_str(&format!(", partition_filters=[{}]", filters.join(", ")));
-    }
-    if n_kept < n_listed {
-        label.push_str(&format!(", files_pruned={}", n_listed - n_kept));
-    }
-    Arc::from(label)
-}
-
 fn build(
     table: &Arc<FileTable>,
     request: &FileScanRequest,
     state: &dyn Session,
     known: Known,
     believed: Option<&Vec<ColumnEstimate>>,
-    label: Arc<str>,
+    label: Arc<Label>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let schema: SchemaRef = table.table_schema();
     let Known { files, cut, sample, .. } = known;

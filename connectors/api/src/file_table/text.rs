@@ -51,6 +51,7 @@ pub(super) use sample::CsvSample;
 use trimmed::Trimmed;
 
 use super::file_error::in_file;
+use super::label::Label;
 use crate::{FileFormatSpec, FileTable};
 
 /// Turns the bytes of one file into batches.
@@ -69,7 +70,7 @@ pub(super) trait Decoder: Send {
 pub(super) fn source(
     table: &FileTable,
     schema: TableSchema,
-    label: Arc<str>,
+    label: Arc<Label>,
 ) -> Result<Arc<dyn FileSource>> {
     Ok(Arc::new(TextSource {
         format: Arc::new(table.format.clone()),
@@ -86,7 +87,7 @@ struct TextSource {
     format: Arc<FileFormatSpec>,
     schema: TableSchema,
     projection: SplitProjection,
-    label: Arc<str>,
+    label: Arc<Label>,
     batch_rows: usize,
     metrics: ExecutionPlanMetricsSet,
 }
