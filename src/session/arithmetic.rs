@@ -9,7 +9,9 @@ mod date;
 mod float;
 mod frames;
 mod interval;
+
 mod promised;
+mod quotient;
 
 use std::sync::{Arc, LazyLock};
 

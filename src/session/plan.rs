@@ -22,6 +22,7 @@ use super::arithmetic::{keep_peers, keep_times};
 use super::membership::refuse_lost_nulls;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::{self, rewrite};
+use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
@@ -186,7 +187,7 @@ impl Session {
                 let values = ARGUMENTS.try_with(Clone::clone).ok();
                 let arguments = rewrite::arguments::settle(&mut statement, values.as_deref())?;
                 let plan = state.statement_to_plan(*statement).await?;
-                let plan = keep_peers(keep_times(plan)?)?;
+                let plan = keep_peers(keep_times(in_columns(plan)?)?)?;
                 refuse_writes(&plan)?;
                 refuse_lost_nulls(&plan)?;
                 self.check_functions(&plan)?;
@@ -394,7 +395,7 @@ impl Session {
         }
         rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(statement)).await?;
-        Ok(keep_peers(keep_times(settle(plan)?)?)?)
+        Ok(keep_peers(keep_times(in_columns(settle(plan)?)?)?)?)
     }
 
     pub(crate) async fn plan_stored_view(

@@ -7,11 +7,13 @@ mod array;
 mod clients;
 mod columns;
 mod distinct;
+mod fetch;
 mod functions;
 mod literals;
 mod native;
 mod path;
 mod similar;
+mod table_function;
 mod template;
 mod version;
 
@@ -62,7 +64,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
         columns::query(query);
-        flow(functions::query(query))
+        flow(fetch::query(query).and_then(|()| functions::query(query)))
     }
 
     fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
@@ -75,6 +77,7 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(error);
         }
         path::table(table);
+        table_function::table(table);
         flow(native::table(table))
     }
 

@@ -25,6 +25,7 @@ use maru_sql::{Write, WriteAction};
 use super::arithmetic::{keep_peers, keep_times};
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
+use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::access::audit::What;
 use crate::engine::query::Query;
@@ -72,7 +73,7 @@ impl Session {
                 });
             }
         };
-        let plan = keep_peers(keep_times(plan)?)?;
+        let plan = keep_peers(keep_times(in_columns(plan)?)?)?;
         self.check_functions(&plan)?;
         let parameters = parameter_types(&plan, declared)?;
         let (_, parameters) = settle(&plan, parameters)?;

@@ -10,21 +10,23 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
+/// What changes an expression; the first that does is the only one.
+const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
+    super::promised::digits,
+    super::cast::bytes_to_text,
+    super::float::compare,
+    super::float::unify,
+    super::quotient::settle,
+];
+
 /// Makes timestamps of dates that a time may be added to, and floats of the numerics beside them; settles what is
 /// promised. The types of columns change, so this comes before anybody is told.
 pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let plan = super::change_expressions(super::promised::unions(plan)?, |expr, schema| {
-        match super::promised::digits(expr, schema) {
-            Transformed { data, transformed: false, .. } => {
-                match super::cast::bytes_to_text(data, schema) {
-                    Transformed { data, transformed: false, .. } => {
-                        super::float::compare(data, schema)
-                    }
-                    changed => changed,
-                }
-            }
-            changed => changed,
-        }
+    let plan = super::promised::values(super::promised::unions(plan)?)?;
+    let plan = super::change_expressions(plan, |expr, schema| {
+        RULES.iter().fold(Transformed::no(expr), |so_far, rule| {
+            if so_far.transformed { so_far } else { rule(so_far.data, schema) }
+        })
     })?;
     let mut found = false;
     plan.apply_with_subqueries(|node| {

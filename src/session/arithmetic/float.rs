@@ -1,4 +1,4 @@
-//! Comparisons of floats with other numbers.
+//! Floats beside other numbers: compared with them, and where one value may be either (`CASE`, `coalesce`, `UNION`, `VALUES`).
 //!
 //! The engine underneath makes numerics of the floats: NaN and infinity are an error then, and 1e-300 is 0. PostgreSQL
 //! makes double precision of the numerics. It does so with whole numbers beside a `real`, too.
@@ -36,10 +36,7 @@ pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     else {
         return Transformed::no(expr);
     };
-    let any = |wanted: fn(&DataType) -> bool| types.iter().any(wanted);
-    let is_real = any(|t| *t == DataType::Float32);
-    let is_mixed = any(DataType::is_floating) && any(DataType::is_decimal)
-        || is_real && any(DataType::is_integer);
+    let is_mixed = mixed(&types);
     if !is_mixed {
         return Transformed::no(expr);
     }
@@ -56,14 +53,46 @@ pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         return Transformed::yes(expr);
     }
-    for (side, data_type) in sides.iter_mut().zip(&types) {
+    as_doubles(sides, &types);
+    Transformed::yes(expr)
+}
+
+/// Functions whose arguments have one type, which is that of the result.
+const ALIKE: &[&str] = &["coalesce", "greatest", "least", "make_array", "nullif", "nvl"];
+
+/// Lets the branches of a `CASE`, or the arguments of a function that gives one of them, be floats if one is.
+pub(super) fn unify(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let sides: Vec<&mut Expr> = match &mut expr {
+        Expr::Case(case) => {
+            let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+            thens.chain(case.else_expr.as_deref_mut()).collect()
+        }
+        Expr::ScalarFunction(call) if ALIKE.contains(&call.name()) => {
+            call.args.iter_mut().collect()
+        }
+        _ => return Transformed::no(expr),
+    };
+    let types = sides.iter().map(|side| side.get_type(schema).ok()).collect::<Option<Vec<_>>>();
+    let Some(types) = types.filter(|types| mixed(types)) else { return Transformed::no(expr) };
+    as_doubles(sides, &types);
+    Transformed::yes(expr)
+}
+
+/// Returns whether numbers of these types meet as double precision.
+pub(super) fn mixed(types: &[DataType]) -> bool {
+    let any = |wanted: fn(&DataType) -> bool| types.iter().any(wanted);
+    any(DataType::is_floating) && any(DataType::is_decimal)
+        || any(|t| *t == DataType::Float32) && any(DataType::is_integer)
+}
+
+fn as_doubles(sides: Vec<&mut Expr>, types: &[DataType]) {
+    for (side, data_type) in sides.into_iter().zip(types) {
         if let Some(value) = double(side) {
-            **side = Expr::Literal(ScalarValue::Float64(Some(value)), None);
+            *side = Expr::Literal(ScalarValue::Float64(Some(value)), None);
         } else if data_type.is_numeric() && *data_type != DataType::Float64 {
-            **side = Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float64));
+            *side = Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float64));
         }
     }
-    Transformed::yes(expr)
 }
 
 /// Does the same for `IN (SELECT …)`, and tells whether it did.

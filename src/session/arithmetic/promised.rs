@@ -1,10 +1,18 @@
 //! Types that DataFusion changes its mind about: a client is told the types of columns before its rules have run.
 
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values,
+};
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
+
+use super::float;
 
 /// Gives the sides of a `UNION` one type now. Of `numeric(12,2)` and `numeric(38,10)`, the first would be told.
 pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -18,11 +26,94 @@ pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             if sides.all(|side| Some(side) == first) {
                 return Ok(Transformed::no(LogicalPlan::Union(union)));
             }
+            let union = with_doubles(union)?;
             Ok(Transformed::yes(TypeCoercionRewriter::coerce_union(union)?))
         }
         other => Ok(Transformed::no(other)),
     })
     .data()
+}
+
+/// Makes double precision of the numbers that stand in one column with floats.
+fn with_doubles(union: Union) -> DfResult<Union> {
+    let n_columns = union.inputs.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
+    let floats = (0..n_columns)
+        .map(|at| {
+            let of = |side: &Arc<LogicalPlan>| side.schema().field(at).data_type().clone();
+            float::mixed(&union.inputs.iter().map(of).collect::<Vec<_>>())
+        })
+        .collect::<Vec<_>>();
+    if !floats.contains(&true) {
+        return Ok(union);
+    }
+    let inputs = union.inputs.into_iter().map(|side| {
+        let columns = side.schema().columns().into_iter().zip(side.schema().fields());
+        let columns = columns.zip(&floats).map(|((column, field), float)| {
+            let is_other =
+                field.data_type().is_numeric() && *field.data_type() != DataType::Float64;
+            let (relation, name) = (column.relation.clone(), column.name.clone());
+            let column = Expr::Column(column);
+            match *float && is_other {
+                true => double(column).alias_qualified(relation, name),
+                false => column,
+            }
+        });
+        let columns = columns.collect::<Vec<_>>();
+        let side = LogicalPlanBuilder::from(side).project(columns)?;
+        Ok(Arc::new(side.build()?))
+    });
+    Union::try_new_with_loose_types(inputs.collect::<DfResult<Vec<_>>>()?)
+}
+
+fn double(expr: Expr) -> Expr {
+    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
+}
+
+/// Makes double precision of `VALUES` that stand in one column with floats. The planner has made numerics of the floats.
+pub(super) fn values(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Values(values) => Ok(double_values(values)),
+        other => Ok(Transformed::no(other)),
+    })
+    .data()
+}
+
+fn double_values(mut values: Values) -> Transformed<LogicalPlan> {
+    let empty = DFSchema::empty();
+    let mut fields = values.schema.fields().iter().cloned().collect::<Vec<_>>();
+    let mut changed = false;
+    for (at, field) in fields.iter_mut().enumerate() {
+        if !field.data_type().is_decimal() {
+            continue;
+        }
+        // What was written, without the planner's cast to the type of the column.
+        let written = |row: &Vec<Expr>| match row.get(at) {
+            Some(Expr::Cast(cast)) if cast.field.data_type() == field.data_type() => {
+                Some(cast.expr.as_ref().clone())
+            }
+            other => other.cloned(),
+        };
+        let written = values.values.iter().map(written).collect::<Option<Vec<_>>>();
+        let Some(written) = written else { continue };
+        let is_float =
+            |expr: &Expr| expr.get_type(&empty).is_ok_and(|data_type| data_type.is_floating());
+        if !written.iter().any(is_float) {
+            continue;
+        }
+        for (row, expr) in values.values.iter_mut().zip(written) {
+            row[at] = double(expr);
+        }
+        *field = Arc::new(field.as_ref().clone().with_data_type(DataType::Float64));
+        changed = true;
+    }
+    let schema = DFSchema::from_unqualified_fields(fields.into(), values.schema.metadata().clone());
+    match schema {
+        Ok(schema) if changed => {
+            values.schema = Arc::new(schema);
+            Transformed::yes(LogicalPlan::Values(values))
+        }
+        _ => Transformed::no(LogicalPlan::Values(values)),
+    }
 }
 
 /// Gives `round(numeric, 1)` its number of digits in the type that the function wants. Under a cast it is no literal for a

@@ -21,6 +21,9 @@ const NAMES: &[(&str, &str)] = &[
     ("variance", "var_samp"),
 ];
 
+/// Functions that give int4 in PostgreSQL, and a number without sign underneath.
+const INTEGERS: &[&str] = &["array_length", "array_ndims", "array_position", "cardinality"];
+
 /// Changes one call.
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     match expr {
@@ -31,6 +34,8 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             let name = name.value.to_lowercase();
             if let Some((_, other)) = NAMES.iter().find(|(known, _)| *known == name) {
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*other))]);
+            } else if INTEGERS.contains(&name.as_str()) {
+                *expr = cast(expr.clone(), DataType::Int(None));
             } else if let ("mod", [left, right]) = (name.as_str(), arguments(function).as_slice()) {
                 *expr = binary(left.clone(), BinaryOperator::Modulo, right.clone());
             } else if let ("date_part", [field, from]) =

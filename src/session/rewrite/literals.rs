@@ -2,8 +2,8 @@
 
 use maru_core::Result;
 use maru_sql::ast::{
-    CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 
 use super::literal;
@@ -15,6 +15,20 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         Expr::TypedString(typed) if is_timestamp(&typed.data_type) => {
             if let Value::SingleQuotedString(text) = &mut typed.value.value {
                 add_seconds(text);
+            }
+        }
+        Expr::Value(value) => {
+            if let Value::Number(text, _) = &value.value
+                && is_beyond_numeric(text)
+            {
+                let text = Expr::value(Value::SingleQuotedString(text.clone()));
+                *expr = Expr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(text),
+                    data_type: DataType::DoublePrecision,
+                    array: false,
+                    format: None,
+                };
             }
         }
         Expr::Interval(interval) if interval.leading_field.is_none() => {
@@ -63,6 +77,19 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Digits that a numeric of the engine has room for.
+const NUMERIC_DIGITS_MAX: i64 = 76;
+
+/// Returns whether a number such as `1e300` has more digits than a numeric, so that it has to be a float.
+fn is_beyond_numeric(text: &str) -> bool {
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return false };
+    let Ok(exponent) = exponent.parse::<i64>() else { return true };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let before = (whole.len() as i64).saturating_add(exponent).max(0);
+    let after = (fraction.len() as i64).saturating_sub(exponent).max(0);
+    before.saturating_add(after) > NUMERIC_DIGITS_MAX
 }
 
 /// Returns a call of a function.

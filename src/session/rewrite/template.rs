@@ -5,8 +5,8 @@
 
 use maru_core::{Error, Result};
 use maru_sql::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, TimezoneInfo, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, TimezoneInfo, Value,
 };
 
 use super::literal;
@@ -104,8 +104,22 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     if text.contains('%') {
         return Ok(());
     }
-    let format = Format::read(text)?;
+    let mut format = Format::read(text)?;
+    // Of an hour alone no time can be read either: it is the first minute.
+    let lacks_minutes = *reads && format.has_time && !format.has_minutes;
+    if lacks_minutes {
+        format.text.push_str(" %M");
+    }
     *template = Expr::value(Value::SingleQuotedString(format.text));
+    if lacks_minutes && let Some(text) = text_read(function) {
+        let minutes = Expr::value(Value::SingleQuotedString(" 00".to_owned()));
+        let read = Expr::Nested(Box::new(text.clone()));
+        *text = Expr::BinaryOp {
+            left: Box::new(read),
+            op: BinaryOperator::StringConcat,
+            right: Box::new(minutes),
+        };
+    }
     // Of a day alone no instant can be read: it is the day's first.
     if *reads && *name == "to_timestamp" && !format.has_time {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("to_date"))]);
@@ -118,6 +132,15 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         };
     }
     Ok(())
+}
+
+/// Returns the first of two arguments.
+fn text_read(function: &mut Function) -> Option<&mut Expr> {
+    let FunctionArguments::List(list) = &mut function.args else { return None };
+    match list.args.as_mut_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(text)), _] => Some(text),
+        _ => None,
+    }
 }
 
 /// Returns the second of two arguments.
@@ -134,11 +157,12 @@ fn template(function: &mut Function) -> Option<&mut Expr> {
 struct Format {
     text: String,
     has_time: bool,
+    has_minutes: bool,
 }
 
 impl Format {
     fn read(template: &str) -> Result<Self> {
-        let mut format = Self { text: String::new(), has_time: false };
+        let mut format = Self { text: String::new(), has_time: false, has_minutes: false };
         let mut rest = template;
         while let Some(first) = rest.chars().next() {
             if first == '"' {
@@ -154,6 +178,7 @@ impl Format {
             match found {
                 Some((pattern, Some(chrono))) => {
                     format.has_time |= pattern.contains("HH");
+                    format.has_minutes |= pattern.contains("MI");
                     format.text.push_str(chrono);
                     rest = &rest[pattern.len()..];
                 }

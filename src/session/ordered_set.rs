@@ -1,0 +1,229 @@
+//! Aggregates of an order: `percentile_cont`, `percentile_disc` and `mode`, each `WITHIN GROUP (ORDER BY …)`.
+//!
+//! DataFusion has the first, whose weights it rounds to a millionth. These keep the values of a group until it ends, in memory
+//! that counts. NULLs are left out; without a value the result is NULL.
+//!
+//! Source: PostgreSQL 16, table 9.61 and `orderedsetaggs.c` (`float8_lerp`).
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_empty_array};
+use arrow::compute::{SortOptions, concat, filter, is_not_null, partition, sort};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema};
+use datafusion::common::ScalarValue;
+use datafusion::common::utils::SingleRowListArrayBuilder;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Signature, Volatility,
+};
+use datafusion::physical_expr::PhysicalExpr;
+use maru_core::{Error, ErrorKind, Result};
+
+use crate::system::types::sql_name;
+
+/// Registers the functions.
+pub(super) fn register(state: &mut SessionState) -> Result<()> {
+    for kind in [Kind::Continuous, Kind::Discrete, Kind::Mode] {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        state.register_udaf(Arc::new(AggregateUDF::from(OrderedSet { kind, signature })))?;
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Between the two values nearest to the fraction.
+    Continuous,
+    /// The first value at or behind the fraction.
+    Discrete,
+    /// The most frequent value; of several the first one.
+    Mode,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct OrderedSet {
+    kind: Kind,
+    signature: Signature,
+}
+
+impl OrderedSet {
+    fn refused(&self, types: &[DataType]) -> Error {
+        let types = types.iter().map(sql_name).collect::<Vec<_>>().join(", ");
+        let what = format!("function {}({types}) does not exist", self.name());
+        let form = match self.kind {
+            Kind::Mode => "mode() WITHIN GROUP (ORDER BY column)",
+            Kind::Continuous => "percentile_cont(0.5) WITHIN GROUP (ORDER BY number)",
+            Kind::Discrete => "percentile_disc(0.5) WITHIN GROUP (ORDER BY column)",
+        };
+        Error::new(ErrorKind::UndefinedFunction, what).with_hint(format!("Write {form}."))
+    }
+}
+
+impl AggregateUDFImpl for OrderedSet {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Continuous => "percentile_cont",
+            Kind::Discrete => "percentile_disc",
+            Kind::Mode => "mode",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        let number = |data_type: &DataType| data_type.is_numeric() || data_type.is_null();
+        match (self.kind, types) {
+            (Kind::Continuous, [value, fraction]) if number(value) && number(fraction) => {
+                Ok(vec![DataType::Float64; 2])
+            }
+            (Kind::Discrete, [value, fraction]) if number(fraction) => {
+                Ok(vec![value.clone(), DataType::Float64])
+            }
+            (Kind::Mode, [value]) => Ok(vec![value.clone()]),
+            _ => Err(self.refused(types).into()),
+        }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        types.first().cloned().ok_or_else(|| self.refused(types).into())
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
+        let item = Field::new_list_field(args.return_field.data_type().clone(), true);
+        let name = format!("{}[values]", args.name);
+        Ok(vec![Arc::new(Field::new(name, DataType::List(Arc::new(item)), true))])
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        if args.is_distinct {
+            let what = format!("DISTINCT is not supported in {}", self.name());
+            return Err(Error::unsupported(what).into());
+        }
+        let fraction = match args.exprs.get(1) {
+            Some(fraction) if self.kind != Kind::Mode => constant(fraction)?,
+            _ => Some(0.0),
+        };
+        let options = args.order_bys.first().map(|by| by.options).unwrap_or_default();
+        Ok(Box::new(Collected {
+            kind: self.kind,
+            fraction,
+            descending: options.descending,
+            data_type: args.return_field.data_type().clone(),
+            values: Vec::new(),
+        }))
+    }
+
+    fn supports_within_group_clause(&self) -> bool {
+        true
+    }
+}
+
+/// Returns the fraction, the same for all rows; `None` for NULL.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<Option<f64>> {
+    let none = Arc::new(Schema::empty());
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(none, Vec::new(), &options)?;
+    let fraction = match expr.evaluate(&row) {
+        Ok(ColumnarValue::Scalar(ScalarValue::Float64(fraction))) => fraction,
+        _ => {
+            return Err(Error::unsupported("a percentile has to be a constant")
+                .with_hint("Write percentile_cont(0.5) WITHIN GROUP (ORDER BY x)."));
+        }
+    };
+    match fraction {
+        Some(fraction) if !(0.0..=1.0).contains(&fraction) => Err(Error::new(
+            ErrorKind::OutOfRange,
+            format!("percentile value {fraction} is not between 0 and 1"),
+        )),
+        fraction => Ok(fraction),
+    }
+}
+
+#[derive(Debug)]
+struct Collected {
+    kind: Kind,
+    fraction: Option<f64>,
+    descending: bool,
+    data_type: DataType,
+    /// Without NULLs.
+    values: Vec<ArrayRef>,
+}
+
+impl Collected {
+    fn all(&self) -> DfResult<ArrayRef> {
+        let parts = self.values.iter().map(AsRef::as_ref).collect::<Vec<&dyn Array>>();
+        Ok(if parts.is_empty() { new_empty_array(&self.data_type) } else { concat(&parts)? })
+    }
+
+    fn add(&mut self, values: &ArrayRef) -> DfResult<()> {
+        let values = match values.null_count() {
+            0 => Arc::clone(values),
+            _ => filter(values, &is_not_null(values)?)?,
+        };
+        if !values.is_empty() {
+            self.values.push(values);
+        }
+        Ok(())
+    }
+}
+
+impl Accumulator for Collected {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        values.iter().take(1).try_for_each(|values| self.add(values))
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        let list = SingleRowListArrayBuilder::new(self.all()?).build_list_scalar();
+        Ok(vec![list])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        let Some(lists) = states.first().and_then(|states| states.as_list_opt::<i32>()) else {
+            return Err(Error::internal("values of a group are no list").into());
+        };
+        lists.iter().flatten().try_for_each(|values| self.add(&values))
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        let all = self.all()?;
+        let (Some(fraction), false) = (self.fraction, all.is_empty()) else {
+            return ScalarValue::try_new_null(&self.data_type);
+        };
+        let order = SortOptions { descending: self.descending, nulls_first: false };
+        let sorted = sort(&all, Some(order))?;
+        let last = sorted.len() - 1;
+        match self.kind {
+            Kind::Continuous => {
+                let values = sorted.as_primitive::<Float64Type>();
+                let place = fraction * last as f64;
+                let low = place.floor() as usize;
+                let (low, high) = (low.min(last), (place.ceil() as usize).min(last));
+                let (below, above) = (values.value(low), values.value(high));
+                let between = match low == high {
+                    true => below,
+                    false => below + (place - low as f64) * (above - below),
+                };
+                Ok(ScalarValue::Float64(Some(between)))
+            }
+            Kind::Discrete => {
+                let place = (fraction * sorted.len() as f64).ceil() as usize;
+                ScalarValue::try_from_array(&sorted, place.clamp(1, sorted.len()) - 1)
+            }
+            Kind::Mode => {
+                let runs = partition(std::slice::from_ref(&sorted))?.ranges();
+                // The first of the longest ones.
+                let longest = runs.iter().rev().max_by_key(|run| run.len());
+                ScalarValue::try_from_array(&sorted, longest.map_or(0, |run| run.start))
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        let values = self.values.iter().map(|values| values.get_array_memory_size());
+        size_of_val(self) + values.sum::<usize>()
+    }
+}

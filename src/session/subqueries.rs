@@ -1,0 +1,117 @@
+//! `EXISTS` and `IN (SELECT …)` among the columns of a result.
+//!
+//! The planner makes joins of them where they are conditions, and nothing elsewhere (DataFusion 55.2). Here they become counts,
+//! which it has joins for: one that exists counts more than 0. `IN` is NULL where nothing equal is found, but something that
+//! might be: a NULL on either side.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, Spans};
+use datafusion::error::Result as DfResult;
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when,
+};
+
+/// Puts counts in the place of those among columns.
+///
+/// # Errors
+/// What the planner says of a subquery that has no plan.
+pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        if !matches!(node, LogicalPlan::Projection(_)) {
+            return Ok(Transformed::no(node));
+        }
+        let mut schema = DFSchema::empty();
+        for input in node.inputs() {
+            schema.merge(input.schema());
+        }
+        let preserver = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = preserver.save(&expr);
+            let changed = expr.transform_up(|part| match part {
+                Expr::Exists(Exists { subquery, negated }) => {
+                    let some = counts(subquery)?.gt(lit(0_i64));
+                    Ok(Transformed::yes(if negated { !some } else { some }))
+                }
+                Expr::InSubquery(membership) => within(membership, &schema),
+                other => Ok(Transformed::no(other)),
+            })?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    })
+    .data()
+}
+
+/// Returns how many rows a subquery has: one at most where that tells enough.
+fn counts(subquery: Subquery) -> DfResult<Expr> {
+    let mut rows = LogicalPlanBuilder::from(subquery.subquery);
+    // One that depends on the row around it cannot be cut.
+    if subquery.outer_ref_columns.is_empty() {
+        rows = rows.limit(0, Some(1))?;
+    }
+    let counted = rows.aggregate(Vec::<Expr>::new(), [count(lit(1_i64))])?.build()?;
+    Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(counted), ..subquery }))
+}
+
+fn within(membership: InSubquery, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let InSubquery { expr, subquery, negated } = membership;
+    let columns = subquery.subquery.schema().columns();
+    let ([column], Some(outer)) = (columns.as_slice(), seen_from_inside(&expr, schema)) else {
+        let unchanged = InSubquery { expr, subquery, negated };
+        return Ok(Transformed::no(Expr::InSubquery(unchanged)));
+    };
+    let among = Expr::Column(column.clone());
+    let narrowed = |condition: Expr| {
+        let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).filter(condition)?;
+        let plan = plan.build()?;
+        let outer_ref_columns = plan.all_out_ref_exprs();
+        counts(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
+    };
+    let mut answer = when(narrowed(among.clone().eq(outer))?.gt(lit(0_i64)), lit(true));
+    let unknown = || Expr::Literal(datafusion::common::ScalarValue::Boolean(None), None);
+    if subquery.subquery.schema().fields().iter().any(|field| field.is_nullable()) {
+        answer = answer.when(narrowed(among.is_null())?.gt(lit(0_i64)), unknown());
+    }
+    if expr.nullable(schema)? {
+        let any = counts(subquery)?.gt(lit(0_i64));
+        answer = answer.when(expr.is_null().and(any), unknown());
+    }
+    let answer = answer.otherwise(lit(false))?;
+    Ok(Transformed::yes(if negated { !answer } else { answer }))
+}
+
+/// Returns an expression of the row around a subquery as it is written in the subquery; `None` for one that is of a row further
+/// out, or has a subquery itself.
+fn seen_from_inside(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let mut plain = true;
+    let outer = expr
+        .clone()
+        .transform_up(|part| {
+            Ok(match part {
+                Expr::Column(column) => match schema.qualified_field_from_column(&column) {
+                    Ok((_, field)) => {
+                        Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column))
+                    }
+                    Err(_) => {
+                        plain = false;
+                        Transformed::no(Expr::Column(column))
+                    }
+                },
+                Expr::OuterReferenceColumn(..)
+                | Expr::ScalarSubquery(_)
+                | Expr::Exists(_)
+                | Expr::InSubquery(_) => {
+                    plain = false;
+                    Transformed::no(part)
+                }
+                other => Transformed::no(other),
+            })
+        })
+        .ok()?;
+    plain.then_some(outer.data)
+}
