@@ -18,6 +18,7 @@ mod like_pattern;
 mod membership;
 mod models;
 mod named;
+mod named_casts;
 mod nested;
 mod ordered_set;
 mod parameters;
@@ -42,8 +43,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use maru_connect::{PushIntoSources, Verify};
@@ -500,6 +501,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     )
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
+    state.register_expr_planner(Arc::new(named_casts::NamedCasts))?;
     sum::register(&mut state)?;
     extremes::register(&mut state)?;
     ordered_set::register(&mut state)?;

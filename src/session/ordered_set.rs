@@ -16,7 +16,8 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Signature, Volatility,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, DocSection, Documentation,
+    Signature, Volatility,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use maru_core::{Error, ErrorKind, Result};
@@ -27,7 +28,13 @@ use crate::system::types::sql_name;
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for kind in [Kind::Continuous, Kind::Discrete, Kind::Mode] {
         let signature = Signature::user_defined(Volatility::Immutable);
-        state.register_udaf(Arc::new(AggregateUDF::from(OrderedSet { kind, signature })))?;
+        // DataFusion's function goes by this name, too, and a state that is built anew from another would have either.
+        let aliases = match kind {
+            Kind::Continuous => vec!["quantile_cont".to_owned()],
+            Kind::Discrete | Kind::Mode => Vec::new(),
+        };
+        let function = OrderedSet { kind, signature, aliases, documentation: kind.documentation() };
+        state.register_udaf(Arc::new(AggregateUDF::from(function)))?;
     }
     Ok(())
 }
@@ -42,10 +49,32 @@ enum Kind {
     Mode,
 }
 
+impl Kind {
+    fn documentation(self) -> Documentation {
+        let (description, syntax) = match self {
+            Self::Continuous => (
+                "Returns the percentile of numbers, between the two nearest values if needed.",
+                "percentile_cont(fraction) WITHIN GROUP (ORDER BY expression)",
+            ),
+            Self::Discrete => (
+                "Returns the first value whose place in the order is at or behind the fraction.",
+                "percentile_disc(fraction) WITHIN GROUP (ORDER BY expression)",
+            ),
+            Self::Mode => (
+                "Returns the most frequent value, the first one of several.",
+                "mode() WITHIN GROUP (ORDER BY expression)",
+            ),
+        };
+        Documentation::builder(DocSection::default(), description, syntax).build()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct OrderedSet {
     kind: Kind,
     signature: Signature,
+    aliases: Vec<String>,
+    documentation: Documentation,
 }
 
 impl OrderedSet {
@@ -70,8 +99,16 @@ impl AggregateUDFImpl for OrderedSet {
         }
     }
 
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&self.documentation)
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {

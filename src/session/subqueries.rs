@@ -16,6 +16,9 @@ use datafusion::logical_expr::{
     Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when,
 };
 
+/// What the rows of `IN (SELECT …)` are called.
+const AMONG: &str = "among";
+
 /// Puts counts in the place of those among columns.
 ///
 /// # Errors
@@ -59,7 +62,10 @@ fn counts(subquery: Subquery) -> DfResult<Expr> {
 }
 
 fn within(membership: InSubquery, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    let InSubquery { expr, subquery, negated } = membership;
+    let InSubquery { expr, mut subquery, negated } = membership;
+    // Both sides may be of one table; under a name of its own its columns are not taken for those of the row around it.
+    let named = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).alias(AMONG)?;
+    subquery.subquery = Arc::new(named.build()?);
     let columns = subquery.subquery.schema().columns();
     let ([column], Some(outer)) = (columns.as_slice(), seen_from_inside(&expr, schema)) else {
         let unchanged = InSubquery { expr, subquery, negated };

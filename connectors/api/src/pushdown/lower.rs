@@ -152,14 +152,14 @@ pub(super) fn arguments<'n>(
 /// Returns the argument of a call, unless it is rows that are counted or a column that is widened for a sum.
 pub(super) fn argument<'n>(call: &'n Expr, input: &Input<'_>) -> Option<&'n Expr> {
     let Expr::AggregateFunction(call) = unnamed(call) else { return None };
-    let argument = call.params.args.first()?;
+    let argument = unnamed(call.params.args.first()?);
     let ready = matches!(argument, Expr::Literal(..)) || widened(argument, input).is_some();
     (!ready).then_some(argument)
 }
 
 /// Returns the column of whole numbers that is widened before it is summed, which a source does by itself.
 fn widened(argument: &Expr, input: &Input<'_>) -> Option<usize> {
-    let Expr::Cast(cast) = argument else { return None };
+    let Expr::Cast(cast) = unnamed(argument) else { return None };
     let column = input.column(&cast.expr)?;
     let by_itself = match input.data_type(column)? {
         DataType::Int8 | DataType::Int16 | DataType::Int32 => DataType::Int64,
@@ -202,7 +202,7 @@ pub(super) fn function(expr: &Expr, input: &Input<'_>) -> Option<Aggregate> {
         _ => return None,
     };
     let [argument] = args.as_slice() else { return None };
-    let column = match argument {
+    let column = match unnamed(argument) {
         Expr::Literal(value, _) => {
             let counts_rows = function == AggregateFunction::Count && !value.is_null();
             return counts_rows.then_some(Aggregate { function, column: None, filter });
