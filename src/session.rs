@@ -14,6 +14,7 @@ mod extremes;
 mod foreign_view;
 mod functions;
 mod guarded;
+mod json;
 mod like_pattern;
 mod membership;
 mod models;
@@ -502,6 +503,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     .map_err(|error| Error::from(*error))?;
     let mut state = context.state();
     state.register_expr_planner(Arc::new(named_casts::NamedCasts))?;
+    json::register(&mut state)?;
     sum::register(&mut state)?;
     extremes::register(&mut state)?;
     ordered_set::register(&mut state)?;

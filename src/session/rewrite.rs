@@ -9,6 +9,7 @@ mod columns;
 mod distinct;
 mod fetch;
 mod functions;
+mod json;
 mod literals;
 mod native;
 mod path;
@@ -49,6 +50,7 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     similar::expression,
     template::expression,
     functions::expression,
+    json::expression,
     literals::expression,
 ];
 
