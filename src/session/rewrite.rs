@@ -8,6 +8,7 @@ mod clients;
 mod columns;
 mod distinct;
 mod functions;
+mod keys;
 mod literals;
 mod native;
 mod path;
@@ -61,6 +62,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
+        keys::query(query);
         columns::query(query);
         flow(functions::query(query))
     }
