@@ -19,9 +19,23 @@ public class FlightJdbc {
         return DriverManager.getConnection(url, p);
     }
 
+    /** A connection with a catalog cannot be closed: the driver ends its session through a channel that it has shut down before. */
+    static void close(Connection c, boolean hasCatalog) throws SQLException {
+        try {
+            c.close();
+        } catch (SQLException error) {
+            if (!hasCatalog || !error.getMessage().contains("Channel shutdown invoked")) throw error;
+        }
+    }
+
     static void check(String name, Check check, String... options) {
-        try (Connection c = connect(options)) {
-            check.run(c);
+        try {
+            Connection c = connect(options);
+            try {
+                check.run(c);
+            } finally {
+                close(c, options.length > 0);
+            }
             System.out.println("ok " + name);
         } catch (Throwable error) {
             failed = true;

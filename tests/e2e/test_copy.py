@@ -197,7 +197,7 @@ def test_columns_and_what_is_missing(connection, table):
     assert connection.execute(f"SELECT * FROM {name} ORDER BY a").fetchall() == [(1, None, 10), (2, None, 20)]
     for columns, data, error, text in [
         ("(a, nosuch)", "", psycopg.errors.UndefinedColumn, "nosuch"), ("(a, a)", "", psycopg.errors.DuplicateColumn, "more than once"),
-        ("", "\\N\tx\t1\n", psycopg.errors.NotNullViolation, "line 1"), ("", b"\xff\tx\t1\n", psycopg.errors.CharacterNotInRepertoire, "0xff"),
+        ("", "\\N\tx\t1\n", psycopg.errors.NotNullViolation, 'column "a"'), ("", b"\xff\tx\t1\n", psycopg.errors.CharacterNotInRepertoire, "0xff"),
         ("", "1\tx\\x00y\t1\n", psycopg.errors.CharacterNotInRepertoire, "0x00"),
     ]:
         with pytest.raises(error) as caught:

@@ -105,7 +105,7 @@ pub(super) fn select(select: &mut Select) {
     }
 }
 
-/// Has `relacl` of `pg_class`, a column that is not there, told by a function of the table's OID.
+/// Columns of `pg_class` that are not there: `relacl` is told by a function of the table's OID, and no table has options.
 fn relacl(select: &mut Select) {
     let factors = select.from.iter().flat_map(|from| {
         std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
@@ -119,28 +119,31 @@ fn relacl(select: &mut Select) {
         _ => None,
     });
     let Some(class) = names.next() else { return };
-    let is_it = |expr: &Expr| match expr {
-        Expr::Identifier(name) => name.value.eq_ignore_ascii_case("relacl"),
-        Expr::CompoundIdentifier(names) => match names.as_slice() {
-            [table, name] => {
-                table.value.eq_ignore_ascii_case(&class.value)
-                    && name.value.eq_ignore_ascii_case("relacl")
-            }
-            _ => false,
-        },
-        _ => false,
+    let told = |expr: &Expr| {
+        let name = match expr {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(names) => match names.as_slice() {
+                [.., table, name] if table.value.eq_ignore_ascii_case(&class.value) => name,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match name.value.to_lowercase().as_str() {
+            "relacl" => Some(("relacl", format!("maru_table_acl({class}.oid)"))),
+            "reloptions" => Some(("reloptions", "CAST(NULL AS TEXT[])".to_owned())),
+            _ => None,
+        }
     };
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) = item
-            && is_it(expr)
+            && let Some((name, _)) = told(expr)
         {
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new("relacl") };
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(name) };
         }
     }
-    let Some(list) = parsed(&format!("maru_table_acl({class}.oid)")) else { return };
     let _ = visit_expressions_mut(select, |expr| {
-        if is_it(expr) {
-            *expr = list.clone();
+        if let Some(instead) = told(expr).and_then(|(_, text)| parsed(&text)) {
+            *expr = instead;
         }
         ControlFlow::<()>::Continue(())
     });
