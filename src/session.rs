@@ -3,6 +3,7 @@
 //! `plan.rs` turns text into a plan, `execute.rs` runs it, `settings.rs` is the list of settings, `functions.rs` the
 //! functions that answer from the session.
 
+mod acl_functions;
 mod always;
 mod arithmetic;
 mod block;
@@ -71,6 +72,7 @@ pub(crate) use plan::{as_owner, as_owner_for};
 pub(crate) use policies::is_under_policies;
 pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
+pub use write::{IfExists, Incoming, Ingest};
 pub(crate) use write::{
     Target, create_schema, create_table, declared_column, declared_type, find_target,
 };
@@ -199,6 +201,8 @@ enum Kind {
         options: Arc<CopyOptions>,
         inner: Box<Prepared>,
     },
+    /// Rows that the client sends are written.
+    Incoming(Incoming),
 }
 
 impl Session {
@@ -216,6 +220,7 @@ impl Session {
             state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
             functions::register(&mut state, this);
             privilege_functions::register(&mut state, this);
+            acl_functions::register(&mut state, this);
             // Registering a planner cannot fail.
             let _ = state.register_relation_planner(Arc::new(models::ModelFunctions(this.clone())));
             Self {

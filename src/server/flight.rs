@@ -2,10 +2,12 @@
 //!
 //! `sessions` knows who calls, `statements` holds what was prepared and runs it, `service` maps the protocol's calls
 //! to the two, `metadata` answers drivers' questions about catalogs, `actions` the calls that Flight SQL added later,
+//! `ingest` takes rows,
 //! `schema` says what types clients are shown, `outer` adds what the library leaves out, `incoming` takes connections, encrypted or not.
 
 mod actions;
 mod incoming;
+mod ingest;
 mod metadata;
 mod outer;
 mod schema;

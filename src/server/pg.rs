@@ -3,8 +3,10 @@
 //! pgwire's own message loop buffers whole results and does not watch the client while a statement runs, so the loop
 //! is ours: `startup` lets a client in, `connection` talks to it, `encode` writes rows, `params` reads parameters.
 
+mod codec;
 mod connection;
 mod copy;
+mod copy_in;
 mod encode;
 mod errors;
 mod extended;

@@ -101,7 +101,7 @@ async fn simple_queries_stop_at_the_first_error() {
     assert_eq!(error.code().code(), "42703");
     assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(18)));
     let error = client.simple_query("COPY t FROM STDIN").await.unwrap_err();
-    assert_eq!(state(&error), "0A000");
+    assert_eq!(state(&error), "42P01");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,9 @@ impl Session {
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
         let work = async {
-            if !matches!(prepared.kind, Kind::Query { .. } | Kind::Copy { .. }) {
+            let plans =
+                matches!(prepared.kind, Kind::Query { .. } | Kind::Copy { .. } | Kind::Incoming(_));
+            if !plans {
                 return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
             }
             query.set_lane(inner.executor.lane(self.user()));
@@ -198,26 +200,12 @@ impl Session {
                 self.explain(plan, tag, parameters, &query, *monitors).await.map(Output::rows)
             }
             Kind::Query { plan, tag, monitors } => {
-                let planned = match writes(plan).then(|| self.refuse_write_in_block()).transpose() {
-                    Ok(_) => self.plan_physical(plan, parameters, &query, *monitors).await,
-                    Err(error) => Err(error),
-                };
-                match planned {
-                    Ok((physical, context, permit)) => {
-                        let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
-                        let timeout =
-                            if query.cursor { Duration::ZERO } else { self.statement_timeout() };
-                        let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
-                        let rows = self.located(rows, prepared);
-                        if writes(plan) {
-                            return self.finish_write(rows, tag, &query).await;
-                        }
-                        let mut output = Output::rows(rows);
-                        output.notices.clone_from(&prepared.notices);
-                        return Ok(output);
-                    }
-                    Err(error) => Err(error),
-                }
+                let how = (*tag, *monitors);
+                return self.run_plan(prepared, plan, how, parameters, &query, ending).await;
+            }
+            Kind::Incoming(incoming) => {
+                let (plan, how) = (&incoming.plan, (incoming.tag, false));
+                return self.run_plan(prepared, plan, how, parameters, &query, ending).await;
             }
         };
         match &result {
@@ -225,6 +213,39 @@ impl Session {
             Err(error) => ending.fail(error),
         }
         result
+    }
+
+    /// Runs a plan: rows of a query come as they are read, a write runs to its end.
+    async fn run_plan(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        plan: &LogicalPlan,
+        (tag, monitors): (&'static str, bool),
+        parameters: Vec<ScalarValue>,
+        query: &Arc<Query>,
+        ending: Ending,
+    ) -> Result<Output> {
+        let planned = match writes(plan).then(|| self.refuse_write_in_block()).transpose() {
+            Ok(_) => self.plan_physical(plan, parameters, query, monitors).await,
+            Err(error) => Err(error),
+        };
+        let (physical, context, permit) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                ending.fail(&error);
+                return Err(error);
+            }
+        };
+        let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
+        let timeout = if query.cursor { Duration::ZERO } else { self.statement_timeout() };
+        let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
+        let rows = self.located(rows, prepared);
+        if writes(plan) {
+            return self.finish_write(rows, tag, query).await;
+        }
+        let mut output = Output::rows(rows);
+        output.notices.clone_from(&prepared.notices);
+        Ok(output)
     }
 
     /// Runs a command, and keeps what it changes if a transaction may undo it.

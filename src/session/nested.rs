@@ -47,10 +47,13 @@ impl Session {
             }
             Statement::Fetch(fetch) => (schema_of(self, &fetch), Vec::new(), Kind::Fetch(fetch)),
             Statement::Copy(copy) => {
+                if copy.from && copy.file.is_none() {
+                    let kind = Kind::Incoming(self.prepare_copy_in(*copy).await?);
+                    return Ok((None, Vec::new(), kind));
+                }
                 if copy.from {
-                    return Err(Error::unsupported("COPY FROM is not supported yet")
-                        .with_detail("No table of a catalog can be written to by now.")
-                        .with_hint("Attach the data as files, or load it in its source."));
+                    return Err(Error::unsupported("COPY FROM a file is not supported yet")
+                        .with_hint("Attach the files as a catalog and INSERT from them, or use FROM STDIN."));
                 }
                 if self.login.protocol != Protocol::Postgres || copy.file.is_some() {
                     return Err(Error::unsupported("COPY goes over the PostgreSQL wire only")

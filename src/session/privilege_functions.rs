@@ -55,11 +55,26 @@ pub(super) struct Oids {
     roles: HashMap<i64, String>,
 }
 
+/// Columns and tables that are answered by functions of a table's OID.
+const ACL_WORDS: &[&str] = &["relacl", "attacl", "pg_policy"];
+
+impl Oids {
+    pub(super) fn table(&self, oid: i64) -> Option<&Object> {
+        self.tables.get(&oid)
+    }
+}
+
 impl Session {
+    /// Returns the OIDs that were looked up last.
+    pub(super) fn known_oids(&self) -> Arc<Oids> {
+        self.oids.read().clone()
+    }
+
     /// Looks up OIDs if a statement asks for rights.
     pub(super) async fn learn_oids(self: &Arc<Self>, sql: &str) -> Result<()> {
         let sql = sql.to_ascii_lowercase();
-        if !FUNCTIONS.iter().any(|(name, _)| sql.contains(name)) {
+        let mut words = FUNCTIONS.iter().map(|(name, _)| name).chain(ACL_WORDS);
+        if !words.any(|word| sql.contains(word)) {
             return Ok(());
         }
         let catalog = self.catalog();

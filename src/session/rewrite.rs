@@ -10,6 +10,7 @@ mod distinct;
 mod fetch;
 mod functions;
 mod json;
+mod keys;
 mod literals;
 mod native;
 mod path;
@@ -65,6 +66,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
+        keys::query(query);
         columns::query(query);
         flow(fetch::query(query).and_then(|()| functions::query(query)))
     }

@@ -1,11 +1,13 @@
 //! Statements that write rows: from their words to a plan that ends in a [`node::WriteNode`].
 //!
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
-//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `node.rs` is the plan.
+//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` are
+//! rows that the client sends along, `node.rs` is the plan.
 
 mod assign;
 mod condition;
 mod create;
+mod incoming;
 mod insert;
 mod literals;
 mod node;
@@ -33,6 +35,7 @@ use crate::opaque::Opaque;
 use crate::output::{Output, Rows};
 
 pub(crate) use create::{create_schema, create_table, declared_column, declared_type};
+pub use incoming::{IfExists, Incoming, Ingest};
 pub(super) use node::{Writes, writes};
 pub(crate) use target::{Target, find as find_target};
 

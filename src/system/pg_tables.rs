@@ -1,4 +1,4 @@
-//! Tables of `pg_catalog` that tell of sessions: `pg_stat_activity`, `pg_prepared_statements`, `pg_cursors`.
+//! Tables of `pg_catalog` that tell of sessions: `pg_stat_activity`, `pg_prepared_statements`, `pg_cursors`, `pg_settings`.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use super::types::regtype_name;
 use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
 use crate::engine::history::micros;
 use crate::engine::query::State;
-use crate::session::{Session, TransactionStatus};
+use crate::session::{SETTINGS as SETTING_LIST, Session, TransactionStatus};
 
-pub(super) static TABLES: &[&TableSpec] = &[&ACTIVITY, &CURSORS, &PREPARED];
+pub(super) static TABLES: &[&TableSpec] = &[&ACTIVITY, &CURSORS, &PREPARED, &SETTINGS];
 
 static ACTIVITY: TableSpec = TableSpec {
     name: "pg_stat_activity",
@@ -67,6 +67,75 @@ static PREPARED: TableSpec = TableSpec {
     ],
     rows: |session, _| async { prepared(session) }.boxed(),
 };
+
+static SETTINGS: TableSpec = TableSpec {
+    name: "pg_settings",
+    doc: "Settings of this session, and limits that drivers of PostgreSQL ask for.",
+    columns: &[
+        ("name", Text),
+        ("setting", Text),
+        ("unit", Text),
+        ("category", Text),
+        ("short_desc", Text),
+        ("extra_desc", Text),
+        ("context", Text),
+        ("vartype", Text),
+        ("source", Text),
+        ("min_val", Text),
+        ("max_val", Text),
+        ("enumvals", Text),
+        ("boot_val", Text),
+        ("reset_val", Text),
+        ("sourcefile", Text),
+        ("sourceline", Integer),
+        ("pending_restart", Boolean),
+    ],
+    rows: |session, _| async { Ok(settings(session)) }.boxed(),
+};
+
+/// What PostgreSQL has compiled in; drivers size their questions by it.
+const PRESETS: &[(&str, &str, &str)] = &[
+    ("max_function_args", "100", "Arguments of a function."),
+    ("max_identifier_length", "63", "Bytes of a name; longer ones are taken as well."),
+    ("max_index_keys", "32", "Columns of an index; there are no indexes."),
+    ("standard_conforming_strings", "on", "Backslashes in literals are ordinary."),
+];
+
+fn settings(session: &Arc<Session>) -> Vec<Row> {
+    let row = |name: &str, value: Option<String>, doc: &str, context: &str, kind: &str| {
+        let none = || text_or_null(None::<String>);
+        let mut row = vec![text(name), text_or_null(value), none(), text("Maru"), text(doc)];
+        row.extend([
+            none(),
+            text(context),
+            text(kind),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+            none(),
+        ]);
+        row.extend([none(), ScalarValue::Int64(None), boolean(false)]);
+        row
+    };
+    let own = SETTING_LIST.iter().map(|setting| {
+        let (context, kind) = match setting.kind.name() {
+            "boolean" => ("user", "bool"),
+            "integer" => ("user", "integer"),
+            "choice" => ("user", "enum"),
+            "fixed" => ("internal", "string"),
+            _ => ("user", "string"),
+        };
+        row(setting.name, session.setting(setting.name), setting.doc, context, kind)
+    });
+    let known = |name: &str| SETTING_LIST.iter().any(|setting| setting.name == name);
+    let presets = PRESETS
+        .iter()
+        .filter(|(name, ..)| !known(name))
+        .map(|(name, value, doc)| row(name, Some((*value).to_owned()), doc, "internal", "string"));
+    own.chain(presets).collect()
+}
 
 fn activity(session: &Arc<Session>) -> Vec<Row> {
     let running = session.engine().inner.queries.running();

@@ -208,8 +208,50 @@ public class Jdbc {
         java.io.StringWriter out = new java.io.StringWriter();
         same(3L, copies.copyOut("COPY (SELECT g, 'x' FROM generate_series(1, 3) t(g)) TO STDOUT (FORMAT csv)", out));
         same("1,x\n2,x\n3,x\n", out.toString());
-        fails("0A000", () -> copies.copyIn("COPY nosuch FROM STDIN", new java.io.StringReader("1\n")));
-        one(c, "SELECT 1");
+        fails("42P01", () -> copies.copyIn("COPY nosuch FROM STDIN", new java.io.StringReader("1\n")));
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_copied (a integer, b text)");
+        }
+        try {
+            same(2L, copies.copyIn("COPY jdbc_copied FROM STDIN (FORMAT csv)", new java.io.StringReader("1,x\n2,\"y, z\"\n")));
+            org.postgresql.copy.CopyIn rows = copies.copyIn("COPY jdbc_copied (a) FROM STDIN");
+            byte[] line = "7\n".getBytes();
+            for (int i = 0; i < 20_000; i++) rows.writeToCopy(line, 0, line.length);
+            same(20_000L, rows.endCopy());
+            org.postgresql.copy.CopyIn given = copies.copyIn("COPY jdbc_copied (a) FROM STDIN");
+            given.writeToCopy(line, 0, line.length);
+            given.cancelCopy();
+            fails("22P02", () -> copies.copyIn("COPY jdbc_copied FROM STDIN", new java.io.StringReader("x\ty\n")));
+            same(20_002L, one(c, "SELECT count(*) FROM jdbc_copied"));
+        } finally {
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP TABLE jdbc_copied");
+            }
+        }
+    }
+
+    static void keysAndTypes(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE VIEW jdbc_keys AS SELECT 1 AS a");
+        }
+        try {
+            DatabaseMetaData m = c.getMetaData();
+            for (ResultSet r : List.of(m.getPrimaryKeys(null, "public", "jdbc_keys"), m.getIndexInfo(null, "public", "jdbc_keys", false, true),
+                    m.getImportedKeys(null, "public", "jdbc_keys"), m.getExportedKeys(null, "public", "jdbc_keys"),
+                    m.getBestRowIdentifier(null, "public", "jdbc_keys", DatabaseMetaData.bestRowSession, true))) {
+                same(true, r.getMetaData().getColumnCount() > 4);
+                same(false, r.next());
+            }
+            Set<String> names = new HashSet<>();
+            try (ResultSet r = m.getTypeInfo()) {
+                while (r.next()) names.add(r.getString("TYPE_NAME"));
+            }
+            same(true, names.containsAll(List.of("int4", "int8", "text", "numeric", "timestamptz", "bool")));
+        } finally {
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP VIEW jdbc_keys");
+            }
+        }
     }
 
     public static void main(String[] args) {
@@ -227,6 +269,7 @@ public class Jdbc {
         check("cancel", Jdbc::cancel);
         check("metadata", Jdbc::metadata);
         check("copy", Jdbc::copy);
+        check("keys and types", Jdbc::keysAndTypes);
         System.exit(failed ? 1 : 0);
     }
 }

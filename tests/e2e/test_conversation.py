@@ -207,7 +207,7 @@ def test_an_error_in_a_copy_leaves_the_connection(connection):
     with pytest.raises(psycopg.errors.DivisionByZero):
         copied(connection, "COPY (SELECT 1 / (g - 20000) FROM generate_series(1, 30000) t(g)) TO STDOUT")
     assert connection.execute("SELECT 1").fetchone() == (1,)
-    with pytest.raises(psycopg.errors.FeatureNotSupported, match="COPY FROM"):
+    with pytest.raises(psycopg.errors.UndefinedTable):
         with connection.cursor().copy("COPY nosuch FROM STDIN") as copy:
             copy.write(b"1\n")
     assert connection.execute("SELECT 1").fetchone() == (1,)
@@ -219,7 +219,7 @@ def test_psql_copy(server, tmp_path):
     assert done.returncode == 0 and done.stdout == "COPY 3\n", done.stderr
     assert target.read_text().splitlines()[1:] == ['1,"x,1"', '2,"x,2"', '3,"x,3"']
     done = server.psql("-c", rf"\copy nosuch FROM '{target}' csv", "-c", "SELECT 'still here'")
-    assert "COPY FROM" in done.stderr and "still here" in done.stdout
+    assert "nosuch" in done.stderr and "still here" in done.stdout
 
 
 def test_a_copy_streams(connection):

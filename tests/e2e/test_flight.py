@@ -1,5 +1,8 @@
 """Arrow Flight SQL, as the ADBC driver speaks it."""
 
+import time
+import uuid
+
 import adbc_driver_manager
 import pyarrow as pa
 import pytest
@@ -129,3 +132,115 @@ def renewal(endpoint):
         size >>= 7
         if not size:
             return b"\x0a" + length + data
+
+
+# ExecuteIngest ------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def place(connection):
+    """A schema in which tables are made that go away."""
+    schema = "ingest_" + uuid.uuid4().hex[:8]
+    connection.execute(f"CREATE SCHEMA {schema}")
+    yield schema
+    for name, in connection.execute("SELECT name FROM system.tables WHERE catalog = 'maru' AND schema = %s", (schema,)).fetchall():
+        connection.execute(f'DROP TABLE {schema}."{name}"')
+    connection.execute(f"DROP SCHEMA {schema}")
+
+
+def ingest(flight, table, data, mode="create", **options):
+    with flight.cursor() as cursor:
+        return cursor.adbc_ingest(table, data, mode=mode, **options)
+
+
+def test_ingest_modes(flight, place, connection):
+    data = pa.table({"id": pa.array([1, 2, None], pa.int64()), "name": ["a", None, "ü"]})
+    where = {"db_schema_name": place}
+    assert ingest(flight, "t", data, "create", **where) == 3
+    with pytest.raises(adbc_driver_manager.Error, match="42P07"):
+        ingest(flight, "t", data, "create", **where)
+    assert ingest(flight, "t", data, "append", **where) == 3
+    assert ingest(flight, "t", data, "create_append", catalog_name="maru", **where) == 3
+    assert connection.execute(f"SELECT count(*), sum(id)::bigint, count(name) FROM {place}.t").fetchone() == (9, 9, 6)
+    assert ingest(flight, "t", data.slice(0, 1), "replace", **where) == 1
+    assert query(flight, f"SELECT * FROM {place}.t").to_pylist() == [{"id": 1, "name": "a"}]
+    with pytest.raises(adbc_driver_manager.Error, match="42P01"):
+        ingest(flight, "nosuch", data, "append", **where)
+    assert ingest(flight, "nosuch", data, "create_append", **where) == 3
+    with pytest.raises(adbc_driver_manager.Error, match="0A000"):
+        ingest(flight, "t", data, "append", temporary=True)
+
+
+def test_ingest_assigns_as_insert_does(flight, place, connection):
+    connection.execute(f"CREATE TABLE {place}.t (a integer NOT NULL, b text, c numeric(6,2), d timestamp)")
+    where = {"db_schema_name": place}
+    data = pa.table({"c": [1.005, None], "a": pa.array([1, 2], pa.int64()), "b": pa.array(["x", "y"]).dictionary_encode()})
+    assert ingest(flight, "t", data, "append", **where) == 2
+    rows = connection.execute(f"SELECT a, b, c::text, d FROM {place}.t ORDER BY a").fetchall()
+    assert rows == [(1, "x", rows[0][2], None), (2, "y", None, None)] and rows[0][2] in ("1.00", "1.01")
+    for data, text in [
+        (pa.table({"nosuch": [1]}), "42703"), (pa.table({"a": [2 ** 40]}), "22003"), (pa.table({"a": pa.array([None], pa.int64())}), "23502"),
+        (pa.table({"a": [1], "d": [True]}), "42804"),
+    ]:
+        with pytest.raises(adbc_driver_manager.Error, match=text):
+            ingest(flight, "t", data, "append", **where)
+    assert connection.execute(f"SELECT count(*) FROM {place}.t").fetchone() == (2,), "nothing of what failed is there"
+
+
+def test_ingest_of_many_rows_and_types(flight, place, connection):
+    n = 300_000
+    data = pa.table({
+        "i": pa.array(range(n), pa.int64()), "t": pa.array([f"row {i}" for i in range(n)], pa.large_string()),
+        "b": pa.array([i % 2 == 0 for i in range(n)]), "d": pa.array([i % 20000 for i in range(n)], pa.int32()).cast(pa.date32()),
+        "ts": pa.array(range(n), pa.timestamp("us")), "tz": pa.array(range(n), pa.timestamp("us", "UTC")),
+        "n": pa.array([None if i % 10 else i for i in range(n)], pa.int32()).cast(pa.decimal128(12, 2)), "f": pa.array(range(n), pa.float32()),
+        "y": pa.array([b"x"] * n, pa.binary()), "l": pa.array([[1, None]] * n, pa.list_(pa.int32())),
+    })
+    batches = pa.RecordBatchReader.from_batches(data.schema, data.to_batches(max_chunksize=7000))
+    assert ingest(flight, "many", batches, "create", db_schema_name=place) == n
+    got = query(flight, f"SELECT * FROM {place}.many ORDER BY i")
+    assert got.column_names == data.column_names
+    for name in data.column_names:
+        assert got.column(name).to_pylist() == data.column(name).to_pylist(), name
+    sql = "SELECT state, n_rows FROM system.queries WHERE sql LIKE %s ORDER BY query_id DESC LIMIT 1"
+    assert connection.execute(sql, (f"CREATE TABLE {place}.many%",)).fetchone() == ("finished", n)
+
+
+def test_ingest_is_one_commit(flight, server, place, connection):
+    schema = pa.schema([("a", pa.int64())])
+
+    def batches():
+        for i in range(200):
+            if i == 150:
+                assert connection.execute("SELECT count(*) FROM system.tables WHERE schema = %s", (place,)).fetchone() == (0,)
+                raise OSError("the source is gone")
+            yield pa.record_batch({"a": list(range(1000))}, schema)
+
+    with pytest.raises(Exception):
+        ingest(flight, "t", pa.RecordBatchReader.from_batches(schema, batches()), "create", db_schema_name=place)
+    time.sleep(0.5)
+    assert connection.execute("SELECT count(*) FROM system.tables WHERE schema = %s", (place,)).fetchone() == (0,)
+
+
+def test_ingest_without_rights(server, place, connection):
+    connection.execute(f"CREATE TABLE {place}.t (a bigint)")
+    connection.execute("CREATE ROLE ingester LOGIN PASSWORD 'ingester-secret'")
+    try:
+        connection.execute(f"GRANT USAGE ON SCHEMA {place} TO ingester")
+        connection.execute(f"GRANT SELECT ON {place}.t TO ingester")
+        with server.flight(username="ingester", password="ingester-secret") as flight:
+            for mode in ["append", "replace"]:
+                with pytest.raises(adbc_driver_manager.Error, match="42501"):
+                    ingest(flight, "t", pa.table({"a": [1]}), mode, db_schema_name=place)
+            with pytest.raises(adbc_driver_manager.Error, match="42501"):
+                ingest(flight, "other", pa.table({"a": [1]}), "create", db_schema_name=place)
+    finally:
+        connection.execute(f"REVOKE ALL ON {place}.t FROM ingester")
+        connection.execute(f"REVOKE ALL ON SCHEMA {place} FROM ingester")
+        connection.execute("DROP ROLE ingester")
+
+
+def test_prepared_insert_with_bound_batches(flight, place, connection):
+    connection.execute(f"CREATE TABLE {place}.t (a integer, b text)")
+    with flight.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {place}.t VALUES ($1, $2)", [(1, "x"), (2, None), (3, "z")])
+    assert connection.execute(f"SELECT * FROM {place}.t ORDER BY a").fetchall() == [(1, "x"), (2, None), (3, "z")]

@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import struct
+import threading
 import time
 
 import psycopg
@@ -168,6 +169,8 @@ def test_what_is_no_beginning(server, healthy, data):
     packet(b"E", b"nothing\0" + struct.pack("!i", 0)),
     packet(b"E", b""), packet(b"D", b"X\0"), packet(b"D", b""), packet(b"C", b""), packet(b"F", b"\0" * 20),
     packet(b"d", b"data without a copy"), packet(b"c", b""), packet(b"f", b"why\0"), packet(b"p", b"password again\0"),
+    packet(b"Q", b"SELECT 'no end'"), packet(b"Q", b"SELECT 1\0SELECT 2\0"), packet(b"Q", b"SELECT '\xff'\0"),   # texts that do not end, end twice, are none
+    packet(b"P", b"s\0SELECT 1"), packet(b"P", b"s\0SELECT '\xff'\0\0\0"), packet(b"E", b"portal"), packet(b"H", b"more"),
     packet(b"?", b"no such message"), packet(b"\0", b""), packet(b"R", b"\0\0\0\0"),
 ])
 def test_messages_that_are_none(server, healthy, body):
@@ -178,6 +181,17 @@ def test_messages_that_are_none(server, healthy, body):
         letters = {letter for letter, _ in seen}
         # An error and the next statement, or an error and the end; never silence.
         assert b"E" in letters or body[:1] in b"dcf" or not seen, seen
+
+
+@pytest.mark.parametrize("body,sqlstate", [(b"SELECT 1", "08P01"), (b"SELECT 1\0DROP TABLE x\0", "08P01"), (b"SELECT '\xe9'\0", "22021")])
+def test_a_query_ends_where_its_message_ends(server, healthy, body, sqlstate):
+    """What is wrong with one message is its own error; the next one is read as usual."""
+    with Wire(server, server.password) as wire:
+        for _ in range(3):
+            wire.send(packet(b"Q", body) + query("SELECT 'the next'"))
+            first, second = wire.until_ready(), wire.until_ready()
+            assert [letter for letter, _ in first] == [b"E", b"Z"] and b"C" + sqlstate.encode() + b"\0" in first[0][1], first
+            assert [letter for letter, _ in second] == [b"T", b"D", b"C", b"Z"] and b"the next" in second[1][1]
 
 
 def test_a_giant_message_is_refused_before_it_is_read(server, healthy):
@@ -324,3 +338,64 @@ def test_a_reader_that_is_slow_costs_no_memory(server, healthy):
         assert seen == (rows if LONG else 200_001)
         print(f"a slow reader: at most {worst / MB:.1f} MB more")
         assert worst < 120 * MB
+
+
+MIXED = [
+    ("SELECT %s::int", lambda n: [(n,)]),
+    ("SELECT count(*) FROM generate_series(1, %s + 1000) t(g)", lambda n: [(n + 1000,)]),
+    ("SELECT g, g * 2 FROM generate_series(1, 50) t(g) WHERE g > %s %% 50 ORDER BY g", lambda n: [(g, g * 2) for g in range(n % 50 + 1, 51)]),
+    ("SELECT sum(a.g)::bigint FROM generate_series(1, 300) a(g) JOIN generate_series(1, 300) b(g) ON a.g = b.g WHERE a.g <> %s", None),
+    ("SELECT schema, count(*) FROM system.tables WHERE catalog = 'maru' AND schema <> %s::text GROUP BY 1", None),
+]
+
+
+def test_a_crowd_with_mixed_queries(start):
+    """200 clients for a minute (40 for some seconds): every answer is right, and afterwards memory and files are what they were."""
+    n_clients, seconds = (200, 60) if LONG else (40, 5)
+    server = start(arguments=["--pg-connections-max", str(n_clients + 20)])
+    times, wrong = [], []
+
+    def client(number, deadline):
+        chance = random.Random(SEED + number)
+        taken = []
+        try:
+            connection = server.connect()
+            while time.monotonic() < deadline:
+                n = chance.randrange(10_000)
+                sql, expected = chance.choice(MIXED)
+                began = time.monotonic()
+                rows = connection.execute(sql, [n]).fetchall()
+                taken.append(time.monotonic() - began)
+                if not rows or (expected and rows != expected(n)):
+                    wrong.append((sql, n, rows[:3]))
+                if chance.random() < 0.01:
+                    connection.close()
+                    connection = server.connect()
+            connection.close()
+        except Exception as error:
+            wrong.append(repr(error))
+        times.extend(taken)
+
+    def crowd(length):
+        deadline = time.monotonic() + length
+        clients = [threading.Thread(target=client, args=(number, deadline), daemon=True) for number in range(n_clients)]
+        for thread in clients:
+            thread.start()
+        for thread in clients:
+            thread.join(length + 120)
+            assert not thread.is_alive(), "a client waits for ever"
+        assert wrong == [], wrong[:5]
+
+    crowd(2)   # Caches and threads are there from now on.
+    before, files_before = settle(lambda: resident(server), 0, 3), files(server)
+    times.clear()
+    crowd(seconds)
+    times.sort()
+    p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
+    print(f"{n_clients} clients, {seconds} s: {len(times)} statements, p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms, "
+          f"resident {(resident(server) - before) / MB:+.1f} MB")
+    assert len(times) > n_clients
+    assert settle(lambda: files(server), files_before) <= files_before + 3
+    assert settle(lambda: resident(server) - before, 100 * MB) < 100 * MB
+    with server.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM system.sessions").fetchone() == (1,)

@@ -54,6 +54,29 @@ def test_describe_commands(server):
         server.psql("-c", "DROP VIEW e2e_psql.numbers", "-c", "DROP SCHEMA e2e_psql")
 
 
+def test_access_privileges_and_functions(server):
+    table = "e2e_acl.numbers"
+    server.psql("-c", "CREATE SCHEMA e2e_acl", "-c", f"CREATE VIEW {table} AS SELECT 1 AS n, 'x' AS t", "-c", "CREATE ROLE acl_reader",
+                "-c", 'CREATE ROLE "acl writer"')
+    try:
+        done = server.psql("-Atc", rf"\dp {table}")
+        assert done.stdout == "e2e_acl|numbers|view|||\n", done.stdout + done.stderr
+        server.psql("-c", f"GRANT SELECT ON {table} TO acl_reader WITH GRANT OPTION", "-c", f'GRANT INSERT, UPDATE ON {table} TO "acl writer"',
+                    "-c", f"GRANT SELECT ON {table} TO PUBLIC", "-c", f"GRANT SELECT (n) ON {table} TO acl_reader")
+        done = server.psql("-Atc", rf"\dp {table}")
+        assert done.stdout == ("e2e_acl|numbers|view|maru=rawdDxt/maru\n=r/maru\n\"acl writer\"=aw/maru\nacl_reader=r*/maru|"
+                               "n:\n  acl_reader=r/maru|\n"), done.stdout + done.stderr
+        done = server.psql("-Atc", "SELECT relname, relacl FROM pg_class WHERE relname = 'numbers'")
+        assert done.stdout == 'numbers|{maru=rawdDxt/maru,=r/maru,"\\"acl writer\\"=aw/maru",acl_reader=r*/maru}\n', done.stdout + done.stderr
+        done = server.psql("-Atc", r"\z e2e_acl.*")
+        assert done.returncode == 0 and "acl_reader=r*/maru" in done.stdout, done.stderr
+    finally:
+        server.psql("-c", "DROP SCHEMA e2e_acl CASCADE", "-c", "DROP ROLE acl_reader", "-c", 'DROP ROLE "acl writer"')
+    for command, there in [(r"\df", ""), (r"\df array_length", "array_length"), (r"\df count", "agg"), (r"\dfS sqr*", "sqrt"), (r"\df nosuch", "")]:
+        done = server.psql("-Atc", command)
+        assert done.returncode == 0 and "ERROR" not in done.stderr and there in done.stdout, (command, done.stdout, done.stderr)
+
+
 def test_timing_and_expanded_output(server):
     done = server.psql("-f", "-", stdin="\\timing on\n\\x on\nSELECT 1 AS a, 2 AS b;\n")
     assert done.returncode == 0

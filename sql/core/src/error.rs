@@ -31,6 +31,7 @@ struct Inner {
     position: Option<usize>,
     line_column: Option<(usize, usize)>,
     context: Vec<(&'static str, String)>,
+    input: Option<String>,
     cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -45,6 +46,7 @@ impl Error {
             position: None,
             line_column: None,
             context: Vec::new(),
+            input: None,
             cause: None,
         }))
     }
@@ -131,6 +133,13 @@ impl Error {
         self.with_context(key, value)
     }
 
+    /// Adds the place in the data that a client sends, as PostgreSQL's CONTEXT tells it: `COPY t, line 3, column n: "x"`.
+    /// The innermost place is the one that tells.
+    pub fn with_input(mut self, place: impl Into<String>) -> Self {
+        self.0.input.get_or_insert_with(|| place.into());
+        self
+    }
+
     /// Adds the error underneath. Its text is shown, so it must not hold a secret.
     pub fn with_cause(
         mut self,
@@ -169,6 +178,11 @@ impl Error {
         self.0.hint.as_deref()
     }
 
+    /// Returns the place in the data that a client has sent.
+    pub fn input(&self) -> Option<&str> {
+        self.0.input.as_deref()
+    }
+
     pub fn position(&self) -> Option<usize> {
         self.0.position
     }
@@ -190,7 +204,7 @@ impl Error {
         }
     }
 
-    /// Returns the whole error as lines: `ERROR:  SQLSTATE: message`, then DETAIL and HINT where there are any.
+    /// Returns the whole error as lines: `ERROR:  SQLSTATE: message`, then DETAIL, HINT and CONTEXT where there are any.
     pub fn report(&self) -> String {
         let mut text = format!("ERROR:  {}: {self}", self.sqlstate());
         if let Some(detail) = self.detail() {
@@ -198,6 +212,9 @@ impl Error {
         }
         if let Some(hint) = self.hint() {
             text.push_str(&format!("\nHINT:  {hint}"));
+        }
+        if let Some(input) = self.input() {
+            text.push_str(&format!("\nCONTEXT:  {input}"));
         }
         text
     }

@@ -83,3 +83,9 @@ pub const FLIGHT_SESSIONS_MAX: usize = 500;
 
 /// Prepared statements and tickets of one Flight SQL session; the oldest ticket goes first.
 pub const FLIGHT_STATEMENTS_MAX: usize = 1000;
+
+/// Bytes of one row that `COPY … FROM STDIN` takes.
+pub const COPY_ROW_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of rows that `COPY … FROM STDIN` reads into one batch at most, if there are several.
+pub const COPY_BATCH_BYTES: usize = 8 * 1024 * 1024;

@@ -87,6 +87,8 @@ pub struct Copy {
     pub query: Box<DfStatement>,
     /// The table, if one is named.
     pub table: Option<Name>,
+    /// Its columns, if they are named.
+    pub columns: Vec<String>,
     /// `FROM`: into the table.
     pub from: bool,
     /// `None` is the connection.
@@ -102,9 +104,33 @@ pub struct CopyOptions {
     /// What stands for NULL.
     pub null: String,
     pub header: bool,
+    /// The header must name the columns (`HEADER MATCH`).
+    pub header_match: bool,
     pub quote: u8,
     pub escape: u8,
     pub force_quote: ForceQuote,
+    /// Columns in which what stands for NULL is NULL even in quotes, when rows are read.
+    pub force_null: ForceQuote,
+    /// Columns in which what stands for NULL is text even without quotes.
+    pub force_not_null: ForceQuote,
+}
+
+impl CopyOptions {
+    /// Returns those of a copy in binary, which has none.
+    pub fn binary() -> Self {
+        Self {
+            format: CopyFormat::Binary,
+            delimiter: b'\t',
+            null: String::new(),
+            header: false,
+            header_match: false,
+            quote: b'"',
+            escape: b'"',
+            force_quote: ForceQuote::default(),
+            force_null: ForceQuote::default(),
+            force_not_null: ForceQuote::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +140,25 @@ pub enum CopyFormat {
     Binary,
 }
 
-/// Columns that are quoted though they need not be.
+/// Columns that an option of a copy is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForceQuote {
     Columns(Vec<String>),
     All,
+}
+
+impl Default for ForceQuote {
+    fn default() -> Self {
+        Self::Columns(Vec::new())
+    }
+}
+
+impl ForceQuote {
+    /// Returns whether it is for a column.
+    pub fn takes(&self, column: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Columns(names) => names.iter().any(|name| name == column),
+        }
+    }
 }

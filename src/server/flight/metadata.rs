@@ -191,7 +191,8 @@ fn abilities() -> Result<SqlInfoData> {
     info.append(I::FlightSqlServerSubstrait, false);
     info.append(I::FlightSqlServerTransaction, NO_TRANSACTIONS);
     info.append(I::FlightSqlServerCancel, true);
-    info.append(I::FlightSqlServerBulkIngestion, false);
+    info.append(I::FlightSqlServerBulkIngestion, true);
+    info.append(I::FlightSqlServerIngestTransactionsSupported, false);
     info.append(I::FlightSqlServerStatementTimeout, 0_i32);
     info.append(I::FlightSqlServerTransactionTimeout, 0_i32);
     info.append(I::SqlDdlCatalog, true);

@@ -20,6 +20,7 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::ingest::ingest;
 use super::sessions::{FlightSession, Sessions, basic_credentials};
 use super::statements::{Held, encode, packing, prepare, run_command, run_query};
 use super::status::{status, unsupported};
@@ -207,11 +208,11 @@ impl FlightSqlService for Service {
 
     async fn do_put_statement_ingest(
         &self,
-        _ticket: CommandStatementIngest,
+        command: CommandStatementIngest,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.session(&request).await?;
-        Err(unsupported("cannot take bulk data over Flight SQL"))
+        let session = self.session(&request).await?;
+        ingest(&session, command, request.into_inner()).await.map_err(status)
     }
 
     async fn do_action_create_prepared_statement(

@@ -164,7 +164,8 @@ pub(super) async fn prepare(session: &FlightSession, sql: &str) -> Result<Arc<He
     Ok(session.statements.keep(prepared))
 }
 
-/// Runs a command to its end and returns the number of rows it changed, -1 if it does not tell.
+/// Runs a command to its end and returns the number of rows it changed, -1 for a query, whose rows are not counted. A command that
+/// changes no rows changes 0: the JDBC driver takes -1 for a query and runs it again.
 pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Result<i64> {
     let _reading = session.reading();
     let mut changed = None;
@@ -173,7 +174,7 @@ pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Re
         match output.body {
             Body::Command { tag } => {
                 let count = tag.rsplit(' ').next().and_then(|word| word.parse::<i64>().ok());
-                changed = count.map(|count| changed.unwrap_or(0) + count).or(changed);
+                changed = Some(changed.unwrap_or(0) + count.unwrap_or(0));
             }
             Body::Copy { .. } => return Err(copied()),
             // A query run as an update: its rows are read and dropped.

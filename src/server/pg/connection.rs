@@ -13,9 +13,11 @@ use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 
 use super::Socket;
+use super::codec::Malformed;
 use super::errors::{Failure, Step, WireError, notice};
 use super::extended::Portal;
 use super::rows::Running;
+use super::socket::Broken;
 use super::types::row_description;
 use crate::output::Body;
 use crate::server::Life;
@@ -106,6 +108,12 @@ impl Connection {
             let message = match message {
                 Some(Ok(PgWireFrontendMessage::Terminate(_))) | None => return Failure::Gone,
                 Some(Ok(message)) => message,
+                Some(Err(Broken::Message(malformed))) => {
+                    if let Err(end) = self.refuse(malformed).await {
+                        return end;
+                    }
+                    continue;
+                }
                 Some(Err(error)) => return error.into(),
             };
             if let Err(end) = self.answer(message).await {
@@ -165,20 +173,32 @@ impl Connection {
             Err(Failure::Statement(_)) if self.session.is_terminated() => {
                 Err(Failure::Fatal(stopping()))
             }
-            Err(Failure::Statement(error)) => {
-                self.portals.clear();
-                self.session.fail_transaction();
-                let response = PgWireBackendMessage::ErrorResponse(error.response("ERROR"));
-                self.socket.feed(response).await?;
-                if extended {
-                    self.skipping = true;
-                    Ok(self.socket.flush().await?)
-                } else {
-                    self.ready().await
-                }
-            }
+            Err(Failure::Statement(error)) => self.tell(error, extended).await,
             Err(end) => Err(end),
         }
+    }
+
+    /// Tells the client an error. After one in the extended protocol the rest of the batch is skipped.
+    async fn tell(&mut self, error: WireError, extended: bool) -> Step {
+        self.portals.clear();
+        self.session.fail_transaction();
+        let response = PgWireBackendMessage::ErrorResponse(error.response("ERROR"));
+        self.socket.feed(response).await?;
+        if extended {
+            self.skipping = true;
+            Ok(self.socket.flush().await?)
+        } else {
+            self.ready().await
+        }
+    }
+
+    /// Answers a message that could not be read.
+    async fn refuse(&mut self, malformed: Malformed) -> Step {
+        if self.skipping {
+            return Ok(());
+        }
+        self.in_batch = malformed.extended;
+        self.tell(malformed.error, malformed.extended).await
     }
 
     /// Tells changed settings and that the next statement may come.
@@ -232,8 +252,12 @@ impl Connection {
     async fn run_statements(&mut self, statements: Vec<StatementText>) -> Step {
         for statement in statements {
             let session = self.session.clone();
+            let prepared = self.socket.watched(session.prepare(&statement, &[])).await??;
+            if let Some((prepared, incoming)) = session.incoming(&prepared).await? {
+                self.copy_in(prepared, incoming, false).await?;
+                continue;
+            }
             let run = async {
-                let prepared = session.prepare(&statement, &[]).await?;
                 let binary = session.is_binary(&prepared);
                 Ok::<_, Error>((session.execute(&prepared, Vec::new()).await?, binary))
             };

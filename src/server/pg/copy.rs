@@ -4,7 +4,7 @@ use arrow::datatypes::Schema;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use maru_core::{Error, Result};
-use maru_sql::{CopyFormat, CopyOptions, ForceQuote};
+use maru_sql::{CopyFormat, CopyOptions};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::{CopyData, CopyDone, CopyOutResponse};
 
@@ -73,10 +73,8 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(schema: &Schema, options: &'a CopyOptions) -> Self {
-        let forced = schema.fields().iter().map(|field| match &options.force_quote {
-            ForceQuote::All => true,
-            ForceQuote::Columns(names) => names.contains(field.name()),
-        });
+        let fields = schema.fields().iter();
+        let forced = fields.map(|field| options.force_quote.takes(field.name()));
         Self { options, forced: forced.collect() }
     }
 
@@ -167,6 +165,8 @@ impl<'a> Writer<'a> {
 
 #[cfg(test)]
 mod tests {
+    use maru_sql::ForceQuote;
+
     use super::*;
 
     fn options(format: CopyFormat) -> CopyOptions {
@@ -175,9 +175,12 @@ mod tests {
             delimiter: if format == CopyFormat::Csv { b',' } else { b'\t' },
             null: if format == CopyFormat::Csv { String::new() } else { "\\N".to_owned() },
             header: false,
+            header_match: false,
             quote: b'"',
             escape: b'"',
-            force_quote: ForceQuote::Columns(Vec::new()),
+            force_quote: ForceQuote::default(),
+            force_null: ForceQuote::default(),
+            force_not_null: ForceQuote::default(),
         }
     }
 

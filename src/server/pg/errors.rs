@@ -23,14 +23,23 @@ pub(super) struct WireError {
     pub sqlstate: &'static str,
     pub message: String,
     pub detail: Option<String>,
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// Characters from 1.
     pub position: Option<usize>,
+    /// Where in the data that the client sent: CONTEXT.
+    pub input: Option<Box<str>>,
 }
 
 impl WireError {
     pub(super) fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
-        Self { sqlstate, message: message.into(), detail: None, hint: None, position: None }
+        Self {
+            sqlstate,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            input: None,
+        }
     }
 
     pub(super) fn with_detail(mut self, detail: impl Into<String>) -> Self {
@@ -47,6 +56,7 @@ impl WireError {
         ];
         fields.extend(self.detail.map(|detail| (b'D', without_nul(&detail))));
         fields.extend(self.hint.map(|hint| (b'H', without_nul(&hint))));
+        fields.extend(self.input.map(|input| (b'W', without_nul(&input))));
         fields.extend(self.position.map(|position| (b'P', position.to_string())));
         ErrorResponse::new(fields)
     }
@@ -78,8 +88,9 @@ impl From<Error> for WireError {
             sqlstate: error.sqlstate(),
             message: error.message(),
             detail: error.detail(),
-            hint: error.hint().map(str::to_owned),
+            hint: error.hint().map(Box::from),
             position: error.position(),
+            input: error.input().map(Box::from),
         }
     }
 }

@@ -189,6 +189,9 @@ impl Connection {
                 return Ok(self.socket.feed(empty).await?);
             };
             let session = self.session.clone();
+            if let Some((prepared, incoming)) = session.incoming(prepared).await? {
+                return self.copy_in(prepared, incoming, true).await;
+            }
             let parameters = portal.parameters.clone();
             let run = session.execute(prepared, parameters);
             let output = self.socket.watched(run).await??;

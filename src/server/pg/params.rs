@@ -144,7 +144,8 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
     })
 }
 
-fn boolean(word: &str) -> Option<bool> {
+/// Reads PostgreSQL's words for true and false.
+pub(super) fn boolean(word: &str) -> Option<bool> {
     match word.to_ascii_lowercase().as_str() {
         "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes" | "on" | "1" => Some(true),
         "f" | "fa" | "fal" | "fals" | "false" | "n" | "no" | "of" | "off" | "0" => Some(false),
@@ -190,7 +191,7 @@ fn numeric(word: &str) -> Result<Option<ScalarValue>, WireError> {
 }
 
 /// Reads `\x…` and PostgreSQL's older escaped form.
-fn bytea(text: &str) -> Option<Vec<u8>> {
+pub(super) fn bytea(text: &str) -> Option<Vec<u8>> {
     if let Some(hex) = text.strip_prefix("\\x") {
         let hex: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
         let figure = |byte: u8| char::from(byte).to_digit(16);

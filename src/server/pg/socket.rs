@@ -4,21 +4,46 @@ use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
 use futures::{SinkExt, StreamExt};
+use pgwire::api::PgWireConnectionState;
 use pgwire::error::PgWireError;
-use pgwire::messages::PgWireFrontendMessage;
+use pgwire::messages::startup::{NegotiateProtocolVersion, Startup};
+use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
 use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
 use tokio_util::codec::Framed;
 
-use super::errors::{Failure, Step};
+use super::codec::{Codec, Malformed};
+use super::errors::{Failure, Step, WireError};
 
 /// Messages, and bytes of them, that are read before their turn at most.
 const AHEAD_MESSAGES_MAX: usize = 64;
 const AHEAD_BYTES_MAX: usize = 1 << 20;
 
-type Message = Result<PgWireFrontendMessage, PgWireError>;
+type Message = Result<PgWireFrontendMessage, Broken>;
+
+/// Why a message could not be read.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// It alone; the next one can be.
+    Message(Malformed),
+    /// The connection cannot go on.
+    Connection(PgWireError),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Message(malformed) => Self::Fatal(malformed.error),
+            Broken::Connection(error) => error.into(),
+        }
+    }
+}
+
+fn message(read: Result<Result<PgWireFrontendMessage, Malformed>, PgWireError>) -> Message {
+    read.map_err(Broken::Connection)?.map_err(Broken::Message)
+}
 
 pub(super) struct Socket {
-    framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>,
+    framed: Framed<MaybeTls, Codec>,
     /// What came while a statement ran.
     ahead: VecDeque<Message>,
     ahead_bytes: usize,
@@ -26,7 +51,38 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>) -> Self {
+        let framed = framed.map_codec(Codec::new);
         Self { framed, ahead: VecDeque::new(), ahead_bytes: 0 }
+    }
+
+    /// Tells how messages are to be read from now on.
+    pub(super) fn set_state(&mut self, state: PgWireConnectionState) {
+        self.framed.codec_mut().set_state(state);
+    }
+
+    pub(super) fn address(&self) -> std::net::SocketAddr {
+        self.framed.codec().address()
+    }
+
+    /// Agrees on a version of the protocol; a newer one of the client's is brought down to ours.
+    ///
+    /// # Errors
+    /// 0A000 for another protocol.
+    pub(super) async fn agree(&mut self, startup: &Startup) -> Step {
+        let (major, minor) = (startup.protocol_number_major, startup.protocol_number_minor);
+        if let Some(version) = ProtocolVersion::from_version_number(major, minor) {
+            self.framed.codec_mut().set_version(version);
+            return Ok(());
+        }
+        let newest = ProtocolVersion::default();
+        if newest.version_number().0 != major {
+            let message = format!("unsupported frontend protocol {major}.{minor}");
+            return Err(Failure::Fatal(WireError::new("0A000", message)));
+        }
+        let ours = NegotiateProtocolVersion::new(newest.into(), Vec::new());
+        self.framed.send(PgWireBackendMessage::NegotiateProtocolVersion(ours)).await?;
+        self.framed.codec_mut().set_version(newest);
+        Ok(())
     }
 
     /// Returns the next message; `None` once the client has closed.
@@ -39,7 +95,7 @@ impl Socket {
                 self.ahead_bytes -= message.as_ref().map_or(0, size);
                 Some(message)
             }
-            None => self.framed.next().await,
+            None => self.framed.next().await.map(message),
         }
     }
 
@@ -64,11 +120,11 @@ impl Socket {
     /// Returns once the client has closed its side, or has said that it will. Messages before that are kept.
     async fn gone(&mut self) {
         while self.ahead.len() < AHEAD_MESSAGES_MAX && self.ahead_bytes < AHEAD_BYTES_MAX {
-            match self.framed.next().await {
+            match self.framed.next().await.map(message) {
                 None => return,
                 Some(Ok(PgWireFrontendMessage::Terminate(_))) if !self.has_work_ahead() => return,
                 Some(message) => {
-                    let broken = message.is_err();
+                    let broken = matches!(message, Err(Broken::Connection(_)));
                     self.ahead_bytes += message.as_ref().map_or(0, size);
                     self.ahead.push_back(message);
                     if broken {
@@ -101,7 +157,7 @@ fn size(message: &PgWireFrontendMessage) -> usize {
 }
 
 impl Deref for Socket {
-    type Target = Framed<MaybeTls, PgWireMessageServerCodec<()>>;
+    type Target = Framed<MaybeTls, Codec>;
 
     fn deref(&self) -> &Self::Target {
         &self.framed

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use futures::SinkExt;
 use maru_core::{Error, ErrorKind, limits};
-use pgwire::api::auth::protocol_negotiation;
-use pgwire::api::{ClientInfo, DefaultClient, PgWireConnectionState};
+use pgwire::api::{DefaultClient, PgWireConnectionState};
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, ParameterStatus, SecretKey, Startup,
 };
@@ -94,10 +93,10 @@ async fn negotiate(door: &Door, stream: Incoming) -> Option<(Socket, Proof)> {
             let is_local_owner = stream.peer_cred().is_ok_and(|peer| peer.uid() == ours);
             let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
             let codec = PgWireMessageServerCodec::new(DefaultClient::new(nowhere, false));
-            let mut framed = Framed::new(MaybeTls::Unix(stream), codec);
-            framed.set_state(PgWireConnectionState::AwaitingStartup);
+            let mut socket = Socket::new(Framed::new(MaybeTls::Unix(stream), codec));
+            socket.set_state(PgWireConnectionState::AwaitingStartup);
             let proof = Proof { is_local: true, is_local_owner, ..Proof::default() };
-            Some((Socket::new(framed), proof))
+            Some((socket, proof))
         }
         Incoming::Tcp(stream) => {
             let (acceptor, certificate) = match door.tls.as_ref().map(|tls| tls.current()) {
@@ -124,7 +123,7 @@ async fn admit(
     startup: Startup,
     proof: &Proof,
 ) -> Step<(Arc<Session>, tokio::sync::OwnedSemaphorePermit)> {
-    protocol_negotiation(&mut **socket, &startup).await?;
+    socket.agree(&startup).await?;
     socket.set_state(PgWireConnectionState::AuthenticationInProgress);
     let parameter = |name: &str| startup.parameters.get(name).filter(|value| !value.is_empty());
     let user = parameter("user")
@@ -136,7 +135,7 @@ async fn admit(
     }
     let required = door.engine.config().tls_required;
     let is_open = !proof.is_encrypted && !proof.is_local;
-    if is_open && must_encrypt(required, Some(socket.socket_addr())) {
+    if is_open && must_encrypt(required, Some(socket.address())) {
         return Err(not_encrypted().into());
     }
     let permit = door.connections.clone().try_acquire_owned().map_err(|_| {
@@ -144,7 +143,7 @@ async fn admit(
             format!("The limit pg_connections_max is {}.", door.engine.config().pg_connections_max),
         )
     })?;
-    let address = socket.socket_addr().to_string();
+    let address = socket.address().to_string();
     // What the machine or a certificate says of a client stands for a password, if there is such a user.
     let known = proof.is_local_owner || proof.common_name.as_ref() == Some(user);
     if !known || door.engine.verifier(user).await?.is_none() {
@@ -164,7 +163,7 @@ async fn admit(
     let mut login = Login {
         user: user.clone(),
         protocol: Protocol::Postgres,
-        client_address: (!proof.is_local).then(|| socket.socket_addr().to_string()),
+        client_address: (!proof.is_local).then(|| socket.address().to_string()),
         application_name: parameter("application_name").cloned(),
         database: parameter("database").cloned(),
     };

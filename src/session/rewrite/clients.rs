@@ -3,11 +3,13 @@
 //! Sequences and defaults there are none, so what is read of their catalogs is NULL; a type's OID is looked up by its name;
 //! functions of a type are names here and not numbers.
 
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::Result;
 use maru_sql::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, visit_expressions_mut,
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
@@ -28,6 +30,10 @@ const REGPROC: &[&str] = &[
 
 /// Changes one expression before its parts are looked at.
 pub(super) fn before(expr: &mut Expr) {
+    if let Some(list) = list_of_table(expr) {
+        *expr = list;
+        return;
+    }
     let Expr::Subquery(query) = expr else { return };
     if reads_nothing(query) {
         *expr = Expr::value(Value::Null);
@@ -66,6 +72,8 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
 /// Tools take the columns of indexes and constraints apart by functions that are not there. Tables have neither that the engine
 /// knows of, so such a query has no rows; its columns keep their types.
 pub(super) fn select(select: &mut Select) {
+    relacl(select);
+    signatures(select);
     let table = select.from.first().and_then(|from| match &from.relation {
         TableFactor::Table { name, .. } => name.0.last()?.as_ident(),
         _ => None,
@@ -94,6 +102,153 @@ pub(super) fn select(select: &mut Select) {
     }
     if found {
         select.selection = Some(Expr::value(Value::Boolean(false)));
+    }
+}
+
+/// Columns of `pg_class` that are not there: `relacl` is told by a function of the table's OID, and no table has options.
+fn relacl(select: &mut Select) {
+    let factors = select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    });
+    let mut names = factors.filter_map(|factor| match factor {
+        TableFactor::Table { name, alias, .. } => {
+            let table = name.0.last()?.as_ident()?;
+            let known = alias.as_ref().map_or(table, |alias| &alias.name);
+            table.value.eq_ignore_ascii_case("pg_class").then(|| known.clone())
+        }
+        _ => None,
+    });
+    let Some(class) = names.next() else { return };
+    let told = |expr: &Expr| {
+        let name = match expr {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(names) => match names.as_slice() {
+                [.., table, name] if table.value.eq_ignore_ascii_case(&class.value) => name,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match name.value.to_lowercase().as_str() {
+            "relacl" => Some(("relacl", format!("maru_table_acl({class}.oid)"))),
+            "reloptions" => Some(("reloptions", "CAST(NULL AS TEXT[])".to_owned())),
+            _ => None,
+        }
+    };
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && let Some((name, _)) = told(expr)
+        {
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(name) };
+        }
+    }
+    let _ = visit_expressions_mut(select, |expr| {
+        if let Some(instead) = told(expr).and_then(|(_, text)| parsed(&text)) {
+            *expr = instead;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// The functions that may be called, in the form of `pg_proc`.
+const ENGINE_FUNCTIONS: &str = "SELECT CAST(0 AS INTEGER) AS oid, name AS proname, CAST(11 AS INTEGER) AS pronamespace, \
+    CASE kind WHEN 'aggregate' THEN 'a' WHEN 'window' THEN 'w' ELSE 'f' END AS prokind, signature FROM system.functions";
+
+/// `\df` asks `pg_proc` for signatures. That table lists PostgreSQL's functions, as other catalogs refer to them; who asks for
+/// signatures gets the functions that there are.
+fn signatures(select: &mut Select) {
+    let is_proc = |factor: &TableFactor| {
+        matches!(factor, TableFactor::Table { name, args: None, .. }
+            if name.0.last().and_then(ObjectNamePart::as_ident).is_some_and(|name| name.value.eq_ignore_ascii_case("pg_proc")))
+    };
+    let factors = select.from.iter().flat_map(|from| {
+        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+    });
+    if !factors.into_iter().any(is_proc) {
+        return;
+    }
+    let text = select.to_string().to_lowercase();
+    if !["pg_get_function_result(", "pg_get_function_arguments("].iter().any(|w| text.contains(w)) {
+        return;
+    }
+    let factors = select.from.iter_mut().flat_map(|from| {
+        std::iter::once(&mut from.relation)
+            .chain(from.joins.iter_mut().map(|join| &mut join.relation))
+    });
+    let Some(proc) = factors.into_iter().find(|factor| is_proc(factor)) else { return };
+    let alias = match proc {
+        TableFactor::Table { alias: Some(alias), .. } => alias.name.clone(),
+        _ => Ident::new("pg_proc"),
+    };
+    let derived = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(&format!("({ENGINE_FUNCTIONS}) AS {alias}"))
+        .and_then(|mut parser| parser.parse_table_factor());
+    let Ok(derived) = derived else { return };
+    *proc = derived;
+    let _ = visit_expressions_mut(select, |expr| {
+        let told = match expr {
+            Expr::Function(function) => {
+                let name = function.name.0.last().and_then(ObjectNamePart::as_ident);
+                match name.map(|name| name.value.to_lowercase()).as_deref() {
+                    Some("pg_get_function_result") => Some("CAST(NULL AS TEXT)".to_owned()),
+                    Some("pg_get_function_arguments" | "pg_get_function_identity_arguments") => {
+                        Some(format!("{alias}.signature"))
+                    }
+                    Some("pg_function_is_visible") => Some("true".to_owned()),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some(told) = told.and_then(|told| parsed(&told)) {
+            *expr = told;
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Has `ARRAY(SELECT … FROM pg_attribute WHERE attrelid = … AND attacl IS NOT NULL)` and the like of `pg_policy` told by functions of
+/// the table's OID: `\dp` asks so.
+fn list_of_table(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let name = function.name.0.last()?.as_ident()?;
+    let FunctionArguments::Subquery(query) = &function.args else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let [from] = select.from.as_slice() else { return None };
+    let TableFactor::Table { name: table, .. } = &from.relation else { return None };
+    if !name.value.eq_ignore_ascii_case("array") || !from.joins.is_empty() {
+        return None;
+    }
+    let on = select.selection.as_ref()?;
+    let (list, key) = match table.0.last()?.as_ident()?.value.to_lowercase().as_str() {
+        "pg_attribute" if on.to_string().to_lowercase().contains("attacl") => {
+            ("maru_column_acls", "attrelid")
+        }
+        "pg_policy" => ("maru_policies", "polrelid"),
+        _ => return None,
+    };
+    parsed(&format!("{list}({})", equal_to(on, key)?))
+}
+
+/// Returns what a column has to be equal to.
+fn equal_to<'a>(on: &'a Expr, column: &str) -> Option<&'a Expr> {
+    let is_column = |expr: &Expr| match expr {
+        Expr::Identifier(name) => name.value.eq_ignore_ascii_case(column),
+        Expr::CompoundIdentifier(names) => {
+            names.last().is_some_and(|name| name.value.eq_ignore_ascii_case(column))
+        }
+        _ => false,
+    };
+    match on {
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+            equal_to(left, column).or_else(|| equal_to(right, column))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => match () {
+            () if is_column(left) => Some(right),
+            () if is_column(right) => Some(left),
+            () => None,
+        },
+        Expr::Nested(inner) => equal_to(inner, column),
+        _ => None,
     }
 }
 
@@ -188,7 +343,18 @@ mod tests {
         );
         assert_eq!(changed("t.typreceive <> 0"), "t.typreceive <> '-'");
         assert!(changed("to_regtype($1)").contains("typname = CAST($1 AS TEXT)"));
+        assert_eq!(
+            changed(
+                "ARRAY(SELECT attname FROM pg_catalog.pg_attribute a WHERE attrelid = c.oid AND attacl IS NOT NULL)"
+            ),
+            "maru_column_acls(c.oid)"
+        );
+        assert_eq!(
+            changed("ARRAY(SELECT polname FROM pg_catalog.pg_policy pol WHERE (polrelid = c.oid))"),
+            "maru_policies(c.oid)"
+        );
         for same in [
+            "ARRAY(SELECT a FROM t WHERE attrelid = 1)",
             "(SELECT count(*) FROM pg_sequence)",
             "(SELECT a FROM t)",
             "x <> 0",

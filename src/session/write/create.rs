@@ -17,7 +17,7 @@ use crate::registry;
 use crate::session::Session;
 
 /// Where a table is made, and what is there.
-struct Place {
+pub(super) struct Place {
     attached: Arc<Attached>,
     schema: String,
     table: String,
@@ -29,7 +29,10 @@ struct Place {
 ///
 /// # Errors
 /// 42P07 if it is there and not to be replaced; 42501; `Ok(None)` if there is nothing to do.
-async fn new_place(session: &Arc<Session>, create: &CreateTable) -> Result<Option<Place>> {
+pub(super) async fn new_place(
+    session: &Arc<Session>,
+    create: &CreateTable,
+) -> Result<Option<Place>> {
     let (attached, schema, table) = place(session, &create.name).await?;
     let rights = session.rights();
     let object = Object::table(&attached.name, &schema, &table);
@@ -85,7 +88,8 @@ impl Session {
     }
 }
 
-fn writing(
+/// Returns the write that makes the table.
+pub(super) fn writing(
     session: &Arc<Session>,
     create: CreateTable,
     place: Place,

@@ -23,6 +23,7 @@ use maru_connect::{
 use maru_core::{Error, ErrorKind, Options, Result};
 use uuid::Uuid;
 
+use super::incoming::IncomingNode;
 use crate::access::Object;
 use crate::catalog::Attached;
 use crate::engine::Engine;
@@ -151,6 +152,9 @@ impl ExtensionPlanner for Writes {
         state: &dyn datafusion::catalog::Session,
         _: &PhysicalPlanningContext,
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(rows) = node.as_any().downcast_ref::<IncomingNode>() {
+            return Ok(Some(rows.plan()?));
+        }
         let (Some(node), Some(input)) = (node.as_any().downcast_ref::<WriteNode>(), inputs.first())
         else {
             return Ok(None);

@@ -31,7 +31,20 @@ def parameters(connection):
         assert cursor.fetchall() == [("Park",)]
 
 
-for check in [reads, types, parameters]:
+def ingests(connection):
+    data = pyarrow.table({"id": pyarrow.array(range(20_000), pyarrow.int64()), "t": [None if i % 3 else f"row {i}" for i in range(20_000)],
+                          "f": pyarrow.array([i / 7 for i in range(20_000)], pyarrow.float64())})
+    with connection.cursor() as cursor:
+        assert cursor.adbc_ingest("adbc_ingested", data, mode="create") == 20_000
+        try:
+            cursor.adbc_ingest("adbc_ingested", data.slice(0, 10), mode="append")
+            cursor.execute("SELECT count(*), sum(id)::bigint, count(t), max(f) FROM adbc_ingested")
+            assert cursor.fetchone() == (20_010, 19_999 * 10_000 + 45, 6_667 + 4, 19_999 / 7)
+        finally:
+            cursor.execute("DROP TABLE adbc_ingested")
+
+
+for check in [reads, types, parameters, ingests]:
     with adbc.connect(url, autocommit=True) as connection:
         check(connection)
     print("ok", check.__name__, flush=True)

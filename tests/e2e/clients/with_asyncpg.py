@@ -40,6 +40,16 @@ async def savepoints(connection):
         assert await connection.fetchval("SELECT 1") == 1
 
 
+async def copies(connection):
+    await connection.execute("CREATE TABLE asyncpg_copied (id bigint, name text)")
+    try:
+        rows = [(i, f"row {i}") for i in range(5000)]
+        assert await connection.copy_records_to_table("asyncpg_copied", records=rows) == "COPY 5000"
+        assert await connection.fetchrow("SELECT count(*), max(name) FROM asyncpg_copied") == (5000, "row 999")
+    finally:
+        await connection.execute("DROP TABLE asyncpg_copied")
+
+
 async def pools(_):
     async with asyncpg.create_pool(**login, min_size=2, max_size=5) as pool:
         numbers = await asyncio.gather(*(pool.fetchval("SELECT $1::int", n) for n in range(30)))
@@ -47,7 +57,7 @@ async def pools(_):
 
 
 async def main():
-    for check in [queries, settings, cursors, savepoints, pools]:
+    for check in [queries, settings, cursors, savepoints, copies, pools]:
         connection = await asyncpg.connect(**login)
         await check(connection)
         await connection.close()

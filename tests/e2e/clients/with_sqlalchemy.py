@@ -61,7 +61,33 @@ def streams(connection):
     assert sum(n for (n,) in rows) == 3000 * 3001 // 2
 
 
-for check in [connects, reflects, maps_a_class, reads_frames, streams]:
+def reflects_tables(connection):
+    inspector = sa.inspect(connection)
+    assert inspector.get_indexes("staff", "e2e_clients") == []
+    assert inspector.get_foreign_keys("staff", "e2e_clients") == []
+    assert inspector.get_unique_constraints("staff", "e2e_clients") == []
+    table = sa.Table("staff", sa.MetaData(), autoload_with=connection, schema="e2e_clients")
+    assert [column.name for column in table.columns] == ["id", "name", "salary"]
+    frame = pandas.read_sql_table("staff", connection, schema="e2e_clients")
+    assert len(frame) == 3
+
+
+def writes_frames(connection):
+    """Every statement commits by itself, so the engine is told not to open transactions."""
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    frame = pandas.DataFrame({"id": [1, 2, 3], "name": ["a", None, "c"], "at": pandas.to_datetime(["2026-01-01", None, "2026-01-03"])})
+    try:
+        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False)
+        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False, if_exists="append", method="multi")
+        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False, if_exists="replace")
+        got = pandas.read_sql("SELECT * FROM e2e_clients.frames ORDER BY id", connection)
+        assert list(got["id"]) == [1, 2, 3] and list(got["name"])[0] == "a" and str(got["at"][2].date()) == "2026-01-03"
+    finally:
+        with autocommit.connect() as other:
+            other.execute(sa.text("DROP TABLE e2e_clients.frames"))
+
+
+for check in [connects, reflects, maps_a_class, reads_frames, streams, reflects_tables, writes_frames]:
     with engine.connect() as connection:
         check(connection)
     print("ok", check.__name__, flush=True)

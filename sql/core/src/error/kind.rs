@@ -81,6 +81,12 @@ kinds! {
     Serialization = "40001", Client, true;
     InvalidDatetime = "22007", Client, false;
     BadFileFormat = "22P04", Operator, false;
+    /// Rows that a client sends have another form than the statement says.
+    BadCopyFormat = "22P04", Client, false;
+    /// Bytes that are no value in the binary form of their type.
+    BadBinary = "22P03", Client, false;
+    /// Bytes that are no text in UTF-8.
+    BadEncoding = "22021", Client, false;
     Unsupported = "0A000", Client, false;
     ForeignKeyViolation = "23503", Client, false;
     /// A constraint of another kind, such as one that excludes overlaps.

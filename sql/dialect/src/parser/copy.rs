@@ -14,23 +14,26 @@ struct Given {
     delimiter: Option<String>,
     null: Option<String>,
     header: Option<bool>,
+    header_match: bool,
     quote: Option<String>,
     escape: Option<String>,
     force_quote: Option<ForceQuote>,
-    force_null: bool,
+    force_null: Option<ForceQuote>,
+    force_not_null: Option<ForceQuote>,
     encoding: Option<String>,
 }
 
 impl Words<'_> {
     /// Reads what follows the word `COPY`.
     pub(super) fn copy(&mut self) -> Result<Statement> {
+        let mut columns = Vec::new();
         let (query, table) = if self.0.parser.consume_token(&Token::LParen) {
             let query = self.0.parser.parse_query().map_err(DataFusionError::from)?;
             self.token(&Token::RParen, ")")?;
             let query = sqlparser::ast::Statement::Query(query);
             (DfStatement::Statement(Box::new(query)), None)
         } else {
-            let (query, name) = self.copied_table()?;
+            let (query, name) = self.copied_table(&mut columns)?;
             (query, Some(name))
         };
         let from = self.take(&["from"]);
@@ -58,6 +61,9 @@ impl Words<'_> {
                 }
             }
             self.token(&Token::RParen, ")")?;
+            if self.sees(&["where"]) {
+                self.old_copy_option(&mut given)?;
+            }
         } else {
             while self.0.parser.peek_token().token != Token::EOF {
                 self.old_copy_option(&mut given)?;
@@ -65,22 +71,23 @@ impl Words<'_> {
         }
         let options = given.settle(from)?;
         let query = Box::new(query);
-        Ok(Statement::Copy(Box::new(Copy { query, table, from, file, options })))
+        Ok(Statement::Copy(Box::new(Copy { query, table, columns, from, file, options })))
     }
 
-    fn copied_table(&mut self) -> Result<(DfStatement, Name)> {
+    /// Reads a table and `columns` of it.
+    fn copied_table(&mut self, columns: &mut Vec<String>) -> Result<(DfStatement, Name)> {
         let name = self.name()?;
-        let mut columns = Vec::new();
         if self.0.parser.consume_token(&Token::LParen) {
             loop {
-                columns.push(quote_ident(&self.ident()?));
+                columns.push(self.ident()?);
                 if !self.0.parser.consume_token(&Token::Comma) {
                     break;
                 }
             }
             self.token(&Token::RParen, ")")?;
         }
-        let columns = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
+        let quoted = columns.iter().map(|column| quote_ident(column)).collect::<Vec<_>>();
+        let columns = if quoted.is_empty() { "*".to_owned() } else { quoted.join(", ") };
         let text = format!("SELECT {columns} FROM {name}");
         match parse_query(&text, "COPY")? {
             Statement::Query { statement, .. } => Ok((*statement, name)),
@@ -111,13 +118,12 @@ impl Words<'_> {
                 }
             }
             "header" => {
-                if self.take(&["match"]) {
-                    let message = "cannot use \"match\" with HEADER in COPY TO";
-                    return Err(Error::new(ErrorKind::Unsupported, message));
-                }
-                let header = self.boolean("header").map_err(|_| {
-                    Error::new(ErrorKind::Syntax, "header requires a Boolean value or \"match\"")
-                })?;
+                given.header_match = self.take(&["match"]);
+                let header = given.header_match
+                    || self.boolean("header").map_err(|_| {
+                        let message = "header requires a Boolean value or \"match\"";
+                        Error::new(ErrorKind::Syntax, message)
+                    })?;
                 if given.header.replace(header).is_some() {
                     return Err(twice());
                 }
@@ -143,9 +149,15 @@ impl Words<'_> {
                     return Err(twice());
                 }
             }
-            "force_null" | "force_not_null" => {
-                self.quoted_columns()?;
-                given.force_null = true;
+            "force_null" => {
+                if given.force_null.replace(self.named_columns()?).is_some() {
+                    return Err(twice());
+                }
+            }
+            "force_not_null" => {
+                if given.force_not_null.replace(self.named_columns()?).is_some() {
+                    return Err(twice());
+                }
             }
             _ => {
                 let message = format!("option \"{name}\" not recognized");
@@ -167,6 +179,14 @@ impl Words<'_> {
         }
         self.token(&Token::RParen, ")")?;
         Ok(ForceQuote::Columns(columns))
+    }
+
+    /// Reads `(column, …)`.
+    fn named_columns(&mut self) -> Result<ForceQuote> {
+        match self.quoted_columns()? {
+            ForceQuote::All => Err(self.unexpected("names of columns in parentheses")),
+            columns => Ok(columns),
+        }
     }
 
     /// Reads an option in the words of PostgreSQL before 9.0, which `\copy` and drivers still use.
@@ -195,16 +215,27 @@ impl Words<'_> {
             given.force_quote = Some(if self.0.parser.consume_token(&Token::Mul) {
                 ForceQuote::All
             } else {
-                let mut columns = vec![self.ident()?];
-                while self.0.parser.consume_token(&Token::Comma) {
-                    columns.push(self.ident()?);
-                }
-                ForceQuote::Columns(columns)
+                self.bare_columns()?
             });
+        } else if self.take(&["force", "null"]) {
+            given.force_null = Some(self.bare_columns()?);
+        } else if self.take(&["force", "not", "null"]) {
+            given.force_not_null = Some(self.bare_columns()?);
+        } else if self.sees(&["where"]) {
+            return Err(Error::unsupported("COPY FROM with WHERE is not supported")
+                .with_hint("Copy into a table of its own, and INSERT from it what is wanted."));
         } else {
             return Err(self.unexpected("an option of COPY"));
         }
         Ok(())
+    }
+
+    fn bare_columns(&mut self) -> Result<ForceQuote> {
+        let mut columns = vec![self.ident()?];
+        while self.0.parser.consume_token(&Token::Comma) {
+            columns.push(self.ident()?);
+        }
+        Ok(ForceQuote::Columns(columns))
     }
 }
 
@@ -243,8 +274,19 @@ impl Given {
         if !csv && self.force_quote.is_some() {
             return unsupported("COPY force quote available only in CSV mode");
         }
-        if self.force_null && !from {
-            return unsupported("COPY force null only available using COPY FROM");
+        for (given, name) in [(&self.force_not_null, "not null"), (&self.force_null, "null")] {
+            if given.is_some() && !csv {
+                return unsupported(&format!("COPY force {name} available only in CSV mode"));
+            }
+            if given.is_some() && !from {
+                return unsupported(&format!("COPY force {name} only available using COPY FROM"));
+            }
+        }
+        if self.force_quote.is_some() && from {
+            return unsupported("COPY force quote only available using COPY TO");
+        }
+        if self.header_match && !from {
+            return unsupported("cannot use \"match\" with HEADER in COPY TO");
         }
         let byte = |text: Option<String>, default: u8, what: &str| match text.as_deref() {
             None => Ok(default),
@@ -284,9 +326,12 @@ impl Given {
             delimiter,
             null,
             header: self.header.unwrap_or(false),
+            header_match: self.header_match,
             quote,
             escape,
-            force_quote: self.force_quote.unwrap_or(ForceQuote::Columns(Vec::new())),
+            force_quote: self.force_quote.unwrap_or_default(),
+            force_null: self.force_null.unwrap_or_default(),
+            force_not_null: self.force_not_null.unwrap_or_default(),
         })
     }
 }

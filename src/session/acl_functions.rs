@@ -1,0 +1,196 @@
+//! Access control lists as PostgreSQL writes them: what psql's `\dp` and tools read of `pg_class.relacl`, `pg_attribute.attacl` and
+//! `pg_policy`.
+//!
+//! The catalog's tables have no such columns, since they are the same for all who see them and OIDs are given as they are read. So a
+//! statement that reads the columns (`rewrite/clients.rs`) asks these functions, by the OID of the table.
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+
+use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use maru_core::{Error, ErrorKind};
+
+use super::Session;
+use crate::access::kinds::KINDS;
+use crate::access::{Object, Rights};
+
+/// What a list is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Table,
+    Columns,
+    Policies,
+}
+
+const FUNCTIONS: &[(&str, About)] = &[
+    ("maru_table_acl", About::Table),
+    ("maru_column_acls", About::Columns),
+    ("maru_policies", About::Policies),
+];
+
+/// Registers the functions of a session with its state.
+pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
+    for (name, about) in FUNCTIONS {
+        let signature = Signature::any(1, Volatility::Stable);
+        let session = Weak::clone(session);
+        let function = AclFunction { name, about: *about, signature, session };
+        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
+            tracing::error!(error = %error, "could not register function");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct AclFunction {
+    name: &'static str,
+    about: About,
+    signature: Signature,
+    session: Weak<Session>,
+}
+
+impl PartialEq for AclFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
+    }
+}
+
+impl Eq for AclFunction {}
+
+impl Hash for AclFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.session.as_ptr().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for AclFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let session = self
+            .session
+            .upgrade()
+            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let oids = match args.args.first() {
+            Some(oids) => cast(&oids.to_array(args.number_rows)?, &DataType::Int64)?,
+            None => return Err(Error::internal("a list of rights of nothing").into()),
+        };
+        let oids = oids.as_primitive::<Int64Type>();
+        let rights = session.rights();
+        let known = session.known_oids();
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for row in 0..oids.len() {
+            let object = oids.is_valid(row).then(|| known.table(oids.value(row))).flatten();
+            let list = object.map(|object| match self.about {
+                About::Table => table_acl(&rights, object),
+                About::Columns => column_acls(&rights, object),
+                About::Policies => policies(&rights, object),
+            });
+            match list.filter(|list| !list.is_empty()) {
+                Some(list) => {
+                    list.iter().for_each(|line| lists.values().append_value(line));
+                    lists.append(true);
+                }
+                None => lists.append(false),
+            }
+        }
+        Ok(ColumnarValue::Array(Arc::new(lists.finish()) as ArrayRef))
+    }
+}
+
+/// Who has been granted what by whom, on an object or one column of it, as `grantee=letters/grantor`.
+fn granted(rights: &Rights, object: &Object, column: Option<&str>) -> Vec<String> {
+    let mut by_whom: BTreeMap<(Option<&str>, &str), String> = BTreeMap::new();
+    for (grant, option) in &rights.rules().grants {
+        if grant.object == *object && grant.column.as_deref() == column {
+            let key = (grant.grantee.as_deref(), grant.grantor.as_str());
+            let letters = by_whom.entry(key).or_default();
+            letters.push(grant.privilege.letter());
+            letters.extend(option.then_some('*'));
+        }
+    }
+    let line = |((grantee, grantor), letters): (&(Option<&str>, &str), &String)| {
+        format!("{}={letters}/{}", name(grantee.unwrap_or_default()), name(grantor))
+    };
+    by_whom.iter().map(line).collect()
+}
+
+/// Names that are no plain words are in quotes.
+fn name(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || c == '_';
+    if name.chars().all(plain) {
+        name.to_owned()
+    } else {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+}
+
+/// Nothing where nothing has been granted: then the owner has everything, and nobody else has anything.
+fn table_acl(rights: &Rights, object: &Object) -> Vec<String> {
+    if !rights.sees(object) {
+        return Vec::new();
+    }
+    let others = granted(rights, object, None);
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let owner = name(rights.rules().owner(object));
+    let all = KINDS.iter().find(|kind| kind.word == object.kind);
+    let letters = all.into_iter().flat_map(|kind| kind.privileges.iter());
+    let letters = letters.map(|privilege| privilege.letter()).collect::<String>();
+    let mut lines = vec![format!("{owner}={letters}/{owner}")];
+    lines.extend(others);
+    lines
+}
+
+/// `column:`, and below it its list, for each column with one.
+fn column_acls(rights: &Rights, object: &Object) -> Vec<String> {
+    if !rights.sees(object) {
+        return Vec::new();
+    }
+    let grants = rights.rules().grants.keys().filter(|grant| grant.object == *object);
+    let mut columns = grants.filter_map(|grant| grant.column.as_deref()).collect::<Vec<_>>();
+    columns.sort_unstable();
+    columns.dedup();
+    let lines = columns.into_iter().map(|column| {
+        let list = granted(rights, object, Some(column));
+        format!("{column}:\n  {}", list.join("\n  "))
+    });
+    lines.collect()
+}
+
+/// Policies of a table that one owns, each with its condition and its roles.
+fn policies(rights: &Rights, object: &Object) -> Vec<String> {
+    if !rights.owns(object) {
+        return Vec::new();
+    }
+    let of_table = rights.rules().policies.iter().filter(|((table, _), _)| table == object);
+    let lines = of_table.map(|((_, name), policy)| {
+        let kind = if policy.permissive { "" } else { " (RESTRICTIVE)" };
+        let roles = policy.roles.iter().flatten().cloned().collect::<Vec<_>>();
+        let to = match roles.is_empty() || policy.roles.iter().any(Option::is_none) {
+            true => String::new(),
+            false => format!("\n  to: {}", roles.join(", ")),
+        };
+        format!("{name}{kind} (r):\n  (u): {}{to}", policy.using)
+    });
+    lines.collect()
+}
