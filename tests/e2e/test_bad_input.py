@@ -11,6 +11,7 @@ import json
 import lzma
 import os
 import random
+import re
 import struct
 import zlib
 
@@ -100,7 +101,8 @@ def zstd_bytes(raw):
 
 def rows_of_csv(raw):
     rows = list(csv.DictReader(io.StringIO(raw.decode(), newline="")))
-    quoted = raw.count(b'""') == 0
+    # An empty text is one in quotes; the module does not tell it from none.
+    quoted = re.search(rb'(^|,)""(,|$)', raw, re.M) is None
     return [(int(r["id"]) if r["id"] else None, r["name"] if r["name"] or not quoted else None, float(r["amount"]) if r["amount"] else None) for r in rows]
 
 
