@@ -96,7 +96,7 @@ impl Connection {
                 break self.socket.watched(&mut run).await?;
             }
         };
-        let outcome = outcome.and_then(|output| tag(output));
+        let outcome = outcome.and_then(tag);
         match outcome {
             Ok(tag) => self.complete(&tag).await,
             Err(error) => {
