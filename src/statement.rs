@@ -33,6 +33,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
     match statement {
         Statement::CreateTable(create) => crate::session::create_table(session, create).await,
         Statement::Truncate(truncate) => table::truncate(session, truncate).await,
+        Statement::Vacuum(vacuum) => table::vacuum(session, vacuum).await,
         Statement::AlterTable(alter) => table::alter(session, alter).await,
         Statement::CreateCatalog(create) => catalog::create(session, create).await,
         Statement::AlterCatalog(alter) => catalog::alter(session, alter).await,
@@ -80,6 +81,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::Query { .. }
         | Statement::Write(_)
         | Statement::Describe(_)
+        | Statement::DescribeHistory(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Prepare(_)
@@ -95,7 +97,7 @@ pub(crate) use drop::is_final;
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
     match statement {
-        Statement::Truncate(_) => Some(What::Write),
+        Statement::Truncate(_) | Statement::Vacuum(_) => Some(What::Write),
         Statement::CreateTable(_)
         | Statement::AlterTable(_)
         | Statement::CreateCatalog(_)
@@ -125,6 +127,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         Statement::Query { .. }
         | Statement::Write(_)
         | Statement::Describe(_)
+        | Statement::DescribeHistory(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Set(_)

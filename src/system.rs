@@ -13,6 +13,7 @@ mod pg_tables;
 mod reference_tables;
 mod template_tables;
 pub mod types;
+mod upkeep_tables;
 
 use std::sync::{Arc, Weak};
 
@@ -49,6 +50,7 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::FUNCTIONS,
     &model_tables::MODEL_VERSIONS,
     &model_tables::MODELS,
+    &upkeep_tables::ORPHANS,
     &access_tables::POLICIES,
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
@@ -62,6 +64,7 @@ pub static TABLES: &[&TableSpec] = &[
     &engine_tables::SESSIONS,
     &reference_tables::SETTINGS,
     &reference_tables::STATEMENTS,
+    &upkeep_tables::TABLE_HISTORY,
     &object_tables::TABLES,
     &template_tables::TEMPLATE_CATALOGS,
     &model_tables::TRAINING_JOBS,

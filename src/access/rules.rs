@@ -16,6 +16,7 @@ pub const PREDEFINED: &[(&str, &str)] = &[
     ("pg_read_all_data", "reads all tables"),
     ("pg_read_server_files", "reads files of the server's machine"),
     ("pg_signal_backend", "cancels statements of others"),
+    ("pg_write_server_files", "writes files of the server's machine"),
 ];
 
 /// A role. One that may log in is called a user.

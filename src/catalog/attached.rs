@@ -66,6 +66,11 @@ enum Opening {
 }
 
 impl Attached {
+    /// Makes a place that one statement alone knows, and that nothing is remembered of.
+    pub(crate) fn passing(source: Arc<dyn Source>) -> Self {
+        Self::builtin(source)
+    }
+
     pub(super) fn builtin(source: Arc<dyn Source>) -> Self {
         Self {
             name: BUILTIN.to_owned(),

@@ -1,13 +1,16 @@
 //! The catalog `maru`: schemas, views and external tables made by SQL, kept in the engine's metadata.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    Source, SourceTable, TableChange, TableEntry, TableKind, TableVersion, WriteJob, WriteRequest,
+    Leftover, Source, SourceTable, TableChange, TableCommit, TableEntry, TableKind, TableVersion,
+    WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, Result};
 use maru_files::{LocationTable, check_location_table, open_location_table, split_pattern};
+use maru_sql::READ_OPTIONS;
 use url::Url;
 
 use super::definition::{Definition, ExternalTableDefinition};
@@ -120,6 +123,40 @@ impl Source for BuiltinSource {
         Box::pin(self.warehouse.change(schema, table, change))
     }
 
+    fn leftovers<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        Box::pin(self.warehouse.leftovers(schema, table))
+    }
+
+    fn vacuum<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        retain: Duration,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        Box::pin(self.warehouse.vacuum(schema, table, retain, dry_run))
+    }
+
+    fn scattered<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<SourceTable>> {
+        Box::pin(self.warehouse.scattered(schema, table))
+    }
+
+    fn history<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<TableCommit>>> {
+        Box::pin(self.warehouse.history(schema, table))
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -179,10 +216,21 @@ pub async fn open_path(
     version: Option<TableVersion>,
     rights: &Rights,
 ) -> Result<SourceTable> {
-    let (place, pattern) = split_pattern(location);
+    // `COPY … FROM` says how files are read, behind their place.
+    let mut parts = location.split(READ_OPTIONS);
+    let (place, pattern) = split_pattern(parts.next().unwrap_or_default());
+    let mut spec = LocationTable { version, ..LocationTable::default() };
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        match name {
+            "format" => value.clone_into(&mut spec.format),
+            name => {
+                spec.options.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
     let store = catalogs.store_for_reader(&location_url(place)?, rights).await?;
-    let pattern = pattern.map(str::to_owned);
-    let spec = LocationTable { pattern, version, ..LocationTable::default() };
+    spec.pattern = pattern.map(str::to_owned);
     open_location_table(BUILTIN, store, spec).await
 }
 

@@ -5,14 +5,18 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Committed, OpenedStore, SourceTable, StoreOpener, TableChange, TableVersion,
-    WriteJob, WriteMode, WriteRequest, Written,
+    HookedJob, Leftover, OpenedStore, SourceTable, StoreOpener, TableChange, TableCommit,
+    TableVersion, WriteHooks, WriteJob, WriteMode, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
-use maru_files::{LocationTable, begin_delta_write, change_delta_table, open_location_table};
+use maru_files::{
+    LocationTable, begin_delta_write, change_delta_table, delta_history, delta_leftovers,
+    open_location_table, open_scattered_delta, vacuum_delta_table,
+};
 use url::Url;
 
 use super::BUILTIN;
@@ -139,7 +143,7 @@ impl Warehouse {
                     definition: Definition::Table(table.clone()).encode()?,
                     comment: None,
                 };
-                Ok(Arc::new(NewJob { inner, warehouse: self.clone(), relation, table }))
+                Ok(HookedJob::new(inner, NewTable { warehouse: self.clone(), relation, table }))
             }
         }
     }
@@ -156,6 +160,34 @@ impl Warehouse {
                 .with_hint("CREATE TABLE … AS SELECT * FROM …, then DROP TABLE."));
         }
         change_delta_table(&self.opened(&table).await?, change).await
+    }
+
+    pub async fn scattered(&self, schema: &str, name: &str) -> Result<SourceTable> {
+        let table = self.require(schema, name).await?;
+        open_scattered_delta(BUILTIN, self.opened(&table).await?).await
+    }
+
+    pub async fn history(&self, schema: &str, name: &str) -> Result<Vec<TableCommit>> {
+        let table = self.require(schema, name).await?;
+        delta_history(&self.opened(&table).await?).await
+    }
+
+    pub async fn leftovers(&self, schema: &str, name: &str) -> Result<Vec<Leftover>> {
+        match self.table(schema, name).await {
+            Ok(Some(table)) => delta_leftovers(&self.opened(&table).await?).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    pub async fn vacuum(
+        &self,
+        schema: &str,
+        name: &str,
+        retain: Duration,
+        dry_run: bool,
+    ) -> Result<Vec<Leftover>> {
+        let table = self.require(schema, name).await?;
+        vacuum_delta_table(&self.opened(&table).await?, retain, dry_run).await
     }
 
     /// Removes the directory of a table that is gone. What stays is collected at the next start.
@@ -175,53 +207,25 @@ fn taken(schema: &str, name: &str) -> Error {
     Error::new(ErrorKind::DuplicateTable, format!("table \"{schema}.{name}\" already exists"))
 }
 
-/// A write that makes a table: its directory is complete before its name is there.
+/// Around a write that makes a table: its directory is complete before its name is there.
 #[derive(Debug)]
-struct NewJob {
-    inner: Arc<dyn WriteJob>,
+struct NewTable {
     warehouse: Warehouse,
     relation: StoredRelation,
     table: TableDefinition,
 }
 
-impl WriteJob for NewJob {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    fn max_streams(&self) -> usize {
-        self.inner.max_streams()
-    }
-
-    fn sorted_by(&self) -> Vec<usize> {
-        self.inner.sorted_by()
-    }
-
-    fn write(self: Arc<Self>, rows: BatchStream) -> BoxFuture<'static, Result<Written>> {
-        Arc::clone(&self.inner).write(rows)
-    }
-
-    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
+impl WriteHooks for NewTable {
+    fn committed(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let made = async {
-                let committed = Arc::clone(&self.inner).commit().await?;
-                match self.warehouse.store.insert_relation(&self.relation).await? {
-                    true => Ok(committed),
-                    false => Err(taken(&self.relation.schema, &self.relation.name)),
-                }
-            };
-            let outcome = made.await;
-            if outcome.is_err() {
-                self.warehouse.remove(&self.table).await;
+            match self.warehouse.store.insert_relation(&self.relation).await? {
+                true => Ok(()),
+                false => Err(taken(&self.relation.schema, &self.relation.name)),
             }
-            outcome
         })
     }
 
-    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            Arc::clone(&self.inner).abort().await;
-            self.warehouse.remove(&self.table).await;
-        })
+    fn undone(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.warehouse.remove(&self.table))
     }
 }

@@ -115,6 +115,7 @@ impl Session {
                 Statement::Query { .. }
                     | Statement::Write(_)
                     | Statement::Describe(_)
+                    | Statement::DescribeHistory(_)
                     | Statement::Preview(_)
                     | Statement::Prepare(_)
                     | Statement::ExecutePrepared(_)
@@ -161,6 +162,7 @@ impl Session {
                 query
             }
             Statement::Describe(name) => self.describe(&name).await?,
+            Statement::DescribeHistory(name) => self.describe_history(&name).await?,
             Statement::ShowVariable(name) => {
                 let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
                 let shown = maru_sql::parse(&format!(
@@ -338,6 +340,17 @@ impl Session {
         maru_sql::parse(&format!(
             "SELECT name, type, nullable, comment FROM system.columns WHERE catalog = {} \
              AND schema = {} AND \"table\" = {} ORDER BY position",
+            maru_core::quote_literal(&place.catalog),
+            maru_core::quote_literal(&place.schema),
+            maru_core::quote_literal(&place.name)
+        ))
+    }
+
+    async fn describe_history(self: &Arc<Self>, name: &maru_sql::Name) -> Result<Statement> {
+        let place = statement::locate_relation(self, name).await?;
+        maru_sql::parse(&format!(
+            "SELECT version, committed, operation, parameters, metrics, writer FROM system.table_history \
+             WHERE catalog = {} AND schema = {} AND \"table\" = {} ORDER BY version DESC",
             maru_core::quote_literal(&place.catalog),
             maru_core::quote_literal(&place.schema),
             maru_core::quote_literal(&place.name)

@@ -93,6 +93,7 @@ settings! {
     "timezone", Kind::Text, "Time zone that timestamps with time zone are shown in, such as Asia/Seoul.";
     "transaction_isolation", Kind::Fixed, "Every statement reads what is there when it starts.";
     "transaction_read_only", Kind::Fixed, "Whether writing is refused.";
+    "vacuum_retention_check", Kind::Boolean, "Whether VACUUM refuses to remove files that were needed less than seven days ago.";
     "verify_pushdown", Kind::Choice(&["off", "sample", "all"]), "Whether the engine computes what sources are asked as well, and fails the statement if the rows differ: off, all, or sample for one statement in ten.";
 }
 
@@ -141,6 +142,7 @@ impl Settings {
             ("timezone", "UTC".to_owned()),
             ("transaction_isolation", "read committed".to_owned()),
             ("transaction_read_only", "on".to_owned()),
+            ("vacuum_retention_check", "on".to_owned()),
             ("verify_pushdown", "off".to_owned()),
         ]);
         Self { values, catalogs: BTreeMap::new() }

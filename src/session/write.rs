@@ -6,11 +6,13 @@
 
 mod assign;
 mod condition;
+mod copy;
 mod create;
 mod incoming;
 mod insert;
 mod literals;
 mod node;
+mod optimize;
 mod target;
 mod update;
 
@@ -61,6 +63,9 @@ impl Session {
             WriteAction::Delete(delete) => self.plan_delete(*delete).await?,
             WriteAction::Update(update) => self.plan_update(*update).await?,
             WriteAction::Merge(merge) => self.plan_merge(*merge).await?,
+            WriteAction::CopyTo(copy) => self.plan_copy_to(*copy).await?,
+            WriteAction::CopyFrom(insert) => self.plan_copy_from(insert).await?,
+            WriteAction::Optimize(name) => self.plan_optimize(name).await?,
         };
         let (plan, tag) = match outcome {
             Outcome::Plan(plan, tag) => (plan, tag),
@@ -136,7 +141,17 @@ impl Session {
         rewrite(&mut statement)?;
         let state = self.statement_state();
         self.check_names(&state, &statement).await?;
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = state.statement_to_plan(statement).await.map_err(|error| {
+            let error = Error::from(error);
+            match error.primary().contains("unique expression names") {
+                true => Error::new(
+                    ErrorKind::DuplicateColumn,
+                    "a column of the query is specified more than once",
+                )
+                .with_hint("Give the columns different names with AS."),
+                false => error,
+            }
+        })?;
         super::plan::refuse_writes(&plan)?;
         Ok(plan)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use maru_connect::TableChange;
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{AlterTable, Name, TableAlteration, Truncate};
+use maru_sql::{AlterTable, Name, TableAlteration, Truncate, Vacuum};
 
 use crate::access::Privilege;
 use crate::output::Output;
@@ -23,6 +23,34 @@ pub(super) async fn truncate(session: &Arc<Session>, truncate: &Truncate) -> Res
         change(session, &target, TableChange::Truncate).await?;
     }
     Ok(Output::command("TRUNCATE TABLE"))
+}
+
+/// Hours for which files are kept that a table does not need: for readers that have begun, for `VERSION AS OF`, and for writers that
+/// have not ended.
+const RETAIN_HOURS: u64 = 168;
+
+pub(super) async fn vacuum(session: &Arc<Session>, vacuum: &Vacuum) -> Result<Output> {
+    let target = find_target(session, &vacuum.table, "vacuum").await?;
+    session.rights().require_owner(&target.object())?;
+    let hours = vacuum.retain_hours.unwrap_or(RETAIN_HOURS);
+    let checked = session.setting("vacuum_retention_check").is_none_or(|value| value == "on");
+    if hours < RETAIN_HOURS && checked && !vacuum.dry_run {
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!("files are kept for {RETAIN_HOURS} hours at least"),
+        )
+        .with_detail(
+            "Younger ones may be those of a statement that runs, here or in another engine.",
+        )
+        .with_hint("If none does: SET maru.vacuum_retention_check = off."));
+    }
+    let retain = std::time::Duration::from_secs(hours.saturating_mul(3600));
+    let (attached, dry_run) = (Arc::clone(&target.attached), vacuum.dry_run);
+    let source = Arc::clone(attached.opened().await?);
+    let done = source.vacuum(&target.schema, &target.name, retain, dry_run).await?;
+    let n_bytes = done.iter().map(|leftover| leftover.n_bytes).sum::<u64>();
+    let (n_files, what) = (done.len(), if dry_run { "would be removed" } else { "removed" });
+    Ok(Output::command("VACUUM").with_notice(format!("{n_files} files of {n_bytes} bytes {what}")))
 }
 
 pub(super) async fn alter(session: &Arc<Session>, alter: &AlterTable) -> Result<Output> {

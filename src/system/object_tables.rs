@@ -120,7 +120,11 @@ pub(super) fn is_secret(connector: &str, option: &str) -> bool {
 }
 
 /// A catalog that fails is left out of lists over all catalogs, and is an error where it was asked for by name.
-fn tolerate<T: Default>(attached: &Attached, hints: &Hints, result: Result<T>) -> Result<T> {
+pub(super) fn tolerate<T: Default>(
+    attached: &Attached,
+    hints: &Hints,
+    result: Result<T>,
+) -> Result<T> {
     match result {
         Err(error) if hints.catalog.is_none() => {
             tracing::debug!(catalog = %attached.name, error = %error, "left out of a listing");
@@ -130,7 +134,7 @@ fn tolerate<T: Default>(attached: &Attached, hints: &Hints, result: Result<T>) -
     }
 }
 
-async fn schema_names(
+pub(super) async fn schema_names(
     session: &Arc<Session>,
     attached: &Attached,
     hints: &Hints,
@@ -146,7 +150,7 @@ async fn schema_names(
     Ok(names)
 }
 
-async fn entries(
+pub(super) async fn entries(
     session: &Arc<Session>,
     attached: &Attached,
     schema: &str,
@@ -177,7 +181,7 @@ async fn entries(
     }
 }
 
-fn wanted_catalogs(session: &Arc<Session>, hints: &Hints) -> Vec<Arc<Attached>> {
+pub(super) fn wanted_catalogs(session: &Arc<Session>, hints: &Hints) -> Vec<Arc<Attached>> {
     let rights = session.rights();
     let mut all = session.catalogs().shown_to(&rights);
     all.retain(|attached| hints.allows_catalog(&attached.name));

@@ -21,11 +21,11 @@ SERVICE_VARIABLES = ["MARU_TEST_PG", "MARU_TEST_MYSQL", "MARU_TEST_S3", "MARU_TE
 class Server:
     """A `maru serve` on ports of its own choice."""
 
-    def __init__(self, data_dir, password=PASSWORD, arguments=()):
+    def __init__(self, data_dir, password=PASSWORD, arguments=(), environment=None):
         self.data_dir = pathlib.Path(data_dir)
         self.password = password
         self.log_path = self.data_dir.parent / (self.data_dir.name + ".log")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MARU_")}
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MARU_")} | (environment or {})
         if password is not None:
             environment["MARU_INITIAL_PASSWORD"] = password
         endpoints = self.data_dir / "endpoints.json"

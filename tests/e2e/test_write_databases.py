@@ -120,6 +120,8 @@ class Sqlite:
 
 KINDS = {"postgres": Postgres, "mariadb": MariaDb, "sqlite": Sqlite}
 OURS = {"maru_commits"}
+# A file has neither connections to cut nor sessions to end.
+served = pytest.mark.parametrize("target", [name for name in KINDS if name != "sqlite"], indirect=True)
 ITEM = "CREATE TABLE {s}.item (id bigint PRIMARY KEY, name varchar(40) NOT NULL, price numeric(12,2))"
 
 
@@ -342,8 +344,6 @@ def test_kill_9_at_random_moments(target, tmp_path, start):
 
 @pytest.fixture
 def proxied(target, server):
-    if target.name == "sqlite":
-        pytest.skip("a file has no connection to cut")
     proxy = FaultProxy(target.url.hostname, target.url.port)
     with server.connect() as connection:
         connection.execute(target.catalog(proxy.port))
@@ -353,6 +353,7 @@ def proxied(target, server):
     proxy.close()
 
 
+@served
 def test_lines_that_are_cut(target, proxied):
     """Cut at random moments, then at those at which the answer to the commit is on its way: old or new, and the answer is right."""
     connection, proxy = proxied
@@ -389,6 +390,7 @@ def test_lines_that_are_cut(target, proxied):
     print(f"{target.name}: {told}")
 
 
+@served
 def test_the_answer_to_a_commit_is_lost(target, proxied):
     """The line is cut before the commit arrives, or after it and before its answer: what a client is told is what is there."""
     connection, proxy = proxied
@@ -416,9 +418,8 @@ def test_the_answer_to_a_commit_is_lost(target, proxied):
                 assert (after == before) != arrives, (sql, arrives, before, after)
 
 
+@served
 def test_sessions_that_the_database_ends(target, session):
-    if target.name == "sqlite":
-        pytest.skip("a file has no sessions")
     for number in range(10 if LONG else 3):
         before = state(target, "item")
         timer = threading.Timer(0.2 + number * 0.1, target.end_sessions)

@@ -227,24 +227,113 @@ def test_flight_updates_tell_how_many(server, lake):
         assert cursor.fetchone() == (6,)
 
 
-def test_the_guide_says_what_works(connection, lake):
+def test_the_guide_says_what_works(connection, lake, tmp_path_factory):
     text = (HERE.parents[1] / "docs/writes.md").read_text()
     blocks = re.findall(r"```sql\n(.*?)```", text, re.S)
     assert len(blocks) >= 4
+    out = tmp_path_factory.mktemp("out")
     for statement in "\n".join(blocks).split(";\n"):
         if statement.strip():
-            connection.execute(statement.replace("lake.", f"{lake}."))
+            connection.execute(statement.replace("lake.", f"{lake}.").replace("/data/out", str(out)))
     rows = connection.execute(f"SELECT id, name, region FROM {lake}.mart.customers ORDER BY id").fetchall()
     assert rows == [(1, "Han Ji-yeon", "Seoul"), (2, "Kim", "Busan"), (3, "Lee", "new"), (11, "Han", "Busan"), (100, None, None)]
     assert connection.execute(f"SELECT day::text, count(*) FROM {lake}.mart.calls GROUP BY 1 ORDER BY 1").fetchall() \
         == [("2026-11-01", 333), ("2026-11-02", 1), ("2026-11-03", 1)]
 
 
+def test_small_files_become_few_and_old_ones_go(connection, lake, tmp_path):
+    connection.execute(f"CREATE TABLE {lake}.public.t (id bigint, k int) PARTITIONED BY (k)")
+    for i in range(12):
+        connection.execute(f"INSERT INTO {lake}.public.t VALUES ({i}, {i % 2})")
+    before = of_maru(connection, f"SELECT * FROM {lake}.public.t")
+    assert connection.execute(f"OPTIMIZE {lake}.public.t").statusmessage == "OPTIMIZE 12"
+    assert connection.execute(f"OPTIMIZE {lake}.public.t").statusmessage == "OPTIMIZE 0"
+    table = DeltaTable(str(tmp_path / "t"))
+    assert len(table.file_uris()) == 2 and of_deltalake(tmp_path / "t") == before
+    assert of_maru(connection, f"SELECT * FROM {lake}.public.t") == before
+    history = connection.execute(f"DESCRIBE HISTORY {lake}.public.t").fetchall()
+    assert [row[0] for row in history] == list(range(13, -1, -1)) and history[0][2] == "OPTIMIZE" and history[-1][2].startswith("CREATE TABLE")
+    # What is old is listed, kept as long as it should be, and goes.
+    orphans = f"SELECT count(*) FROM system.orphans WHERE catalog = '{lake}' AND schema = 'public' AND \"table\" = 't'"
+    assert connection.execute(orphans).fetchone() == (12,)
+    assert state_of(lambda: connection.execute(f"VACUUM {lake}.public.t RETAIN 0 HOURS")) == "22023"
+    connection.execute(f"VACUUM {lake}.public.t")
+    assert connection.execute(f"SELECT count(*) FROM {lake}.public.t VERSION AS OF 5").fetchone() == (5,)
+    connection.execute("SET maru.vacuum_retention_check = off")
+    connection.execute(f"VACUUM {lake}.public.t RETAIN 0 HOURS DRY RUN")
+    assert connection.execute(orphans).fetchone() == (12,)
+    connection.execute(f"VACUUM {lake}.public.t RETAIN 0 HOURS")
+    connection.execute("RESET maru.vacuum_retention_check")
+    assert connection.execute(orphans).fetchone() == (0,)
+    assert of_maru(connection, f"SELECT * FROM {lake}.public.t") == before == of_deltalake(tmp_path / "t")
+    # The same in the engine's own catalog.
+    connection.execute("CREATE TABLE scattered (id bigint)")
+    for i in range(3):
+        connection.execute(f"INSERT INTO scattered VALUES ({i})")
+    assert connection.execute("OPTIMIZE scattered").statusmessage == "OPTIMIZE 3"
+    assert connection.execute("SELECT count(*), sum(id) FROM scattered").fetchone() == (3, 3)
+    connection.execute("VACUUM scattered")
+    assert len(connection.execute("DESCRIBE HISTORY scattered").fetchall()) == 5
+    connection.execute("DROP TABLE scattered")
+
+
+def test_appends_come_between_while_files_are_put_together(connection, lake):
+    connection.execute(f"CREATE TABLE {lake}.public.t (id bigint)")
+    outcomes = []
+
+    def run(sql, times):
+        with psycopg.connect(connection.info.dsn, password=connection.info.password, autocommit=True) as own:
+            for i in range(times):
+                try:
+                    outcomes.append(own.execute(sql.format(i)).statusmessage.split()[0])
+                except psycopg.Error as error:
+                    outcomes.append(error.sqlstate)
+
+    threads = [threading.Thread(target=run, args=(f"INSERT INTO {lake}.public.t VALUES ({n} * 100 + {{}})", 15)) for n in range(2)]
+    threads.append(threading.Thread(target=run, args=(f"OPTIMIZE {lake}.public.t", 5)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("INSERT") == 30 and set(outcomes) <= {"INSERT", "OPTIMIZE", "40001"}, outcomes
+    assert connection.execute(f"SELECT count(*), count(DISTINCT id) FROM {lake}.public.t").fetchone() == (30, 30)
+
+
+@pytest.mark.parametrize("step,wanted", [("delta.before_commit", 0), ("delta.after_commit", 50)])
+def test_killed_at_the_commit(start, tmp_path, step, wanted):
+    """Also while a table is made: it is there with all rows, or it is not there, and nothing passes for it."""
+    place = tmp_path / "lake"
+    place.mkdir()
+    first = start("other")
+    with first.connect() as connection:
+        connection.execute(f"CREATE CATALOG lake USING file WITH (path = '{place}')")
+        connection.execute("CREATE TABLE lake.public.t (id bigint)")
+    for statement in ("INSERT INTO lake.public.t SELECT i FROM generate_series(1, 50) g(i)",
+                      "CREATE TABLE lake.public.made AS SELECT i AS id FROM generate_series(1, 50) g(i)"):
+        first.stop()
+        first = start("other", environment={"MARU_FAULT_POINT": step})
+        with pytest.raises(psycopg.OperationalError), first.connect() as connection:
+            connection.execute(statement)
+        first.process.wait(30)
+        first = start("other")
+        with first.connect() as connection:
+            table = statement.split()[2]
+            if "CREATE" in statement and wanted == 0:
+                assert state_of(lambda: connection.execute(f"SELECT * FROM {table}")) == "42P01"
+                assert state_of(lambda: connection.execute(f"INSERT INTO {table} VALUES (1)")) == "42P01"
+                left = connection.execute("SELECT count(*) FROM system.orphans WHERE catalog = 'lake' AND \"table\" = 'made'").fetchone()
+                assert left[0] > 0
+                connection.execute(f"CREATE TABLE {table} AS SELECT 1 AS id")
+                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
+            else:
+                assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (wanted,)
+
+
 def test_killed_at_random_moments(start, tmp_path):
     """After each kill -9 the table is what it was, or that and the whole of the rows."""
     place = tmp_path / "lake"
     place.mkdir()
-    kills = int(os.environ.get("MARU_TEST_KILLS", "12"))
+    kills = int(os.environ.get("MARU_TEST_KILLS", "100" if os.environ.get("MARU_TEST_LONG") else "12"))
     n_before = n_after = 0
     chance = random.Random(17)
     server = start()

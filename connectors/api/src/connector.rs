@@ -9,7 +9,8 @@ use maru_core::{Error, OptionSpec, Options, Result};
 use url::Url;
 
 use crate::{
-    OpenedStore, SourceTable, StoreOpener, TableChange, TableVersion, WriteJob, WriteRequest,
+    Leftover, OpenedStore, SourceTable, StoreOpener, TableChange, TableCommit, TableVersion,
+    WriteJob, WriteRequest,
 };
 
 /// A kind of source, compiled in through `src/registry.rs`.
@@ -218,6 +219,57 @@ pub trait Source: Send + Sync + Debug {
         Box::pin(async move {
             Err(Error::unsupported(format!("table \"{table}\" cannot be changed"))
                 .with_hint("This kind of catalog is only read."))
+        })
+    }
+
+    /// Returns the files that lie in a table's place and that it does not need; none where a source has no files of its own.
+    fn leftovers<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        let _ = (schema, table);
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Removes those [`Source::leftovers`] that have been such for longer than `retain`, and returns them; in a dry run it only
+    /// returns them.
+    fn vacuum<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        retain: Duration,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        let _ = (schema, retain, dry_run);
+        Box::pin(async move {
+            Err(Error::unsupported(format!("table \"{table}\" has no files to clean up")))
+        })
+    }
+
+    /// Returns the rows of a table that had better be in fewer files, as a table of their own; `WriteMode::Compact` takes them.
+    fn scattered<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<SourceTable>> {
+        let _ = schema;
+        Box::pin(async move {
+            Err(Error::unsupported(format!("table \"{table}\" has no files to put together"))
+                .with_hint("OPTIMIZE is for Delta Lake tables."))
+        })
+    }
+
+    /// Returns the versions of a table, the newest first.
+    fn history<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<TableCommit>>> {
+        let _ = schema;
+        Box::pin(async move {
+            Err(Error::unsupported(format!("table \"{table}\" has no versions"))
+                .with_hint("Only Delta Lake tables keep what they were."))
         })
     }
 

@@ -20,6 +20,7 @@ pub mod conformance;
 mod connector;
 mod estimate;
 mod file_table;
+mod file_write;
 mod io_threads;
 mod join_order;
 mod number;
@@ -36,6 +37,7 @@ mod time_slice;
 mod verify_exec;
 mod write;
 mod write_exec;
+mod write_hooks;
 
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
@@ -44,6 +46,10 @@ pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
     LazyText, check_pattern, check_schema, infer_schema, type_name,
+};
+pub use file_write::{
+    FILE_BYTES, FileMaking, Files, OpenFile, Packing, ROW_GROUP_ROWS, RowFormat, WrittenFile,
+    check_text_type, parquet_compression, partition_directory, partition_text, remove_files,
 };
 pub use io_threads::io_threads;
 pub use join_order::{JoinModes, JoinOrder, JoinOrderOptions};
@@ -63,7 +69,8 @@ pub use table_provider::{FederatedTable, Verify};
 pub use time_slice::{TimeSliced, time_sliced};
 pub use verify_exec::VerifyExec;
 pub use write::{
-    Attempt, Committed, LENGTH_KEY, NewTable, Overwritten, RowIdentity, RowOp, TableChange,
-    WriteJob, WriteMode, WriteRequest, Written,
+    Attempt, Committed, LENGTH_KEY, Leftover, NewTable, Overwritten, RowIdentity, RowOp,
+    TableChange, TableCommit, WriteJob, WriteMode, WriteRequest, Written,
 };
 pub use write_exec::{WriteExec, WriteWatch, check_not_null};
+pub use write_hooks::{HookedJob, WriteHooks};

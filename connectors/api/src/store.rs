@@ -29,6 +29,9 @@ pub trait Directories: Send + Sync + Debug {
     /// Returns the directories in `parent` (not those further below), each with a mark that is another one after something was
     /// made, removed or renamed in it. A file that grows where it lies, or a change further below, leaves the mark as it is.
     fn marks<'a>(&'a self, parent: &'a Path) -> BoxFuture<'a, Result<HashMap<Path, u64>>>;
+
+    /// Removes a directory with all that is in it, in one step. One that is not there is removed already.
+    fn remove_all<'a>(&'a self, directory: &'a Path) -> BoxFuture<'a, Result<()>>;
 }
 
 /// Opens stores for connectors that know where files lie but not how to read them.

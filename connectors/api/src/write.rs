@@ -71,6 +71,8 @@ pub enum WriteMode {
     /// deleted is left out). A row that comes twice and was changed is 21000, one that was not counts once. `moved`: values of
     /// partition columns may have changed.
     Rewrite { numbered: bool, moved: bool },
+    /// `OPTIMIZE`: the rows of [`crate::Source::scattered`] come, to be put into fewer files.
+    Compact,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -177,4 +179,28 @@ pub enum TableChange {
     /// To a type that holds every value of the old one; the schema has the one column.
     WidenColumn(SchemaRef),
     RenameTable(String),
+}
+
+/// A file that no table needs: of a write that was killed, or replaced by a later one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// In the store.
+    pub path: String,
+    pub n_bytes: u64,
+    /// Since when it has not been needed, as far as is known: microseconds since 1970, UTC.
+    pub since_us: i64,
+}
+
+/// One version of a table that keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableCommit {
+    pub version: u64,
+    /// Microseconds since 1970, UTC.
+    pub at_us: i64,
+    pub operation: Option<String>,
+    /// As JSON.
+    pub parameters: Option<String>,
+    /// As JSON.
+    pub metrics: Option<String>,
+    pub writer: Option<String>,
 }

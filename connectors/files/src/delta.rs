@@ -16,10 +16,12 @@ mod schema;
 mod snapshot;
 mod table;
 mod travel;
+mod upkeep;
 mod vector;
 mod write;
 
-pub(crate) use table::{is_delta, open};
+pub(crate) use table::{is_delta, open, open_scattered};
+pub(crate) use upkeep::{history, is_unmade, leftovers, mark_of, vacuum};
 pub(crate) use write::{Existing, begin, change, drop_table};
 
 use maru_core::{Error, ErrorKind};

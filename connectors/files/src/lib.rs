@@ -6,6 +6,7 @@
 //! [`open_location_table`].
 
 mod connectors;
+mod copy;
 mod delta;
 mod formats;
 mod gate;
@@ -13,6 +14,7 @@ mod glob;
 mod layout;
 mod lister;
 mod location;
+mod new_table;
 mod options;
 mod partitions;
 mod sample;
@@ -20,11 +22,15 @@ mod source;
 mod stores;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use maru_connect::{Connector, OpenedStore, TableChange, WriteJob, WriteRequest};
+use maru_connect::{
+    Connector, Leftover, OpenedStore, SourceTable, TableChange, TableCommit, WriteJob, WriteRequest,
+};
 use maru_core::Result;
 
 pub use connectors::{FILE, HDFS, S3};
+pub use copy::{COPY_OPTIONS, CopyTarget};
 pub use glob::split_pattern;
 pub use location::{LOCATION_OPTIONS, LocationTable, check_location_table, open_location_table};
 pub use options::TABLE_OPTIONS;
@@ -50,6 +56,30 @@ pub async fn begin_delta_write(
 /// 0A000 for what such a table cannot do, 40001 if another writer came first.
 pub async fn change_delta_table(opened: &OpenedStore, change: TableChange) -> Result<()> {
     delta::change(opened, change).await
+}
+
+/// Returns the files in the directory of a Delta Lake table that it does not need.
+pub async fn delta_leftovers(opened: &OpenedStore) -> Result<Vec<Leftover>> {
+    delta::leftovers(opened).await
+}
+
+/// Removes [`delta_leftovers`] of more than `retain`; in a dry run it only returns them.
+pub async fn vacuum_delta_table(
+    opened: &OpenedStore,
+    retain: Duration,
+    dry_run: bool,
+) -> Result<Vec<Leftover>> {
+    delta::vacuum(opened, retain, dry_run).await
+}
+
+/// Opens the files of a Delta Lake table that had better be fewer, as a table.
+pub async fn open_scattered_delta(catalog: &str, opened: OpenedStore) -> Result<SourceTable> {
+    delta::open_scattered(catalog, opened).await
+}
+
+/// Returns the versions of a Delta Lake table, the newest first.
+pub async fn delta_history(opened: &OpenedStore) -> Result<Vec<TableCommit>> {
+    delta::history(opened).await
 }
 
 /// What this room offers to the registry.

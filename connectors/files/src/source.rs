@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Committed, OpenedStore, Source, SourceTable, TableChange, TableEntry,
-    TableVersion, WriteJob, WriteMode, WriteRequest, Written,
+    HookedJob, Leftover, OpenedStore, Source, SourceTable, TableChange, TableCommit, TableEntry,
+    TableVersion, WriteJob, WriteMode, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
@@ -19,6 +20,7 @@ use crate::delta::{self, Existing};
 use crate::gate::Gate;
 use crate::layout::Layout;
 use crate::location::{LOCATION_OPTIONS, LocationTable, open_location_table};
+use crate::new_table::NewTable;
 use crate::stores::hdfs::Hdfs;
 use crate::stores::{hdfs, local, path_of, s3};
 
@@ -40,7 +42,7 @@ impl Place {
     }
 
     /// Removes the directories of a table that was not made, as far as they hold no files.
-    async fn remove_empty(&self, path: &Path) -> Result<()> {
+    pub(crate) async fn remove_empty(&self, path: &Path) -> Result<()> {
         match self {
             Self::Local { path: root } => {
                 let whole = std::path::Path::new(root).join(path.as_ref());
@@ -50,45 +52,6 @@ impl Place {
             Self::S3 { .. } => Ok(()),
             Self::Hdfs { cluster, .. } => cluster.remove_empty(format!("/{path}")).await,
         }
-    }
-}
-
-/// A write that makes a table: if it does not come to be, its directories go too, for they would look like a table.
-#[derive(Debug)]
-struct NewTable {
-    inner: Arc<dyn WriteJob>,
-    place: Place,
-    path: Path,
-}
-
-impl WriteJob for NewTable {
-    fn describe(&self) -> String {
-        self.inner.describe()
-    }
-
-    fn max_streams(&self) -> usize {
-        self.inner.max_streams()
-    }
-
-    fn sorted_by(&self) -> Vec<usize> {
-        self.inner.sorted_by()
-    }
-
-    fn write(self: Arc<Self>, rows: BatchStream) -> BoxFuture<'static, Result<Written>> {
-        Arc::clone(&self.inner).write(rows)
-    }
-
-    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
-        Arc::clone(&self.inner).commit()
-    }
-
-    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            Arc::clone(&self.inner).abort().await;
-            if let Err(error) = self.place.remove_empty(&self.path).await {
-                tracing::warn!(path = %self.path, %error, "could not remove the directory of a table that was not made");
-            }
-        })
     }
 }
 
@@ -125,10 +88,18 @@ impl FilesSource {
         let Some(place) = place.map_err(|error| self.in_catalog(error))? else { return Ok(None) };
         let options = self.formats.clone();
         let spec = LocationTable { options, version, ..LocationTable::default() };
-        open_location_table(&self.catalog, self.opened(place.path), spec)
-            .await
-            .map(Some)
-            .map_err(|error| self.in_catalog(error))
+        let opened = self.opened(place.path);
+        match open_location_table(&self.catalog, opened.clone(), spec).await {
+            Ok(table) => Ok(Some(table)),
+            // What is being made is not there yet, and what was not finished never.
+            Err(error)
+                if error.kind() == ErrorKind::RemoteTableNotFound
+                    && delta::is_unmade(&opened).await? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(self.in_catalog(error)),
+        }
     }
 
     async fn begin(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
@@ -138,7 +109,13 @@ impl FilesSource {
             let opened = self.delta_at(&schema, &table).await?;
             return delta::begin(&opened, &table, request, Existing::Table).await;
         };
-        let (opened, existing) = match self.layout.table(&schema, &table).await? {
+        let mut there = self.layout.table(&schema, &table).await?;
+        if let Some(place) = &there
+            && delta::is_unmade(&self.opened(place.path.clone())).await?
+        {
+            there = None;
+        }
+        let (opened, existing) = match there {
             None => {
                 let path = self.layout.new_table(&schema, &table).await?;
                 (self.opened(path), Existing::Nothing)
@@ -151,10 +128,12 @@ impl FilesSource {
             }
             Some(_) => (self.delta_at(&schema, &table).await?, Existing::Table),
         };
-        let path = opened.path.clone();
+        let mark = delta::mark_of(&opened, &request.attempt.id);
         let inner = delta::begin(&opened, &table, request, existing).await?;
         Ok(match existing {
-            Existing::Nothing => Arc::new(NewTable { inner, place: self.place.clone(), path }),
+            Existing::Nothing => {
+                HookedJob::new(inner, NewTable { opened, place: self.place.clone(), mark })
+            }
             Existing::Table => inner,
         })
     }
@@ -195,6 +174,13 @@ impl FilesSource {
             )
         })?;
         let opened = self.opened(place.path);
+        if delta::is_unmade(&opened).await? {
+            return Err(Error::new(
+                ErrorKind::UndefinedTable,
+                format!("table \"{schema}.{table}\" does not exist"),
+            )
+            .with_detail("It is being made, or was not finished."));
+        }
         if delta::is_delta(&opened).await? {
             return Ok(opened);
         }
@@ -203,6 +189,13 @@ impl FilesSource {
             .with_hint(
                 "CREATE TABLE … AS SELECT makes a Delta Lake table of it, which can be written.",
             ))
+    }
+
+    /// Finds a table with a log, be it one that was not finished; `None` for one of plain files, or none.
+    async fn delta_or_unmade(&self, schema: &str, table: &str) -> Result<Option<OpenedStore>> {
+        let Some(place) = self.layout.table(schema, table).await? else { return Ok(None) };
+        let opened = self.opened(place.path);
+        Ok(delta::is_delta(&opened).await?.then_some(opened))
     }
 
     fn in_catalog(&self, error: Error) -> Error {
@@ -318,6 +311,66 @@ impl Source for FilesSource {
                     change => delta::change(&opened, change).await,
                 }
             };
+            work.await.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn leftovers<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        Box::pin(async move {
+            let Some(opened) = self.delta_or_unmade(schema, table).await? else {
+                return Ok(Vec::new());
+            };
+            delta::leftovers(&opened).await.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn vacuum<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        retain: Duration,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        Box::pin(async move {
+            let opened = match self.delta_or_unmade(schema, table).await? {
+                Some(opened) => opened,
+                None => self.delta_at(schema, table).await?,
+            };
+            let unmade = delta::is_unmade(&opened).await?;
+            let done = delta::vacuum(&opened, retain, dry_run).await;
+            let done = done.map_err(|error| self.in_catalog(error))?;
+            if unmade && !dry_run {
+                self.place.remove_empty(&opened.path).await?;
+            }
+            Ok(done)
+        })
+    }
+
+    fn scattered<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<SourceTable>> {
+        Box::pin(async move {
+            let work = async {
+                let opened = self.delta_at(schema, table).await?;
+                delta::open_scattered(&self.catalog, opened).await
+            };
+            work.await.map_err(|error| self.in_catalog(error))
+        })
+    }
+
+    fn history<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<TableCommit>>> {
+        Box::pin(async move {
+            let work = async { delta::history(&self.delta_at(schema, table).await?).await };
             work.await.map_err(|error| self.in_catalog(error))
         })
     }

@@ -23,6 +23,7 @@ mod table;
 pub mod testkit;
 mod types;
 mod view;
+mod write;
 
 use std::sync::Arc;
 
@@ -35,6 +36,22 @@ pub static CONNECTORS: &[&dyn Connector] = &[&HIVE];
 
 /// `USING hive`.
 pub static HIVE: HiveConnector = HiveConnector;
+
+/// Those of `CREATE TABLE … WITH (…)`.
+static TABLE_OPTIONS: &[OptionSpec] = &[
+    OptionSpec::new(
+        "format",
+        OptionKind::OneOf(&["parquet", "text"]),
+        "How the files of the table are laid out: Parquet, or Hive's delimited text (LazySimpleSerDe).",
+    )
+    .default("parquet"),
+    OptionSpec::new(
+        "compression",
+        OptionKind::OneOf(&["snappy", "zstd", "lz4", "gzip", "none"]),
+        "How Parquet files are packed.",
+    )
+    .default("snappy"),
+];
 
 static SPEC: ConnectorSpec = ConnectorSpec {
     name: "hive",
@@ -97,7 +114,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "For tables on HDFS: the NameNodes of the nameservice, e.g. nn1:8020,nn2:8020, without a config_dir.",
         ),
     ],
-    table_options: &[],
+    table_options: TABLE_OPTIONS,
     types: &[
         TypeSpec::new(
             "boolean, tinyint, smallint, int, bigint, float, double",
@@ -153,7 +170,7 @@ static SPEC: ConnectorSpec = ConnectorSpec {
         top_n: false,
         join: false,
         files: true,
-        write: false,
+        write: true,
     },
     example: "CREATE CATALOG warehouse USING hive WITH (metastore = 'thrift://metastore.example:9083')",
 };

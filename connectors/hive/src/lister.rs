@@ -200,7 +200,7 @@ async fn exists(store: &dyn ObjectStore, base: &Path, location: &str) -> Result<
 }
 
 /// Hive skips names that begin with a dot or an underscore, as files and as directories.
-fn is_hidden(base: &Path, location: &Path) -> bool {
+pub(crate) fn is_hidden(base: &Path, location: &Path) -> bool {
     let Some(mut parts) = location.prefix_match(base) else { return false };
     parts.any(|part| part.as_ref().starts_with(['_', '.']))
 }

@@ -3,6 +3,7 @@
 //! Connections are made by `metastore/dial.rs` when a call needs one, kept for a while, and at most
 //! `SOURCE_CONNECTIONS_MAX` at once. Dropping a call's future closes its connection.
 
+mod change;
 mod dial;
 mod refusal;
 
@@ -98,6 +99,13 @@ impl Metastore {
 
     /// Returns the tables of a database; none if there is no such database.
     pub(crate) async fn tables(&self, database: &str) -> Result<Vec<Listed>> {
+        let mut tables = self.all_tables(database).await?;
+        tables.retain(|table| !crate::write::is_temporary(&table.name));
+        Ok(tables)
+    }
+
+    /// [`Metastore::tables`], with those that are being made.
+    pub(crate) async fn all_tables(&self, database: &str) -> Result<Vec<Listed>> {
         let name = FastStr::new(database);
         let metas = self
             .call("get_table_meta", |client| {
@@ -278,6 +286,34 @@ impl Metastore {
         F: Fn(ThriftHiveMetastoreClient) -> Fut,
         Fut: Future<Output = std::result::Result<MaybeException<T, E>, ClientError>>,
     {
+        self.call_times(name, self.dial.n_endpoints(), call).await
+    }
+
+    /// [`Metastore::call`] for what must not be done twice.
+    pub(crate) async fn call_once<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        call: F,
+    ) -> Result<std::result::Result<T, Refusal>>
+    where
+        E: Into<Refusal>,
+        F: Fn(ThriftHiveMetastoreClient) -> Fut,
+        Fut: Future<Output = std::result::Result<MaybeException<T, E>, ClientError>>,
+    {
+        self.call_times(name, 0, call).await
+    }
+
+    async fn call_times<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        more: usize,
+        call: F,
+    ) -> Result<std::result::Result<T, Refusal>>
+    where
+        E: Into<Refusal>,
+        F: Fn(ThriftHiveMetastoreClient) -> Fut,
+        Fut: Future<Output = std::result::Result<MaybeException<T, E>, ClientError>>,
+    {
         let closed = || Error::new(ErrorKind::RemoteUnavailable, "the Hive catalog is closed");
         let current = || self.client.lock().clone().ok_or_else(closed);
         let _permit = self.permits.acquire().await.map_err(|_| closed())?;
@@ -286,9 +322,8 @@ impl Metastore {
             loop {
                 let (number, client) = current()?;
                 let answer = call(client).await;
-                // A kept connection may have died since, and a metastore may break off each time; all calls but those of
-                // tests only read.
-                if tries == self.dial.n_endpoints() || !answer.as_ref().is_err_and(broke) {
+                // A kept connection may have died since, and a metastore may break off each time.
+                if tries == more || !answer.as_ref().is_err_and(broke) {
                     return Ok::<_, Error>(answer);
                 }
                 if tries > 0 {

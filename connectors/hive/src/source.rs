@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, ready};
-use maru_connect::{OpenContext, Source, SourceTable, TableEntry};
-use maru_core::Result;
+use maru_connect::{
+    Leftover, OpenContext, Source, SourceTable, TableChange, TableEntry, WriteJob, WriteMode,
+    WriteRequest,
+};
+use maru_core::{Error, ErrorKind, Result};
 
 use crate::metastore::{Endpoint, Metastore, is_view};
-use crate::{table, view};
+use crate::{table, view, write};
 
 /// A catalog over one metastore.
 #[derive(Debug)]
@@ -78,6 +81,58 @@ impl Source for HiveSource {
             Ok(Some(SourceTable::Files(Arc::new(table))))
         }
         .boxed()
+    }
+
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        let (metastore, context) = (Arc::clone(&self.metastore), self.context.clone());
+        async move {
+            match request.mode.clone() {
+                WriteMode::Create(new) => {
+                    write::begin_create(metastore, context, request, &new).await
+                }
+                _ => write::begin(metastore, context, request).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn change_table<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        change: TableChange,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (metastore, context) = (Arc::clone(&self.metastore), self.context.clone());
+        write::change(metastore, context, schema, table, change).boxed()
+    }
+
+    fn create_schema<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if self.metastore.database(schema).await?.is_some() {
+                let message = format!("schema \"{schema}\" already exists");
+                return Err(Error::new(ErrorKind::DuplicateSchema, message));
+            }
+            self.metastore.create_database(schema).await
+        }
+        .boxed()
+    }
+
+    fn leftovers<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        write::orphans(&self.metastore, &self.context, schema, table).boxed()
+    }
+
+    fn vacuum<'a>(
+        &'a self,
+        schema: &'a str,
+        table: &'a str,
+        retain: Duration,
+        dry_run: bool,
+    ) -> BoxFuture<'a, Result<Vec<Leftover>>> {
+        write::vacuum(&self.metastore, &self.context, schema, table, retain, dry_run).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -64,7 +64,11 @@ pub(crate) async fn open(
 }
 
 /// Returns how the table is stored, if it is one that consists of plain files.
-fn readable<'a>(table: &'a Table, database: &str, name: &str) -> Result<&'a StorageDescriptor> {
+pub(crate) fn readable<'a>(
+    table: &'a Table,
+    database: &str,
+    name: &str,
+) -> Result<&'a StorageDescriptor> {
     foreign::refuse(table, database, name)?;
     table
         .sd

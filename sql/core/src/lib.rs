@@ -4,6 +4,7 @@
 //! small and changes seldom. Start reading at [`Error`].
 
 mod error;
+pub mod fault;
 mod ident;
 pub mod limits;
 mod options;

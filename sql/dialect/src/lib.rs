@@ -14,7 +14,7 @@ pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
-pub use parser::{model, parse, parse_type, versions};
+pub use parser::{READ_OPTIONS, model, parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
     AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterResourceGroup, AlterRole,
@@ -26,8 +26,8 @@ pub use statement::{
     STATEMENTS, SecurityChange, SetScope, SetVariable, Statement, StatementSpec,
 };
 pub use write::{
-    AlterTable, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
-    OnConflict, TableAlteration, Truncate, Update, Write, WriteAction,
+    AlterTable, CopyTo, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
+    OnConflict, TableAlteration, Truncate, Update, Vacuum, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

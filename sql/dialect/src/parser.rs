@@ -4,6 +4,7 @@ mod access;
 mod change;
 mod conversation;
 mod copy;
+mod copy_file;
 mod create;
 pub mod model;
 mod show;
@@ -20,6 +21,8 @@ use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use crate::statement::*;
+use crate::write::{Write, WriteAction};
+pub use copy_file::READ_OPTIONS;
 
 /// Parses one statement (see [`split`](crate::split)).
 ///
@@ -130,6 +133,17 @@ impl Words<'_> {
         }
         if self.take(&["copy"]) {
             return self.copy().map(Some);
+        }
+        if let Some(copy) = self.explain_copy()? {
+            return Ok(Some(copy));
+        }
+        if self.take(&["optimize"]) {
+            self.take(&["table"]);
+            let action = WriteAction::Optimize(self.name()?);
+            return Ok(Some(Statement::Write(Box::new(Write { explain: None, action }))));
+        }
+        if self.take(&["vacuum"]) {
+            return self.vacuum().map(Some);
         }
         if self.take(&["preview"]) {
             return self.preview().map(Some);

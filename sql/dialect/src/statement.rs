@@ -8,7 +8,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
 use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, Transaction};
-use crate::write::{AlterTable, CreateTable, Truncate, Write};
+use crate::write::{AlterTable, CreateTable, Truncate, Vacuum, Write};
 pub use access::*;
 pub use model::*;
 
@@ -25,6 +25,7 @@ pub enum Statement {
     /// `CREATE TABLE` without a query.
     CreateTable(Box<CreateTable>),
     Truncate(Truncate),
+    Vacuum(Vacuum),
     AlterTable(Box<AlterTable>),
     CreateCatalog(CreateCatalog),
     AlterCatalog(AlterCatalog),
@@ -42,6 +43,7 @@ pub enum Statement {
     Reset(Option<String>),
     /// `DESCRIBE name`, `SHOW COLUMNS FROM name`
     Describe(Name),
+    DescribeHistory(Name),
     Preview(Preview),
     /// `SHOW name` for one setting.
     ShowVariable(String),
@@ -329,6 +331,12 @@ statements! {
     "COMMENT ON", "COMMENT ON { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | TABLE | VIEW | SECRET | COLUMN } name IS { 'text' | NULL }",
         "Keeps a remark with an object.",
         "COMMENT ON CATALOG crm IS 'customers, read only'";
+    "COPY FROM 'place'", "COPY table [(column, …)] FROM 'place' [WITH (FORMAT { parquet | orc | csv | json | avro }, HEADER, DELIMITER 'c', QUOTE 'c', ESCAPE 'c', NULL 'text')]",
+        "Inserts the rows of files of a store, column by column in their order.",
+        "COPY lake.mart.calls FROM 's3://bucket/calls/' (FORMAT parquet)";
+    "COPY TO 'place'", "COPY { table [(column, …)] | (query) } TO 'place' [WITH (FORMAT { parquet | csv | json }, COMPRESSION { none | snappy | zstd | lz4 | gzip }, PARTITION_BY (column, …), SINGLE_FILE, ROW_GROUP_SIZE rows, MAX_FILE_SIZE 'bytes', HEADER, DELIMITER 'c', NULL 'text', OVERWRITE)]",
+        "Writes rows as files of a store: into a folder, in which _SUCCESS comes last, or into one file.",
+        "COPY (SELECT * FROM crm.public.customers) TO 's3://bucket/customers/' (FORMAT csv, COMPRESSION gzip)";
     "COPY", "COPY { table [(column, …)] | (query) } TO STDOUT [WITH (FORMAT { text | csv | binary }, HEADER, DELIMITER 'c', NULL 'text', QUOTE 'c', ESCAPE 'c', FORCE_QUOTE { (column, …) | * })]",
         "Sends rows over the PostgreSQL wire as text, CSV or binary.",
         "COPY (SELECT * FROM crm.public.customers) TO STDOUT (FORMAT csv, HEADER)";
@@ -377,6 +385,9 @@ statements! {
     "DESCRIBE", "DESCRIBE { name | 'path' }",
         "Lists the columns of a table or view, or of files.",
         "DESCRIBE crm.public.customers";
+    "DESCRIBE HISTORY", "DESCRIBE HISTORY name",
+        "Lists the versions of a Delta Lake table, the newest first: when, what was done, by which engine.",
+        "DESCRIBE HISTORY lake.mart.calls";
     "DROP", "DROP { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
         "DROP CATALOG IF EXISTS crm";
@@ -416,6 +427,9 @@ statements! {
     "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) } …",
         "Changes, removes and adds rows of a table by those of another one.",
         "MERGE INTO lake.mart.customers c USING crm.public.customers n ON c.id = n.id WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)";
+    "OPTIMIZE", "OPTIMIZE [TABLE] name",
+        "Puts the rows of small files of a Delta Lake table into fewer, in one commit.",
+        "OPTIMIZE lake.mart.calls";
     "PREPARE", "PREPARE name [(type, …)] AS query",
         "Plans a query with parameters $1, $2, … under a name.",
         "PREPARE by_id (bigint) AS SELECT * FROM crm.public.customers WHERE id = $1";
@@ -446,4 +460,7 @@ statements! {
     "UPDATE", "UPDATE name [AS alias] SET column = value, … [WHERE condition]",
         "Changes the rows for which a condition is true.",
         "UPDATE lake.mart.customers SET region = 'Busan' WHERE region IS NULL";
+    "VACUUM", "VACUUM [TABLE] name [RETAIN n HOURS] [DRY RUN]",
+        "Removes files that a table has not needed for some time, seven days unless it is said; a dry run only counts them.",
+        "VACUUM lake.mart.calls RETAIN 240 HOURS DRY RUN";
 }

@@ -20,6 +20,11 @@ pub enum WriteAction {
     Delete(Box<Delete>),
     Update(Box<Update>),
     Merge(Box<Merge>),
+    CopyTo(Box<CopyTo>),
+    /// `COPY name [(columns)] FROM 'place' [WITH (…)]`
+    CopyFrom(Insert),
+    /// `OPTIMIZE [TABLE] name`
+    Optimize(Name),
 }
 
 /// `INSERT INTO table [(columns)] query [ON CONFLICT …]`,
@@ -61,6 +66,23 @@ pub struct CreateTable {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Truncate {
     pub tables: Vec<Name>,
+}
+
+/// `COPY { (query) | name [(columns)] } TO 'place' [WITH (…)]`
+#[derive(Debug, Clone)]
+pub struct CopyTo {
+    pub query: Box<ast::Query>,
+    pub path: String,
+    pub options: OptionList,
+    pub partition_by: Vec<String>,
+}
+
+/// `VACUUM [TABLE] name [RETAIN n HOURS] [DRY RUN]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vacuum {
+    pub table: Name,
+    pub retain_hours: Option<u64>,
+    pub dry_run: bool,
 }
 
 /// `ALTER TABLE [IF EXISTS] name change, …`

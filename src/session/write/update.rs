@@ -46,6 +46,8 @@ struct Changes {
     actions: Vec<Action>,
     /// Whether rows of the source stand beside those of the target.
     joined: bool,
+    /// Whether no action may be for a row of the target that has a match.
+    partial: bool,
 }
 
 /// How the target takes changed rows.
@@ -96,6 +98,7 @@ impl Session {
             alias: delete.alias,
             actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
             joined: false,
+            partial: false,
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "DELETE"))
     }
@@ -113,6 +116,7 @@ impl Session {
             alias: update.alias,
             actions: vec![Action { op: RowOp::Update, sets }],
             joined: false,
+            partial: false,
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "UPDATE"))
     }
@@ -127,6 +131,15 @@ impl Session {
         let row = format!("{alias}.{}", quote_ident(ROW));
         let there = quote_ident(THERE);
         let mut inserts = false;
+        let sure = merge.clauses.iter().any(|clause| {
+            clause.when == MergeWhen::Matched
+                && clause.condition.is_none()
+                && !matches!(clause.action, MergeAction::Nothing)
+        });
+        let idle = |clause: &maru_sql::MergeClause| {
+            clause.when == MergeWhen::Matched && matches!(clause.action, MergeAction::Nothing)
+        };
+        let partial = !sure || merge.clauses.iter().any(idle);
         for clause in merge.clauses {
             let when = match clause.when {
                 MergeWhen::Matched => format!("{row} IS NOT NULL AND {there}"),
@@ -195,7 +208,7 @@ impl Session {
             quote_ident(&merge.source_alias),
             merge.on,
         );
-        let changes = Changes { alias: merge.alias, from, act, actions, joined: true };
+        let changes = Changes { alias: merge.alias, from, act, actions, joined: true, partial };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "MERGE"))
     }
 
@@ -223,7 +236,7 @@ impl Session {
     ) -> Result<LogicalPlan> {
         let schema = target.columns();
         let in_place = matches!(taking, Taking::InPlace(_));
-        let Changes { alias, from, act, actions, joined } = changes;
+        let Changes { alias, from, act, actions, joined, partial } = changes;
         let alias = quote_ident(&alias);
         let mut items = schema
             .fields()
@@ -255,7 +268,16 @@ impl Session {
         let filter = match (in_place, joined) {
             (true, _) => format!(" WHERE ({act}) > 0"),
             (false, true) => {
-                format!(" WHERE {alias}.{} IS NOT NULL OR ({act}) > 0", quote_ident(ROW))
+                let row = format!("{alias}.{}", quote_ident(ROW));
+                let filter = format!(" WHERE {row} IS NOT NULL OR ({act}) > 0");
+                // Of the matches of a row, those without an action count where no other has one.
+                match partial {
+                    false => filter,
+                    true => format!(
+                        "{filter} QUALIFY ({act}) > 0 OR max(CASE WHEN ({act}) > 0 THEN 1 ELSE 0 END) \
+                         OVER (PARTITION BY {row}) = 0"
+                    ),
+                }
             }
             (false, false) => String::new(),
         };

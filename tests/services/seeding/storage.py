@@ -89,3 +89,11 @@ class Hdfs:
             if error.code == 404:
                 return False
             raise
+
+    def tree(self, path):
+        """The files below a folder, by their paths."""
+        found = []
+        for entry in json.loads(self.call("GET", path, "LISTSTATUS"))["FileStatuses"]["FileStatus"]:
+            whole = f"{path}/{entry['pathSuffix']}"
+            found += self.tree(whole) if entry["type"] == "DIRECTORY" else [whole]
+        return found

@@ -146,6 +146,12 @@ impl Protocol {
 pub(super) struct CommitInfo {
     /// Milliseconds since 1970.
     pub(super) in_commit_timestamp: Option<i64>,
+    /// Likewise, by the writer's own clock.
+    pub(super) timestamp: Option<i64>,
+    pub(super) operation: Option<String>,
+    pub(super) operation_parameters: Option<serde_json::Value>,
+    pub(super) operation_metrics: Option<serde_json::Value>,
+    pub(super) engine_info: Option<String>,
 }
 
 /// A file with a part of a checkpoint.

@@ -17,6 +17,7 @@ use super::action::Add;
 use super::log::Log;
 use super::schema::{Column, Columns};
 use super::snapshot::{File, Snapshot};
+use super::upkeep::to_compact;
 use super::{bounds, corrupt, refused};
 
 /// Deletion vectors read at once.
@@ -30,6 +31,8 @@ pub(super) struct DeltaFiles {
     pub(super) opened: Arc<Snapshot>,
     /// Whether it is the only one to read.
     pub(super) fixed: bool,
+    /// Whether only the files are meant that had better be fewer.
+    pub(super) compacts: bool,
     pub(super) columns: Columns,
     /// What the files call the columns, where that is not their names.
     pub(super) names: Option<Arc<HashMap<String, String>>>,
@@ -90,7 +93,11 @@ impl DeltaFiles {
         let fields = self.columns.partitions.iter().map(|column| Arc::clone(&column.field));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut kept = Vec::with_capacity(snapshot.n_files());
-        for file in snapshot.files() {
+        let chosen = match self.compacts {
+            true => to_compact(snapshot),
+            false => snapshot.files().cloned().collect(),
+        };
+        for file in &chosen {
             let values = self.partition_values(&file.add)?;
             // The engine leaves out what does not match; here, vectors that nobody needs are not read.
             let mut keep = true;
@@ -154,7 +161,7 @@ impl DeltaFiles {
 }
 
 /// Returns where a file of the log lies in the store.
-fn place(table: &Path, path: &str) -> Result<Path> {
+pub(super) fn place(table: &Path, path: &str) -> Result<Path> {
     if path.contains("://") || path.starts_with('/') || path.starts_with("file:") {
         return Err(refused(table, "files outside of its directory (a shallow clone)"));
     }

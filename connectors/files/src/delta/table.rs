@@ -40,6 +40,20 @@ pub(crate) async fn open(
     opened: OpenedStore,
     version: Option<&TableVersion>,
 ) -> Result<SourceTable> {
+    open_some(catalog, opened, version, false).await
+}
+
+/// Opens the files of a table that had better be fewer, as a table.
+pub(crate) async fn open_scattered(catalog: &str, opened: OpenedStore) -> Result<SourceTable> {
+    open_some(catalog, opened, None, true).await
+}
+
+async fn open_some(
+    catalog: &str,
+    opened: OpenedStore,
+    version: Option<&TableVersion>,
+    compacts: bool,
+) -> Result<SourceTable> {
     let log = Log::of(&opened);
     let snapshot = match version {
         None => log.newest().await?,
@@ -77,6 +91,7 @@ pub(crate) async fn open(
             log,
             opened: snapshot,
             fixed: version.is_some(),
+            compacts,
             columns,
             names,
         }),

@@ -69,7 +69,7 @@ fn inline(vector: &Vector) -> Option<Bytes> {
 }
 
 /// The file's name is a number in base 85, after the name of a folder if there is one.
-fn file(table: &Path, vector: &Vector) -> Option<Path> {
+pub(super) fn file(table: &Path, vector: &Vector) -> Option<Path> {
     let text = &vector.path_or_inline_dv;
     let at = text.len().checked_sub(20)?;
     let (folder, digits) = (text.get(..at)?, text.get(at..)?);

@@ -89,6 +89,16 @@ impl Directories for HdfsDirectories {
         }
         .boxed()
     }
+
+    fn remove_all<'a>(&'a self, directory: &'a Path) -> BoxFuture<'a, Result<()>> {
+        async move {
+            match self.0.delete(&format!("/{directory}"), true).await {
+                Ok(_) | Err(hdfs_native::HdfsError::FileNotFound(_)) => Ok(()),
+                Err(error) => Err(explain(&format!("/{directory}"), &error)),
+            }
+        }
+        .boxed()
+    }
 }
 
 /// Opens a cluster. No connection is made yet.

@@ -46,12 +46,17 @@ refusals! {
     ThriftHiveMetastoreGetNumPartitionsByFilterException { O1: false, O2: true }
     ThriftHiveMetastoreGetTableStatisticsReqException { O1: true, O2: false }
     ThriftHiveMetastoreGetAggrStatsForException { O1: true, O2: false }
+    ThriftHiveMetastoreGetDatabaseException { O1: true, O2: false }
+    ThriftHiveMetastoreCreateDatabaseException { O1: false, O2: false, O3: false }
+    ThriftHiveMetastoreCreateTableException { O1: false, O2: false, O3: false, O4: true }
+    ThriftHiveMetastoreAlterTableWithEnvironmentContextException { O1: false, O2: false }
+    ThriftHiveMetastoreAlterPartitionsWithEnvironmentContextException { O1: false, O2: false }
+    ThriftHiveMetastoreAddPartitionsException { O1: false, O2: false, O3: false }
+    ThriftHiveMetastoreDropPartitionException { O1: true, O2: false }
+    ThriftHiveMetastoreDropTableWithEnvironmentContextException { O1: true, O3: false }
 }
 
 #[cfg(any(test, feature = "testkit"))]
 refusals! {
-    ThriftHiveMetastoreCreateDatabaseException { O1: false, O2: false, O3: false }
     ThriftHiveMetastoreDropDatabaseException { O1: true, O2: false, O3: false }
-    ThriftHiveMetastoreCreateTableException { O1: false, O2: false, O3: false, O4: true }
-    ThriftHiveMetastoreAddPartitionsException { O1: false, O2: false, O3: false }
 }

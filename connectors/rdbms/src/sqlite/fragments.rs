@@ -5,8 +5,9 @@
 
 use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
 
+use super::quoted;
+use super::table::{Column, SqliteTable};
 use super::types::Mapping;
-use super::{Column, SqliteTable, quoted};
 use crate::fragments::{Computed, Filtered, Fragments};
 
 impl Fragments for SqliteTable {

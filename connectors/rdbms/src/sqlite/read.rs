@@ -13,8 +13,9 @@ use maru_core::{ErrorKind, Result};
 use sqlx::sqlite::{SqliteRow, SqliteValueRef};
 use sqlx::{AssertSqlSafe, Connection, Decode, Row, Sqlite, TypeInfo, ValueRef};
 
+use super::File;
+use super::table::Column;
 use super::types::Mapping;
-use super::{Column, File};
 use crate::stream::Sink;
 use crate::values::{BATCH_BYTES, Misfit, parse_decimal, shortened};
 

@@ -358,6 +358,8 @@ fn from_execution_text(text: &str) -> Error {
     let lower = line.to_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         Error::new(ErrorKind::DivisionByZero, "division by zero")
+    } else if lower.contains("to store in a decimal") {
+        Error::new(ErrorKind::OutOfRange, "numeric field overflow").with_detail(sentence(&line))
     } else if lower.contains("overflow") || lower.contains("out of range") {
         Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line))
     } else if lower.contains("cast") || lower.contains("error parsing") {

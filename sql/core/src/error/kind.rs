@@ -56,6 +56,7 @@ kinds! {
     UndefinedParameter = "42P02", Client, false;
     AmbiguousColumn = "42702", Client, false;
     DuplicateColumn = "42701", Client, false;
+    DuplicateAlias = "42712", Client, false;
     TypeMismatch = "42804", Client, false;
     CannotCast = "42846", Client, false;
     Grouping = "42803", Client, false;

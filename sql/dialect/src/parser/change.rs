@@ -107,9 +107,10 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
     };
     if source_alias == alias {
         return Err(Error::new(
-            ErrorKind::InvalidStatement,
-            format!("table name \"{alias}\" specified more than once"),
+            ErrorKind::DuplicateAlias,
+            format!("name \"{alias}\" specified more than once"),
         )
+        .with_detail("The name is used both as MERGE target table and data source.")
         .with_hint("Give the source of MERGE another alias."));
     }
     let mut clauses = Vec::new();

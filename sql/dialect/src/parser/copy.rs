@@ -43,13 +43,14 @@ impl Words<'_> {
         if !from {
             self.expect(&["to"])?;
         }
-        let file = if self.take(&["stdin"]) || self.take(&["stdout"]) {
+        let file: Option<String> = if self.take(&["stdin"]) || self.take(&["stdout"]) {
             None
         } else if self.take(&["program"]) {
             return Err(Error::new(ErrorKind::NotAllowed, "COPY cannot run a program")
                 .with_hint("Use STDOUT, and a pipe of the client."));
         } else {
-            Some(self.string()?)
+            let path = self.string()?;
+            return self.copy_file(query, table, from, path);
         };
         let mut given = Given::default();
         self.take(&["with"]);

@@ -82,6 +82,9 @@ impl Words<'_> {
                 "DESCRIBE",
             )?));
         }
+        if self.take(&["describe", "history"]) || self.take(&["desc", "history"]) {
+            return Ok(Some(Statement::DescribeHistory(self.name()?)));
+        }
         if self.take(&["describe"]) || self.take(&["desc"]) {
             self.take(&["table"]);
             // A path is a name of one part.

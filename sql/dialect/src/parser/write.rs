@@ -399,6 +399,28 @@ pub(super) fn lower_truncate(truncate: ast::Truncate) -> Result<Statement> {
 }
 
 impl Words<'_> {
+    /// Reads what follows the word `VACUUM`.
+    pub(super) fn vacuum(&mut self) -> Result<Statement> {
+        self.take(&["table"]);
+        let table = self.name()?;
+        let retain_hours = match self.take(&["retain"]) {
+            false => None,
+            true => {
+                let Token::Number(text, _) = self.0.parser.peek_token().token else {
+                    return Err(self.unexpected("a number of hours"));
+                };
+                let hours = text.parse().map_err(|_| self.unexpected("a number of hours"))?;
+                self.0.parser.next_token();
+                if !self.take(&["hour"]) {
+                    self.expect(&["hours"])?;
+                }
+                Some(hours)
+            }
+        };
+        let dry_run = self.take(&["dry", "run"]);
+        Ok(Statement::Vacuum(Vacuum { table, retain_hours, dry_run }))
+    }
+
     /// Reads what follows the name in `ALTER TABLE [IF EXISTS] name`.
     pub(super) fn alterations(&mut self, table: Name, if_exists: bool) -> Result<Statement> {
         let mut changes = Vec::new();

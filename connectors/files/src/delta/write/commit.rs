@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use maru_core::{Error, ErrorKind, Result};
+use maru_core::{Error, ErrorKind, Result, fault};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use serde_json::{Value, json};
@@ -103,11 +103,15 @@ async fn take(log: &Arc<Log>, version: u64, change: &Change) -> Result<Taken> {
     let path = path_of(log, version);
     let body = body(log, version, change).await?;
     let mut asked = 0;
+    fault::point("delta.before_commit");
     loop {
         let options = PutOptions::from(PutMode::Create);
         let put = log.store.put_opts(&path, PutPayload::from(body.clone()), options).await;
         let error = match put {
-            Ok(_) => return Ok(Taken::Ours),
+            Ok(_) => {
+                fault::point("delta.after_commit");
+                return Ok(Taken::Ours);
+            }
             Err(error) => error,
         };
         let is_taken = matches!(

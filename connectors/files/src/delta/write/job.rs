@@ -49,6 +49,8 @@ pub(super) enum Effects {
         numbered: bool,
         moved: bool,
     },
+    /// The rows of some files come to be in fewer.
+    Compact,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,7 @@ pub(crate) async fn begin(
         WriteMode::Rewrite { numbered, moved } => {
             Effects::Rewrite { numbered: *numbered, moved: *moved }
         }
+        WriteMode::Compact => Effects::Compact,
         WriteMode::Change => {
             return Err(Error::unsupported(
                 "rows of a Delta Lake table are not changed in their places",
@@ -143,7 +146,9 @@ pub(crate) async fn begin(
         (_, None) => return Err(Error::internal("a write to a table that is not there")),
     };
     let mapping = features::check(&opened.path, &protocol, &metadata)?;
-    let effect = if effects == Effects::Append { Effect::Adds } else { Effect::Removes };
+    // Files that are put together hold the same rows as before.
+    let adds = matches!(effects, Effects::Append | Effects::Compact);
+    let effect = if adds { Effect::Adds } else { Effect::Removes };
     let (old_protocol, old_metadata) = match &base {
         Some(base) => base.shape()?,
         None => (&protocol, &metadata),
@@ -332,6 +337,7 @@ impl WriteJob for DeltaJob {
             Effects::Rewrite { .. } => {
                 "Parquet files replace those of partitions with changed rows"
             }
+            Effects::Compact => "fewer Parquet files with the same rows",
         };
         let by = match self.making.partition_columns.as_slice() {
             [] => String::new(),

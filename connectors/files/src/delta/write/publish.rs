@@ -1,11 +1,12 @@
 //! From files that are written to the commit that makes them the table's: which files go, and whether that goes together
 //! with what others committed meanwhile.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
 use maru_connect::{Committed, Overwritten};
-use maru_core::Result;
+use maru_core::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
@@ -14,8 +15,10 @@ use serde_json::{Value, json};
 use super::commit::{Change, Meeting, commit};
 use super::job::{DeltaJob, Done, Effects};
 use super::partition::text_of;
+use super::rewrite::known_rows;
 use super::{checkpoint, now_ms};
 use crate::delta::action::{Add, Line};
+use crate::delta::upkeep::to_compact;
 
 impl DeltaJob {
     /// Returns whether the write takes a file away. What is not known of a file's partition may be in one.
@@ -28,6 +31,7 @@ impl DeltaJob {
         let fixed = match &self.effects {
             Effects::Append => return Ok(false),
             Effects::Create | Effects::Overwrite(Overwritten::Table) => return Ok(true),
+            Effects::Compact => return Ok(false),
             Effects::Rewrite { moved: true, .. } => return Ok(!done.changed.is_empty()),
             Effects::Rewrite { moved: false, .. } => {
                 let found = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>();
@@ -79,6 +83,9 @@ impl DeltaJob {
             }
         }
         let mut lines = self.lines.clone();
+        if self.effects == Effects::Compact {
+            return self.publish_compacted(done).await;
+        }
         for file in self.base.iter().flat_map(|base| base.files()) {
             let values = |name: &str| Some(normal(file.add.partition_values.get(name)?.clone()));
             if self.replaces(values, &done)? {
@@ -91,7 +98,7 @@ impl DeltaJob {
                 "partitionBy": json!(self.making.partition_columns).to_string(), "isManaged": "false",
             }),
             Effects::Overwrite(_) => json!({"mode": "Overwrite"}),
-            Effects::Rewrite { .. } => json!({}),
+            Effects::Rewrite { .. } | Effects::Compact => json!({}),
         };
         let operation = match (&self.effects, &self.base) {
             (Effects::Create, Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
@@ -115,6 +122,53 @@ impl DeltaJob {
             n_rows: done.n_rows,
         };
         let version = commit(&self.log, &change, |theirs| self.meets(theirs, &done)).await?;
+        checkpoint::maybe(&self.log, version, self.interval.as_deref()).await;
+        Ok(Committed { n_rows: done.n_rows, version: Some(version), already: false })
+    }
+
+    /// Commits that the rows of some files are in others now.
+    async fn publish_compacted(&self, done: Done) -> Result<Committed> {
+        let Some(base) = &self.base else { return Err(Error::internal("a table is missing")) };
+        let files = to_compact(base);
+        let unchanged = Committed { n_rows: 0, version: Some(base.version), already: false };
+        if files.is_empty() {
+            return Ok(unchanged);
+        }
+        let known = files.iter().map(|file| known_rows(&file.add)).sum::<Option<u64>>();
+        if known.is_some_and(|known| known != done.n_rows) {
+            let n_rows = done.n_rows;
+            return Err(Error::internal(format!("{n_rows} rows came of {known:?}")));
+        }
+        let same = |mut line: Value, action: &str| {
+            line[action]["dataChange"] = false.into();
+            line
+        };
+        let mut lines = files.iter().map(|f| same(removal(&f.add), "remove")).collect::<Vec<_>>();
+        lines.extend(done.added.iter().map(|added| same(added.line.clone(), "add")));
+        let change = Change {
+            attempt: self.making.attempt.clone(),
+            operation: "OPTIMIZE",
+            parameters: json!({"predicate": "[]"}),
+            base: Some(base.version),
+            keeps_times: self.keeps_times,
+            lines,
+            n_rows: done.n_rows,
+        };
+        let ours = files.iter().map(|file| file.add.path.as_str()).collect::<HashSet<_>>();
+        let meets = |theirs: &[Line]| {
+            for line in theirs {
+                if line.meta_data.is_some() || line.protocol.is_some() {
+                    return Meeting::Clashes("it changed the table's columns or properties");
+                }
+                // Rows that are deleted in a file take it away and bring it back.
+                let removed = line.remove.as_ref().map(|remove| remove.path.as_str());
+                if removed.is_some_and(|path| ours.contains(path)) {
+                    return Meeting::Clashes("it changed rows of the files that are put together");
+                }
+            }
+            Meeting::Passes
+        };
+        let version = commit(&self.log, &change, meets).await?;
         checkpoint::maybe(&self.log, version, self.interval.as_deref()).await;
         Ok(Committed { n_rows: done.n_rows, version: Some(version), already: false })
     }

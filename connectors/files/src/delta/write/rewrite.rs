@@ -105,12 +105,7 @@ impl DeltaJob {
     /// come would be gone.
     pub(super) fn check_whole(&self, n_came: u64) -> Result<()> {
         let files = self.base.iter().flat_map(|base| base.files());
-        let n_there = files
-            .map(|file| {
-                let deleted = file.add.deletion_vector.as_ref().map_or(0, |v| v.cardinality);
-                n_rows(&file.add)?.checked_sub(deleted)
-            })
-            .sum::<Option<u64>>();
+        let n_there = files.map(|file| known_rows(&file.add)).sum::<Option<u64>>();
         match n_there {
             Some(n_there) if n_there != n_came => {
                 Err(Error::internal(format!("{n_came} of {n_there} rows came to be written anew")))
@@ -118,6 +113,12 @@ impl DeltaJob {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns how many rows of a file count, if the log tells.
+pub(super) fn known_rows(add: &Add) -> Option<u64> {
+    let deleted = add.deletion_vector.as_ref().map_or(0, |vector| vector.cardinality);
+    n_rows(add)?.checked_sub(deleted)
 }
 
 /// Returns how many rows a file has, if the log tells.

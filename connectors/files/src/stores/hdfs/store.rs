@@ -19,7 +19,7 @@ use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result,
+    RenameOptions, RenameTargetMode, Result,
 };
 use parking_lot::Mutex;
 
@@ -290,6 +290,14 @@ impl ObjectStore for HdfsStore {
             })
             .buffered(CONCURRENT_DELETES)
             .boxed()
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        let overwrite = options.target_mode == RenameTargetMode::Overwrite;
+        self.forget(from);
+        self.forget(to);
+        let (whole, end) = (absolute(from), absolute(to));
+        self.in_time(from, self.client.rename(&whole, &end, overwrite)).await
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {

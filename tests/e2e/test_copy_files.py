@@ -1,0 +1,219 @@
+"""COPY between tables and files on the local disk, S3 and HDFS: read by others as they were written, refused where they would do harm."""
+
+import csv
+import gzip
+import json
+import os
+import threading
+import time
+import uuid
+
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+from seeding import storage
+
+KINDS = """SELECT * FROM (VALUES
+  (1, true, 9223372036854775807, 1.5::float8, 12.30::numeric(10,2), 'plain', date '2026-01-02', timestamp '2026-01-02 03:04:05.678', '\\x00ff'::bytea),
+  (2, false, -1, 'NaN'::float8, -0.01::numeric(10,2), 'a,"b"' || chr(10) || 'c', date '1900-01-01', timestamp '1969-12-31 23:59:59.999999', '\\x'::bytea),
+  (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+  (4, true, 0, '1e300'::float8, 0::numeric(10,2), '', date '2100-12-31', timestamp '2261-12-31 23:59:59', NULL))
+  AS v (id, b, i, f, n, t, d, ts, y)"""
+
+
+def state_of(call):
+    with pytest.raises(psycopg.Error) as error:
+        call()
+    return error.value.sqlstate
+
+
+def test_every_format_comes_back(connection, tmp_path):
+    wanted = connection.execute(f"{KINDS} ORDER BY id").fetchall()
+    for end, options in [("a.parquet", ""), ("b/", "(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 2)"), ("c.parquet", "(COMPRESSION none)")]:
+        assert connection.execute(f"COPY ({KINDS}) TO '{tmp_path}/{end}' {options}").statusmessage == "COPY 4"
+        found = connection.execute(f"SELECT * FROM '{tmp_path}/{end}' ORDER BY id").fetchall()
+        assert repr(found) == repr(wanted), end
+    assert pq.ParquetFile(tmp_path / "a.parquet").metadata.num_rows == 4
+    assert sum(pq.ParquetFile(path).metadata.num_row_groups for path in (tmp_path / "b").glob("*.parquet")) == 2
+    assert (tmp_path / "b/_SUCCESS").exists()
+    columns = "id, b, i, n, t, d, ts"
+    for end, options in [("d.csv", ""), ("e.csv.gz", ""), ("f/", "(FORMAT csv, COMPRESSION gzip, DELIMITER ';', NULL 'nil')"), ("g.tsv", "(HEADER false)")]:
+        connection.execute(f"COPY (SELECT {columns} FROM ({KINDS}) k) TO '{tmp_path}/{end}' {options}")
+    with open(tmp_path / "d.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == columns.split(", ") and rows[2][4] == 'a,"b"\nc' and rows[3] == ["3", "", "", "", "", "", ""]
+    assert rows[1][6] == "2026-01-02 03:04:05.678" and rows[4][5] == "2100-12-31"
+    assert gzip.open(tmp_path / "e.csv.gz").read() == (tmp_path / "d.csv").read_bytes()
+    connection.execute(f"COPY (SELECT {columns} FROM ({KINDS}) k WHERE id <> 2) TO '{tmp_path}/h.json'")
+    lines = [json.loads(line) for line in (tmp_path / "h.json").read_text().splitlines()]
+    assert lines[0] == {"id": 1, "b": True, "i": 9223372036854775807, "n": 12.3, "t": "plain", "d": "2026-01-02", "ts": "2026-01-02T03:04:05.678"}
+    assert lines[1]["t"] is None and lines[2]["t"] == ""
+    assert state_of(lambda: connection.execute(f"COPY (SELECT 'NaN'::float8 AS f) TO '{tmp_path}/i.json'")) == "22023"
+    assert not (tmp_path / "i.json").exists()
+    # And back into a table, by their order, with the words for how they are read.
+    connection.execute("CREATE TABLE copied (id int, b boolean, i bigint, n numeric(10,2), t text, d date, ts timestamp)")
+    for place, options in [("d.csv", ""), ("f/", "(FORMAT csv, DELIMITER ';', NULL 'nil')"), ("a.parquet", "")]:
+        source = f"COPY copied FROM '{tmp_path}/{place}' {options}" if place != "a.parquet" else \
+            f"INSERT INTO copied SELECT {columns} FROM '{tmp_path}/a.parquet'"
+        connection.execute("TRUNCATE copied")
+        assert connection.execute(source).statusmessage.endswith(" 4")
+        assert connection.execute("SELECT * FROM copied ORDER BY id").fetchall() == connection.execute(f"SELECT {columns} FROM ({KINDS}) k ORDER BY id").fetchall(), place
+    connection.execute("TRUNCATE copied")
+    assert state_of(lambda: connection.execute(f"COPY copied (id, t) FROM '{tmp_path}/d.csv'")) == "42601"
+    connection.execute("DROP TABLE copied")
+
+
+def test_partitions_sizes_and_what_is_there(connection, tmp_path):
+    rows = "SELECT i AS id, 'a/b %' || i % 3 AS k, repeat('x', 100) AS pad FROM generate_series(1, 30000) g(i)"
+    connection.execute(f"COPY ({rows}) TO '{tmp_path}/parts' (FORMAT parquet, PARTITION_BY (k))")
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == ["_SUCCESS", "k=a%2Fb %250", "k=a%2Fb %251", "k=a%2Fb %252"]
+    assert connection.execute(f"SELECT count(*), count(DISTINCT k), max(k) FROM '{tmp_path}/parts'").fetchone() == (30000, 3, "a/b %2")
+    connection.execute(f"COPY ({rows}) TO '{tmp_path}/small' (FORMAT csv, MAX_FILE_SIZE '500kB')")
+    assert len(list((tmp_path / "small").glob("*.csv"))) >= 3
+    assert connection.execute(f"SELECT count(*) FROM '{tmp_path}/small'").fetchone() == (30000,)
+    # A place that is not empty stays as it is.
+    names = sorted((tmp_path / "small").iterdir())
+    assert state_of(lambda: connection.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/small' (FORMAT csv)")) == "42710"
+    assert sorted((tmp_path / "small").iterdir()) == names
+    connection.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/small' (FORMAT csv, OVERWRITE)")
+    assert connection.execute(f"SELECT * FROM '{tmp_path}/small'").fetchall() == [(1,)]
+    connection.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/one.csv'")
+    assert state_of(lambda: connection.execute(f"COPY (SELECT 2 AS a) TO '{tmp_path}/one.csv'")) == "42710"
+    connection.execute(f"COPY (SELECT 2 AS a) TO '{tmp_path}/one.csv' (OVERWRITE)")
+    assert (tmp_path / "one.csv").read_text() == "a\n2\n"
+    # No rows are a file, too.
+    connection.execute(f"COPY (SELECT 1 AS a WHERE false) TO '{tmp_path}/none.parquet'")
+    assert connection.execute(f"SELECT count(*) FROM '{tmp_path}/none.parquet'").fetchone() == (0,)
+    for sql, state in {
+        f"COPY (SELECT 1 AS a) TO '{tmp_path}/x' (FORMAT orc)": "HV024",
+        f"COPY (SELECT 1 AS a) TO '{tmp_path}/x' (SIZE 3)": "HV00D",
+        f"COPY (SELECT 1 AS a) TO '{tmp_path}/x' (FORMAT csv, FORMAT csv)": "42601",
+        f"COPY (SELECT 1 AS a) TO '{tmp_path}/x' (PARTITION_BY (b))": "42703",
+        f"COPY (SELECT 1 AS a) TO '{tmp_path}/x' (PARTITION_BY (a))": "0A000",
+        f"COPY (SELECT 1 AS a, 2 AS a) TO '{tmp_path}/x'": "42701",
+        f"COPY (SELECT '' AS k, 1 AS a) TO '{tmp_path}/x' (PARTITION_BY (k))": "22023",
+        f"COPY (SELECT i AS k, 1 AS a FROM generate_series(1, 100000) g(i)) TO '{tmp_path}/x' (PARTITION_BY (k))": "54000",
+        "COPY (SELECT 1 AS a) TO 's3://no-such-catalog/x'": "42704",
+        "COPY (SELECT 1 AS a) TO 'relative/x'": "22023",
+        f"COPY (SELECT 1 / (100 - i) AS a FROM generate_series(1, 200) g(i)) TO '{tmp_path}/x'": "22012",
+    }.items():
+        assert state_of(lambda: connection.execute(sql)) == state, sql
+    deadline = time.monotonic() + 10
+    while any(path.is_file() for path in (tmp_path / "x").rglob("*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(path.is_file() for path in (tmp_path / "x").rglob("*"))
+    connection.execute(f"CREATE CATALOG copy_lake USING file WITH (path = '{tmp_path}')")
+    connection.execute("CREATE TABLE copy_lake.public.delta AS SELECT 1 AS a")
+    for place in ("delta", "delta/below"):
+        assert state_of(lambda: connection.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/{place}' (OVERWRITE)")) == "0A000"
+    connection.execute("DROP CATALOG copy_lake")
+
+
+def test_rights_explain_and_cancel(server, connection, tmp_path):
+    connection.execute("CREATE USER copy_kim PASSWORD 'kim-password-1'")
+    with server.connect(user="copy_kim", password="kim-password-1") as kim:
+        assert state_of(lambda: kim.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/kim'")) == "42501"
+        connection.execute("GRANT pg_write_server_files TO copy_kim")
+        assert kim.execute(f"COPY (SELECT 1 AS a) TO '{tmp_path}/kim'").statusmessage == "COPY 1"
+        assert state_of(lambda: kim.execute(f"SELECT * FROM '{tmp_path}/kim'")) == "42501"
+    connection.execute("DROP OWNED BY copy_kim")
+    connection.execute("REVOKE pg_write_server_files FROM copy_kim")
+    connection.execute("DROP USER copy_kim")
+    told = "\n".join(row[0] for row in connection.execute(f"EXPLAIN COPY (SELECT 1 AS a) TO '{tmp_path}/told' (FORMAT csv)").fetchall())
+    assert "CSV files, _SUCCESS last" in told and not (tmp_path / "told").exists()
+    told = "\n".join(row[0] for row in connection.execute(f"EXPLAIN ANALYZE COPY (SELECT 1 AS a) TO '{tmp_path}/told'").fetchall())
+    assert "Parquet files, _SUCCESS last" in told and (tmp_path / "told/_SUCCESS").exists()
+    connection.execute("SET statement_timeout = '700ms'")
+    slow = "SELECT a.i * b.i AS n FROM generate_series(1, 100000) a(i), generate_series(1, 100000) b(i)"
+    for place in ("slow/", "slow.csv"):
+        assert state_of(lambda: connection.execute(f"COPY ({slow}) TO '{tmp_path}/{place}'")) == "57014"
+    connection.execute("RESET statement_timeout")
+    deadline = time.monotonic() + 10
+    rest = lambda: [path for path in tmp_path.rglob("*") if path.is_file() and "slow" in str(path) or path.name.endswith(".tmp")]  # noqa: E731
+    while rest() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not rest()
+
+
+@pytest.mark.services
+def test_s3_and_hdfs(server, connection, tmp_path):
+    name = uuid.uuid4().hex[:8]
+    client = storage.s3_client()
+    bucket = "maru-copies"
+    if bucket not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=bucket)
+    client.put_object(Bucket=bucket, Key=f"{name}/.keep", Body=b"x")
+    folder = f"/data/maru-copies/{name}"
+    storage.Hdfs().put(f"{folder}/.keep", b"x")
+    connection.execute(f"""CREATE CATALOG copy_s3 USING s3 WITH (bucket = '{bucket}', prefix = '{name}', endpoint = '{os.environ["MARU_TEST_S3"]}',
+        access_key_id = '{os.environ["MARU_TEST_S3_ACCESS_KEY"]}', secret_access_key = '{os.environ["MARU_TEST_S3_SECRET_KEY"]}')""")
+    connection.execute(f"CREATE CATALOG copy_hdfs USING hdfs WITH (url = '{os.environ['MARU_TEST_HDFS']}{folder}')")
+    connection.execute("CREATE USER copy_lee PASSWORD 'lee-password-1'")
+    try:
+        rows = "SELECT i AS id, i % 5 AS k, md5(i::text) AS t FROM generate_series(1, 200000) g(i)"
+        wanted = connection.execute(f"SELECT count(*), sum(id), count(DISTINCT t) FROM ({rows}) r").fetchone()
+        for base in (f"s3://{bucket}/{name}", os.environ["MARU_TEST_HDFS"] + folder):
+            for place, options in [("folder/", "(FORMAT parquet)"), ("parts/", "(FORMAT csv, PARTITION_BY (k))"), ("one.parquet", ""), ("one.csv.gz", "")]:
+                connection.execute(f"COPY ({rows}) TO '{base}/{place}' {options}")
+                found = connection.execute(f"SELECT count(*), sum(id), count(DISTINCT t) FROM '{base}/{place}'").fetchone()
+                assert found == wanted, (base, place)
+                assert state_of(lambda: connection.execute(f"COPY ({rows}) TO '{base}/{place}' {options}")) == "42710"
+                again = options.replace(")", ", OVERWRITE)") if options.endswith(")") and "BY" not in options else "(OVERWRITE)" if not options else "(FORMAT csv, PARTITION_BY (k), OVERWRITE)"
+                connection.execute(f"COPY (SELECT 7 AS id, 1 AS k, 'x' AS t) TO '{base}/{place}' {again}")
+                assert connection.execute(f"SELECT id, k, t FROM '{base}/{place}'").fetchall() == [(7, 1, "x")]
+        with server.connect(user="copy_lee", password="lee-password-1") as lee:
+            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/lee'")) == "42704"
+            connection.execute("GRANT SELECT ON CATALOG copy_s3 TO copy_lee")
+            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/lee'")) == "42704"
+            connection.execute("GRANT INSERT ON CATALOG copy_s3 TO copy_lee")
+            lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/lee'")
+            assert lee.execute(f"SELECT * FROM 's3://{bucket}/{name}/lee'").fetchall() == [(1,)]
+            # Outside of what the catalog serves.
+            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/elsewhere/x'")) == "42704"
+            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/../elsewhere/x'")) == "42704"
+    finally:
+        connection.execute("DROP OWNED BY copy_lee")
+        connection.execute("DROP USER copy_lee")
+        connection.execute("DROP CATALOG copy_s3")
+        connection.execute("DROP CATALOG copy_hdfs")
+
+
+def test_killed_at_each_step(start, tmp_path):
+    """Without _SUCCESS a folder is not complete; one file is the old one or the new one."""
+    for step in ("copy.before_commit", "copy.before_mark"):
+        server = start(environment={"MARU_FAULT_POINT": step})
+        with pytest.raises(psycopg.OperationalError), server.connect() as connection:
+            connection.execute(f"COPY (SELECT i AS id FROM generate_series(1, 1000) g(i)) TO '{tmp_path}/out-{step}'")
+        server.process.wait(30)
+        assert not (tmp_path / f"out-{step}/_SUCCESS").exists()
+        server = start()
+        with server.connect() as connection:
+            assert state_of(lambda: connection.execute(f"COPY (SELECT 1 AS id) TO '{tmp_path}/out-{step}'")) == "42710"
+            connection.execute(f"COPY (SELECT 1 AS id) TO '{tmp_path}/out-{step}' (OVERWRITE)")
+            assert connection.execute(f"SELECT * FROM '{tmp_path}/out-{step}'").fetchall() == [(1,)]
+        server.stop()
+    (tmp_path / "one.csv").write_text("id\n1\n")
+    server = start(environment={"MARU_FAULT_POINT": "copy.before_commit"})
+    with pytest.raises(psycopg.OperationalError), server.connect() as connection:
+        connection.execute(f"COPY (SELECT 2 AS id) TO '{tmp_path}/one.csv' (OVERWRITE)")
+    server.process.wait(30)
+    assert (tmp_path / "one.csv").read_text() == "id\n1\n"
+
+
+def test_two_copies_to_one_place(server, connection, tmp_path):
+    outcomes = []
+
+    def copy(word):
+        with server.connect() as own:
+            try:
+                outcomes.append(own.execute(f"COPY (SELECT '{word}' AS w FROM generate_series(1, 1000) g(i)) TO '{tmp_path}/one.csv' (OVERWRITE)").statusmessage)
+            except psycopg.Error as error:
+                outcomes.append(error.sqlstate)
+
+    threads = [threading.Thread(target=copy, args=(word,)) for word in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(outcomes) == {"COPY 1000"}, outcomes
+    assert connection.execute(f"SELECT count(*), count(DISTINCT w) FROM '{tmp_path}/one.csv'").fetchone() == (1000, 1)
