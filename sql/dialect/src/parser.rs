@@ -6,6 +6,7 @@ mod conversation;
 mod copy;
 mod create;
 pub mod model;
+mod pipeline;
 mod show;
 mod table_command;
 pub mod versions;
@@ -30,6 +31,9 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
+    if let Some(statement) = pipeline::create(sql, &tokens)? {
+        return Ok(statement);
+    }
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(tokens),
@@ -68,6 +72,9 @@ impl Words<'_> {
             return Ok(Some(statement));
         }
         if let Some(statement) = self.model()? {
+            return Ok(Some(statement));
+        }
+        if let Some(statement) = self.pipeline()? {
             return Ok(Some(statement));
         }
         if self.sees(&["create"]) {
