@@ -110,11 +110,11 @@ pub(crate) async fn check(
             .flat_map(|(_, seen)| seen.makes.iter().chain(&seen.removes))
             .map(|table| table.full.as_str())
             .collect::<BTreeSet<_>>();
-        let touched = all[index].sources.iter().map(String::as_str).chain(
+        let mut touched = all[index].sources.iter().map(String::as_str).chain(
             all[index].changes.iter().chain(&all[index].makes).map(|table| table.full.as_str()),
         );
         // What other steps make anew has other columns then.
-        if touched.into_iter().any(|table| changed.contains(table)) {
+        if touched.any(|table| changed.contains(table)) {
             continue;
         }
         try_out(session, step, &examples, sql).await?;

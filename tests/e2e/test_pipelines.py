@@ -48,6 +48,12 @@ def begin(connection, name, arguments=""):
     return connection.execute("SELECT max(run_id) FROM system.runs").fetchone()[0]
 
 
+def make(database):
+    """A place of this file's own in a database."""
+    kind = "SCHEMA" if database.name == "postgres" else "DATABASE"
+    database.run(f"DROP {kind} IF EXISTS e2e_pipes" + (" CASCADE" if kind == "SCHEMA" else ""), f"CREATE {kind} e2e_pipes")
+
+
 def refused(connection, sql):
     with pytest.raises(psycopg.Error) as error:
         connection.execute(sql)
@@ -69,7 +75,7 @@ def test_the_examples_of_the_guide(start):
                     connection.execute(statement)
         last = connection.execute("SELECT max(run_id) FROM system.runs").fetchone()[0]
         for run in range(1, last + 1):
-            assert is_over(connection, run) == "succeeded", steps(connection, run)
+            assert is_over(connection, run) == "succeeded", [step for step in steps(connection, run).items() if step[1][3]]
         days = connection.execute("SELECT day::text, n_calls FROM mart.daily ORDER BY 1").fetchall()
         assert [day for day, _ in days] == [f"2026-11-0{n}" for n in range(1, 7)], days
         assert all(450 < n <= 500 for _, n in days), days
@@ -167,11 +173,11 @@ def test_killed_at_random_moments(start, tmp_path):
     databases = [Postgres(tmp_path), MariaDb(tmp_path)]
     (tmp_path / "lake").mkdir()
     server = start()
-    targets = ["own", "lake.public.t", "w_pg.e2e_write.t", "w_my.e2e_write.t"]
+    targets = ["own", "lake.public.t", "w_pg.e2e_pipes.t", "w_my.e2e_pipes.t"]
     with server.connect() as connection:
         connection.execute(f"CREATE CATALOG lake USING file WITH (path = '{tmp_path / 'lake'}')")
         for database in databases:
-            database.make()
+            make(database)
             connection.execute(database.catalog())
         for target in targets:
             connection.execute(f"CREATE TABLE {target} (round int, id bigint)")
@@ -201,7 +207,7 @@ def test_killed_at_random_moments(start, tmp_path):
             server.process.wait()
             server = start()
         with server.connect() as connection:
-            assert is_over(connection, run) == "succeeded", steps(connection, run)
+            assert is_over(connection, run) == "succeeded", [step for step in steps(connection, run).items() if step[1][3]]
             found = steps(connection, run)
             n_repeated += sum(step[1] > 1 for step in found.values())
             n_known += sum("had committed" in (step[4] or "") for step in found.values())
@@ -210,7 +216,7 @@ def test_killed_at_random_moments(start, tmp_path):
                 assert rows == (ROWS, ROWS), (kill, target, rows, found)
             assert connection.execute("SELECT count(*) FROM sums").fetchone() == (kill + 1,)
     for database in databases:
-        assert database.run(f"SELECT count(*) FROM e2e_write.t")[0][0] == KILLS * ROWS
+        assert database.run(f"SELECT count(*) FROM e2e_pipes.t")[0][0] == KILLS * ROWS
     print(f"{KILLS} kills, {n_running} while it ran: {n_repeated} steps were tried again, {n_known} of them had committed; no row twice")
 
 
@@ -240,10 +246,10 @@ def test_from_s3_hive_and_postgres_to_mariadb_and_s3(connection, tmp_path):
         metastore.create_database(name, root + base, "calls", {})
         metastore.create_table(name, "calls", f"{root}{base}/calls", [("customer", "int"), ("seconds", "int")], PARQUET)
     postgres, maria = Postgres(tmp_path), MariaDb(tmp_path)
-    postgres.make()
-    maria.make()
-    postgres.run("CREATE TABLE e2e_write.customers (id int PRIMARY KEY, city text)",
-                 "INSERT INTO e2e_write.customers VALUES " + ", ".join(f"({i}, '{c}')" for i, c in customers))
+    make(postgres)
+    make(maria)
+    postgres.run("CREATE TABLE e2e_pipes.customers (id int PRIMARY KEY, city text)",
+                 "INSERT INTO e2e_pipes.customers VALUES " + ", ".join(f"({i}, '{c}')" for i, c in customers))
     try:
         connection.execute(f"""CREATE CATALOG p_s3 USING s3 WITH (bucket = '{bucket}', prefix = '{name}', endpoint = '{os.environ["MARU_TEST_S3"]}',
             access_key_id = '{os.environ["MARU_TEST_S3_ACCESS_KEY"]}', secret_access_key = '{os.environ["MARU_TEST_S3_SECRET_KEY"]}')""")
@@ -251,7 +257,7 @@ def test_from_s3_hive_and_postgres_to_mariadb_and_s3(connection, tmp_path):
         connection.execute(postgres.catalog())
         connection.execute(maria.catalog())
         connection.execute("CREATE SCHEMA pipes")
-        connection.execute("CREATE TABLE w_my.e2e_write.by_city (city varchar(20), hits bigint, seconds bigint)")
+        connection.execute("CREATE TABLE w_my.e2e_pipes.by_city (city varchar(20), hits bigint, seconds bigint)")
         connection.execute(f"""CREATE PIPELINE pipes.flow (least int DEFAULT 0) AS BEGIN
             STEP cleanse AS CREATE OR REPLACE TABLE pipes.logs AS SELECT customer, coalesce(status, 0) AS status FROM p_s3.raw.logs;
             STEP calls AS CREATE OR REPLACE TABLE pipes.calls AS
@@ -259,9 +265,9 @@ def test_from_s3_hive_and_postgres_to_mariadb_and_s3(connection, tmp_path):
             STEP arrived EXPECT 'rows arrived' (SELECT count(*) > 0 FROM pipes.logs);
             STEP hits AS CREATE OR REPLACE TABLE pipes.hits AS SELECT customer, count(*) AS hits FROM pipes.logs WHERE status = 200 GROUP BY customer;
             STEP join_all AS CREATE OR REPLACE TABLE p_s3.raw.joined AS
-                SELECT c.city, h.hits, k.seconds FROM w_pg.e2e_write.customers AS c
+                SELECT c.city, h.hits, k.seconds FROM w_pg.e2e_pipes.customers AS c
                 LEFT JOIN pipes.hits AS h ON h.customer = c.id LEFT JOIN pipes.calls AS k ON k.customer = c.id;
-            STEP publish AS INSERT OVERWRITE w_my.e2e_write.by_city
+            STEP publish AS INSERT OVERWRITE w_my.e2e_pipes.by_city
                 SELECT city, sum(hits)::bigint, sum(seconds)::bigint FROM p_s3.raw.joined GROUP BY city;
             END""")
         connection.execute("RUN PIPELINE pipes.flow")
@@ -272,10 +278,10 @@ def test_from_s3_hive_and_postgres_to_mariadb_and_s3(connection, tmp_path):
             one = expected.setdefault(city, [0, 0])
             one[0] += sum(c == customer and s == 200 for c, s in logs)
             one[1] += sum(s for c, s in calls if c == customer)
-        found = {city: [int(h), int(s)] for city, h, s in maria.run("SELECT city, hits, seconds FROM e2e_write.by_city")}
+        found = {city: [int(h), int(s)] for city, h, s in maria.run("SELECT city, hits, seconds FROM e2e_pipes.by_city")}
         assert found == expected
         edges = set(connection.execute("SELECT source, target FROM system.lineage WHERE pipeline = 'flow'").fetchall())
-        assert ("p_s3.raw.joined", "w_my.e2e_write.by_city") in edges and (f"p_hive.{name}.calls", "maru.pipes.calls") in edges, edges
+        assert ("p_s3.raw.joined", "w_my.e2e_pipes.by_city") in edges and (f"p_hive.{name}.calls", "maru.pipes.calls") in edges, edges
         connection.execute("DROP SCHEMA pipes CASCADE")
     finally:
         for catalog in ["p_s3", "p_hive", "w_pg", "w_my"]:
