@@ -6,6 +6,7 @@
 mod demo;
 mod logging;
 mod options;
+mod run;
 mod serve;
 mod sql;
 
@@ -56,6 +57,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode> {
     let code = match name {
         "serve" => runtime.block_on(serve::run(loaded.config)),
         "sql" => runtime.block_on(sql::run(loaded.config, matches)),
+        "run" => runtime.block_on(run::run(loaded.config, matches)),
         _ => runtime.block_on(demo::run(loaded.config, matches)),
     };
     // A thread that waits for a line of the terminal must not keep the process.
@@ -72,13 +74,15 @@ pub fn command() -> Command {
             "Start with:\n  \
              maru demo                              sample data, catalogs and a tour of queries\n  \
              maru sql                               a shell on the engine\n  \
-             maru serve                             a server for psql, drivers and Flight SQL\n\n\
+             maru serve                             a server for psql, drivers and Flight SQL\n  \
+             maru run daily.sql --var day=2026-11-22  a script, for a shell or a timer\n\n\
              Every setting is a flag, a MARU_… variable and a key of maru.toml; see \"maru serve --help\".",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve_command())
         .subcommand(sql_command())
+        .subcommand(run::command())
         .subcommand(demo_command())
         .subcommand(
             Command::new("reference")
@@ -211,8 +215,8 @@ mod tests {
 
     #[test]
     fn every_subcommand_takes_every_setting() {
-        for subcommand in ["serve", "sql", "demo"] {
-            let words = [
+        for subcommand in ["serve", "sql", "demo", "run"] {
+            let mut words = vec![
                 "maru",
                 subcommand,
                 "--data-dir",
@@ -222,6 +226,9 @@ mod tests {
                 "--pg-listen",
                 "a:1",
             ];
+            if subcommand == "run" {
+                words.push("x.sql");
+            }
             let matches = super::command().try_get_matches_from(words).unwrap();
             let (_, matches) = matches.subcommand().unwrap();
             let layers = super::options::layers(matches);

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::models::Models;
 use crate::opaque::Opaque;
 use crate::owner::Owner;
+use crate::pipelines::Pipelines;
 use crate::session::{Session, base_state};
 use crate::store::Store;
 
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) catalogs: Arc<Catalogs>,
     pub(crate) models: Models,
+    pub(crate) pipelines: Pipelines,
     pub(crate) authority: Authority,
     pub(crate) audit: Audit,
     pub(crate) queries: Queries,
@@ -93,6 +95,7 @@ impl Engine {
         let audit = Audit::open(store.clone());
         let catalogs = Catalogs::open(store.clone(), &config.data_dir).await?;
         let models = Models::open(store.clone(), &config.data_dir).await?;
+        let pipelines = Pipelines::open(store.clone()).await?;
         let governor = Governor::new(config.memory_limit_bytes);
         let runtime = runtime(&config)?;
         let history = History::open(store.clone(), config.query_history_days).await?;
@@ -117,6 +120,7 @@ impl Engine {
             store,
             catalogs,
             models,
+            pipelines,
             authority,
             audit,
             history,
@@ -241,6 +245,30 @@ impl Engine {
         });
     }
 
+    /// Opens a session for work that the engine does for a role, which need not be one that logs in.
+    ///
+    /// # Errors
+    /// 42704 if there is no such role, 57P01 while shutting down.
+    pub(crate) fn session_as(&self, role: &str) -> Result<Arc<Session>> {
+        self.refuse_when_closing()?;
+        self.inner.authority.rules().role(role)?;
+        let login = Login { user: role.to_owned(), ..Login::embedded() };
+        let id = self.inner.next_session.fetch_add(1, Ordering::Relaxed);
+        let session = Session::open(self.clone(), id, login)?;
+        self.inner.sessions.write().insert(id, Arc::downgrade(&session));
+        Ok(session)
+    }
+
+    /// Lets runs of pipelines begin no further step; the next process goes on with them.
+    pub fn stop_runs(&self) {
+        self.inner.pipelines.close();
+    }
+
+    /// Starts runs of pipelines when they are due, and goes on with those that a process before this one left.
+    pub fn start_scheduler(&self) {
+        crate::pipelines::start_scheduler(self.clone());
+    }
+
     fn check_login(&self, login: &Login) -> Result<()> {
         let rules = self.inner.authority.rules();
         let user = &login.user;
@@ -299,6 +327,7 @@ impl Engine {
     /// gives the data directory free.
     pub async fn close(&self, grace: Duration) {
         self.inner.closing.store(true, Ordering::SeqCst);
+        self.inner.pipelines.close();
         if tokio::time::timeout(grace, self.inner.queries.idle()).await.is_err() {
             self.inner.queries.cancel_all();
             self.inner.models.jobs.cancel_all();

@@ -15,6 +15,7 @@ mod models;
 mod opaque;
 pub mod output;
 pub mod owner;
+mod pipelines;
 pub mod reference;
 pub mod registry;
 pub mod server;

@@ -37,6 +37,7 @@ mod sleep;
 mod subqueries;
 mod sum;
 mod timezone;
+mod work;
 mod write;
 
 use std::collections::BTreeMap;
@@ -68,13 +69,14 @@ pub(crate) use block::{Image, InBlock, in_block};
 pub use cursors::Cursor;
 pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
-pub(crate) use plan::{as_owner, as_owner_for};
+pub(crate) use plan::{as_owner, as_owner_for, word_position};
 pub(crate) use policies::is_under_policies;
 pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
+pub(crate) use work::Work;
 pub use write::{IfExists, Incoming, Ingest};
 pub(crate) use write::{
-    Target, create_schema, create_table, declared_column, declared_type, find_target,
+    Target, create_schema, create_table, declared_column, declared_type, find_target, place_of_new,
 };
 
 /// Settings, prepared statements and the running statement of one client.
@@ -98,6 +100,8 @@ pub struct Session {
     terminated: CancellationToken,
     /// Cancelled by [`Session::cancel`]; each call of prepare and execute takes a new one.
     current: Mutex<CancellationToken>,
+    /// What its statements are a part of.
+    work: Mutex<Option<Arc<Work>>>,
     state: Opaque<SessionState>,
 }
 
@@ -205,6 +209,16 @@ enum Kind {
     Incoming(Incoming),
 }
 
+impl Prepared {
+    /// Returns the plan of a statement that has one.
+    pub(crate) fn plan(&self) -> Option<&LogicalPlan> {
+        match &self.kind {
+            Kind::Query { plan, .. } => Some(plan),
+            _ => None,
+        }
+    }
+}
+
 impl Session {
     pub(crate) fn open(engine: Engine, id: i32, login: Login) -> Result<Arc<Self>> {
         let catalog = login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
@@ -238,6 +252,7 @@ impl Session {
                 oids: RwLock::default(),
                 terminated: CancellationToken::new(),
                 current: Mutex::new(CancellationToken::new()),
+                work: Mutex::new(None),
                 state: Opaque::new(state),
             }
         }))
@@ -424,6 +439,14 @@ impl Session {
     /// Returns whether a prepared statement is taken in a block that has failed.
     fn ends_failure(prepared: &Prepared) -> bool {
         matches!(&prepared.kind, Kind::Command(command) if block::ends_failure(command))
+    }
+
+    pub(crate) fn set_work(&self, work: Option<Arc<Work>>) {
+        *self.work.lock() = work;
+    }
+
+    pub(crate) fn work(&self) -> Option<Arc<Work>> {
+        self.work.lock().clone()
     }
 
     /// Prepares and runs one statement.

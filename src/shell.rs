@@ -4,6 +4,7 @@
 //! knows of the engine goes through [`backend::Backend`].
 
 pub mod backend;
+mod batch;
 mod complete;
 mod editor;
 pub mod embedded;
@@ -29,6 +30,7 @@ use self::output::Output;
 use self::script::Feeder;
 use crate::session::StatementText;
 
+pub use self::batch::{Batch, run_batch, variable};
 pub use self::format::Format;
 pub use self::script::{Piece, pieces};
 

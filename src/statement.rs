@@ -5,6 +5,7 @@ mod comment;
 mod drop;
 mod group;
 mod model;
+mod pipeline;
 mod policy;
 mod privilege;
 mod relation;
@@ -29,7 +30,11 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// Runs a command. Queries never come here.
-pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Result<Output> {
+pub(crate) async fn execute(
+    session: &Arc<Session>,
+    statement: &Statement,
+    sql: &str,
+) -> Result<Output> {
     match statement {
         Statement::CreateTable(create) => crate::session::create_table(session, create).await,
         Statement::Truncate(truncate) => table::truncate(session, truncate).await,
@@ -66,6 +71,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::Owned(owned) => role::owned(session, owned).await,
         Statement::SetRole(role) => role::set_role(session, role.as_ref()),
         Statement::Model(statement) => model::execute(session, statement).await,
+        Statement::Pipeline(statement) => pipeline::execute(session, statement, sql).await,
         Statement::CancelQuery(cancel) => session::cancel_query(session, cancel),
         Statement::Transaction(transaction) => transaction::execute(session, transaction).await,
         Statement::Deallocate(name) => session::deallocate(session, name.as_deref()),
@@ -93,6 +99,7 @@ pub(crate) async fn execute(session: &Arc<Session>, statement: &Statement) -> Re
 }
 
 pub(crate) use drop::is_final;
+pub(crate) use pipeline::explain as explain_pipeline;
 
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
@@ -111,6 +118,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::CreateView(_)
         | Statement::Drop(_)
         | Statement::Model(_)
+        | Statement::Pipeline(_)
         | Statement::CommentOn(_) => Some(What::Ddl),
         Statement::CreateRole(_)
         | Statement::AlterRole(_)
@@ -153,7 +161,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
 pub fn redact(sql: &str) -> String {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else {
         let speaks = |word: &str| sql.to_ascii_lowercase().contains(word);
-        let secret = ["password", "secret", "catalog"].into_iter().any(speaks);
+        let secret = ["password", "secret", "catalog", "webhook"].into_iter().any(speaks);
         let end = sql.find(['(', '\'', '$']).filter(|_| secret);
         return end.map_or_else(|| sql.to_owned(), |end| sql[..end].to_owned() + "********");
     };
@@ -166,6 +174,8 @@ pub fn redact(sql: &str) -> String {
         words.iter().map(String::as_str).filter(|word| !["or", "replace"].contains(word));
     match (first.next().unwrap_or_default(), first.next().unwrap_or_default()) {
         ("create" | "alter", "secret" | "catalog") => without_values(&tokens),
+        // The address of a webhook is as good as a password.
+        ("create", "pipeline") => without_webhook(&tokens),
         ("create" | "alter", "role" | "user" | "group") => without(&tokens, |token| {
             !matches!(
                 token,
@@ -199,6 +209,27 @@ fn without(tokens: &[Token], secret: impl Fn(&Token) -> bool) -> String {
         false => token.to_string(),
     };
     tokens.iter().map(shown).collect()
+}
+
+/// Returns the text with stars in the place of the texts in `webhook(…)`.
+fn without_webhook(tokens: &[Token]) -> String {
+    let mut in_webhook = false;
+    let texts = tokens.iter().map(|token| {
+        match token {
+            Token::Word(word) => in_webhook = word.value.eq_ignore_ascii_case("webhook"),
+            Token::RParen => in_webhook = false,
+            Token::SingleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::DollarQuotedString(_)
+                if in_webhook =>
+            {
+                return "'********'".to_owned();
+            }
+            _ => {}
+        }
+        token.to_string()
+    });
+    texts.collect()
 }
 
 /// Returns the text with stars in the place of the values of options.
@@ -322,6 +353,8 @@ mod tests {
             redact("/* x */ create or replace catalog c using s3 with (a=$$b$$)"),
             "/* x */ create or replace catalog c using s3 with (a='********')"
         );
+        let pipeline = "CREATE PIPELINE p WITH (on_failure = webhook ('https://h/hunter2')) AS BEGIN STEP a AS SELECT 'x'; END";
+        assert!(!redact(pipeline).contains("hunter2") && redact(pipeline).contains("'x'"));
         let select = "SELECT * FROM t WHERE a = 'x' AND (b = 'y')";
         assert_eq!(redact(select), select);
         assert!(!redact("CREATE SECRET s WITH (password = 'hunter2").contains("hunter2"));

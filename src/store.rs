@@ -8,6 +8,7 @@ mod access;
 mod journal;
 mod migrations;
 pub(crate) mod models;
+pub(crate) mod pipelines;
 mod vault;
 
 use std::collections::BTreeMap;

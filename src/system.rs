@@ -10,6 +10,7 @@ pub mod information_schema;
 mod model_tables;
 mod object_tables;
 mod pg_tables;
+mod pipeline_tables;
 mod reference_tables;
 mod template_tables;
 pub mod types;
@@ -48,9 +49,12 @@ pub static TABLES: &[&TableSpec] = &[
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &pipeline_tables::LINEAGE,
     &model_tables::MODEL_VERSIONS,
     &model_tables::MODELS,
     &upkeep_tables::ORPHANS,
+    &pipeline_tables::PIPELINE_STEPS,
+    &pipeline_tables::PIPELINES,
     &access_tables::POLICIES,
     &access_tables::PRIVILEGE_KINDS,
     &access_tables::PRIVILEGES,
@@ -59,6 +63,8 @@ pub static TABLES: &[&TableSpec] = &[
     &template_tables::ROLE_ATTRIBUTES,
     &access_tables::ROLE_MEMBERS,
     &access_tables::ROLES,
+    &pipeline_tables::RUN_STEPS,
+    &pipeline_tables::RUNS,
     &object_tables::SCHEMAS,
     &object_tables::SECRETS,
     &engine_tables::SESSIONS,

@@ -131,6 +131,15 @@ pub static KINDS: &[Kind] = &[
         of_public: &[],
     },
     Kind {
+        word: "pipeline",
+        synonyms: &[],
+        plural: "pipelines",
+        within: Some("schema"),
+        privileges: &[Execute],
+        of_columns: &[],
+        of_public: &[],
+    },
+    Kind {
         word: "function",
         synonyms: &["routine", "procedure"],
         plural: "functions",
@@ -222,6 +231,11 @@ impl Object {
 
     pub fn model(catalog: &str, schema: &str, name: &str) -> Self {
         Self { kind: "model", path: vec![catalog.to_owned(), schema.to_owned(), name.to_owned()] }
+    }
+
+    pub fn pipeline(catalog: &str, schema: &str, name: &str) -> Self {
+        let path = vec![catalog.to_owned(), schema.to_owned(), name.to_owned()];
+        Self { kind: "pipeline", path }
     }
 
     pub fn function(name: &str) -> Self {

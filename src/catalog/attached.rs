@@ -251,6 +251,11 @@ impl Attached {
         self.blame(self.opened().await?.begin_write(request).await)
     }
 
+    /// Returns whether what it commits is known again by the work that it was for.
+    pub async fn keeps_work(&self) -> Result<bool> {
+        Ok(self.opened().await?.keeps_work())
+    }
+
     pub async fn change_table(&self, schema: &str, table: &str, change: TableChange) -> Result<()> {
         self.blame(self.opened().await?.change_table(schema, table, change).await)
     }

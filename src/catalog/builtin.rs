@@ -110,6 +110,10 @@ impl Source for BuiltinSource {
         Box::pin(self.open(schema, name, Some(version)))
     }
 
+    fn keeps_work(&self) -> bool {
+        true
+    }
+
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(self.warehouse.begin(request))
     }

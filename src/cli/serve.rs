@@ -78,6 +78,7 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
             return Err(error);
         }
     };
+    engine.start_scheduler();
     announce(&addresses, engine.initial_password_notice());
 
     tokio::select! {
@@ -89,6 +90,8 @@ pub(super) async fn run(config: Config) -> Result<ExitCode> {
         }
     }
     tracing::info!(grace_s = grace.as_secs(), "stopping: waiting for running statements");
+    // Before clients are sent away, which would cancel the runs that they wait for.
+    engine.stop_runs();
     let stopped = async {
         servers.shutdown(grace).await;
         engine.close(CLOSE_GRACE).await;

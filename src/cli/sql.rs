@@ -21,73 +21,99 @@ use crate::shell::remote::{Remote, Target};
 use crate::shell::{self, Exit, Format, Input, Options};
 
 /// How long the shell's own engine may take to end.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(config: Config, matches: &ArgMatches) -> Result<ExitCode> {
     let options = options(&config, matches);
-    if let Some(url) = matches.get_one::<String>("connect") {
-        let mut target = Target::parse(url)?;
-        if !target.has_password()
-            && let Some(password) = password_for(&target)?
-        {
-            target.set_password(&password);
+    let connect = matches.get_one::<String>("connect").map(String::as_str);
+    let talks = options.inputs.is_empty();
+    let greet = |notice: Option<String>, owner: Option<String>| {
+        if let Some(notice) = notice.filter(|_| talks && stderr().is_terminal()) {
+            eprintln!("{notice}");
         }
-        return Ok(connected(Remote::connect(target).await, options).await);
-    }
-    let data_dir = config.data_dir.clone();
-    match Engine::open(config).await {
-        Ok(engine) => {
-            if let Some(notice) = engine.initial_password_notice()
-                && options.inputs.is_empty()
-                && stderr().is_terminal()
-            {
-                eprintln!("{notice}");
+        if let Some(owner) = owner.filter(|_| talks && stdout().is_terminal()) {
+            eprintln!("{owner}");
+        }
+    };
+    let exit = match opened(config, connect, greet).await? {
+        Ok(Opened { backend, engine }) => {
+            let exit = shell::run(backend, options).await;
+            if let Some(engine) = engine {
+                engine.close(CLOSE_GRACE).await;
             }
-            let exit = match Embedded::open(engine.clone()).await {
-                Ok(backend) => shell::run(Arc::new(backend), options).await,
-                Err(failure) => {
-                    eprintln!("{failure}");
-                    Exit::Failure
-                }
-            };
-            engine.close(CLOSE_GRACE).await;
-            Ok(ExitCode::from(exit as u8))
-        }
-        Err(error) if error.kind() == ErrorKind::LockedDataDir => {
-            let Some(owner) = Owner::read(&data_dir) else { return Err(error) };
-            // Another shell or the demo serves nobody.
-            let Some(address) = owner.pg else { return Err(error) };
-            if options.inputs.is_empty() && stdout().is_terminal() {
-                eprintln!(
-                    "The data directory belongs to process {}; talking to its server at {}.",
-                    owner.pid, address
-                );
-            }
-            let mut target =
-                Target::parse(&format!("postgres://{LOCAL_USER}@{}/maru", reachable(&address)))?;
-            target.set_password(&Secret::new(owner.token));
-            Ok(connected(Remote::connect(target).await, options).await)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// The user, in a URL, as whom the owner's token logs in: `maru@local`.
-const LOCAL_USER: &str = "maru%40local";
-
-async fn connected(remote: Result<Remote, Failure>, options: Options) -> ExitCode {
-    let exit = match remote {
-        Ok(remote) => {
-            let backend: Arc<dyn Backend> = Arc::new(remote);
-            shell::run(backend, options).await
+            exit
         }
         Err(failure) => {
             eprintln!("{failure}");
             Exit::Connection
         }
     };
-    ExitCode::from(exit as u8)
+    Ok(ExitCode::from(exit as u8))
 }
+
+/// What statements are sent to.
+pub(super) struct Opened {
+    pub backend: Arc<dyn Backend>,
+    /// The engine, if it lives in this process.
+    pub engine: Option<Engine>,
+}
+
+/// Opens the engine of the data directory, or talks to the server that owns it, or to the one that is named. `greet` gets what a
+/// person may want to know: the first password, and whom the data directory belongs to.
+///
+/// # Errors
+/// Those of the engine. The inner ones are of the connection.
+pub(super) async fn opened(
+    config: Config,
+    connect: Option<&str>,
+    greet: impl FnOnce(Option<String>, Option<String>),
+) -> Result<Result<Opened, Failure>> {
+    if let Some(url) = connect {
+        let mut target = Target::parse(url)?;
+        if !target.has_password()
+            && let Some(password) = password_for(&target)?
+        {
+            target.set_password(&password);
+        }
+        return Ok(connected(target).await);
+    }
+    let data_dir = config.data_dir.clone();
+    match Engine::open(config).await {
+        Ok(engine) => {
+            greet(engine.initial_password_notice(), None);
+            match Embedded::open(engine.clone()).await {
+                Ok(backend) => Ok(Ok(Opened { backend: Arc::new(backend), engine: Some(engine) })),
+                Err(failure) => {
+                    engine.close(CLOSE_GRACE).await;
+                    Ok(Err(failure))
+                }
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::LockedDataDir => {
+            let Some(owner) = Owner::read(&data_dir) else { return Err(error) };
+            // Another shell or the demo serves nobody.
+            let Some(address) = owner.pg else { return Err(error) };
+            let told = format!(
+                "The data directory belongs to process {}; talking to its server at {address}.",
+                owner.pid
+            );
+            greet(None, Some(told));
+            let mut target =
+                Target::parse(&format!("postgres://{LOCAL_USER}@{}/maru", reachable(&address)))?;
+            target.set_password(&Secret::new(owner.token));
+            Ok(connected(target).await)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn connected(target: Target) -> Result<Opened, Failure> {
+    let backend = Remote::connect(target).await?;
+    Ok(Opened { backend: Arc::new(backend), engine: None })
+}
+
+/// The user, in a URL, as whom the owner's token logs in: `maru@local`.
+const LOCAL_USER: &str = "maru%40local";
 
 /// Returns the password from PGPASSWORD or from the person at the terminal.
 fn password_for(target: &Target) -> Result<Option<Secret>> {

@@ -19,6 +19,12 @@ pub struct Metrics {
     /// Bytes from sources by catalog.
     pub source_bytes: IntCounterVec,
     pub spilled_bytes: IntCounter,
+    /// Runs of pipelines that are over, and their steps, by state.
+    pub pipeline_runs: IntCounterVec,
+    pub pipeline_steps: IntCounterVec,
+    /// Times of schedules that no run was started for.
+    pub pipeline_missed: IntCounter,
+    pipeline_runs_active: IntGauge,
     source_wait_seconds: GaugeVec,
     running: IntGauge,
     queued: IntGauge,
@@ -51,6 +57,25 @@ impl Metrics {
                     "maru_spilled_bytes_total",
                     "Bytes spilled to disk",
                 )?,
+                pipeline_runs: IntCounterVec::new(
+                    Opts::new(
+                        "maru_pipeline_runs_total",
+                        "Runs of pipelines that are over, by state",
+                    ),
+                    &["state"],
+                )?,
+                pipeline_steps: IntCounterVec::new(
+                    Opts::new("maru_pipeline_steps_total", "Steps of runs that are over, by state"),
+                    &["state"],
+                )?,
+                pipeline_missed: IntCounter::new(
+                    "maru_pipeline_missed_total",
+                    "Times of schedules that no run was started for",
+                )?,
+                pipeline_runs_active: IntGauge::new(
+                    "maru_pipeline_runs_active",
+                    "Runs of pipelines that run or wait now",
+                )?,
                 source_wait_seconds: GaugeVec::new(
                     Opts::new(
                         "maru_source_wait_seconds",
@@ -64,13 +89,24 @@ impl Metrics {
                 memory: IntGauge::new("maru_memory_bytes", "Bytes that statements hold now")?,
                 registry,
             };
-            for collector in [&metrics.queries, &metrics.source_bytes] {
+            for collector in [
+                &metrics.queries,
+                &metrics.source_bytes,
+                &metrics.pipeline_runs,
+                &metrics.pipeline_steps,
+            ] {
                 metrics.registry.register(Box::new(collector.clone()))?;
             }
-            for counter in [&metrics.rows, &metrics.spilled_bytes] {
+            for counter in [&metrics.rows, &metrics.spilled_bytes, &metrics.pipeline_missed] {
                 metrics.registry.register(Box::new(counter.clone()))?;
             }
-            let gauges = [&metrics.running, &metrics.queued, &metrics.sessions, &metrics.memory];
+            let gauges = [
+                &metrics.running,
+                &metrics.queued,
+                &metrics.sessions,
+                &metrics.memory,
+                &metrics.pipeline_runs_active,
+            ];
             for gauge in gauges {
                 metrics.registry.register(Box::new(gauge.clone()))?;
             }
@@ -87,6 +123,7 @@ impl Metrics {
         self.queued.set(signed(engine.inner.admission.n_waiting()));
         self.sessions.set(signed(engine.sessions().len()));
         self.memory.set(signed(engine.inner.governor.used_bytes()));
+        self.pipeline_runs_active.set(signed(engine.inner.pipelines.n_active()));
         self.source_wait_seconds.reset();
         for catalog in engine.inner.catalogs.every() {
             if let Some(waited) = catalog.source().ok().map(|source| source.waited())

@@ -78,6 +78,10 @@ impl Ending {
             n_rows = past.n_rows,
             "ended query"
         );
+        let session = self.engine.session_of(query.session_id);
+        if let Some(work) = session.and_then(|session| session.work()) {
+            work.ended(&past, figures.written_bytes);
+        }
         self.engine.inner.history.record(past);
         self.engine.inner.queries.end(query.id);
     }
@@ -243,6 +247,8 @@ pub(crate) struct Figures {
     /// Rows and bytes by catalog.
     pub(crate) sources: BTreeMap<String, (u64, u64)>,
     pub(crate) spilled_bytes: u64,
+    pub(crate) written_rows: u64,
+    pub(crate) written_bytes: u64,
 }
 
 pub(crate) fn figures(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Figures {
@@ -255,6 +261,8 @@ fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, found: &mut Figures) 
     if let Some(metrics) = plan.metrics() {
         found.spilled_bytes += metrics.spilled_bytes().unwrap_or_default() as u64;
         let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |value| value.as_usize()) as u64;
+        found.written_rows += sum("rows_written");
+        found.written_bytes += sum("bytes_written");
         let rows = metrics.output_rows().unwrap_or_default() as u64;
         let source = if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
             Some((scan.catalog().to_owned(), sum("bytes_received")))

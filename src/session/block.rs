@@ -185,6 +185,7 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         | Statement::AlterCatalog(_)
         | Statement::CreateSecret(_)
         | Statement::Model(_)
+        | Statement::Pipeline(_)
         | Statement::CreateTable(_)
         | Statement::Truncate(_)
         | Statement::AlterTable(_) => InBlock::Refused,

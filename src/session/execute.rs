@@ -88,6 +88,9 @@ impl Session {
             cursor,
             pool: QueryPool::new(self.budget(), limit),
         });
+        if let Some(work) = self.work() {
+            work.runs_as(query.id);
+        }
         let ending = Ending::new(self.engine.clone(), Arc::clone(&query));
         let timeout = self.statement_timeout();
         let work = async {
@@ -153,7 +156,7 @@ impl Session {
         let result = match &prepared.kind {
             Kind::Command(command) => {
                 query.set_state(State::Running);
-                let result = self.run_command(command).await;
+                let result = self.run_command(command, &prepared.text.text).await;
                 self.engine.inner.commands.fetch_add(1, Ordering::Relaxed);
                 // A refusal is recorded where every statement ends.
                 let denied =
@@ -249,16 +252,20 @@ impl Session {
     }
 
     /// Runs a command, and keeps what it changes if a transaction may undo it.
-    async fn run_command(self: &Arc<Self>, command: &maru_sql::Statement) -> Result<Output> {
+    async fn run_command(
+        self: &Arc<Self>,
+        command: &maru_sql::Statement,
+        sql: &str,
+    ) -> Result<Output> {
         if !self.in_transaction() {
-            return statement::execute(self, command).await;
+            return statement::execute(self, command, sql).await;
         }
         let kind = match in_block(command) {
             InBlock::Undoable if statement::is_final(self, command).await? => InBlock::Refused,
             kind => kind,
         };
         match kind {
-            InBlock::Free => statement::execute(self, command).await,
+            InBlock::Free => statement::execute(self, command, sql).await,
             InBlock::Refused if self.transaction_status() != TransactionStatus::Idle => {
                 Err(Error::new(
                     ErrorKind::InTransaction,
@@ -267,10 +274,10 @@ impl Session {
                 .with_detail("What it does cannot be undone.")
                 .with_hint("COMMIT first, or connect with autocommit."))
             }
-            InBlock::Refused => statement::execute(self, command).await,
+            InBlock::Refused => statement::execute(self, command, sql).await,
             InBlock::Undoable => {
                 let before = Image::take(&self.engine).await?;
-                let result = statement::execute(self, command).await;
+                let result = statement::execute(self, command, sql).await;
                 // Of several objects some may have been made before the error.
                 self.remember(&before).await?;
                 result

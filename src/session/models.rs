@@ -322,6 +322,11 @@ fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<Logic
 }
 
 impl Session {
+    /// Returns whether a name in FROM is a function on a model.
+    pub(crate) fn is_table_function(&self, name: &str) -> bool {
+        is_function(name)
+    }
+
     /// Returns schema and name that a model's name means.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::FutureExt;
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::Statement;
+use maru_sql::{PipelineStatement, Statement};
 use tokio::task::JoinError;
 
 use super::arithmetic::{keep_peers, keep_times};
@@ -163,6 +163,17 @@ impl Session {
             }
             Statement::Describe(name) => self.describe(&name).await?,
             Statement::DescribeHistory(name) => self.describe_history(&name).await?,
+            Statement::Pipeline(pipeline) => match *pipeline {
+                PipelineStatement::Explain(name) => {
+                    match maru_sql::parse(&statement::explain_pipeline(self, &name)?)? {
+                        Statement::Query { statement, .. } => {
+                            Statement::Query { statement, tag: "EXPLAIN" }
+                        }
+                        other => other,
+                    }
+                }
+                other => Statement::Pipeline(Box::new(other)),
+            },
             Statement::ShowVariable(name) => {
                 let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
                 let shown = maru_sql::parse(&format!(
@@ -220,6 +231,25 @@ impl Session {
                 Ok(Prepared { schema, parameters, arguments, text, notices, kind, planned })
             }
         }
+    }
+
+    /// Plans a statement without a place in the history: one that is kept to be run later.
+    ///
+    /// # Errors
+    /// As [`Session::prepare`], with places in its own text.
+    pub(crate) async fn try_out(self: &Arc<Self>, sql: &str) -> Result<Prepared> {
+        let text = StatementText::one(sql);
+        let result = self.prepare_boxed(text.clone(), Vec::new()).await;
+        result.map_err(|error| locate(self.suggest_function(error), sql).locate(sql, 0))
+    }
+
+    /// Plans and runs a statement inside of another one.
+    ///
+    /// # Errors
+    /// Those of the statement, with places in its own text.
+    pub(crate) async fn run_inner(self: &Arc<Self>, sql: &str) -> Result<crate::output::Output> {
+        let prepared = self.prepare_boxed(StatementText::one(sql), Vec::new()).await?;
+        self.execute_boxed(prepared, Vec::new()).await
     }
 
     /// Plans a prepared query again.
@@ -487,7 +517,7 @@ fn locate(error: Error, sql: &str) -> Error {
     }
 }
 
-fn word_position(sql: &str, name: &str) -> Option<(usize, usize)> {
+pub(crate) fn word_position(sql: &str, name: &str) -> Option<(usize, usize)> {
     use maru_sql::tokenizer::{Token, Tokenizer};
     let tokens = Tokenizer::new(&maru_sql::dialect::PostgreSqlDialect {}, sql)
         .tokenize_with_location()

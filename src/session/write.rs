@@ -39,7 +39,7 @@ use crate::output::{Output, Rows};
 pub(crate) use create::{create_schema, create_table, declared_column, declared_type};
 pub use incoming::{IfExists, Incoming, Ingest};
 pub(super) use node::{Writes, writes};
-pub(crate) use target::{Target, find as find_target};
+pub(crate) use target::{Target, find as find_target, place as place_of_new};
 
 /// What became of planning a statement that writes.
 enum Outcome {

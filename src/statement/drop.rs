@@ -167,7 +167,11 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     let relations = relations.into_iter().filter(|r| r.schema == *schema).collect::<Vec<_>>();
     let models = session.engine().inner.models.names().into_iter();
     let models = models.filter(|(s, _)| s == schema).map(|(_, name)| name).collect::<Vec<_>>();
+    let pipelines = session.engine().inner.pipelines.names().into_iter();
+    let pipelines =
+        pipelines.filter(|(s, _)| s == schema).map(|(_, name)| name).collect::<Vec<_>>();
     let inside = relations.iter().map(|r| r.name.as_str()).chain(models.iter().map(String::as_str));
+    let inside = inside.chain(pipelines.iter().map(String::as_str));
     let inside = inside.collect::<Vec<_>>();
     if !inside.is_empty() && !cascade {
         return Err(Error::new(
@@ -185,6 +189,9 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     }
     for model in models {
         session.engine().inner.models.drop_model(schema, &model).await?;
+    }
+    for pipeline in pipelines {
+        session.engine().inner.pipelines.drop_pipeline(schema, &pipeline).await?;
     }
     store.delete_schema(schema).await?;
     forget(session, &object).await

@@ -231,6 +231,7 @@ async fn object(session: &Arc<Session>, kind: &'static Kind, name: &Name) -> Res
             Ok(Object::table(&place.catalog, &place.schema, &place.name))
         }
         ("model", _) => session.require_model(name).map(|(_, _, object)| object),
+        ("pipeline", _) => super::pipeline::object(session, name),
         ("function", [.., function]) => canonical_function(session, function),
         ("secret", [secret]) => {
             let object = Object::secret(secret);
@@ -263,9 +264,9 @@ fn canonical_function(session: &Arc<Session>, name: &str) -> Result<Object> {
 
 /// Lists what of a kind is in a schema now.
 async fn all_in(session: &Arc<Session>, kind: &'static Kind, schema: &Name) -> Result<Vec<Object>> {
-    if !["table", "model"].contains(&kind.word) {
+    if !["table", "model", "pipeline"].contains(&kind.word) {
         return Err(Error::unsupported(format!("schemas hold no {}", kind.plural))
-            .with_hint("ALL TABLES IN SCHEMA and ALL MODELS IN SCHEMA are what there is."));
+            .with_hint("ALL TABLES, ALL MODELS and ALL PIPELINES IN SCHEMA are what there is."));
     }
     let schema = object(session, kinds::kind("schema")?, schema).await?;
     let [catalog, name] = schema.path.as_slice() else { return Ok(Vec::new()) };
@@ -274,6 +275,12 @@ async fn all_in(session: &Arc<Session>, kind: &'static Kind, schema: &Name) -> R
         let models = session.engine().inner.models.names().into_iter();
         let models = models.filter(|(schema, _)| catalog == BUILTIN && schema == name);
         let objects = models.map(|(schema, model)| Object::model(catalog, &schema, &model));
+        return Ok(objects.filter(|object| rights.sees(object)).collect());
+    }
+    if kind.word == "pipeline" {
+        let pipelines = session.engine().inner.pipelines.names().into_iter();
+        let pipelines = pipelines.filter(|(schema, _)| catalog == BUILTIN && schema == name);
+        let objects = pipelines.map(|(schema, one)| Object::pipeline(catalog, &schema, &one));
         return Ok(objects.filter(|object| rights.sees(object)).collect());
     }
     let tables = session.require_catalog(catalog)?.tables(name).await?;

@@ -40,6 +40,22 @@ const VERSIONS: &[&[&str]] = &[
      user_name TEXT NOT NULL, state TEXT NOT NULL, started_us INTEGER NOT NULL, ended_us INTEGER, trials INTEGER NOT NULL, \
      trials_done INTEGER NOT NULL, version INTEGER, sqlstate TEXT, error TEXT) STRICT",
     ],
+    &[
+        "CREATE TABLE pipeline (pipeline_id INTEGER PRIMARY KEY AUTOINCREMENT, schema TEXT NOT NULL, name TEXT NOT NULL, \
+     definition TEXT NOT NULL, sealed BLOB, paused INTEGER NOT NULL, cursor_us INTEGER NOT NULL, created_us INTEGER NOT NULL, \
+     UNIQUE (schema, name)) STRICT",
+        "CREATE TABLE pipeline_run (run_id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, pipeline_id INTEGER NOT NULL, \
+     schema TEXT NOT NULL, pipeline TEXT NOT NULL, user_name TEXT NOT NULL, origin TEXT NOT NULL, definition TEXT NOT NULL, \
+     arguments TEXT NOT NULL, slot_us INTEGER, interval_start_us INTEGER, interval_end_us INTEGER, state TEXT NOT NULL, \
+     cancelled INTEGER NOT NULL, created_us INTEGER NOT NULL, started_us INTEGER, ended_us INTEGER, sqlstate TEXT, error TEXT) STRICT",
+        // A schedule starts one run for each of its times, ever.
+        "CREATE UNIQUE INDEX pipeline_run_slot ON pipeline_run (pipeline_id, slot_us) WHERE origin = 'schedule'",
+        "CREATE INDEX pipeline_run_open ON pipeline_run (run_id) WHERE ended_us IS NULL",
+        "CREATE TABLE pipeline_step (run_id INTEGER NOT NULL, step TEXT NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL, \
+     attempt INTEGER NOT NULL, query_id INTEGER, n_rows INTEGER, n_bytes INTEGER, source_bytes INTEGER, spilled_bytes INTEGER, \
+     memory_peak_bytes INTEGER, sql TEXT, lineage TEXT, note TEXT, sqlstate TEXT, error TEXT, started_us INTEGER, ended_us INTEGER, \
+     PRIMARY KEY (run_id, step)) STRICT",
+    ],
 ];
 
 pub(super) async fn run(pool: &SqlitePool) -> Result<()> {

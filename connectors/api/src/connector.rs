@@ -208,6 +208,12 @@ pub trait Source: Send + Sync + Debug {
         })
     }
 
+    /// Returns whether its commits hold [`Attempt::once`](crate::Attempt::once), so that work that is tried again writes nothing
+    /// a second time.
+    fn keeps_work(&self) -> bool {
+        false
+    }
+
     /// Changes a table as a whole, in one commit.
     fn change_table<'a>(
         &'a self,

@@ -287,6 +287,10 @@ impl Source for FilesSource {
         }
     }
 
+    fn keeps_work(&self) -> bool {
+        true
+    }
+
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             let begun = self.begin(request).await;

@@ -337,6 +337,10 @@ impl Source for MySqlSource {
         })
     }
 
+    fn keeps_work(&self) -> bool {
+        true
+    }
+
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             self.writable(&request.schema, &request.table)?;

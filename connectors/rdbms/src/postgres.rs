@@ -324,6 +324,10 @@ impl Source for PostgresSource {
         })
     }
 
+    fn keeps_work(&self) -> bool {
+        true
+    }
+
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         Box::pin(async move {
             self.writable(&request.schema, &request.table)?;

@@ -293,6 +293,10 @@ impl Source for SqliteSource {
         .boxed()
     }
 
+    fn keeps_work(&self) -> bool {
+        true
+    }
+
     fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
         async move {
             self.writable(&request.table)?;

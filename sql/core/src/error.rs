@@ -119,6 +119,15 @@ impl Error {
         self
     }
 
+    /// Moves the place of an error in a part of a text, which starts `offset` characters into `sql`, to where it is in the whole.
+    pub fn of_part(self, sql: &str, part: &str, offset: usize) -> Self {
+        let mut error = self.locate(part, 0);
+        let place =
+            error.0.position.take().map_or(offset, |position| offset + position.saturating_sub(1));
+        let (line, column) = line_column(sql, place);
+        error.with_line_column(line, column)
+    }
+
     /// Adds one fact about where it happened (`source`, `path`, `table`). Never a secret.
     pub fn with_context(mut self, key: &'static str, value: impl Into<String>) -> Self {
         self.0.context.push((key, value.into()));
@@ -218,6 +227,15 @@ impl Error {
         }
         text
     }
+}
+
+/// Returns line and column, counted from 1, of what stands `offset` characters into a text.
+pub fn line_column(sql: &str, offset: usize) -> (usize, usize) {
+    let before = sql.chars().take(offset);
+    before.fold((1, 1), |(line, column), c| match c {
+        '\n' => (line + 1, 1),
+        _ => (line, column + 1),
+    })
 }
 
 impl fmt::Display for Error {

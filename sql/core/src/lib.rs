@@ -11,7 +11,7 @@ mod options;
 mod secret;
 mod suggest;
 
-pub use error::{Blame, Error, ErrorKind, Result, ResultExt};
+pub use error::{Blame, Error, ErrorKind, Result, ResultExt, line_column};
 pub use ident::{QualifiedName, quote_ident, quote_literal};
 pub use options::{OptionKind, OptionSpec, OptionValue, Options};
 pub use secret::Secret;

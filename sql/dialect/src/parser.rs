@@ -7,6 +7,7 @@ mod copy;
 mod copy_file;
 mod create;
 pub mod model;
+mod pipeline;
 mod show;
 mod table_command;
 pub mod versions;
@@ -33,6 +34,9 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
+    if let Some(statement) = pipeline::create(sql, &tokens)? {
+        return Ok(statement);
+    }
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(tokens),
@@ -71,6 +75,9 @@ impl Words<'_> {
             return Ok(Some(statement));
         }
         if let Some(statement) = self.model()? {
+            return Ok(Some(statement));
+        }
+        if let Some(statement) = self.pipeline()? {
             return Ok(Some(statement));
         }
         if self.sees(&["create"]) {

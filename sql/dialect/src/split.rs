@@ -32,8 +32,10 @@ pub fn split(sql: &str) -> Result<Vec<Piece>> {
     let mut pieces = Vec::new();
     let mut start = 0;
     let mut has_words = false;
+    let mut steps = Body::default();
     for TokenWithSpan { token, span } in &tokens {
         match token {
+            Token::SemiColon if steps.open => steps.saw(token),
             Token::SemiColon => {
                 let end = lines[span.start.line as usize - 1] + span.start.column as usize - 1;
                 if has_words {
@@ -41,15 +43,53 @@ pub fn split(sql: &str) -> Result<Vec<Piece>> {
                 }
                 start = end + 1;
                 has_words = false;
+                steps = Body::default();
             }
             Token::Whitespace(_) | Token::EOF => {}
-            _ => has_words = true,
+            _ => {
+                has_words = true;
+                steps.saw(token);
+            }
         }
     }
     if has_words {
         pieces.push(piece(&chars, start, chars.len()));
     }
     Ok(pieces)
+}
+
+/// Whether the steps of a `CREATE PIPELINE … AS BEGIN step; … END` are open: their semicolons end no statement.
+#[derive(Default)]
+struct Body {
+    /// Lower case, as many as tell.
+    first: Vec<String>,
+    last: String,
+    open: bool,
+}
+
+impl Body {
+    fn saw(&mut self, token: &Token) {
+        let text = match token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            Token::SemiColon => ";".to_owned(),
+            _ => String::new(),
+        };
+        if self.first.len() < 4 {
+            self.first.push(text.clone());
+        }
+        let first = self.first.iter().map(String::as_str).collect::<Vec<_>>();
+        let is_pipeline = matches!(
+            first.as_slice(),
+            ["create", "pipeline", ..] | ["create", "or", "replace", "pipeline"]
+        );
+        match (text.as_str(), self.last.as_str()) {
+            ("begin", "as") if is_pipeline => self.open = true,
+            // The END of a CASE comes after something else.
+            ("end", ";" | "begin") => self.open = false,
+            _ => {}
+        }
+        self.last = text;
+    }
 }
 
 fn piece(chars: &[char], mut start: usize, mut end: usize) -> Piece {

@@ -3,6 +3,7 @@
 
 mod access;
 mod model;
+mod pipeline;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
@@ -11,6 +12,7 @@ use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, 
 use crate::write::{AlterTable, CreateTable, Truncate, Vacuum, Write};
 pub use access::*;
 pub use model::*;
+pub use pipeline::*;
 
 /// A parsed statement.
 #[derive(Debug, Clone)]
@@ -73,6 +75,8 @@ pub enum Statement {
     Copy(Box<Copy>),
     /// Of the pack of machine learning.
     Model(Box<ModelStatement>),
+    /// On pipelines and their runs.
+    Pipeline(Box<PipelineStatement>),
     /// `DISCARD`: connection pools send it. `resets`: everything of the session.
     Discard {
         tag: &'static str,
@@ -310,18 +314,27 @@ statements! {
     "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",
         "Says which version of a model is used where none is named, names versions, or renames the model.",
         "ALTER MODEL mes.defect SET DEFAULT VERSION 4";
+    "ALTER PIPELINE", "ALTER PIPELINE name { PAUSE | RESUME }",
+        "Holds back the runs that a pipeline's schedule would start, or lets them start again.",
+        "ALTER PIPELINE mart.daily PAUSE";
     "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column TYPE type | RENAME TO new_name }, …",
         "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
-    "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET | MODEL } name OWNER TO role",
+    "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET | MODEL | PIPELINE } name OWNER TO role",
         "Gives an object to another role.",
         "ALTER SCHEMA demo OWNER TO analyst";
+    "BACKFILL PIPELINE", "BACKFILL PIPELINE name FROM 'time' TO 'time' [WITH (again = true)]",
+        "Runs a pipeline for each interval of its schedule that begins in a range and has not succeeded yet.",
+        "BACKFILL PIPELINE mart.daily FROM '2026-11-01' TO '2026-11-20'";
     "BEGIN", "{ BEGIN | START TRANSACTION | COMMIT | ROLLBACK | SAVEPOINT name | ROLLBACK TO name | RELEASE name }",
         "Opens and ends a transaction block; a failed statement aborts it, as in PostgreSQL.",
         "BEGIN";
     "CANCEL QUERY", "CANCEL QUERY query_id",
         "Stops a running statement of any session; system.queries has the ids.",
         "CANCEL QUERY 42";
+    "CANCEL RUN", "CANCEL RUN run_id",
+        "Stops a run of a pipeline with its statements; SHOW RUNS has the ids.",
+        "CANCEL RUN 17";
     "CANCEL TRAINING JOB", "CANCEL TRAINING JOB job_id",
         "Stops the training of a model; system.training_jobs has the ids.",
         "CANCEL TRAINING JOB 3";
@@ -352,6 +365,9 @@ statements! {
     "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) AS query",
         "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
         "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
+    "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN }] }; … END",
+        "Keeps statements that run together, in the order of the tables they read and write, by hand or by a schedule. Options are retries, retry_wait, timeout, step_timeout, catch_up, max_active_runs, parallel and on_failure = webhook('url'). Instead of BEGIN … END the steps may stand in $$ … $$.",
+        "CREATE PIPELINE mart.daily (target date) SCHEDULE '0 2 * * *' TIME ZONE 'Asia/Seoul' AS BEGIN STEP load AS INSERT INTO mart.sums SELECT dt, sum(x) FROM raw.facts WHERE dt = :target GROUP BY dt; STEP check EXPECT 'rows arrived' (SELECT count(*) > 0 FROM mart.sums WHERE dt = :target); END";
     "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { SELECT | ALL }] [TO role, …] USING (condition)",
         "Chooses the rows of a table that roles see, once row level security is enabled on it.",
         "CREATE POLICY own_region ON crm.public.customers TO analyst USING (region = 'Seoul')";
@@ -397,6 +413,9 @@ statements! {
     "DROP OWNED", "DROP OWNED BY role, …",
         "Takes all privileges of roles, and leaves what they own to the superuser.",
         "DROP OWNED BY kim";
+    "DROP PIPELINE", "DROP PIPELINE [IF EXISTS] name",
+        "Removes a pipeline, and what is kept of its runs.",
+        "DROP PIPELINE mart.daily";
     "DROP POLICY", "DROP POLICY [IF EXISTS] name ON table",
         "Removes a policy.",
         "DROP POLICY own_region ON crm.public.customers";
@@ -409,6 +428,9 @@ statements! {
     "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query | EXPLAIN (ANALYZE, FORMAT { TEXT | JSON }, …) query",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
+    "EXPLAIN PIPELINE", "EXPLAIN PIPELINE name",
+        "Shows the steps of a pipeline in their order, what they read and write, and what a second try of each does.",
+        "EXPLAIN PIPELINE mart.daily";
     "EXPORT MODEL", "EXPORT MODEL name [VERSION n] TO 'url' [(format = { 'onnx' | 'native' })]",
         "Writes a version of a model to a file: as ONNX with the transforms inside, or in Maru's own form.",
         "EXPORT MODEL mes.defect TO 'hdfs:///models/defect.onnx'";
@@ -442,16 +464,22 @@ statements! {
     "RESET", "RESET { setting | ALL }",
         "Puts a setting of the session back to its default.",
         "RESET pushdown";
+    "RESUME RUN", "RESUME RUN run_id [WITH (unknown = { 'repeat' | 'done' })]",
+        "Goes on with a run that failed or was cancelled, at the steps that have not succeeded; unknown says what becomes of steps of which nobody knows whether they have written.",
+        "RESUME RUN 17";
     "REVOKE", "REVOKE [GRANT OPTION FOR] { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } FROM { role | PUBLIC }, … [CASCADE]; REVOKE [ADMIN OPTION FOR] role, … FROM role, …",
         "Takes privileges or memberships away; the next statement of their holder has them no more.",
         "REVOKE SELECT ON crm.public.customers FROM analyst";
+    "RUN PIPELINE", "RUN PIPELINE name [(parameter => value, …)] [WITH (async = true)]",
+        "Runs a pipeline now and waits for its end, or only begins it.",
+        "RUN PIPELINE mart.daily (target => '2026-11-22')";
     "SET", "SET setting { = | TO } { value | DEFAULT }",
         "Changes a setting of the session; system.settings lists them.",
         "SET statement_timeout = '30s'";
     "SET ROLE", "SET ROLE { role | NONE }",
         "Goes on with the privileges of a role one is a member of.",
         "SET ROLE analyst";
-    "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | MODELS | QUERIES | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | TRAINING JOBS | setting } [LIKE 'pattern']",
+    "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | MODELS | PIPELINES | QUERIES | RUN STEPS | RUNS | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | TRAINING JOBS | setting } [LIKE 'pattern']",
         "Lists objects or shows one setting; each list is a table of schema system too.",
         "SHOW TABLES FROM crm.public";
     "TRUNCATE", "TRUNCATE [TABLE] name, …",

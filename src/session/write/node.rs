@@ -48,6 +48,11 @@ impl Writing {
         Object::table(&self.attached.name, &self.schema, &self.table)
     }
 
+    /// Returns what the target knows the work again by, if it is one that may be tried again.
+    fn once(&self) -> Option<(String, i64)> {
+        Some(self.session.upgrade()?.work()?.once())
+    }
+
     /// Returns what the source is asked.
     pub(super) fn request(
         &self,
@@ -60,7 +65,7 @@ impl Writing {
             mode: self.mode.clone(),
             columns: Arc::clone(&self.columns),
             options: self.options.clone(),
-            attempt: Attempt { id: Uuid::now_v7().to_string(), once: None },
+            attempt: Attempt { id: Uuid::now_v7().to_string(), once: self.once() },
             statement,
             memory: Some(memory),
         }
@@ -237,6 +242,12 @@ impl WriteWatch for Watch {
         Box::pin(async move {
             let Writing { attached, schema, table, .. } = self.writing.as_ref();
             attached.forget(schema, table);
+            if outcome.as_ref().is_ok_and(|committed| committed.already)
+                && let Some(work) =
+                    self.writing.session.upgrade().and_then(|session| session.work())
+            {
+                work.was_done();
+            }
             self.engine.inner.commands.fetch_add(1, Memory::Relaxed);
             if self.writing.owner.is_none() {
                 return;

@@ -150,7 +150,7 @@ impl Words<'_> {
         }
     }
 
-    fn whole_number(&mut self, what: &str) -> Result<i64> {
+    pub(super) fn whole_number(&mut self, what: &str) -> Result<i64> {
         let number = match self.0.parser.peek_token().token {
             Token::Number(text, _) => text.parse().ok(),
             _ => None,

@@ -36,6 +36,12 @@ const LISTS: &[(&str, &str, &str)] = &[
         "name",
     ),
     (
+        "pipelines",
+        "SELECT schema, name, schedule, time_zone, paused, next_run, last_run_id, last_state, owner \
+         FROM system.pipelines",
+        "name",
+    ),
+    (
         "queries",
         "SELECT query_id, user_name, state, elapsed_ms, n_rows, sql FROM system.queries",
         "query_id",
@@ -44,6 +50,17 @@ const LISTS: &[(&str, &str, &str)] = &[
         "resource groups",
         "SELECT name, parent, concurrency, running, queued, memory_bytes FROM system.resource_groups",
         "name",
+    ),
+    (
+        "run steps",
+        "SELECT run_id, step, state, attempt, n_rows, elapsed_ms, error FROM system.run_steps",
+        "run_id",
+    ),
+    (
+        "runs",
+        "SELECT run_id, schema, pipeline, trigger, interval_start, state, started, elapsed_ms, error \
+         FROM system.runs",
+        "run_id",
     ),
     ("secrets", "SELECT name, options, comment FROM system.secrets", "name"),
     (

@@ -1,0 +1,404 @@
+"""Pipelines on a real server and real targets: what is there after kills, restarts and cancels; schedules; who is told; scripts."""
+
+import http.server
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+import urllib.request
+import uuid
+
+import psycopg
+import pyarrow as pa
+import pytest
+from conftest import PASSWORD, ROOT
+from test_write_databases import MariaDb, Postgres
+
+LONG = os.environ.get("MARU_TEST_LONG") == "1"
+KILLS = int(os.environ.get("MARU_TEST_KILLS", "100" if LONG else "6"))
+ROWS = 60_000
+
+
+def until(connection, sql, wanted, seconds=60):
+    """Waits until a query gives one of some values."""
+    end = time.monotonic() + seconds
+    while True:
+        found = connection.execute(sql).fetchone()
+        if found and found[0] in wanted:
+            return found[0]
+        assert time.monotonic() < end, (sql, found)
+        time.sleep(0.05)
+
+
+def is_over(connection, run, seconds=120):
+    return until(connection, f"SELECT state FROM system.runs WHERE run_id = {run}", ("succeeded", "failed", "cancelled"), seconds)
+
+
+def steps(connection, run):
+    rows = connection.execute(f"SELECT step, state, attempt, n_rows, error, note FROM system.run_steps WHERE run_id = {run}").fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+def begin(connection, name, arguments=""):
+    connection.execute(f"RUN PIPELINE {name} {arguments} WITH (async = true)")
+    return connection.execute("SELECT max(run_id) FROM system.runs").fetchone()[0]
+
+
+def make(database):
+    """A place of this file's own in a database."""
+    kind = "SCHEMA" if database.name == "postgres" else "DATABASE"
+    database.run(f"DROP {kind} IF EXISTS e2e_pipes" + (" CASCADE" if kind == "SCHEMA" else ""), f"CREATE {kind} e2e_pipes")
+
+
+def refused(connection, sql):
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(sql)
+    return error.value
+
+
+def test_the_examples_of_the_guide(start):
+    text = (ROOT / "docs/pipelines.md").read_text()
+    blocks = re.findall(r"```sql\n(.*?)```", text, re.S)
+    assert len(blocks) >= 4
+    with start().connect() as connection:
+        for block in blocks:
+            # The server splits texts, and keeps the steps of a pipeline together.
+            if "CREATE PIPELINE" in block:
+                connection.execute(block)
+                continue
+            for statement in block.split(";\n"):
+                if statement.strip():
+                    connection.execute(statement)
+        last = connection.execute("SELECT max(run_id) FROM system.runs").fetchone()[0]
+        for run in range(1, last + 1):
+            assert is_over(connection, run) == "succeeded", [step for step in steps(connection, run).items() if step[1][3]]
+        days = connection.execute("SELECT day::text, n_calls FROM mart.daily ORDER BY 1").fetchall()
+        assert [day for day, _ in days] == [f"2026-11-0{n}" for n in range(1, 7)], days
+        assert all(450 < n <= 500 for _, n in days), days
+
+
+def test_steps_run_side_by_side_under_a_limit(connection):
+    for parallel, least, most in [(4, 0.9, 1.9), (1, 2.9, 9)]:
+        sleeps = "".join(f"STEP s{i} AS SELECT pg_sleep(1);" for i in range(3))
+        connection.execute(f"CREATE OR REPLACE PIPELINE side WITH (parallel = {parallel}) AS BEGIN {sleeps} END")
+        begun = time.monotonic()
+        connection.execute("RUN PIPELINE side")
+        assert least < time.monotonic() - begun < most, parallel
+    connection.execute("DROP PIPELINE side")
+
+
+def test_cancel_retry_and_time(connection):
+    connection.execute("CREATE TABLE ended (n int)")
+    connection.execute("CREATE PIPELINE slow AS BEGIN STEP a AS SELECT pg_sleep(60); STEP b AFTER a AS INSERT INTO ended VALUES (1); END")
+    run = begin(connection, "slow")
+    until(connection, f"SELECT state FROM system.run_steps WHERE run_id = {run} AND step = 'a'", ("running",))
+    assert "runs" in refused(connection, "DROP PIPELINE slow").diag.message_primary
+    # One run at a time: the next one waits.
+    second = begin(connection, "slow")
+    time.sleep(0.3)
+    assert connection.execute(f"SELECT state FROM system.runs WHERE run_id = {second}").fetchone() == ("queued",)
+    begun = time.monotonic()
+    connection.execute(f"CANCEL RUN {run}")
+    assert is_over(connection, run) == "cancelled" and time.monotonic() - begun < 5
+    assert {name: state[0] for name, state in steps(connection, run).items()} == {"a": "cancelled", "b": "cancelled"}
+    until(connection, f"SELECT state FROM system.runs WHERE run_id = {second}", ("running",))
+    connection.execute(f"CANCEL RUN {second}")
+    assert is_over(connection, second) == "cancelled"
+    assert connection.execute("SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%pg_sleep(60)%' AND sql NOT LIKE '%system%'"
+                              ).fetchone() == (0,)
+    # Cancelling RUN PIPELINE cancels the run.
+    connection.execute("SET statement_timeout = '500ms'")
+    assert refused(connection, "RUN PIPELINE slow").sqlstate == "57014"
+    connection.execute("RESET statement_timeout")
+    assert is_over(connection, second + 1) == "cancelled"
+    connection.execute("""CREATE OR REPLACE PIPELINE slow WITH (retries = 2, retry_wait = '100ms', step_timeout = '300ms') AS
+        BEGIN STEP a AS SELECT pg_sleep(60); STEP b AS INSERT INTO ended VALUES (2); END""")
+    error = refused(connection, "RUN PIPELINE slow")
+    assert error.sqlstate == "57014", error
+    found = steps(connection, second + 2)
+    assert found["a"][:2] == ("failed", 3) and found["b"][:2] == ("succeeded", 1), found
+    connection.execute("CREATE OR REPLACE PIPELINE slow WITH (timeout = '500ms') AS BEGIN STEP a AS SELECT pg_sleep(60); END")
+    error = refused(connection, "RUN PIPELINE slow")
+    assert "took too long" in error.diag.message_primary, error
+    assert connection.execute("SELECT n FROM ended").fetchall() == [(2,)]
+    connection.execute("DROP PIPELINE slow")
+    connection.execute("DROP TABLE ended")
+
+
+def test_what_is_not_known_is_asked(start):
+    server = start()
+    with server.connect() as connection:
+        connection.execute("CREATE PIPELINE once AS BEGIN STEP a AS CREATE TABLE made AS SELECT pg_sleep(2) AS s, 1 AS n; "
+                           "STEP b AS SELECT 1; STEP c AFTER a AS SELECT 2; END")
+        assert connection.execute("SELECT again FROM system.pipeline_steps WHERE step = 'a'").fetchone()[0].startswith("asks")
+        run = begin(connection, "once")
+        until(connection, f"SELECT state FROM system.run_steps WHERE run_id = {run} AND step = 'a'", ("running",))
+        time.sleep(0.3)
+    server.process.kill()
+    server.process.wait()
+    with start().connect() as connection:
+        assert is_over(connection, run) == "failed"
+        found = steps(connection, run)
+        assert (found["a"][0], found["b"][0], found["c"][0]) == ("unknown", "succeeded", "blocked"), found
+        error = refused(connection, f"RESUME RUN {run}")
+        assert error.sqlstate == "55000" and "unknown = 'done'" in error.diag.message_hint
+        connection.execute(f"RESUME RUN {run} WITH (unknown = 'repeat')")
+        assert connection.execute("SELECT n FROM made").fetchall() == [(1,)]
+        assert steps(connection, run)["c"][0] == "succeeded"
+
+
+def test_a_stop_in_good_order_is_gone_on_from(start):
+    server = start()
+    with server.connect() as connection:
+        connection.execute("CREATE TABLE t (n int)")
+        connection.execute("CREATE PIPELINE p AS BEGIN STEP a AS INSERT INTO t VALUES (1); STEP b AFTER a AS SELECT pg_sleep(4); "
+                           "STEP c AFTER b AS INSERT INTO t VALUES (2); END")
+        run = begin(connection, "p")
+        until(connection, f"SELECT state FROM system.run_steps WHERE run_id = {run} AND step = 'b'", ("running",))
+    assert server.stop() == 0
+    with start().connect() as connection:
+        assert is_over(connection, run) == "succeeded"
+        assert connection.execute("SELECT n FROM t ORDER BY n").fetchall() == [(1,), (2,)]
+        assert steps(connection, run)["a"][1] == 1
+
+
+@pytest.mark.services
+@pytest.mark.timeout(3600 if KILLS > 6 else 600)
+def test_killed_at_random_moments(start, tmp_path):
+    """Each run that a kill -9 hits is gone on with by the next server; every target has each row once."""
+    databases = [Postgres(tmp_path), MariaDb(tmp_path)]
+    (tmp_path / "lake").mkdir()
+    server = start()
+    targets = ["own", "lake.public.t", "w_pg.e2e_pipes.t", "w_my.e2e_pipes.t"]
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG lake USING file WITH (path = '{tmp_path / 'lake'}')")
+        for database in databases:
+            make(database)
+            connection.execute(database.catalog())
+        for target in targets:
+            connection.execute(f"CREATE TABLE {target} (round int, id bigint)")
+        loads = "".join(f"STEP load_{i} AS INSERT INTO {target} SELECT :round, id FROM staged;" for i, target in enumerate(targets))
+        connection.execute(f"""CREATE PIPELINE loads (round int) WITH (parallel = 3) AS BEGIN
+            STEP stage AS CREATE OR REPLACE TABLE staged AS SELECT i AS id FROM generate_series(1, {ROWS}) AS g (i);
+            STEP staged EXPECT 'all rows' (SELECT count(*) = {ROWS} FROM staged);
+            {loads}
+            STEP sums AS INSERT OVERWRITE sums SELECT round, count(*) FROM own GROUP BY round;
+            END""".replace("INSERT OVERWRITE sums", "CREATE OR REPLACE TABLE sums AS"))
+        again = dict(connection.execute("SELECT step, again FROM system.pipeline_steps").fetchall())
+        assert {again[f"load_{i}"] for i in range(4)} == {"the target remembers the commit"}, again
+    chance = random.Random(23)
+    n_running = n_repeated = n_known = 0
+    for kill in range(KILLS):
+        with server.connect() as connection:
+            run = begin(connection, "loads", f"(round => {kill})")
+            time.sleep(chance.uniform(0.0, 2.0))
+            n_running += connection.execute(f"SELECT state FROM system.runs WHERE run_id = {run}").fetchone()[0] == "running"
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        server = start()
+        if chance.random() < 0.3:
+            # Hit again while it goes on.
+            time.sleep(chance.uniform(0.0, 1.0))
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            server = start()
+        with server.connect() as connection:
+            assert is_over(connection, run) == "succeeded", [step for step in steps(connection, run).items() if step[1][3]]
+            found = steps(connection, run)
+            n_repeated += sum(step[1] > 1 for step in found.values())
+            n_known += sum("had committed" in (step[4] or "") for step in found.values())
+            for target in targets:
+                rows = connection.execute(f"SELECT count(*), count(DISTINCT id) FROM {target} WHERE round = {kill}").fetchone()
+                assert rows == (ROWS, ROWS), (kill, target, rows, found)
+            assert connection.execute("SELECT count(*) FROM sums").fetchone() == (kill + 1,)
+    for database in databases:
+        assert database.run(f"SELECT count(*) FROM e2e_pipes.t")[0][0] == KILLS * ROWS
+    print(f"{KILLS} kills, {n_running} while it ran: {n_repeated} steps were tried again, {n_known} of them had committed; no row twice")
+
+
+@pytest.mark.services
+def test_from_s3_hive_and_postgres_to_mariadb_and_s3(connection, tmp_path):
+    """Logs of S3, calls of Hive on HDFS, customers of PostgreSQL, in one pipeline to MariaDB and S3; the sums are those of plain Python."""
+    from seeding import storage
+    from seeding.metastore import PARQUET, Metastore
+    from seeding.storage import parquet_bytes
+
+    name = "pipes_" + uuid.uuid4().hex[:8]
+    chance = random.Random(3)
+    logs = [(chance.randrange(40), chance.choice([200, 200, 404, None])) for _ in range(4000)]
+    calls = [(chance.randrange(40), chance.randrange(900)) for _ in range(3000)]
+    customers = [(i, chance.choice(["Seoul", "Busan"])) for i in range(35)]
+    s3, bucket = storage.s3_client(), "maru-pipelines"
+    if bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]:
+        s3.create_bucket(Bucket=bucket)
+    table = pa.table({"customer": pa.array([c for c, _ in logs], pa.int32()), "status": pa.array([s for _, s in logs], pa.int32())})
+    s3.put_object(Bucket=bucket, Key=f"{name}/raw/logs/part-0.parquet", Body=parquet_bytes(table))
+    base = f"/user/pipes/{name}"
+    hdfs = storage.Hdfs()
+    hdfs.put(f"{base}/calls/part-0.parquet", parquet_bytes(pa.table({
+        "customer": pa.array([c for c, _ in calls], pa.int32()), "seconds": pa.array([s for _, s in calls], pa.int32())})))
+    root = os.environ["MARU_TEST_HDFS"]
+    with Metastore(os.environ["MARU_TEST_HMS3"]) as metastore:
+        metastore.create_database(name, root + base, "calls", {})
+        metastore.create_table(name, "calls", f"{root}{base}/calls", [("customer", "int"), ("seconds", "int")], PARQUET)
+    postgres, maria = Postgres(tmp_path), MariaDb(tmp_path)
+    make(postgres)
+    make(maria)
+    postgres.run("CREATE TABLE e2e_pipes.customers (id int PRIMARY KEY, city text)",
+                 "INSERT INTO e2e_pipes.customers VALUES " + ", ".join(f"({i}, '{c}')" for i, c in customers))
+    try:
+        connection.execute(f"""CREATE CATALOG p_s3 USING s3 WITH (bucket = '{bucket}', prefix = '{name}', endpoint = '{os.environ["MARU_TEST_S3"]}',
+            access_key_id = '{os.environ["MARU_TEST_S3_ACCESS_KEY"]}', secret_access_key = '{os.environ["MARU_TEST_S3_SECRET_KEY"]}')""")
+        connection.execute(f"CREATE CATALOG p_hive USING hive WITH (metastore = '{os.environ['MARU_TEST_HMS3']}')")
+        connection.execute(postgres.catalog())
+        connection.execute(maria.catalog())
+        connection.execute("CREATE SCHEMA pipes")
+        connection.execute("CREATE TABLE w_my.e2e_pipes.by_city (city varchar(20), hits bigint, seconds bigint)")
+        connection.execute(f"""CREATE PIPELINE pipes.flow (least int DEFAULT 0) AS BEGIN
+            STEP cleanse AS CREATE OR REPLACE TABLE pipes.logs AS SELECT customer, coalesce(status, 0) AS status FROM p_s3.raw.logs;
+            STEP calls AS CREATE OR REPLACE TABLE pipes.calls AS
+                SELECT customer, sum(seconds) AS seconds FROM p_hive.{name}.calls WHERE seconds >= :least GROUP BY customer;
+            STEP arrived EXPECT 'rows arrived' (SELECT count(*) > 0 FROM pipes.logs);
+            STEP hits AS CREATE OR REPLACE TABLE pipes.hits AS SELECT customer, count(*) AS hits FROM pipes.logs WHERE status = 200 GROUP BY customer;
+            STEP join_all AS CREATE OR REPLACE TABLE p_s3.raw.joined AS
+                SELECT c.city, h.hits, k.seconds FROM w_pg.e2e_pipes.customers AS c
+                LEFT JOIN pipes.hits AS h ON h.customer = c.id LEFT JOIN pipes.calls AS k ON k.customer = c.id;
+            STEP publish AS INSERT OVERWRITE w_my.e2e_pipes.by_city
+                SELECT city, sum(hits)::bigint, sum(seconds)::bigint FROM p_s3.raw.joined GROUP BY city;
+            END""")
+        connection.execute("RUN PIPELINE pipes.flow")
+        # Twice is as good as once.
+        connection.execute("RUN PIPELINE pipes.flow")
+        expected = {}
+        for customer, city in customers:
+            one = expected.setdefault(city, [0, 0])
+            one[0] += sum(c == customer and s == 200 for c, s in logs)
+            one[1] += sum(s for c, s in calls if c == customer)
+        found = {city: [int(h), int(s)] for city, h, s in maria.run("SELECT city, hits, seconds FROM e2e_pipes.by_city")}
+        assert found == expected
+        edges = set(connection.execute("SELECT source, target FROM system.lineage WHERE pipeline = 'flow'").fetchall())
+        assert ("p_s3.raw.joined", "w_my.e2e_pipes.by_city") in edges and (f"p_hive.{name}.calls", "maru.pipes.calls") in edges, edges
+        connection.execute("DROP SCHEMA pipes CASCADE")
+    finally:
+        for catalog in ["p_s3", "p_hive", "w_pg", "w_my"]:
+            connection.execute(f"DROP CATALOG IF EXISTS {catalog}")
+        with Metastore(os.environ["MARU_TEST_HMS3"]) as metastore:
+            metastore.client.drop_database(name, False, True)
+        hdfs.delete(base)
+
+
+def slots(connection, name):
+    rows = connection.execute(f"SELECT extract(epoch FROM interval_end)::bigint FROM system.runs WHERE pipeline = '{name}' AND trigger = 'schedule'")
+    return sorted(row[0] for row in rows.fetchall())
+
+
+def test_schedules_start_each_run_once_and_make_up_for_missed_ones(start):
+    server = start()
+    policies = ["none", "last", "all"]
+    with server.connect() as connection:
+        for policy in policies:
+            connection.execute(f"CREATE PIPELINE every_{policy} SCHEDULE '* * * * * *' TIME ZONE 'UTC' WITH (catch_up = '{policy}', max_active_runs = 5) "
+                               "AS BEGIN STEP a AS SELECT :interval_start, :interval_end; END")
+        time.sleep(5)
+        before = {policy: slots(connection, f"every_{policy}") for policy in policies}
+        for policy, times in before.items():
+            assert 3 <= len(times) <= 7 and len(times) == len(set(times)), (policy, times)
+    server.process.kill()
+    server.process.wait()
+    killed = time.time()
+    time.sleep(4)
+    with start().connect() as connection:
+        opened = time.time()
+        time.sleep(4)
+        for policy in policies:
+            connection.execute(f"ALTER PIPELINE every_{policy} PAUSE")
+        time.sleep(1.5)
+        after = {policy: slots(connection, f"every_{policy}") for policy in policies}
+        for policy, times in after.items():
+            assert len(times) == len(set(times)), (policy, times)
+        missed = set(range(int(killed) + 1, int(opened) - 1))
+        assert len(missed) >= 2
+        assert missed <= set(after["all"]), (missed, after["all"])
+        assert set(after["all"]) == set(range(min(after["all"]), max(after["all"]) + 1))
+        assert len(missed & set(after["last"])) <= 1
+        assert not missed & set(after["none"]), (missed, after["none"])
+        time.sleep(2)
+        assert {policy: slots(connection, f"every_{policy}") for policy in policies} == after, "paused"
+        failed = connection.execute("SELECT count(*) FROM system.runs WHERE state NOT IN ('succeeded', 'running', 'queued')").fetchone()
+        assert failed == (0,), failed
+
+
+def test_somebody_is_told_of_failures(start):
+    news = []
+
+    class Hook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            news.append((self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    server = start()
+    with server.connect() as connection:
+        connection.execute(f"""CREATE PIPELINE told WITH (on_failure = webhook('http://127.0.0.1:{hook.server_port}/hunter2')) AS BEGIN
+            STEP fine AS SELECT 1; STEP broken AS SELECT 1 / (count(*) - count(*)) FROM system.settings; END""")
+        assert refused(connection, "RUN PIPELINE told").sqlstate == "22012"
+        end = time.monotonic() + 10
+        while not news and time.monotonic() < end:
+            time.sleep(0.05)
+        path, told = news[0]
+        assert path == "/hunter2" and (told["pipeline"], told["step"], told["state"], told["sqlstate"]) \
+            == ("public.told", "broken", "failed", "22012"), told
+        # It is a secret, wherever one looks.
+        for table in ["pipelines", "runs", "run_steps", "queries", "audit", "pipeline_steps"]:
+            rows = connection.execute(f"SELECT * FROM system.{table}").fetchall()
+            assert "hunter2" not in repr([row for row in rows if "hunter2\" not in" not in repr(row)]), table
+        text = urllib.request.urlopen(server.url() + "/metrics").read().decode()
+        assert 'maru_pipeline_runs_total{state="failed"} 1' in text, text
+    server.stop()
+    assert "hunter2" not in server.log_path.read_text()
+    for file in server.data_dir.iterdir():
+        if file.is_file():
+            assert b"hunter2" not in file.read_bytes(), file
+    hook.shutdown()
+
+
+def run_script(server, script, *arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MARU_") or k == "MARU_BIN"}
+    return subprocess.run([os.environ["MARU_BIN"], "run", "--data-dir", str(server.data_dir), *arguments, "-"], input=script,
+                          capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+
+def test_scripts(start):
+    server = start()
+    script = """CREATE TABLE IF NOT EXISTS scripted (day date, n int);
+INSERT INTO scripted VALUES (:day, :n), (:day, :n + 1);
+SELECT day::text AS day, n FROM scripted ORDER BY n;
+SELECT :n + nope FROM scripted;
+DELETE FROM scripted WHERE n = :n;
+"""
+    done = run_script(server, script, "--var", "day=2026-11-22")
+    assert done.returncode == 1 and ":n" in done.stderr and "LINE 2" in done.stderr, done
+    done = run_script(server, script, "--var", "day=2026-11-22", "--var", "n=7", "--format", "csv")
+    assert done.returncode == 3 and "42703" in done.stderr and "LINE 4: SELECT :n + nope" in done.stderr and "1 of 5 statements were not run" in done.stderr, done
+    assert done.stdout.split() == ["day,n", "2026-11-22,7", "2026-11-22,8"], done
+    assert "[2/5] INSERT INTO scripted" in done.stderr and "INSERT 0 2" in done.stderr, done
+    done = run_script(server, script, "--var", "day=2026-11-22", "--var", "n=7", "--on-error", "continue", "-q")
+    assert done.returncode == 3 and "1 of 5 statements failed" in done.stderr, done
+    done = run_script(server, "SELECT count(*) FROM scripted", "-q", "--format", "csv")
+    assert done.returncode == 0 and done.stdout.split() == ["count", "2"] and not done.stderr, done
+    done = run_script(server, "SELECT 1", "--var", "day")
+    assert done.returncode == 1 and "names no variable" in done.stderr, done
+    server.stop()
+    # Without a server the engine is in the process itself.
+    done = run_script(server, "SELECT count(*) FROM scripted; CREATE PIPELINE p (a int) AS BEGIN STEP s AS SELECT :a; END; RUN PIPELINE p (a => 1);")
+    assert done.returncode == 0, done
+    assert PASSWORD not in done.stderr
