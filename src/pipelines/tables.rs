@@ -68,11 +68,23 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
         }
         Statement::Write(write) if write.explain.is_some() => return Err(refused("EXPLAIN")),
         Statement::Write(write) => match &write.action {
-            WriteAction::Insert(insert) => {
+            WriteAction::Insert(insert) | WriteAction::CopyFrom(insert) => {
                 keeps = true;
                 same = insert.overwrite;
                 effects.changes.push(named(session, &insert.table).await?);
                 queries.push(of_query(&insert.source));
+            }
+            // Files beside those that are there, unless they are to be replaced.
+            WriteAction::CopyTo(copy) => {
+                same = copy.options.iter().any(|(name, value)| {
+                    name.eq_ignore_ascii_case("overwrite") && value.eq_ignore_ascii_case("true")
+                });
+                queries.push(of_query(&copy.query));
+            }
+            // The same rows in other files.
+            WriteAction::Optimize(table) => {
+                same = true;
+                effects.changes.push(named(session, table).await?);
             }
             WriteAction::CreateTableAs(create) => {
                 keeps = create.or_replace;
