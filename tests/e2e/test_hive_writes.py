@@ -30,7 +30,7 @@ SELECT * FROM (VALUES
   (2, false, (-128)::smallint, (-32768)::smallint, -2147483648, -9223372036854775808, (-3.4028235e38)::real, 'NaN'::float8, -0.01::numeric(10,2),
    -1::numeric(38,0), E'한글 ''quoted'' \\\\ \\t tab \\n line \\\\n', '\\x'::bytea, date '0001-01-01', timestamp '1969-12-31 23:59:59.999999'),
   (3, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-  (4, false, 0::smallint, 0::smallint, 0, 0, 0.1::real, '5e-324'::float8, 0::numeric(10,2), 0::numeric(38,0), '', '\\x00ff'::bytea, date '1582-10-10',
+  (4, false, 0::smallint, 0::smallint, 0, 0, 0.1::real, '5e-324'::float8, 0::numeric(10,2), 0::numeric(38,0), '', '\\x00ff'::bytea, date '1582-10-15',
    timestamp '1700-03-01 04:05:06'))
   AS rows (id, b, i1, i2, i4, i8, f4, f8, n, nn, t, y, d, ts)
 """
