@@ -148,8 +148,10 @@ mod tests {
     fn what_is_emptied_stays_where_it_stands() {
         let mut empty = node("empty", &[], &[], &[]);
         empty.removes.insert("t".to_owned());
-        let nodes = [node("a", &[], &["t"], &["u"]), empty, node("c", &[], &["x"], &["t"])];
-        assert_eq!(shown(&nodes), ["a<", "empty<a", "c<empty"]);
+        let nodes = [node("a", &[], &["t"], &["u"]), empty.clone()];
+        assert_eq!(shown(&nodes), ["a<", "empty<a"]);
+        let nodes = [empty, node("b", &[], &["x"], &["t"]), node("c", &[], &["t"], &["u"])];
+        assert_eq!(shown(&nodes), ["empty<", "b<empty", "c<empty,b"]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const LATE: Duration = Duration::seconds(60);
 /// Times that are looked at in one go; more wait for the next one.
 const LOOKED_AT: usize = 10_000;
 
+/// Hours that a zone may leave out at once.
+const GAP_HOURS_MAX: usize = 48;
+
 /// When runs are due.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
@@ -73,13 +76,12 @@ impl Schedule {
                 .with_hint("A schedule has five fields, minute hour day-of-month month day-of-week, such as '0 2 * * *'; a sixth one before them are seconds.")
         })?;
         let schedule = Self { cron, zone };
-        schedule.next(DateTime::UNIX_EPOCH + Duration::days(20_000)).map_err(|_| {
-            Error::new(
-                ErrorKind::InvalidParameter,
-                format!("schedule '{}' never comes", schedule.cron.as_str()),
-            )
-            .with_hint("No month that it names has such a day.")
-        })?;
+        let long_ago = (DateTime::UNIX_EPOCH + Duration::days(20_000)).with_timezone(&zone);
+        if schedule.cron.find_next_occurrence(&long_ago, false).is_err() {
+            let message = format!("schedule '{}' never comes", schedule.cron.as_str());
+            return Err(Error::new(ErrorKind::InvalidParameter, message)
+                .with_hint("No month that it names has such a day."));
+        }
         Ok(schedule)
     }
 
@@ -92,11 +94,23 @@ impl Schedule {
     /// # Errors
     /// XX000 if there is none, or one that does not come after.
     pub(crate) fn next(&self, after: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let none =
-            || Error::internal(format!("schedule '{}' gives no next time", self.cron.as_str()));
-        let found = self.cron.find_next_occurrence(&after.with_timezone(&self.zone), false);
-        let found = found.map_err(|error| none().with_cause(error))?.with_timezone(&Utc);
-        if found > after { Ok(found) } else { Err(none()) }
+        let mut from = after.with_timezone(&self.zone);
+        let mut found = self.cron.find_next_occurrence(&from, false);
+        // A day that a zone leaves out as a whole ends the search: it goes on behind it.
+        for _ in 0..GAP_HOURS_MAX {
+            if matches!(&found, Ok(found) if *found > after) {
+                break;
+            }
+            from += Duration::hours(1);
+            found = self.cron.find_next_occurrence(&from, true);
+        }
+        match found {
+            Ok(found) if found > after => Ok(found.with_timezone(&Utc)),
+            _ => {
+                let cron = self.cron.as_str();
+                Err(Error::internal(format!("schedule '{cron}' gives no next time")))
+            }
+        }
     }
 
     /// Returns the last time before one of its times.
