@@ -230,24 +230,6 @@ public class Jdbc {
         }
     }
 
-    static void typeInfo(Connection c) throws Exception {
-        try (Statement s = c.createStatement()) {
-            s.execute("CREATE VIEW jdbc_keys AS SELECT 1 AS a");
-        }
-        try {
-            DatabaseMetaData m = c.getMetaData();
-            Set<String> names = new HashSet<>();
-            try (ResultSet r = m.getTypeInfo()) {
-                while (r.next()) names.add(r.getString("TYPE_NAME"));
-            }
-            same(true, names.containsAll(List.of("int4", "int8", "text", "numeric", "timestamptz", "bool")));
-        } finally {
-            try (Statement s = c.createStatement()) {
-                s.execute("DROP VIEW jdbc_keys");
-            }
-        }
-    }
-
     public static void main(String[] args) {
         url = args[0];
         user = args[1];
@@ -263,7 +245,6 @@ public class Jdbc {
         check("cancel", Jdbc::cancel);
         check("metadata", Jdbc::metadata);
         check("copy", Jdbc::copy);
-        check("type info", Jdbc::typeInfo);
         System.exit(failed ? 1 : 0);
     }
 }
