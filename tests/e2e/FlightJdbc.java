@@ -95,7 +95,7 @@ public class FlightJdbc {
     }
 
     static void prepared(Connection c) throws Exception {
-        try (PreparedStatement s = c.prepareStatement("SELECT ?::bigint * 2 AS twice, ?::text AS name")) {
+        try (PreparedStatement s = c.prepareStatement("SELECT $1::bigint * 2 AS twice, $2::text AS name")) {
             for (int run = 0; run < 3; run++) {
                 s.setLong(1, run);
                 s.setString(2, "n" + run);
@@ -113,7 +113,7 @@ public class FlightJdbc {
             s.executeUpdate("CREATE TABLE flight_jdbc (a integer, b text)");
             try {
                 same(3, s.executeUpdate("INSERT INTO flight_jdbc VALUES (1, 'x'), (2, 'y'), (3, NULL)"));
-                try (PreparedStatement p = c.prepareStatement("INSERT INTO flight_jdbc VALUES (?, ?)")) {
+                try (PreparedStatement p = c.prepareStatement("INSERT INTO flight_jdbc VALUES ($1, $2)")) {
                     p.setInt(1, 4);
                     p.setString(2, "z");
                     same(1, p.executeUpdate());

@@ -230,30 +230,6 @@ public class Jdbc {
         }
     }
 
-    static void keysAndTypes(Connection c) throws Exception {
-        try (Statement s = c.createStatement()) {
-            s.execute("CREATE VIEW jdbc_keys AS SELECT 1 AS a");
-        }
-        try {
-            DatabaseMetaData m = c.getMetaData();
-            for (ResultSet r : List.of(m.getPrimaryKeys(null, "public", "jdbc_keys"), m.getIndexInfo(null, "public", "jdbc_keys", false, true),
-                    m.getImportedKeys(null, "public", "jdbc_keys"), m.getExportedKeys(null, "public", "jdbc_keys"),
-                    m.getBestRowIdentifier(null, "public", "jdbc_keys", DatabaseMetaData.bestRowSession, true))) {
-                same(true, r.getMetaData().getColumnCount() > 4);
-                same(false, r.next());
-            }
-            Set<String> names = new HashSet<>();
-            try (ResultSet r = m.getTypeInfo()) {
-                while (r.next()) names.add(r.getString("TYPE_NAME"));
-            }
-            same(true, names.containsAll(List.of("int4", "int8", "text", "numeric", "timestamptz", "bool")));
-        } finally {
-            try (Statement s = c.createStatement()) {
-                s.execute("DROP VIEW jdbc_keys");
-            }
-        }
-    }
-
     public static void main(String[] args) {
         url = args[0];
         user = args[1];
@@ -269,7 +245,6 @@ public class Jdbc {
         check("cancel", Jdbc::cancel);
         check("metadata", Jdbc::metadata);
         check("copy", Jdbc::copy);
-        check("keys and types", Jdbc::keysAndTypes);
         System.exit(failed ? 1 : 0);
     }
 }

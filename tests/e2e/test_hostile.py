@@ -189,7 +189,7 @@ def test_a_query_ends_where_its_message_ends(server, healthy, body, sqlstate):
     with Wire(server, server.password) as wire:
         for _ in range(3):
             wire.send(packet(b"Q", body) + query("SELECT 'the next'"))
-            first, second = wire.until_ready(), wire.until_ready()
+            first, second = ([m for m in wire.until_ready() if m[0] != b"S"] for _ in range(2))
             assert [letter for letter, _ in first] == [b"E", b"Z"] and b"C" + sqlstate.encode() + b"\0" in first[0][1], first
             assert [letter for letter, _ in second] == [b"T", b"D", b"C", b"Z"] and b"the next" in second[1][1]
 
@@ -342,7 +342,7 @@ def test_a_reader_that_is_slow_costs_no_memory(server, healthy):
 
 MIXED = [
     ("SELECT %s::int", lambda n: [(n,)]),
-    ("SELECT count(*) FROM generate_series(1, %s + 1000) t(g)", lambda n: [(n + 1000,)]),
+    ("SELECT count(*) FROM generate_series(1, 20000) t(g) WHERE g <= %s", lambda n: [(n,)]),
     ("SELECT g, g * 2 FROM generate_series(1, 50) t(g) WHERE g > %s %% 50 ORDER BY g", lambda n: [(g, g * 2) for g in range(n % 50 + 1, 51)]),
     ("SELECT sum(a.g)::bigint FROM generate_series(1, 300) a(g) JOIN generate_series(1, 300) b(g) ON a.g = b.g WHERE a.g <> %s", None),
     ("SELECT schema, count(*) FROM system.tables WHERE catalog = 'maru' AND schema <> %s::text GROUP BY 1", None),
