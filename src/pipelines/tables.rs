@@ -76,7 +76,7 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
             }
             // Files beside those that are there, unless they are to be replaced.
             WriteAction::CopyTo(copy) => {
-                same = copy.options.iter().any(|(name, value)| {
+                same = copy.options.0.iter().any(|(name, value)| {
                     name.eq_ignore_ascii_case("overwrite") && value.eq_ignore_ascii_case("true")
                 });
                 queries.push(of_query(&copy.query));
