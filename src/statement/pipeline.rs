@@ -99,7 +99,8 @@ pub(super) fn object(session: &Session, name: &Name) -> Result<Object> {
 pub(crate) fn explain(session: &Session, name: &Name) -> Result<String> {
     let found = find(session, name)?;
     Ok(format!(
-        "SELECT position, step, after, writes, reads, again, sql FROM system.pipeline_steps \
+        "SELECT position, step, array_to_string(after, ', ') AS after, array_to_string(writes, ', ') AS writes, \
+         array_to_string(reads, ', ') AS reads, again, sql FROM system.pipeline_steps \
          WHERE schema = {} AND pipeline = {} ORDER BY position",
         quote_literal(&found.schema),
         quote_literal(&found.name)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
-use maru_connect::{FederatedTable, RemoteTable, ScanRequest, conformance};
+use maru_connect::{FederatedTable, ScanRequest, conformance};
 
 use super::*;
 
