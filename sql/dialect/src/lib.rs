@@ -22,8 +22,9 @@ pub use statement::{
     CreateCatalogTemplate, CreateExternalTable, CreateModel, CreatePolicy, CreateResourceGroup,
     CreateRole, CreateSchema, CreateSecret, CreateView, DropModel, DropObject, DropPolicy,
     DropRole, ExportModel, GrantPrivileges, GrantRole, GrantTarget, ModelChange, ModelStatement,
-    Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName, RoleChange, RoleName, RoleOptions,
-    STATEMENTS, SecurityChange, SetScope, SetVariable, Statement, StatementSpec,
+    Name, ObjectKind, OptionList, Owned, Preview, PrivilegeName, RetrainModel, RoleChange,
+    RoleName, RoleOptions, STATEMENTS, SecurityChange, SetScope, SetVariable, Statement,
+    StatementSpec,
 };
 pub use write::{
     AlterTable, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,

@@ -428,6 +428,9 @@ statements! {
     "RESET", "RESET { setting | ALL }",
         "Puts a setting of the session back to its default.",
         "RESET pushdown";
+    "RETRAIN MODEL", "RETRAIN MODEL name [WHEN DRIFT > number] [{ OPTIONS | WITH } (name = value, …)]",
+        "Runs the statement that trained a model once more, as a new version; with WHEN DRIFT only if a column has gone away from its training.",
+        "RETRAIN MODEL mes.defect WHEN DRIFT > 0.25";
     "REVOKE", "REVOKE [GRANT OPTION FOR] { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } FROM { role | PUBLIC }, … [CASCADE]; REVOKE [ADMIN OPTION FOR] role, … FROM role, …",
         "Takes privileges or memberships away; the next statement of their holder has them no more.",
         "REVOKE SELECT ON crm.public.customers FROM analyst";
