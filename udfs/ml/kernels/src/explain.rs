@@ -55,7 +55,8 @@ pub fn attributions(
     }
     match model {
         Model::Linear(one) => {
-            linear(x, &[one.weights.clone()], &[one.intercept], &one.means, classes)
+            // Numbers have no other side.
+            linear(x, &[one.weights.clone()], &[one.intercept], &one.means, &[])
         }
         Model::Logistic(one) => linear(x, &one.weights, &one.intercepts, &one.means, classes),
         Model::Svm(one) => linear(x, &one.weights, &one.intercepts, &one.means, classes),
