@@ -81,6 +81,7 @@ pub static TABLES: &[&TableSpec] = &[
 pub enum ColumnKind {
     Text,
     Integer,
+    Real,
     Boolean,
     /// UTC, microseconds.
     Timestamp,
@@ -92,6 +93,7 @@ impl ColumnKind {
         match self {
             Self::Text => DataType::Utf8,
             Self::Integer => DataType::Int64,
+            Self::Real => DataType::Float64,
             Self::Boolean => DataType::Boolean,
             Self::TextList => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
 
 use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::model::Iteration;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,10 +20,15 @@ const TRAININGS_MAX: usize = 6;
 /// Jobs that are remembered.
 const JOBS_KEPT: usize = 1000;
 
+/// Steps of a training that are remembered while it goes on.
+const STEPS_KEPT: usize = 10_000;
+
 /// One training.
 #[derive(Debug)]
 pub(crate) struct Job {
     facts: Mutex<StoredJob>,
+    /// The steps of learning so far.
+    steps: Mutex<Vec<Iteration>>,
     pub(crate) token: CancellationToken,
 }
 
@@ -33,6 +39,20 @@ impl Job {
 
     pub(crate) fn id(&self) -> i64 {
         self.facts.lock().job_id
+    }
+
+    /// Notes a step; of tens of thousands the first ones are shown.
+    pub(crate) fn note(&self, step: &Iteration) {
+        let mut steps = self.steps.lock();
+        if steps.len() < STEPS_KEPT {
+            steps.push(step.clone());
+        }
+    }
+
+    /// Returns how many steps there are, and the loss of the last one.
+    pub(crate) fn progress(&self) -> (usize, Option<f64>) {
+        let steps = self.steps.lock();
+        (steps.len(), steps.last().map(|step| step.loss))
     }
 
     pub(crate) fn set_state(&self, state: &str) {
@@ -69,7 +89,11 @@ impl Jobs {
             let id = job.job_id;
             all.insert(
                 id,
-                Arc::new(Job { facts: Mutex::new(job), token: CancellationToken::new() }),
+                Arc::new(Job {
+                    facts: Mutex::new(job),
+                    steps: Mutex::default(),
+                    token: CancellationToken::new(),
+                }),
             );
         }
         let next = all.keys().next_back().map_or(1, |last| last + 1);
@@ -77,8 +101,27 @@ impl Jobs {
         Ok(Self { store, all: Mutex::new(all), next: AtomicI64::new(next), places })
     }
 
-    pub(crate) fn all(&self) -> Vec<StoredJob> {
-        self.all.lock().values().map(|job| job.facts()).collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Job>> {
+        self.all.lock().values().cloned().collect()
+    }
+
+    /// Returns the steps of the last training of a model that goes on and that `sees` shows.
+    pub(crate) fn steps_of(
+        &self,
+        schema: &str,
+        model: &str,
+        sees: impl Fn(&StoredJob) -> bool,
+    ) -> Option<Vec<Iteration>> {
+        let of = |job: &&Arc<Job>| {
+            let facts = job.facts();
+            facts.schema == schema
+                && facts.model == model
+                && facts.ended_us.is_none()
+                && sees(&facts)
+        };
+        let all = self.all.lock();
+        let job = all.values().rev().find(of)?;
+        Some(job.steps.lock().clone())
     }
 
     pub(crate) async fn start(
@@ -104,7 +147,11 @@ impl Jobs {
         };
         self.store.put_training_job(&facts).await?;
         let id = facts.job_id;
-        let job = Arc::new(Job { facts: Mutex::new(facts), token: CancellationToken::new() });
+        let job = Arc::new(Job {
+            facts: Mutex::new(facts),
+            steps: Mutex::default(),
+            token: CancellationToken::new(),
+        });
         let mut all = self.all.lock();
         all.insert(id, Arc::clone(&job));
         while all.len() > JOBS_KEPT {

@@ -3,11 +3,15 @@
 //! A version is found while planning and stays in the plan: a deployment in between changes no running statement. Scoring is a
 //! projection, so that filters and columns go below it like below any other.
 
+mod call;
+mod profile;
+
 use std::sync::{Arc, Weak};
 
 use arrow::array::StructArray;
 use arrow::datatypes::SchemaRef;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, DFSchema};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::Result as DfResult;
@@ -19,13 +23,14 @@ use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuild
 use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml::measure::{Measure, What};
-use maru_ml::score::Score;
+use maru_ml::score::{Gives, Score};
 use maru_ml::{Version, info};
-use maru_sql::ast::{
-    self, FunctionArg, FunctionArgExpr, ObjectNamePart, SelectItem, SetExpr, TableFactor,
-};
+use maru_ml_kernels::Task;
+use maru_sql::ast::{self, ObjectNamePart, SelectItem, SetExpr, TableFactor};
 use maru_sql::model::TABLE_FUNCTIONS;
 use maru_sql::{Name, Statement};
+
+use call::Call;
 
 use super::rewrite::rewrite;
 use super::{Kind, Prepared, Session, StatementText};
@@ -76,104 +81,77 @@ impl RelationPlanner for ModelFunctions {
     }
 }
 
-/// A call as it is written.
-struct Call<'a> {
-    /// Without `ml_`.
-    name: &'a str,
-    model: String,
-    input: Option<Box<ast::Query>>,
-    threshold: Option<f64>,
-}
-
-impl<'a> Call<'a> {
-    fn new(name: &'a str, arguments: &[FunctionArg]) -> Result<Self> {
-        let name = name.strip_prefix("ml_").unwrap_or(name);
-        let wrong = |why: &str| {
-            let name = name.to_uppercase();
-            Error::new(ErrorKind::Syntax, format!("invalid call of ML.{name}: {why}"))
-                .with_hint(format!("Write ML.{name}(MODEL model, TABLE table) or ML.{name}(MODEL model, (SELECT …))."))
-        };
-        let (mut model, mut input, mut threshold) = (None, None, None);
-        for argument in arguments {
-            match argument {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query)))
-                    if model.is_some() && input.is_none() =>
-                {
-                    input = Some(query.clone());
-                }
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value)))
-                    if model.is_none() =>
-                {
-                    match &value.value {
-                        ast::Value::SingleQuotedString(text) => model = Some(text.clone()),
-                        _ => return Err(wrong("the first argument is MODEL and its name")),
-                    }
-                }
-                FunctionArg::Named { name: option, arg: FunctionArgExpr::Expr(value), .. }
-                | FunctionArg::ExprNamed {
-                    name: ast::Expr::Identifier(option),
-                    arg: FunctionArgExpr::Expr(value),
-                    ..
-                } if option.value.eq_ignore_ascii_case("threshold") => {
-                    threshold = match maru_ml::lower::literal(value)? {
-                        maru_ml_kernels::transform::Literal::Number(number)
-                            if (0.0..=1.0).contains(&number) =>
-                        {
-                            Some(number)
-                        }
-                        _ => return Err(wrong("threshold is a number from 0 to 1")),
-                    };
-                }
-                other => return Err(wrong(&format!("it cannot take {other}"))),
-            }
-        }
-        let model = model.ok_or_else(|| wrong("the first argument is MODEL and its name"))?;
-        let needs = matches!(name, "predict" | "transform");
-        let takes = needs
-            || matches!(
-                name,
-                "evaluate" | "confusion_matrix" | "roc_curve" | "precision_recall_curve"
-            );
-        if needs && input.is_none() {
-            return Err(wrong("the second argument is a table or a query"));
-        }
-        if !takes && input.is_some() {
-            return Err(wrong("it takes a model and nothing else"));
-        }
-        Ok(Self { name, model, input, threshold })
-    }
-
+impl Call<'_> {
     fn plan(
         self,
         session: &Arc<Session>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let version = session.model(&self.model)?;
+        let mut inputs = Vec::new();
+        // The model is looked for first: without it there is no use in reading what stands beside it.
+        let version = match self.model.is_empty() {
+            true => None,
+            false => match session.model(&self.model) {
+                Err(error)
+                    if self.name == "training_info"
+                        && error.kind() == ErrorKind::UndefinedObject =>
+                {
+                    return match session.training(&self.model) {
+                        Some(steps) => rows_of(self.name, info::steps(&steps)?),
+                        None => Err(error),
+                    };
+                }
+                found => Some(found?),
+            },
+        };
         let what = match self.name {
             "evaluate" => Some(What::Evaluate),
             "confusion_matrix" => Some(What::Confusion),
             "roc_curve" => Some(What::Roc),
             "precision_recall_curve" => Some(What::PrecisionRecall),
+            "thresholds" => Some(What::Thresholds),
+            "lift" => Some(What::Lift),
+            "calibration" => Some(What::Calibration),
             _ => None,
         };
-        match what {
-            Some(What::Confusion) => info::require_classes(&version, "confusion matrix", false)?,
-            Some(What::Roc | What::PrecisionRecall) => {
-                info::require_classes(&version, "curve", true)?
+        if let (Some(what), Some(version)) = (what, &version) {
+            match what {
+                What::Evaluate => {}
+                What::Confusion => info::require_classes(version, "confusion matrix", false)?,
+                _ => info::require_classes(version, "curve", true)?,
             }
-            _ => {}
         }
-        let Some(query) = self.input else { return table(&version, self.name, what) };
-        let factor =
-            TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
-        let input = context.plan(factor)?;
-        let mut inputs = Vec::new();
+        for query in self.inputs {
+            let factor =
+                TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
+            inputs.push(context.plan(factor)?);
+        }
+        let mut inputs = inputs.into_iter();
+        let (version, input) = match (version, inputs.next(), inputs.next()) {
+            (None, Some(base), Some(study)) => return profile::drift(base, study, self.threshold),
+            (None, Some(input), None) => return profile::describe(input),
+            (Some(version), None, _) if self.name == "forecast" => {
+                let task = Task::single();
+                let rows = info::forecast(&version, self.horizon, self.confidence_level, &task)?;
+                return rows_of(self.name, rows);
+            }
+            (Some(version), None, _) => return table(&version, self.name, what),
+            (Some(version), Some(input), _) => (version, input),
+            (None, None, _) => return Err(Error::internal("a function of nothing")),
+        };
+        let mut columns = Vec::new();
         for leaf in leaves(&version)? {
-            inputs.push(context.sql_to_expr(leaf, input.schema())?);
+            columns.push(context.sql_to_expr(leaf, input.schema())?);
         }
-        match what {
-            None => score(&version, input, inputs, self.threshold, self.name == "transform"),
-            Some(what) => {
+        let gives = match (what, self.name) {
+            (None, "transform") => Gives::Transformed,
+            (None, "explain_predict") => Gives::Explanations { top: self.top_k_features },
+            (None, "detect_anomalies") => Gives::Anomalies { share: self.contamination },
+            (None, "validate_data_skew") => {
+                return profile::skew(&version, input, columns, self.threshold);
+            }
+            (None, _) => Gives::Predictions,
+            (Some(what), _) => {
                 if let Some(label) = version
                     .artifact
                     .label
@@ -181,11 +159,12 @@ impl<'a> Call<'a> {
                     .filter(|_| version.artifact.problem.has_label())
                 {
                     let label = ast::Expr::Identifier(ast::Ident::with_quote('"', label));
-                    inputs.push(context.sql_to_expr(label, input.schema())?);
+                    columns.push(context.sql_to_expr(label, input.schema())?);
                 }
-                measure(&version, input, inputs, what, self.threshold)
+                return measure(&version, input, columns, what, self.threshold);
             }
-        }
+        };
+        score(&version, input, columns, self.threshold, gives)
     }
 }
 
@@ -227,9 +206,10 @@ fn score(
     input: LogicalPlan,
     inputs: Vec<Expr>,
     threshold: Option<f64>,
-    transform: bool,
+    gives: Gives,
 ) -> Result<LogicalPlan> {
-    let score = Score::new(Arc::clone(version), threshold, transform);
+    let transform = gives == Gives::Transformed;
+    let score = Score::new(Arc::clone(version), threshold, gives)?;
     let fields = score.fields().clone();
     if fields.is_empty() {
         return Err(Error::new(
@@ -300,7 +280,14 @@ fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<Logic
     let rows: StructArray = match (what, name) {
         (Some(What::Evaluate), _) => info::metrics(version, &manifest.metrics)?,
         (Some(What::Confusion), _) => info::confusion(version, &manifest.confusion)?,
+        (Some(What::Lift), _) => info::groups(What::Lift, &manifest.lift)?,
+        (Some(What::Calibration), _) => info::groups(What::Calibration, &manifest.calibration)?,
+        (Some(What::Thresholds), _) => {
+            info::curve(version, What::Thresholds, &manifest.thresholds)?
+        }
         (Some(what), _) => info::curve(version, what, &manifest.curve)?,
+        (None, "cross_validate") => info::folds(version)?,
+        (None, "global_explain") => info::attributions(version)?,
         (None, "weights") => info::weights(version)?,
         (None, "feature_importance") => info::importance(version)?,
         (None, "feature_info") => info::features(version)?,
@@ -310,6 +297,10 @@ fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<Logic
         (None, "centroids") => info::centroids(version)?,
         (None, other) => return Err(Error::internal(format!("ML.{other} has no code"))),
     };
+    rows_of(name, rows)
+}
+
+fn rows_of(name: &str, rows: StructArray) -> Result<LogicalPlan> {
     let batch = info::batch(rows);
     let provider = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
     let plan = LogicalPlanBuilder::scan(
@@ -378,6 +369,27 @@ impl Session {
         Ok((schema, model, object))
     }
 
+    /// Returns the steps of a training that goes on for a model that has no version yet.
+    fn training(&self, text: &str) -> Option<Vec<maru_ml_kernels::model::Iteration>> {
+        let name = self.model_name(text).ok()?;
+        let (schema, model) = self.model_place(&name).ok()?;
+        let rights = self.rights();
+        let jobs = &self.engine.inner.models.jobs;
+        jobs.steps_of(&schema, &model, |job| rights.may_signal(&job.user_name))
+    }
+
+    fn model_name(&self, name: &str) -> Result<Name> {
+        let parsed = maru_sql::parse(&format!("DROP MODEL {name}")).map_err(|_| {
+            Error::new(ErrorKind::Syntax, format!("\"{name}\" is no name of a model"))
+        })?;
+        if let Statement::Model(statement) = parsed
+            && let maru_sql::ModelStatement::Drop(drop) = *statement
+        {
+            return Ok(drop.name);
+        }
+        Err(Error::internal("the name of a model is read as something else"))
+    }
+
     /// Returns the version that `[schema.]model[@version]` means, for use.
     ///
     /// # Errors
@@ -387,16 +399,7 @@ impl Session {
             Some((name, which)) => (name, Some(which)),
             None => (text, None),
         };
-        let parsed = maru_sql::parse(&format!("DROP MODEL {name}")).map_err(|_| {
-            Error::new(ErrorKind::Syntax, format!("\"{name}\" is no name of a model"))
-        })?;
-        let Statement::Model(statement) = parsed else {
-            return Err(Error::internal("the name of a model is read as something else"));
-        };
-        let maru_sql::ModelStatement::Drop(drop) = *statement else {
-            return Err(Error::internal("the name of a model is read as something else"));
-        };
-        let (schema, model, object) = self.require_model(&drop.name)?;
+        let (schema, model, object) = self.require_model(&self.model_name(name)?)?;
         self.rights().require(Privilege::Execute, &object)?;
         self.engine.inner.models.version(&schema, &model, which)
     }
@@ -406,6 +409,23 @@ impl Session {
         let prepared =
             self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
         prepared.schema.ok_or_else(|| Error::internal("a query has no columns"))
+    }
+
+    /// Returns the tables that a query reads, those of its views among them, by their whole names.
+    pub(crate) async fn tables_of(self: &Arc<Self>, sql: &str) -> Result<Vec<String>> {
+        let prepared =
+            self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
+        let Kind::Query { plan, .. } = &prepared.kind else {
+            return Err(Error::internal("what is read is no query"));
+        };
+        let mut names = std::collections::BTreeSet::new();
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                names.insert(scan.table_name.to_string());
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(names.into_iter().collect())
     }
 
     /// Runs a query that Maru has written itself, as a statement of its own in the history.

@@ -1,9 +1,12 @@
 //! `CREATE MODEL`, `ALTER MODEL`, `DROP MODEL`, `EXPORT MODEL`, `CANCEL TRAINING JOB`.
 
+mod retrain;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use arrow::datatypes::DataType;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
@@ -11,6 +14,9 @@ use maru_ml::columns::require_kind;
 use maru_ml::manifest::Trial;
 use maru_ml::{Collector, Lowered, Progress, Request, Trained, TrainingOptions, lower, train};
 use maru_ml_kernels::Task;
+use maru_ml_kernels::model::Iteration;
+use maru_ml_kernels::seasonal::TimeUnit;
+use maru_ml_kernels::task::Claim;
 use maru_sql::{AlterModel, CreateModel, DropModel, ExportModel, ModelChange, ModelStatement};
 
 use super::relation::created;
@@ -30,6 +36,7 @@ pub(super) async fn execute(session: &Arc<Session>, statement: &ModelStatement) 
         ModelStatement::Alter(alter) => self::alter(session, alter).await,
         ModelStatement::Drop(drop) => self::drop(session, drop).await,
         ModelStatement::Export(export) => self::export(session, export).await,
+        ModelStatement::Retrain(retrain) => retrain::retrain(session, retrain).await,
         ModelStatement::CancelJob(id) => {
             let rights = session.rights();
             session
@@ -43,7 +50,7 @@ pub(super) async fn execute(session: &Arc<Session>, statement: &ModelStatement) 
     }
 }
 
-async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> {
+pub(super) async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> {
     let options = TrainingOptions::new(&create.options)?;
     let (schema, name) = session.model_place(&create.name)?;
     let inner = &session.engine().inner;
@@ -156,8 +163,21 @@ impl Training {
                 );
             }
         }
+        if options.time.is_some() && !(create.transform.is_empty() && create.train_where.is_none())
+        {
+            return Err(Error::unsupported("a time series takes no TRANSFORM and no TRAIN WHERE")
+                .with_hint("Compute with ordinary SQL, in the query."));
+        }
+        let features = options.features(&names);
+        if let Some(column) = features.iter().find(|column| !names.contains(column)) {
+            return Err(Error::new(
+                ErrorKind::UndefinedColumn,
+                format!("column \"{column}\" does not exist"),
+            )
+            .with_detail(format!("The query gives {}.", names.join(", "))));
+        }
         let lowered: Lowered =
-            lower(&create.transform, create.train_where.as_ref(), &names, &apart)?;
+            lower(&create.transform, create.train_where.as_ref(), &features, &apart)?;
         if lowered.plans.is_empty() {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,
@@ -182,7 +202,7 @@ impl Training {
         }
         let label =
             options.label.as_ref().map(|_| types.field(lowered.leaves.len()).data_type().clone());
-        if let (Some(arrow::datatypes::DataType::Boolean), Some(place)) =
+        if let (Some(DataType::Boolean), Some(place)) =
             (&label, columns.get_mut(lowered.leaves.len()))
         {
             // Classes are named true and false.
@@ -194,6 +214,12 @@ impl Training {
             place.1 = maru_ml_kernels::pipeline::Kind::Text;
         }
         let kinds = columns[..lowered.leaves.len()].iter().map(|(_, kind)| *kind).collect();
+        let time_unit = options.time.as_ref().map(|_| match types.field(0).data_type() {
+            DataType::Date32 | DataType::Date64 => TimeUnit::Days,
+            DataType::Timestamp(..) => TimeUnit::Seconds,
+            _ => TimeUnit::Number,
+        });
+        let sources = session.tables_of(&query).await?;
         let filter = lowered.condition.as_ref().map(|condition| session.condition(condition));
         let request = Request {
             options,
@@ -201,7 +227,10 @@ impl Training {
             kinds,
             label_type: label,
             filter,
+            time_unit,
             query,
+            statement: retrain::text(create),
+            sources,
             created_by: session.role(),
         };
         Ok(Self { schema, name, request, sql, columns })
@@ -232,13 +261,12 @@ impl Training {
         let limit = session.memory_limit();
         let pool: Arc<dyn MemoryPool> = QueryPool::new(Arc::clone(&inner.governor), limit);
         let reservation = MemoryConsumer::new("training").register(&pool);
-        let reserve = |bytes: usize| {
-            reservation.try_resize(bytes).map_err(|error| {
-                Error::from(error).with_hint(
-                    "Train on a sample (AS SELECT … WHERE random() < 0.1), or raise query_memory_limit.",
-                )
-            })
+        let too_much = |error: datafusion::error::DataFusionError| {
+            Error::from(error).with_hint(
+                "Train on a sample (AS SELECT … WHERE random() < 0.1), or raise query_memory_limit.",
+            )
         };
+        let reserve = |bytes: usize| reservation.try_resize(bytes).map_err(too_much);
         let (_, output) = session.read(&self.sql).await?;
         let Body::Rows(mut rows) = output.body else {
             return Err(Error::internal("a query gave no rows"));
@@ -249,18 +277,15 @@ impl Training {
             reserve(collector.bytes_needed())?;
         }
         std::mem::drop(rows);
-        let n_trials = self.request.options.parallel.min(self.request.options.n_trials.max(1));
-        let state = maru_ml_kernels::model::memory_estimate(
-            self.request.options.spec,
-            collector.n_rows(),
-            self.request.lowered.leaves.len(),
-            2,
-        );
-        reserve(collector.bytes_needed() + n_trials * state)?;
+        reserve(collector.bytes_needed())?;
+        // What transforms and the model take is known when they come to it: columns for categories, classes.
+        let more = parking_lot::Mutex::new(MemoryConsumer::new("training, more").register(&pool));
+        let claim: Claim = Arc::new(move |bytes| more.lock().try_grow(bytes).map_err(too_much));
         job.set_state("training");
         let n_threads = inner.config.target_partitions.max(1);
         let set_default = self.request.options.set_default;
-        let mut trained = in_thread(self.request, collector, n_threads, Arc::clone(job)).await?;
+        let mut trained =
+            in_thread(self.request, collector, n_threads, claim, Arc::clone(job)).await?;
         trained.manifest.created_us = micros(SystemTime::now());
         let remarks = trained.manifest.remarks.clone();
         job.set_state("publishing");
@@ -324,13 +349,17 @@ async fn in_thread(
     request: Request,
     collector: Collector,
     n_threads: usize,
+    claim: Claim,
     job: Arc<Job>,
 ) -> Result<Trained> {
     let stop = Arc::new(AtomicBool::new(false));
     let _guard = StopOnDrop(Arc::clone(&stop));
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let work = move || {
-        let task = Task::new(stop, n_threads);
+        let told = Arc::clone(&job);
+        let task = Task::new(stop, n_threads)
+            .with_claim(claim)
+            .with_watch(Arc::new(move |step: &Iteration| told.note(step)));
         let trained = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             train(&request, collector.finish()?, &task, &Told(job))
         }));

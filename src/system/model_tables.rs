@@ -4,7 +4,7 @@ use datafusion::common::ScalarValue;
 use futures::FutureExt;
 use maru_core::Result;
 
-use super::ColumnKind::{Boolean, Integer, Text, TextList, Timestamp};
+use super::ColumnKind::{Boolean, Integer, Real, Text, TextList, Timestamp};
 use super::engine_tables::watches;
 use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
 use crate::access::Object;
@@ -50,6 +50,7 @@ pub(super) static MODEL_VERSIONS: TableSpec = TableSpec {
         ("created_by", Text),
         ("duration_ms", Integer),
         ("query", Text),
+        ("sources", TextList),
     ],
     rows: |session, _| async { versions(session) }.boxed(),
 };
@@ -65,6 +66,8 @@ pub(super) static TRAINING_JOBS: TableSpec = TableSpec {
         ("state", Text),
         ("trials", Integer),
         ("trials_done", Integer),
+        ("iterations", Integer),
+        ("loss", Real),
         ("started", Timestamp),
         ("elapsed_ms", Integer),
         ("version", Integer),
@@ -140,6 +143,7 @@ fn versions(session: &Session) -> Result<Vec<Row>> {
                 text(manifest.created_by.as_str()),
                 count(manifest.duration_ms),
                 text(manifest.query.as_str()),
+                list(&manifest.sources),
             ]);
         }
     }
@@ -150,8 +154,9 @@ fn jobs(session: &Session) -> Vec<Row> {
     let rights = session.rights();
     let now = crate::engine::history::micros(std::time::SystemTime::now());
     let jobs = session.engine().inner.models.jobs.all().into_iter();
-    jobs.filter(|job| watches(&rights, &job.user_name))
-        .map(|job| {
+    jobs.map(|job| (job.facts(), job.progress()))
+        .filter(|(job, _)| watches(&rights, &job.user_name))
+        .map(|(job, (steps, loss))| {
             vec![
                 integer(job.job_id),
                 text(job.schema),
@@ -160,6 +165,8 @@ fn jobs(session: &Session) -> Vec<Row> {
                 text(job.state),
                 integer(job.trials),
                 integer(job.trials_done),
+                integer(i64::try_from(steps).unwrap_or(i64::MAX)),
+                ScalarValue::Float64(loss),
                 timestamp(job.started_us),
                 integer((job.ended_us.unwrap_or(now) - job.started_us) / 1000),
                 ScalarValue::Int64(job.version),

@@ -299,3 +299,60 @@ def test_six_trainings_and_scoring_at_once(server):
         sizes = connection.execute("SELECT DISTINCT n_bytes FROM system.model_versions WHERE model LIKE 'm_' AND schema = 'slow'").fetchall()
         assert len(sizes) == 1
         connection.execute("DROP SCHEMA slow CASCADE")
+
+
+@pytest.mark.services
+def test_models_are_exported_to_s3_and_hdfs(server):
+    import onnxruntime
+    from seeding import storage
+
+    folder, bucket = f"/user/ml/export_{uuid.uuid4().hex[:8]}", "ml-" + uuid.uuid4().hex[:8]
+    hdfs, s3 = storage.Hdfs(), storage.s3_client()
+    hdfs.make_folder(folder)
+    storage.s3_fresh_bucket(s3, bucket)
+    with server.connect() as connection:
+        connection.execute("CREATE SCHEMA exported")
+        connection.execute(f"CREATE MODEL exported.m OPTIONS (model_type = 'logistic_reg', l2_reg = 1) AS SELECT a, label FROM ({NUMBERS}) n")
+        connection.execute(f"CREATE CATALOG e_hdfs USING hdfs WITH (url = '{os.environ['MARU_TEST_HDFS']}{folder}')")
+        connection.execute(f"CREATE CATALOG e_s3 USING s3 WITH (bucket = '{bucket}', endpoint = '{os.environ['MARU_TEST_S3']}', "
+                           f"access_key_id = '{os.environ['MARU_TEST_S3_ACCESS_KEY']}', secret_access_key = '{os.environ['MARU_TEST_S3_SECRET_KEY']}')")
+        try:
+            connection.execute(f"EXPORT MODEL exported.m TO '{os.environ['MARU_TEST_HDFS']}{folder}/models/m.onnx'")
+            connection.execute(f"EXPORT MODEL exported.m TO 's3://{bucket}/models/m.onnx'")
+            from_hdfs, from_s3 = hdfs.get(f"{folder}/models/m.onnx"), s3.get_object(Bucket=bucket, Key="models/m.onnx")["Body"].read()
+            assert from_hdfs == from_s3
+            session = onnxruntime.InferenceSession(from_s3, providers=["CPUExecutionProvider"])
+            assert [one.name for one in session.get_inputs()] == ["a"]
+            # A store that no catalog covers is refused.
+            with pytest.raises(psycopg.Error) as error:
+                connection.execute("EXPORT MODEL exported.m TO 's3://another-bucket/m.onnx'")
+            assert error.value.sqlstate == "42704"
+        finally:
+            connection.execute("DROP SCHEMA exported CASCADE")
+            connection.execute("DROP CATALOG e_hdfs")
+            connection.execute("DROP CATALOG e_s3")
+            hdfs.call("DELETE", folder, "DELETE", recursive="true")
+
+
+def test_training_tells_how_far_it_is(server):
+    with server.connect() as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS slow")
+        connection.execute("""CREATE MODEL slow.steps OPTIONS (model_type = 'boosted_tree_classifier', input_label_cols = ['label'], max_iterations = 3000, async = true)
+            AS SELECT (i * 7919 % 10007)::double precision AS a, (i * 104729 % 10009)::double precision AS b, i * 7919 % 10007 > 5000 AS label
+            FROM generate_series(1, 50000) AS t (i)""")
+        job = wait_for(connection, "training")
+        seen = []
+        for _ in range(600):
+            try:
+                seen.append(connection.execute("SELECT count(*) FROM ML.TRAINING_INFO(MODEL slow.steps)").fetchone()[0])
+            except psycopg.Error as error:
+                # Between the end of the training and the first version there is neither.
+                assert error.sqlstate == "42704"
+            if len(set(seen) - {0}) >= 2:
+                break
+            time.sleep(0.05)
+        assert seen == sorted(seen) and len(set(seen) - {0}) >= 2, seen
+        iterations, loss = connection.execute(f"SELECT iterations, loss FROM system.training_jobs WHERE job_id = {job}").fetchone()
+        assert iterations >= seen[-1] and loss > 0
+        connection.execute(f"CANCEL TRAINING JOB {job}")
+        connection.execute("DROP SCHEMA slow CASCADE")

@@ -24,8 +24,8 @@ pub use statement::{
     DropModel, DropObject, DropPolicy, DropRole, ExportModel, GrantPrivileges, GrantRole,
     GrantTarget, ModelChange, ModelStatement, Name, ObjectKind, OptionList, Owned, PipelineOption,
     PipelineParameter, PipelineSchedule, PipelineStatement, PipelineStep, Preview, PrivilegeName,
-    RoleChange, RoleName, RoleOptions, RunPipeline, STATEMENTS, SecurityChange, SetScope,
-    SetVariable, SqlPart, Statement, StatementSpec, StepBody,
+    RetrainModel, RoleChange, RoleName, RoleOptions, RunPipeline, STATEMENTS, SecurityChange,
+    SetScope, SetVariable, SqlPart, Statement, StatementSpec, StepBody,
 };
 pub use write::{
     AlterTable, CopyTo, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,

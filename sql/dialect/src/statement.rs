@@ -467,6 +467,9 @@ statements! {
     "RESUME RUN", "RESUME RUN run_id [WITH (unknown = { 'repeat' | 'done' })]",
         "Goes on with a run that failed or was cancelled, at the steps that have not succeeded; unknown says what becomes of steps of which nobody knows whether they have written.",
         "RESUME RUN 17";
+    "RETRAIN MODEL", "RETRAIN MODEL name [WHEN DRIFT > number] [{ OPTIONS | WITH } (name = value, …)]",
+        "Runs the statement that trained a model once more, as a new version; with WHEN DRIFT only if a column has gone away from its training.",
+        "RETRAIN MODEL mes.defect WHEN DRIFT > 0.25";
     "REVOKE", "REVOKE [GRANT OPTION FOR] { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } FROM { role | PUBLIC }, … [CASCADE]; REVOKE [ADMIN OPTION FOR] role, … FROM role, …",
         "Takes privileges or memberships away; the next statement of their holder has them no more.",
         "REVOKE SELECT ON crm.public.customers FROM analyst";

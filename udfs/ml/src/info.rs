@@ -1,5 +1,8 @@
 //! What versions tell of themselves, as rows: metrics, curves, weights, trials.
 
+mod forecast;
+mod groups;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,32 +16,38 @@ use maru_ml_kernels::model::{Model, Problem};
 
 use crate::manifest::{CurvePoint, Metric, Version};
 use crate::measure::What;
+pub use forecast::forecast;
+pub use groups::groups;
 
 /// Columns under construction.
 #[derive(Default)]
-struct Table {
+pub(crate) struct Table {
     fields: Vec<Field>,
     arrays: Vec<ArrayRef>,
 }
 
 impl Table {
-    fn add(mut self, name: &str, array: ArrayRef) -> Self {
+    pub(crate) fn add(mut self, name: &str, array: ArrayRef) -> Self {
         self.fields.push(Field::new(name, array.data_type().clone(), true));
         self.arrays.push(array);
         self
     }
 
-    fn text<T: Into<String>>(self, name: &str, values: impl Iterator<Item = Option<T>>) -> Self {
+    pub(crate) fn text<T: Into<String>>(
+        self,
+        name: &str,
+        values: impl Iterator<Item = Option<T>>,
+    ) -> Self {
         let array = StringArray::from_iter(values.map(|v| v.map(Into::into)));
         self.add(name, Arc::new(array))
     }
 
-    fn number(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
+    pub(crate) fn number(self, name: &str, values: impl Iterator<Item = Option<f64>>) -> Self {
         let array = Float64Array::from_iter(values.map(|v| v.filter(|v| v.is_finite())));
         self.add(name, Arc::new(array))
     }
 
-    fn count(self, name: &str, values: impl Iterator<Item = u64>) -> Self {
+    pub(crate) fn count(self, name: &str, values: impl Iterator<Item = u64>) -> Self {
         self.add(
             name,
             Arc::new(Int64Array::from_iter_values(
@@ -47,7 +56,7 @@ impl Table {
         )
     }
 
-    fn rows(self) -> Result<StructArray> {
+    pub(crate) fn rows(self) -> Result<StructArray> {
         StructArray::try_new(self.fields.into(), self.arrays, None)
             .map_err(|error| Error::internal("rows do not fit together").with_cause(error))
     }
@@ -63,7 +72,8 @@ pub fn measured_fields(version: &Version, what: What) -> Fields {
     let empty = match what {
         What::Evaluate => metrics(version, &version.manifest.metrics),
         What::Confusion => confusion(version, &[]),
-        What::Roc | What::PrecisionRecall => curve(version, what, &[]),
+        What::Roc | What::PrecisionRecall | What::Thresholds => curve(version, what, &[]),
+        What::Lift | What::Calibration => groups(what, &[]),
     };
     empty.map_or_else(|_| Fields::empty(), |rows| rows.fields().clone())
 }
@@ -137,6 +147,12 @@ pub fn curve(_: &Version, what: What, points: &[CurvePoint]) -> Result<StructArr
     let points = points.collect::<Vec<_>>();
     let table = Table::default().number("threshold", points.iter().map(|p| Some(p.threshold)));
     let table = match what {
+        What::Thresholds => table
+            .number("precision", points.iter().map(|p| Some(p.precision())))
+            .number("recall", points.iter().map(|p| Some(p.recall())))
+            .number("f1_score", points.iter().map(|p| Some(p.f1())))
+            .number("accuracy", points.iter().map(|p| Some(p.accuracy())))
+            .number("false_positive_rate", points.iter().map(|p| Some(p.false_positive_rate()))),
         What::PrecisionRecall => table
             .number("precision", points.iter().map(|p| Some(p.precision())))
             .number("recall", points.iter().map(|p| Some(p.recall())))
@@ -166,12 +182,16 @@ pub fn weights(version: &Version) -> Result<StructArray> {
             }
             rows.push((None, "__INTERCEPT__", linear.intercept, None));
         }
-        Model::Logistic(logistic) => {
-            let errors = logistic.standard_errors.as_ref();
-            for (class, (weights, intercept)) in
-                logistic.weights.iter().zip(&logistic.intercepts).enumerate()
-            {
-                let nth = if logistic.weights.len() == 1 { 1 } else { class };
+        Model::Logistic(_) | Model::Svm(_) => {
+            let (planes, intercepts, errors) = match &version.artifact.model {
+                Model::Svm(svm) => (&svm.weights, &svm.intercepts, None),
+                Model::Logistic(one) => {
+                    (&one.weights, &one.intercepts, one.standard_errors.as_ref())
+                }
+                _ => return Err(Error::internal("a model changed its kind")),
+            };
+            for (class, (weights, intercept)) in planes.iter().zip(intercepts).enumerate() {
+                let nth = if planes.len() == 1 { 1 } else { class };
                 let class = version.artifact.classes.get(nth).cloned();
                 for (index, weight) in weights.iter().enumerate() {
                     rows.push((class.clone(), &features[index], *weight, errors.map(|e| e[index])));
@@ -275,11 +295,51 @@ pub fn trials(version: &Version) -> Result<StructArray> {
         .text("state", trials.iter().map(|t| Some(t.state.as_str())))
         .text("error", trials.iter().map(|t| t.error.as_deref()))
         .count("duration_ms", trials.iter().map(|t| t.duration_ms))
+        .count("rows", trials.iter().map(|t| t.n_rows))
+        .rows()
+}
+
+/// A row for each fold of cross-validation.
+pub fn folds(version: &Version) -> Result<StructArray> {
+    let folds = &version.manifest.folds;
+    if folds.is_empty() {
+        return Err(wrong_kind(version, "folds", "it was trained without num_folds"));
+    }
+    let mut table = Table::default()
+        .count("fold", folds.iter().map(|fold| fold.fold))
+        .count("train_rows", folds.iter().map(|fold| fold.n_train))
+        .count("evaluate_rows", folds.iter().map(|fold| fold.n_evaluate));
+    for (name, _) in &folds[0].metrics {
+        let value = |metrics: &Vec<Metric>| {
+            metrics.iter().find(|(known, _)| known == name).and_then(|(_, v)| *v)
+        };
+        table = table.number(name, folds.iter().map(|fold| value(&fold.metrics)));
+    }
+    table.rows()
+}
+
+/// How much each feature adds to scores, on the average of the rows that training kept apart; the most first.
+pub fn attributions(version: &Version) -> Result<StructArray> {
+    let found = &version.manifest.attributions;
+    if found.is_empty() {
+        return Err(wrong_kind(
+            version,
+            "explanation",
+            "linear models, linear_svm, trees and forests have one, if this version of Maru has trained them",
+        ));
+    }
+    Table::default()
+        .text("feature", found.iter().map(|(name, _)| Some(name.as_str())))
+        .number("attribution", found.iter().map(|(_, value)| Some(*value)))
         .rows()
 }
 
 pub fn iterations(version: &Version) -> Result<StructArray> {
-    let steps = &version.manifest.iterations;
+    steps(&version.manifest.iterations)
+}
+
+/// A row for each step of learning.
+pub fn steps(steps: &[maru_ml_kernels::model::Iteration]) -> Result<StructArray> {
     Table::default()
         .count("iteration", steps.iter().map(|s| s.iteration as u64))
         .number("loss", steps.iter().map(|s| Some(s.loss)))

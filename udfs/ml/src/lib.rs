@@ -8,11 +8,13 @@
 #![allow(clippy::needless_range_loop)]
 
 pub mod columns;
+mod explain;
 pub mod info;
 pub mod lower;
 pub mod manifest;
 pub mod measure;
 pub mod options;
+pub mod profile;
 pub mod score;
 pub mod train;
 

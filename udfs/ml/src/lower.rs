@@ -180,6 +180,9 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
         return Ok(Plan::Input(index));
     };
     maru_ml_kernels::transform::spec(&name)?;
+    if name == "date_parts" {
+        return date_parts(function, lowered, outputs);
+    }
     if let Some(ast::WindowType::WindowSpec(window)) = &function.over
         && (!window.partition_by.is_empty() || !window.order_by.is_empty())
     {
@@ -224,6 +227,70 @@ fn chain(expr: &Expr, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
         }
     }
     Ok(Plan::Call { name, arguments, inputs })
+}
+
+/// The parts of a date that are asked for where none are named.
+const DATE_PARTS: &[&str] = &["year", "month", "day", "dow"];
+
+/// Reads `ML.DATE_PARTS(when, ARRAY['month', …]) OVER ()`: the engine computes each part as a column of its own.
+fn date_parts(function: &ast::Function, lowered: &mut Lowered, outputs: bool) -> Result<Plan> {
+    let wrong = |why: &str| {
+        Error::new(ErrorKind::InvalidParameter, format!("invalid call of ML.DATE_PARTS: {why}"))
+            .with_hint(
+                "ML.DATE_PARTS(column, ARRAY['year', 'month', 'day', 'dow', 'hour']) OVER ()",
+            )
+    };
+    let given = arguments(function);
+    let (when, parts) = match given.as_slice() {
+        [when] => (*when, DATE_PARTS.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>()),
+        [when, parts] => match literal(parts)? {
+            Literal::List(list) if !list.is_empty() => {
+                let text = |part: Literal| match part {
+                    Literal::Text(text) => Ok(text.to_lowercase()),
+                    _ => Err(wrong("parts are named by text")),
+                };
+                (*when, list.into_iter().map(text).collect::<Result<Vec<_>>>()?)
+            }
+            _ => return Err(wrong("its second argument is ARRAY['part', …]")),
+        },
+        _ => return Err(wrong("it takes a column and ARRAY['part', …]")),
+    };
+    let base = match when {
+        Expr::Identifier(ident) => fold(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
+        _ => "date".to_owned(),
+    };
+    let mut inputs = Vec::new();
+    for part in &parts {
+        use ast::DateTimeField as Field;
+        let field = match part.as_str() {
+            "year" => Field::Year,
+            "quarter" => Field::Quarter,
+            "month" => Field::Month,
+            "week" => Field::Week(None),
+            "day" => Field::Day,
+            "dow" => Field::Dow,
+            "doy" => Field::Doy,
+            "hour" => Field::Hour,
+            "minute" => Field::Minute,
+            "second" => Field::Second,
+            _ => {
+                return Err(wrong(&format!(
+                    "'{part}' is none of year, quarter, month, week, day, dow, doy, hour, minute, second"
+                )));
+            }
+        };
+        let syntax = ast::ExtractSyntax::From;
+        let expr = Expr::Extract { field, syntax, expr: Box::new(when.clone()) };
+        let plan = chain(&expr, lowered, outputs)?;
+        if let Plan::Input(index) = plan {
+            lowered.leaves[index].0 = format!("{base}_{part}");
+        }
+        inputs.push(plan);
+    }
+    let names = Literal::List(parts.into_iter().map(Literal::Text).collect());
+    let arguments = Arguments { positional: vec![names], named: Vec::new() };
+    Ok(Plan::Call { name: "date_parts".to_owned(), arguments, inputs })
 }
 
 /// Reads a literal.

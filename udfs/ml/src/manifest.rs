@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use maru_core::{ErrorKind, Result, ResultExt};
 use maru_ml_kernels::artifact::Artifact;
 use maru_ml_kernels::model::Iteration;
+use maru_ml_kernels::profile::Profile;
 use maru_ml_kernels::score::Fused;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,28 @@ pub struct Trial {
     pub error: Option<String>,
     pub duration_ms: u64,
     pub is_best: bool,
+    /// That it last learnt from.
+    #[serde(default)]
+    pub n_rows: u64,
+}
+
+/// What a model that was learnt without one fold says of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fold {
+    pub fold: u64,
+    pub n_train: u64,
+    pub n_evaluate: u64,
+    pub metrics: Vec<Metric>,
+}
+
+/// Rows whose scores lie together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreGroup {
+    pub low: f64,
+    pub high: f64,
+    pub n_rows: u64,
+    pub n_positive: u64,
+    pub mean_score: f64,
 }
 
 /// What the rows of training look like in one column.
@@ -101,6 +124,30 @@ pub struct Manifest {
     pub created_by: String,
     pub duration_ms: u64,
     pub remarks: Vec<String>,
+    /// Of two classes: counts at thresholds from 0 to 1, tenths of the rows by score, tenths of the probabilities.
+    #[serde(default)]
+    pub thresholds: Vec<CurvePoint>,
+    #[serde(default)]
+    pub lift: Vec<ScoreGroup>,
+    #[serde(default)]
+    pub calibration: Vec<ScoreGroup>,
+    #[serde(default)]
+    pub folds: Vec<Fold>,
+    /// The mean of what each feature adds to scores, the most first.
+    #[serde(default)]
+    pub attributions: Vec<(String, f64)>,
+    /// What the columns of the query looked like in the rows of training.
+    #[serde(default)]
+    pub profiles: Vec<Profile>,
+    /// Of models that tell anomalies: how far out the rows of training lie, by thousandths.
+    #[serde(default)]
+    pub anomaly_scores: Vec<f64>,
+    /// The statement that trained it.
+    #[serde(default)]
+    pub statement: String,
+    /// The tables that its query read.
+    #[serde(default)]
+    pub sources: Vec<String>,
 }
 
 impl Manifest {
@@ -152,7 +199,9 @@ impl Version {
         use maru_ml_kernels::model::Model;
         match (&self.fused, &self.artifact.model) {
             (Some(_), _) => "fused-linear",
-            (None, Model::Linear(_) | Model::Logistic(_)) => "linear",
+            (None, Model::Linear(_) | Model::Logistic(_) | Model::Svm(_)) => "linear",
+            (None, Model::Dbscan(_)) => "dbscan",
+            (None, Model::Mixture(_)) => "gaussian-mixture",
             (None, Model::Forest(_)) => "forest",
             (None, Model::Boosted(_)) => "boosted-trees",
             (None, Model::KMeans(_)) => "kmeans",
@@ -160,6 +209,7 @@ impl Version {
             (None, Model::NaiveBayes(_)) => "naive-bayes",
             (None, Model::Neighbours(_)) => "neighbours",
             (None, Model::IsolationForest(_)) => "isolation-forest",
+            (None, Model::Forecasts(_)) => "forecast",
             (None, Model::Transform) => "transform",
         }
     }

@@ -10,8 +10,8 @@ use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 use maru_core::{Error, ErrorKind, Result};
-use maru_ml_kernels::evaluate::{confusion, curve, measure};
-use maru_ml_kernels::model::{Prediction, Problem, Target};
+use maru_ml_kernels::evaluate::{calibration, confusion, curve, measure, tenths, thresholds};
+use maru_ml_kernels::model::{Model, NOISE, Prediction, Problem, Target};
 use maru_ml_kernels::pipeline::Kind;
 use maru_ml_kernels::{Column, Task};
 
@@ -27,6 +27,9 @@ pub enum What {
     Confusion,
     Roc,
     PrecisionRecall,
+    Thresholds,
+    Lift,
+    Calibration,
 }
 
 /// Takes the columns of a version and the label, gives the rows of a table as one list.
@@ -126,7 +129,8 @@ impl Gathered {
         match self.of.version.artifact.problem {
             Problem::Classification => self.of.version.artifact.classes.len(),
             Problem::Clustering => match &self.of.version.artifact.model {
-                maru_ml_kernels::model::Model::KMeans(kmeans) => kmeans.centroids.len(),
+                Model::KMeans(kmeans) => kmeans.centroids.len(),
+                Model::Dbscan(dbscan) => dbscan.n_clusters,
                 _ => 1,
             },
             _ => 1,
@@ -167,6 +171,7 @@ impl Gathered {
             Prediction::Numbers(values) | Prediction::Scores(values) => vec![values],
             Prediction::Probabilities(columns) | Prediction::Components(columns) => columns,
             Prediction::Clusters { distances, .. } => distances,
+            Prediction::Mixture { log_density, .. } => vec![log_density],
         };
         for row in 0..n_rows {
             // Rows without a label tell nothing.
@@ -199,8 +204,9 @@ impl Gathered {
 
     fn rows(&self) -> Result<StructArray> {
         let width = self.width();
-        let by_column =
-            |k: usize| self.values.iter().skip(k).step_by(width).copied().collect::<Vec<_>>();
+        let by_column = |k: usize| {
+            self.values.iter().skip(k).step_by(width.max(1)).copied().collect::<Vec<_>>()
+        };
         let columns = (0..width).map(by_column).collect::<Vec<_>>();
         let version = &self.of.version;
         let problem = version.artifact.problem;
@@ -210,14 +216,20 @@ impl Gathered {
                 let target = Target::Classes { codes: codes(), n_classes: width };
                 (Prediction::Probabilities(columns), target)
             }
+            Problem::Clustering if matches!(version.artifact.model, Model::Mixture(_)) => {
+                let (probabilities, log_density) = (Vec::new(), columns.concat());
+                (Prediction::Mixture { probabilities, log_density }, Target::None)
+            }
             Problem::Clustering => {
                 let nearest = |row: usize| {
-                    let best =
-                        (0..width).min_by(|a, b| columns[*a][row].total_cmp(&columns[*b][row]));
-                    best.unwrap_or(0) as u32
+                    let best = (0..width)
+                        .filter(|cluster| columns[*cluster][row].is_finite())
+                        .min_by(|a, b| columns[*a][row].total_cmp(&columns[*b][row]));
+                    best.map_or(NOISE, |cluster| cluster as u32)
                 };
                 let nearest = (0..self.labels.len()).map(nearest).collect();
-                (Prediction::Clusters { nearest, distances: columns }, Target::None)
+                let noise = matches!(version.artifact.model, Model::Dbscan(_));
+                (Prediction::Clusters { nearest, distances: columns, noise }, Target::None)
             }
             Problem::Anomaly => (Prediction::Scores(columns.concat()), Target::None),
             _ => (
@@ -246,6 +258,19 @@ impl Gathered {
                 let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
                 let points = crate::train::thinned(&curve(&p[1], &positive));
                 info::curve(version, self.of.what, &points)
+            }
+            (What::Thresholds, Prediction::Probabilities(p)) if p.len() == 2 => {
+                let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
+                let points = thresholds(&curve(&p[1], &positive));
+                info::curve(version, What::Thresholds, &crate::train::points(&points))
+            }
+            (What::Lift | What::Calibration, Prediction::Probabilities(p)) if p.len() == 2 => {
+                let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
+                let groups = match self.of.what {
+                    What::Lift => tenths(&p[1], &positive),
+                    _ => calibration(&p[1], &positive),
+                };
+                info::groups(self.of.what, &crate::train::groups(&groups))
             }
             _ => Err(Error::internal("a measure does not fit its model")),
         }

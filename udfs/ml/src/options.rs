@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 use maru_ml_kernels::evaluate::more_is_better;
 use maru_ml_kernels::model::{self, ModelSpec, OptionKind, Parameters, Problem};
+use maru_ml_kernels::split::Folding;
 use maru_ml_kernels::transform::Literal;
 use maru_ml_kernels::tune::{Algorithm, Range};
 use maru_sql::ast::Expr;
@@ -23,11 +24,20 @@ pub const COMMON: &[(&str, &str)] = &[
         "data_split_method",
         "auto_split (none below 500 rows, then the fraction, 10000 rows at most), random, stratified, custom or no_split.",
     ),
-    ("hparam_tuning_algorithm", "tpe (also vizier_default), random_search or grid_search."),
+    ("fold_col", "With fold_method = 'group' or 'time': the column of the group, or of the time."),
+    ("fold_method", "How num_folds deals rows out: random, stratified, group or time."),
+    (
+        "hparam_tuning_algorithm",
+        "tpe (also vizier_default), random_search, grid_search or successive_halving.",
+    ),
     ("hparam_tuning_objectives", "The metric that chooses the best trial, such as ['roc_auc']."),
     ("input_label_cols", "The column to predict, such as ['label']."),
     ("max_parallel_trials", "Trials that run at once (6)."),
     ("model_type", "The kind of model."),
+    (
+        "num_folds",
+        "Folds of cross-validation, shown by ML.CROSS_VALIDATE; without it there is none.",
+    ),
     (
         "num_trials",
         "Trials of tuning; needs a parameter with HPARAM_RANGE(low, high) or HPARAM_CANDIDATES([…]).",
@@ -35,6 +45,9 @@ pub const COMMON: &[(&str, &str)] = &[
     ("seed", "Where random numbers start from (42); the same seed and rows give the same model."),
     ("set_default", "Whether the new version becomes the default (true)."),
     ("threshold", "From which probability on the second of two classes is predicted (0.5)."),
+    ("time_series_data_col", "Of holt_winters: the column of the values."),
+    ("time_series_id_col", "Of holt_winters: the column that tells series apart."),
+    ("time_series_timestamp_col", "Of holt_winters: the column of the times."),
     ("weight_col", "A column with the weight of each row."),
 ];
 
@@ -53,10 +66,17 @@ pub enum SplitMethod {
 pub struct TrainingOptions {
     pub spec: &'static ModelSpec,
     pub label: Option<String>,
+    /// The columns of the time, and of the name of the series.
+    pub time: Option<String>,
+    pub series: Option<String>,
     pub weight: Option<String>,
     pub split_column: Option<String>,
     pub split: SplitMethod,
     pub share: f64,
+    /// Folds of cross-validation; 0 for none.
+    pub n_folds: usize,
+    pub folding: Folding,
+    pub fold_column: Option<String>,
     pub seed: u64,
     pub threshold: f64,
     pub parameters: Parameters,
@@ -112,6 +132,25 @@ fn flag(name: &str, value: &Expr) -> Result<bool> {
     }
 }
 
+/// The metrics that a kind of problem is tuned by, the usual one first.
+fn metrics_of(problem: Problem) -> &'static [&'static str] {
+    match problem {
+        Problem::Classification => {
+            &["roc_auc", "accuracy", "precision", "recall", "f1_score", "log_loss", "pr_auc", "mcc"]
+        }
+        Problem::Regression => &[
+            "r2_score",
+            "mean_squared_error",
+            "mean_absolute_error",
+            "median_absolute_error",
+            "mean_squared_log_error",
+            "explained_variance",
+        ],
+        Problem::Clustering => &["mean_squared_distance", "mean_log_likelihood", "noise_share"],
+        _ => &[],
+    }
+}
+
 impl TrainingOptions {
     /// # Errors
     /// 22023 for an option that the model does not have, with the list, or a value that it cannot take.
@@ -129,10 +168,15 @@ impl TrainingOptions {
         let mut found = Self {
             spec,
             label: None,
+            time: None,
+            series: None,
             weight: None,
             split_column: None,
             split: SplitMethod::Auto,
             share: 0.2,
+            n_folds: 0,
+            folding: Folding::Random,
+            fold_column: None,
             seed: 42,
             threshold: 0.5,
             parameters: Parameters::default(),
@@ -157,6 +201,9 @@ impl TrainingOptions {
         match name {
             "model_type" => {}
             "input_label_cols" | "label" => self.label = Some(column(name, value)?),
+            "time_series_timestamp_col" => self.time = Some(column(name, value)?),
+            "time_series_data_col" => self.label = Some(column(name, value)?),
+            "time_series_id_col" => self.series = Some(column(name, value)?),
             "weight_col" => self.weight = Some(column(name, value)?),
             "data_split_col" => self.split_column = Some(column(name, value)?),
             "data_split_method" => {
@@ -175,6 +222,17 @@ impl TrainingOptions {
                 }
             }
             "data_split_eval_fraction" => self.share = number(name, value, 0.0, 0.95, false)?,
+            "num_folds" => self.n_folds = number(name, value, 2.0, 100.0, true)? as usize,
+            "fold_col" => self.fold_column = Some(column(name, value)?),
+            "fold_method" => {
+                self.folding = match text(name, value)?.to_lowercase().as_str() {
+                    "random" => Folding::Random,
+                    "stratified" => Folding::Stratified,
+                    "group" => Folding::Group,
+                    "time" => Folding::Time,
+                    _ => return Err(invalid(name, "random, stratified, group or time")),
+                }
+            }
             "seed" => self.seed = number(name, value, 0.0, 9e15, true)? as u64,
             "threshold" => self.threshold = number(name, value, 0.0, 1.0, false)?,
             "num_trials" => self.n_trials = number(name, value, 1.0, 1000.0, true)? as usize,
@@ -184,7 +242,13 @@ impl TrainingOptions {
                     "tpe" | "vizier_default" => Algorithm::Tpe,
                     "random_search" | "random" => Algorithm::Random,
                     "grid_search" | "grid" => Algorithm::Grid,
-                    _ => return Err(invalid(name, "tpe, random_search or grid_search")),
+                    "successive_halving" | "halving" => Algorithm::Halving,
+                    _ => {
+                        return Err(invalid(
+                            name,
+                            "tpe, random_search, grid_search or successive_halving",
+                        ));
+                    }
                 }
             }
             "hparam_tuning_objectives" => self.objective = column(name, value)?.to_lowercase(),
@@ -267,6 +331,14 @@ impl TrainingOptions {
                 // BigQuery takes a column of this name where none is named.
                 self.label = Some("label".to_owned());
             }
+            (Some(_), false) if problem == Problem::Forecast && self.time.is_some() => {}
+            (_, _) if problem == Problem::Forecast => {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "a time series needs the columns of its times and of its values",
+                )
+                .with_hint("OPTIONS (…, time_series_timestamp_col = 'day', time_series_data_col = 'sales')."));
+            }
             (Some(label), false) => {
                 return Err(Error::new(
                     ErrorKind::InvalidParameter,
@@ -278,6 +350,13 @@ impl TrainingOptions {
             }
             _ => {}
         }
+        if problem != Problem::Forecast && (self.time.is_some() || self.series.is_some()) {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!("model_type '{}' takes no time_series columns", self.spec.name),
+            )
+            .with_hint("model_type = 'holt_winters' does."));
+        }
         if self.split == SplitMethod::Custom && self.split_column.is_none() {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,
@@ -287,6 +366,20 @@ impl TrainingOptions {
         if self.split_column.is_some() && self.split != SplitMethod::Custom {
             self.split = SplitMethod::Custom;
         }
+        let goes_by = matches!(self.folding, Folding::Group | Folding::Time);
+        if goes_by != self.fold_column.is_some() || (goes_by && self.n_folds == 0) {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "fold_method 'group' and 'time' go with fold_col and num_folds, and with nothing else",
+            )
+            .with_hint("OPTIONS (…, num_folds = 5, fold_method = 'time', fold_col = 'day')."));
+        }
+        if self.n_folds > 0 && metrics_of(problem).is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!("model_type '{}' has no metric to measure folds by", self.spec.name),
+            ));
+        }
         if !self.space.is_empty() && self.n_trials == 0 {
             self.n_trials = 10 * self.space.len();
         }
@@ -294,31 +387,13 @@ impl TrainingOptions {
             return Err(Error::new(ErrorKind::InvalidParameter, "there is nothing to tune in num_trials trials")
                 .with_hint("Give a parameter a range: l2_reg = HPARAM_RANGE(0.0, 10.0), or HPARAM_CANDIDATES([…])."));
         }
-        let metrics: &[&str] = match problem {
-            Problem::Classification => &[
-                "roc_auc",
-                "accuracy",
-                "precision",
-                "recall",
-                "f1_score",
-                "log_loss",
-                "pr_auc",
-                "mcc",
-            ],
-            Problem::Regression => &[
-                "r2_score",
-                "mean_squared_error",
-                "mean_absolute_error",
-                "median_absolute_error",
-                "mean_squared_log_error",
-                "explained_variance",
-            ],
-            Problem::Clustering => &["mean_squared_distance"],
-            _ => &[],
-        };
+        let metrics = metrics_of(problem);
         if self.objective.is_empty() {
-            self.objective =
-                metrics.first().map_or_else(String::new, |metric| (*metric).to_owned());
+            let usual = match self.spec.name {
+                "gaussian_mixture" => Some(&"mean_log_likelihood"),
+                _ => metrics.first(),
+            };
+            self.objective = usual.map_or_else(String::new, |metric| (*metric).to_owned());
         } else if !metrics.contains(&self.objective.as_str()) {
             return Err(invalid(
                 "hparam_tuning_objectives",
@@ -339,8 +414,19 @@ impl TrainingOptions {
         if more_is_better(&self.objective) { value } else { -value }
     }
 
+    /// Returns the columns to learn from, of those of the query.
+    pub fn features(&self, columns: &[String]) -> Vec<String> {
+        match self.spec.problem {
+            Problem::Forecast => {
+                [&self.time, &self.series].into_iter().flatten().cloned().collect()
+            }
+            _ => columns.to_vec(),
+        }
+    }
+
     /// Returns the columns that are no features.
     pub fn apart(&self) -> Vec<String> {
-        [&self.label, &self.weight, &self.split_column].into_iter().flatten().cloned().collect()
+        let known = [&self.label, &self.weight, &self.split_column, &self.fold_column];
+        known.into_iter().flatten().cloned().collect()
     }
 }

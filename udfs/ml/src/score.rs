@@ -15,19 +15,35 @@ use datafusion::logical_expr::{
 };
 use maru_core::{Error, Result};
 use maru_ml_kernels::evaluate::predicted_class;
-use maru_ml_kernels::model::{Prediction, Problem};
+use maru_ml_kernels::model::{Model, NOISE, Prediction, Problem};
 use maru_ml_kernels::{Column, Frame, Task};
 
 use crate::columns::{check_types, column};
+use crate::explain;
 use crate::manifest::Version;
+
+/// What is given of rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gives {
+    Predictions,
+    /// What the transforms make.
+    Transformed,
+    /// Predictions with what so many features add to them, the most first.
+    Explanations {
+        top: usize,
+    },
+    /// Whether rows lie farther out than all but this share of the rows of training.
+    Anomalies {
+        share: f64,
+    },
+}
 
 /// Predicts with one version. Its name tells the version and the kernel, so that EXPLAIN does.
 #[derive(Debug, Clone)]
 pub struct Score {
     version: Arc<Version>,
     threshold: f64,
-    /// What the transforms give, in the place of predictions.
-    transform: bool,
+    gives: Gives,
     name: String,
     signature: Signature,
     fields: Fields,
@@ -37,7 +53,7 @@ impl PartialEq for Score {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.version, &other.version)
             && self.threshold.to_bits() == other.threshold.to_bits()
-            && self.transform == other.transform
+            && self.gives == other.gives
     }
 }
 
@@ -51,23 +67,32 @@ impl Hash for Score {
 }
 
 impl Score {
-    pub fn new(version: Arc<Version>, threshold: Option<f64>, transform: bool) -> Self {
+    /// # Errors
+    /// 42809 for a version that cannot give this.
+    pub fn new(version: Arc<Version>, threshold: Option<f64>, gives: Gives) -> Result<Self> {
         let of = format!("{}.{} v{}", version.schema, version.name, version.version);
-        let name = match transform {
-            true => format!("ml_transform[{of}]"),
-            false => format!("ml_predict[{of}, {}]", version.kernel()),
+        let (name, fields) = match gives {
+            Gives::Transformed => (format!("ml_transform[{of}]"), transformed_fields(&version)),
+            Gives::Predictions => {
+                let name = format!("ml_predict[{of}, {}]", version.kernel());
+                (name, predicted_fields(&version))
+            }
+            Gives::Explanations { top } => {
+                (format!("ml_explain_predict[{of}, top {top}]"), explain::fields(&version)?)
+            }
+            Gives::Anomalies { share } => {
+                (format!("ml_detect_anomalies[{of}, {share}]"), anomaly_fields(&version)?)
+            }
         };
         let threshold = threshold.unwrap_or(version.artifact.threshold);
-        let fields =
-            if transform { transformed_fields(&version) } else { predicted_fields(&version) };
-        Self {
+        Ok(Self {
             version,
             threshold,
-            transform,
+            gives,
             name,
             signature: Signature::variadic_any(Volatility::Immutable),
             fields,
-        }
+        })
     }
 
     /// Returns the columns that it gives.
@@ -76,7 +101,7 @@ impl Score {
     }
 }
 
-fn list_of(fields: Fields) -> DataType {
+pub(crate) fn list_of(fields: Fields) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(DataType::Struct(fields), true)))
 }
 
@@ -93,7 +118,34 @@ fn distance_fields() -> Fields {
     .into()
 }
 
-fn predicted_fields(version: &Version) -> Fields {
+fn mixture_fields() -> Fields {
+    vec![
+        Field::new("centroid_id", DataType::Int64, true),
+        Field::new("prob", DataType::Float64, true),
+    ]
+    .into()
+}
+
+fn anomaly_fields(version: &Version) -> Result<Fields> {
+    if version.manifest.anomaly_scores.is_empty() {
+        let error = maru_core::Error::new(
+            maru_core::ErrorKind::WrongObjectType,
+            format!("model \"{}\" tells no anomalies", version.name),
+        )
+        .with_detail("Models of isolation_forest, kmeans, gaussian_mixture and pca do.");
+        return Err(match maru_ml_kernels::anomaly::scores_rows(&version.artifact.model) {
+            true => error.with_hint("An older version of Maru has trained it: train it again."),
+            false => error,
+        });
+    }
+    Ok(vec![
+        Field::new("is_anomaly", DataType::Boolean, true),
+        Field::new("anomaly_score", DataType::Float64, true),
+    ]
+    .into())
+}
+
+pub(crate) fn predicted_fields(version: &Version) -> Fields {
     let label = version.artifact.label.as_deref().unwrap_or("label");
     let class = version.manifest.label_type.data_type();
     match version.artifact.problem {
@@ -108,13 +160,20 @@ fn predicted_fields(version: &Version) -> Fields {
                 true,
             ),
         ],
-        Problem::Clustering => vec![
-            Field::new("centroid_id", DataType::Int64, true),
-            Field::new("nearest_centroids_distance", list_of(distance_fields()), true),
-        ],
+        Problem::Clustering => match &version.artifact.model {
+            Model::Mixture(_) => vec![
+                Field::new("centroid_id", DataType::Int64, true),
+                Field::new("centroid_probs", list_of(mixture_fields()), true),
+                Field::new("log_density", DataType::Float64, true),
+            ],
+            _ => vec![
+                Field::new("centroid_id", DataType::Int64, true),
+                Field::new("nearest_centroids_distance", list_of(distance_fields()), true),
+            ],
+        },
         Problem::Reduction => {
             let n = match &version.artifact.model {
-                maru_ml_kernels::model::Model::Pca { pca } => pca.components.len(),
+                Model::Pca { pca } => pca.components.len(),
                 _ => 0,
             };
             (1..=n)
@@ -125,7 +184,7 @@ fn predicted_fields(version: &Version) -> Fields {
             Field::new("is_anomaly", DataType::Boolean, true),
             Field::new("anomaly_score", DataType::Float64, true),
         ],
-        Problem::Transform => Vec::new(),
+        Problem::Forecast | Problem::Transform => Vec::new(),
     }
     .into()
 }
@@ -177,59 +236,102 @@ impl Score {
         let failed = |error: arrow::error::ArrowError| {
             Error::internal("predictions do not fit together").with_cause(error)
         };
-        let columns: Vec<ArrayRef> = if self.transform {
-            let out = version.artifact.pipeline.transform(&frame, &task)?;
-            out.columns.into_iter().map(|(_, column)| array(&column)).collect()
-        } else {
-            match predict(version, &frame, &task)? {
-                Prediction::Numbers(values) => vec![Arc::new(Float64Array::from(values))],
-                Prediction::Probabilities(p) => {
-                    let predicted =
-                        (0..n_rows).map(|row| u64::from(predicted_class(&p, row, self.threshold)));
-                    let predicted = arrow::array::UInt64Array::from_iter_values(predicted);
-                    let classes = classes(version)?;
-                    let label = take(&classes, &predicted, None).map_err(failed)?;
-                    let k = p.len();
-                    let codes = (0..n_rows * k).map(|at| (at % k) as u64);
-                    let codes = arrow::array::UInt64Array::from_iter_values(codes);
-                    let names = take(&classes, &codes, None).map_err(failed)?;
-                    let values =
-                        Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
-                    let fields = probability_fields(classes.data_type());
-                    vec![label, list(fields, vec![names, Arc::new(values)], n_rows, k)?]
-                }
-                Prediction::Clusters { nearest, distances } => {
-                    let k = distances.len();
-                    let ids =
-                        Int64Array::from_iter_values(nearest.iter().map(|c| i64::from(*c) + 1));
-                    let names =
-                        Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
-                    let values = Float64Array::from_iter_values(
-                        (0..n_rows * k).map(|at| distances[at % k][at / k]),
-                    );
-                    vec![
-                        Arc::new(ids),
-                        list(
-                            distance_fields(),
-                            vec![Arc::new(names), Arc::new(values)],
-                            n_rows,
-                            k,
-                        )?,
-                    ]
-                }
-                Prediction::Components(columns) => columns
-                    .into_iter()
-                    .map(|c| Arc::new(Float64Array::from(c)) as ArrayRef)
-                    .collect(),
-                Prediction::Scores(scores) => {
-                    let far = scores
-                        .iter()
-                        .map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
-                    vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
-                }
+        let columns: Vec<ArrayRef> = match self.gives {
+            Gives::Transformed => {
+                let out = version.artifact.pipeline.transform(&frame, &task)?;
+                out.columns.into_iter().map(|(_, column)| array(&column)).collect()
+            }
+            Gives::Predictions => self.predicted(predict(version, &frame, &task)?, n_rows)?,
+            Gives::Explanations { top } => {
+                let x = version.artifact.pipeline.matrix(&frame, &task)?;
+                let prediction = version.artifact.model.predict(&x, &task)?;
+                let explained =
+                    explain::columns(version, &x, &prediction, self.threshold, top, &task)?;
+                let mut columns = self.predicted(prediction, n_rows)?;
+                columns.extend(explained);
+                columns
+            }
+            Gives::Anomalies { share } => {
+                let x = version.artifact.pipeline.matrix(&frame, &task)?;
+                let scores = maru_ml_kernels::anomaly::scores(&version.artifact.model, &x, &task)?;
+                let known = &version.manifest.anomaly_scores;
+                let at = (1.0 - share) * (known.len() - 1) as f64;
+                let (low, high) = (known[at.floor() as usize], known[at.ceil() as usize]);
+                let limit = low + (high - low) * at.fract();
+                let far = scores.iter().map(|s| (!s.is_nan()).then_some(*s > limit));
+                vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
             }
         };
         StructArray::try_new_with_length(self.fields.clone(), columns, None, n_rows).map_err(failed)
+    }
+
+    /// Makes columns of what a version says.
+    fn predicted(&self, prediction: Prediction, n_rows: usize) -> Result<Vec<ArrayRef>> {
+        let version = &self.version;
+        let failed = |error: arrow::error::ArrowError| {
+            Error::internal("predictions do not fit together").with_cause(error)
+        };
+        let columns: Vec<ArrayRef> = match prediction {
+            Prediction::Numbers(values) => vec![Arc::new(Float64Array::from(values))],
+            Prediction::Probabilities(p) => {
+                let predicted =
+                    (0..n_rows).map(|row| u64::from(predicted_class(&p, row, self.threshold)));
+                let predicted = arrow::array::UInt64Array::from_iter_values(predicted);
+                let classes = classes(version)?;
+                let label = take(&classes, &predicted, None).map_err(failed)?;
+                let k = p.len();
+                let codes = (0..n_rows * k).map(|at| (at % k) as u64);
+                let codes = arrow::array::UInt64Array::from_iter_values(codes);
+                let names = take(&classes, &codes, None).map_err(failed)?;
+                let values =
+                    Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                let fields = probability_fields(classes.data_type());
+                vec![label, list(fields, vec![names, Arc::new(values)], n_rows, k)?]
+            }
+            Prediction::Clusters { nearest, distances, .. } => {
+                let k = distances.len();
+                let id = |c: &u32| (*c != NOISE).then_some(i64::from(*c) + 1);
+                let ids = Int64Array::from_iter(nearest.iter().map(id));
+                let names =
+                    Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
+                let known = |off: f64| off.is_finite().then_some(off);
+                let values = Float64Array::from_iter(
+                    (0..n_rows * k).map(|at| known(distances[at % k][at / k])),
+                );
+                vec![
+                    Arc::new(ids),
+                    list(distance_fields(), vec![Arc::new(names), Arc::new(values)], n_rows, k)?,
+                ]
+            }
+            Prediction::Mixture { probabilities: p, log_density } => {
+                let k = p.len();
+                let best = |row: usize| {
+                    let most = (0..k).max_by(|a, b| p[*a][row].total_cmp(&p[*b][row]));
+                    most.map_or(0, |cluster| cluster as i64) + 1
+                };
+                let ids = Int64Array::from_iter_values((0..n_rows).map(best));
+                let names =
+                    Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
+                let values =
+                    Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                let columns: Vec<ArrayRef> = vec![Arc::new(names), Arc::new(values)];
+                vec![
+                    Arc::new(ids),
+                    list(mixture_fields(), columns, n_rows, k)?,
+                    Arc::new(Float64Array::from(log_density)),
+                ]
+            }
+            Prediction::Components(columns) => {
+                columns.into_iter().map(|c| Arc::new(Float64Array::from(c)) as ArrayRef).collect()
+            }
+            Prediction::Scores(scores) => {
+                let far = scores
+                    .iter()
+                    .map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
+                vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
+            }
+        };
+        Ok(columns)
     }
 }
 
@@ -243,7 +345,12 @@ pub fn array(column: &Column) -> ArrayRef {
     }
 }
 
-fn list(fields: Fields, columns: Vec<ArrayRef>, n_rows: usize, each: usize) -> Result<ArrayRef> {
+pub(crate) fn list(
+    fields: Fields,
+    columns: Vec<ArrayRef>,
+    n_rows: usize,
+    each: usize,
+) -> Result<ArrayRef> {
     let failed = |error: arrow::error::ArrowError| {
         Error::internal("a list does not fit together").with_cause(error)
     };

@@ -11,11 +11,22 @@ use crate::statement::*;
 /// which is another way to write them.
 pub const TABLE_FUNCTIONS: &[&str] = &[
     "predict",
+    "explain_predict",
+    "detect_anomalies",
     "transform",
     "evaluate",
     "confusion_matrix",
     "roc_curve",
     "precision_recall_curve",
+    "thresholds",
+    "lift",
+    "calibration",
+    "cross_validate",
+    "forecast",
+    "global_explain",
+    "describe_data",
+    "validate_data_skew",
+    "validate_data_drift",
     "weights",
     "feature_importance",
     "feature_info",
@@ -42,6 +53,8 @@ impl Words<'_> {
             ModelStatement::Drop(DropModel { name, if_exists, version })
         } else if self.take(&["export", "model"]) {
             self.export_model()?
+        } else if self.take(&["retrain", "model"]) {
+            self.retrain_model()?
         } else if self.take(&["cancel", "training", "job"]) {
             ModelStatement::CancelJob(self.whole_number("the number of a training job")?)
         } else {
@@ -141,6 +154,25 @@ impl Words<'_> {
             }
         }
         Ok(ModelStatement::Export(ExportModel { name, version, location, format }))
+    }
+
+    fn retrain_model(&mut self) -> Result<ModelStatement> {
+        let name = self.name()?;
+        let mut drift = None;
+        if self.take(&["when", "drift"]) {
+            self.token(&Token::Gt, "> and a number")?;
+            let number = match self.0.parser.peek_token().token {
+                Token::Number(text, _) => text.parse::<f64>().ok(),
+                _ => None,
+            };
+            drift = Some(number.ok_or_else(|| self.unexpected("a number"))?);
+            self.0.parser.next_token();
+        }
+        let options = match self.take(&["options"]) || self.take(&["with"]) {
+            true => self.model_options()?,
+            false => Vec::new(),
+        };
+        Ok(ModelStatement::Retrain(RetrainModel { name, drift, options }))
     }
 
     fn version(&mut self) -> Result<Option<i64>> {
@@ -372,6 +404,8 @@ mod tests {
             "DROP MODEL IF EXISTS m VERSION 2",
             "EXPORT MODEL m TO 'hdfs:///m.onnx' (format = 'onnx')",
             "CANCEL TRAINING JOB 3",
+            "RETRAIN MODEL m",
+            "RETRAIN MODEL s.m WHEN DRIFT > 0.25 WITH (async = true)",
         ] {
             assert!(matches!(parse(sql).unwrap(), Statement::Model(_)), "{sql}");
         }

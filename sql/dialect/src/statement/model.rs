@@ -11,6 +11,7 @@ pub enum ModelStatement {
     Alter(AlterModel),
     Drop(DropModel),
     Export(ExportModel),
+    Retrain(RetrainModel),
     /// `CANCEL TRAINING JOB id`
     CancelJob(i64),
 }
@@ -28,6 +29,16 @@ pub struct CreateModel {
     /// Names in lower case.
     pub options: Vec<(String, ast::Expr)>,
     pub query: Box<ast::Query>,
+}
+
+/// `RETRAIN MODEL name [WHEN DRIFT > number] [{OPTIONS | WITH} (name = value, …)]`
+#[derive(Debug, Clone)]
+pub struct RetrainModel {
+    pub name: Name,
+    /// Trains only if the population stability index of a column is above this.
+    pub drift: Option<f64>,
+    /// In the place of those of the statement that trained the model.
+    pub options: Vec<(String, ast::Expr)>,
 }
 
 /// `ALTER MODEL name …`

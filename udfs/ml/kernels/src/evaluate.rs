@@ -1,10 +1,14 @@
 //! How good predictions are: metrics by the kind of problem, and the curves behind them.
 
+mod tables;
+
 use std::collections::BTreeMap;
 
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::model::{Prediction, Target};
+use crate::model::{NOISE, Prediction, Target};
+
+pub use tables::{Group, calibration, tenths, thresholds};
 
 /// Names and values in the order they are shown.
 pub type Metrics = Vec<(&'static str, f64)>;
@@ -132,10 +136,19 @@ pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Resu
             Ok(classification(p, codes, threshold))
         }
         (Prediction::Numbers(p), Target::Numbers(y)) if !y.is_empty() => Ok(regression(p, y)),
-        (Prediction::Clusters { nearest, distances }, _) if !nearest.is_empty() => {
-            let own =
-                nearest.iter().enumerate().map(|(row, c)| distances[*c as usize][row].powi(2));
-            Ok(vec![("mean_squared_distance", own.sum::<f64>() / nearest.len() as f64)])
+        (Prediction::Clusters { nearest, distances, noise }, _) if !nearest.is_empty() => {
+            let own = nearest.iter().enumerate().filter(|(_, c)| **c != NOISE);
+            let own = own.map(|(row, c)| distances[*c as usize][row].powi(2)).collect::<Vec<_>>();
+            let mean = own.iter().sum::<f64>() / own.len() as f64;
+            let mut metrics = vec![("mean_squared_distance", mean)];
+            if *noise {
+                metrics.push(("noise_share", 1.0 - own.len() as f64 / nearest.len() as f64));
+            }
+            Ok(metrics)
+        }
+        (Prediction::Mixture { log_density, .. }, _) if !log_density.is_empty() => {
+            let mean = log_density.iter().sum::<f64>() / log_density.len() as f64;
+            Ok(vec![("mean_log_likelihood", mean)])
         }
         (Prediction::Scores(scores), _) if !scores.is_empty() => {
             let outliers = scores.iter().filter(|score| **score >= threshold).count();
@@ -244,5 +257,6 @@ pub fn more_is_better(metric: &str) -> bool {
             | "mean_squared_log_error"
             | "median_absolute_error"
             | "mean_squared_distance"
+            | "noise_share"
     )
 }

@@ -6,15 +6,19 @@
 // A row's number indexes several columns at once.
 #![allow(clippy::needless_range_loop)]
 
+pub mod anomaly;
 pub mod artifact;
 pub mod evaluate;
+pub mod explain;
 pub mod frame;
 mod linalg;
 pub mod model;
 pub mod onnx;
 pub mod pipeline;
+pub mod profile;
 pub mod random;
 pub mod score;
+pub mod seasonal;
 pub mod split;
 pub mod task;
 pub mod transform;

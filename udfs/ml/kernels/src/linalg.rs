@@ -170,6 +170,11 @@ impl Cholesky {
         Some(lower)
     }
 
+    /// Returns the triangle, row by row; above the diagonal stand zeros.
+    pub(crate) fn into_lower(self) -> Vec<f64> {
+        self.0.values
+    }
+
     pub(crate) fn solve(&self, right: &[f64]) -> Vec<f64> {
         let (lower, n) = (&self.0, self.0.n);
         let mut x = right.to_vec();

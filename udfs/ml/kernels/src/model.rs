@@ -4,30 +4,39 @@
 
 pub mod boost;
 mod cluster;
+mod density;
+mod gaussian;
 mod linear;
+mod list;
 mod logistic;
 mod mixture;
 mod neighbours;
 pub mod options;
+mod svm;
 pub mod tree;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use maru_core::{Error, ErrorKind, Result, did_you_mean};
+use maru_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Matrix;
+use crate::seasonal::Forecasts;
 use crate::task::Task;
 use crate::transform::{IsolationForest, Pca};
 
 pub use boost::Boosted;
 pub use cluster::KMeans;
+pub use density::Dbscan;
+pub use gaussian::Mixture;
 pub use linear::Linear;
+pub use list::{MODELS, ModelSpec, spec};
 pub use logistic::Logistic;
 pub use mixture::NaiveBayes;
 pub use neighbours::Neighbours;
 pub use options::{OptionKind, OptionSpec, Parameters};
+pub use svm::Svm;
 pub use tree::Forest;
 
 /// What a model is asked.
@@ -41,6 +50,8 @@ pub enum Problem {
     Reduction,
     /// How far out rows lie.
     Anomaly,
+    /// How series of values go on.
+    Forecast,
     /// No model: the transforms alone.
     Transform,
 }
@@ -48,134 +59,6 @@ pub enum Problem {
 impl Problem {
     pub fn has_label(self) -> bool {
         matches!(self, Self::Regression | Self::Classification)
-    }
-}
-
-/// A kind of model.
-#[derive(Debug)]
-pub struct ModelSpec {
-    /// As in `model_type = '…'`.
-    pub name: &'static str,
-    pub problem: Problem,
-    pub options: &'static [&'static [OptionSpec]],
-    /// One sentence.
-    pub doc: &'static str,
-}
-
-/// Every kind of model, in alphabetical order.
-pub static MODELS: &[ModelSpec] = &[
-    ModelSpec {
-        name: "boosted_tree_classifier",
-        problem: Problem::Classification,
-        options: &[options::BOOSTED, options::CLASSES],
-        doc: "Gradient-boosted trees on histograms, for classes.",
-    },
-    ModelSpec {
-        name: "boosted_tree_regressor",
-        problem: Problem::Regression,
-        options: &[options::BOOSTED],
-        doc: "Gradient-boosted trees on histograms, for numbers.",
-    },
-    ModelSpec {
-        name: "decision_tree_classifier",
-        problem: Problem::Classification,
-        options: &[options::TREE, options::CLASSES],
-        doc: "One decision tree, by Gini's impurity.",
-    },
-    ModelSpec {
-        name: "decision_tree_regressor",
-        problem: Problem::Regression,
-        options: &[options::TREE],
-        doc: "One regression tree, by squared error.",
-    },
-    ModelSpec {
-        name: "isolation_forest",
-        problem: Problem::Anomaly,
-        options: &[options::ISOLATION],
-        doc: "Scores rows by how few random cuts set them apart.",
-    },
-    ModelSpec {
-        name: "kmeans",
-        problem: Problem::Clustering,
-        options: &[options::KMEANS],
-        doc: "Clusters around means, started by k-means++.",
-    },
-    ModelSpec {
-        name: "knn_classifier",
-        problem: Problem::Classification,
-        options: &[options::NEIGHBOURS],
-        doc: "The classes of the nearest rows of training.",
-    },
-    ModelSpec {
-        name: "knn_regressor",
-        problem: Problem::Regression,
-        options: &[options::NEIGHBOURS],
-        doc: "The mean of the nearest rows of training.",
-    },
-    ModelSpec {
-        name: "linear_reg",
-        problem: Problem::Regression,
-        options: &[options::PENALTIES, options::ITERATIONS],
-        doc: "Linear regression: least squares, ridge, lasso, elastic net.",
-    },
-    ModelSpec {
-        name: "logistic_reg",
-        problem: Problem::Classification,
-        options: &[options::PENALTIES, options::ITERATIONS, options::CLASSES],
-        doc: "Logistic regression with two or more classes.",
-    },
-    ModelSpec {
-        name: "naive_bayes",
-        problem: Problem::Classification,
-        options: &[options::BAYES, options::CLASSES],
-        doc: "Naive Bayes with normally distributed features.",
-    },
-    ModelSpec {
-        name: "pca",
-        problem: Problem::Reduction,
-        options: &[options::COMPONENTS],
-        doc: "Principal components as a model of their own.",
-    },
-    ModelSpec {
-        name: "random_forest_classifier",
-        problem: Problem::Classification,
-        options: &[options::FOREST, options::TREE, options::CLASSES],
-        doc: "Many trees, each from a sample of rows and of features at each split.",
-    },
-    ModelSpec {
-        name: "random_forest_regressor",
-        problem: Problem::Regression,
-        options: &[options::FOREST, options::TREE],
-        doc: "Many regression trees, each from a sample of rows and of features at each split.",
-    },
-    ModelSpec {
-        name: "transform_only",
-        problem: Problem::Transform,
-        options: &[],
-        doc: "The transforms alone, to be applied with ML.TRANSFORM.",
-    },
-];
-
-/// Finds a kind of model.
-///
-/// # Errors
-/// 22023 with the nearest name.
-pub fn spec(name: &str) -> Result<&'static ModelSpec> {
-    MODELS.iter().find(|spec| spec.name == name).ok_or_else(|| {
-        let error = Error::new(ErrorKind::InvalidParameter, format!("unknown model_type '{name}'"));
-        let names = MODELS.iter().map(|spec| spec.name);
-        let error = error
-            .with_detail(format!("There are {}.", names.clone().collect::<Vec<_>>().join(", ")));
-        match did_you_mean(name, names) {
-            Some(near) => error.with_hint(format!("Did you mean '{near}'?")),
-            None => error,
-        }
-    })
-}
-
-impl ModelSpec {
-    pub fn option(&self, name: &str) -> Option<&'static OptionSpec> {
-        self.options.iter().flat_map(|group| group.iter()).find(|option| option.name == name)
     }
 }
 
@@ -243,26 +126,35 @@ pub struct Iteration {
 }
 
 /// Notes the steps of learning.
-#[derive(Debug)]
 pub(crate) struct Diary {
     start: Instant,
+    watch: Option<crate::task::Watch>,
     pub iterations: Vec<Iteration>,
 }
 
 impl Diary {
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), iterations: Vec::new() }
+    pub(crate) fn new(task: &Task) -> Self {
+        Self { start: Instant::now(), watch: task.watch(), iterations: Vec::new() }
+    }
+
+    /// Returns a diary that nobody reads along.
+    pub(crate) fn unread() -> Self {
+        Self { start: Instant::now(), watch: None, iterations: Vec::new() }
     }
 
     pub(crate) fn note(&mut self, loss: f64, change: Option<f64>) {
         let elapsed = self.start.elapsed();
         self.start = Instant::now();
-        self.iterations.push(Iteration {
+        let iteration = Iteration {
             iteration: self.iterations.len() + 1,
             loss,
             change,
             duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        });
+        };
+        if let Some(watch) = &self.watch {
+            watch(&iteration);
+        }
+        self.iterations.push(iteration);
     }
 }
 
@@ -288,8 +180,15 @@ pub enum Model {
     NaiveBayes(NaiveBayes),
     Neighbours(Neighbours),
     IsolationForest(IsolationForest),
+    Svm(Svm),
+    Dbscan(Dbscan),
+    Mixture(Mixture),
+    Forecasts(Forecasts),
     Transform,
 }
+
+/// Stands for the cluster of a row that belongs to none.
+pub const NOISE: u32 = u32::MAX;
 
 /// What a model says of rows.
 #[derive(Debug, Clone, PartialEq)]
@@ -297,10 +196,17 @@ pub enum Prediction {
     Numbers(Vec<f64>),
     /// For each class, the probability by row.
     Probabilities(Vec<Vec<f64>>),
-    /// The nearest cluster from 0 on, and for each cluster the distance by row.
+    /// The nearest cluster from 0 on or [`NOISE`], and for each cluster the distance by row; `noise`: whether a row may
+    /// belong to none.
     Clusters {
         nearest: Vec<u32>,
         distances: Vec<Vec<f64>>,
+        noise: bool,
+    },
+    /// For each distribution its probability by row, and the logarithm of the density there.
+    Mixture {
+        probabilities: Vec<Vec<f64>>,
+        log_density: Vec<f64>,
     },
     /// For each component, the value by row.
     Components(Vec<Vec<f64>>),
@@ -330,6 +236,16 @@ impl Model {
             Self::NaiveBayes(one) => one,
             Self::Neighbours(one) => one,
             Self::IsolationForest(one) => one,
+            Self::Svm(one) => one,
+            Self::Dbscan(one) => one,
+            Self::Mixture(one) => one,
+            Self::Forecasts(_) => {
+                return Err(Error::new(
+                    ErrorKind::WrongObjectType,
+                    "a model of time series predicts no rows",
+                )
+                .with_hint("Use ML.FORECAST(MODEL …, horizon => 30)."));
+            }
             Self::Transform => {
                 return Err(Error::new(
                     ErrorKind::WrongObjectType,
@@ -371,13 +287,28 @@ pub fn memory_estimate(
 ) -> usize {
     let k = n_classes.max(1);
     let d = n_columns + 1;
+    let sums = |one: usize| (64_usize << 20).min(one * n_rows.div_ceil(4096)).max(4 * one);
     match spec.name {
-        "logistic_reg" => n_rows * 8 * (k + 1) + (k * d).min(600).pow(2) * 24,
-        "linear_reg" => n_rows * 16 + d * d * 24,
-        "pca" => d * d * 64 * 8,
-        "knn_classifier" | "knn_regressor" => n_rows * d * 8,
+        // Sums of products are held once for each part of the rows, 64 MiB of them at most, and a few times after.
+        "logistic_reg" => {
+            let unknowns = (k * d).min(600);
+            n_rows * 8 * (2 * k + 2) + sums(d * d * 8) + unknowns * unknowns * 24
+        }
+        "linear_svm" => n_rows * (32 + d * 6 + 8 * k) + sums(d * d * 8) + d * d * 24,
+        "linear_reg" => n_rows * 24 + sums(d * d * 8) + d * d * 24,
+        "pca" => sums(d * d * 8) + d * d * 32,
+        "knn_classifier" | "knn_regressor" => n_rows * (2 * d * 8 + 8 * k),
+        "dbscan" => n_rows * (3 * d * 8 + 32),
+        "kmeans" | "gaussian_mixture" => n_rows * (d + 12 + 2 * k) * 8 + sums(d * d * 8),
+        "isolation_forest" => n_rows * 16 + (1 << 20),
+        "naive_bayes" => n_rows * 8 * k + k * d * 48,
+        "boosted_tree_classifier" | "boosted_tree_regressor" => {
+            // Of each level the sums of the other child are kept.
+            n_rows * (d + 40 + 24 * k) + 256 * d * 3 * 8 * 12
+        }
         name if name.contains("tree") || name.contains("forest") => {
-            n_rows * (d + 16 * (k + 2)) + 256 * d * (k + 2) * 8 * 16
+            // Each thread has the targets of its own, and the sums of a path.
+            n_rows * (d + 8 * k) + 2 * (n_rows * (8 * k + 24) + 256 * d * (k + 2) * 8 * 4)
         }
         _ => n_rows * 8 * (k + 4),
     }
@@ -434,6 +365,9 @@ pub fn fit(
         }
         "kmeans" => KMeans::fit(parameters, data, seed, task),
         "knn_classifier" | "knn_regressor" => Neighbours::fit(parameters, data, task),
+        "linear_svm" => Svm::fit(parameters, data, task),
+        "dbscan" => Dbscan::fit(parameters, data, task),
+        "gaussian_mixture" => Mixture::fit(parameters, data, seed, task),
         "naive_bayes" => NaiveBayes::fit(parameters, data, task),
         "pca" => {
             let wanted = match parameters.count("num_principal_components")? {

@@ -256,6 +256,9 @@ impl Graph {
             Transform::Impute(_) => Err(cannot("ML.IMPUTER with an indicator")),
             Transform::Normalize(_) => Err(cannot("ML.NORMALIZER")),
             Transform::Cross(_) => Err(cannot("ML.FEATURE_CROSS")),
+            Transform::Words(_) => Err(cannot("ML.TF_IDF and ML.BAG_OF_WORDS")),
+            Transform::Ngrams(_) => Err(cannot("ML.NGRAMS")),
+            Transform::Named(_) => self.concat(parts),
             Transform::Outlier(_) => Err(cannot("ML.OUTLIER_SCORE as a feature")),
         }
     }
@@ -404,6 +407,10 @@ impl Graph {
                 self.output("cluster", &cluster, INT64, None);
                 self.output("distances", &distances, DOUBLE, Some(centres.len()));
             }
+            Model::Forecasts(_) => return Err(cannot("holt_winters")),
+            Model::Svm(_) => return Err(cannot("linear_svm")),
+            Model::Dbscan(_) => return Err(cannot("dbscan")),
+            Model::Mixture(_) => return Err(cannot("gaussian_mixture")),
             Model::NaiveBayes(_) => return Err(cannot("naive_bayes")),
             Model::Neighbours(_) => return Err(cannot("a model of nearest neighbours")),
             Model::IsolationForest(_) => return Err(cannot("isolation_forest")),

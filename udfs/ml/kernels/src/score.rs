@@ -175,12 +175,14 @@ impl Fused {
                 intercept: intercepts[0],
                 standard_errors: None,
                 deviations: Vec::new(),
+                means: Vec::new(),
             }),
             _ => Model::Logistic(Logistic {
                 weights,
                 intercepts,
                 standard_errors: None,
                 deviations: Vec::new(),
+                means: Vec::new(),
             }),
         };
         Some(Self { variables, model })

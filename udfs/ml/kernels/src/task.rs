@@ -6,19 +6,35 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use maru_core::{Error, Result};
 
+use crate::model::Iteration;
+
 /// Rows that a kernel works on at once: a few columns of them fit the nearest cache.
 pub const BLOCK_ROWS: usize = 1024;
 
+/// Asked for more memory before it is used; fails if there is none.
+pub type Claim = Arc<dyn Fn(usize) -> Result<()> + Send + Sync>;
+
+/// Told of each step of learning.
+pub type Watch = Arc<dyn Fn(&Iteration) + Send + Sync>;
+
 /// The flag and the threads of one training or prediction.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Task {
     cancelled: Arc<AtomicBool>,
     n_threads: usize,
+    claim: Option<Claim>,
+    watch: Option<Watch>,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Task").field("n_threads", &self.n_threads).finish_non_exhaustive()
+    }
 }
 
 impl Task {
     pub fn new(cancelled: Arc<AtomicBool>, n_threads: usize) -> Self {
-        Self { cancelled, n_threads: n_threads.max(1) }
+        Self { cancelled, n_threads: n_threads.max(1), claim: None, watch: None }
     }
 
     /// Returns a task on one thread that nothing stops.
@@ -32,7 +48,37 @@ impl Task {
 
     /// Returns the same task with other threads.
     pub fn with_threads(&self, n_threads: usize) -> Self {
-        Self::new(Arc::clone(&self.cancelled), n_threads)
+        Self { n_threads: n_threads.max(1), ..self.clone() }
+    }
+
+    /// Returns the same task, whose kernels ask for the memory of what they make larger than their input.
+    #[must_use]
+    pub fn with_claim(mut self, claim: Claim) -> Self {
+        self.claim = Some(claim);
+        self
+    }
+
+    /// Returns the same task, which tells of each step of learning.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Watch) -> Self {
+        self.watch = Some(watch);
+        self
+    }
+
+    pub fn unwatched(&self) -> Self {
+        Self { watch: None, ..self.clone() }
+    }
+
+    pub(crate) fn watch(&self) -> Option<Watch> {
+        self.watch.clone()
+    }
+
+    /// Asks for this many bytes more.
+    ///
+    /// # Errors
+    /// What the one asked says, 53200 as a rule.
+    pub fn claim(&self, n_bytes: usize) -> Result<()> {
+        self.claim.as_ref().map_or(Ok(()), |claim| claim(n_bytes))
     }
 
     /// Kernels ask at least every few milliseconds.

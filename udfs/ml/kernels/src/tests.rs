@@ -1,7 +1,9 @@
 //! Tests over the crate: beside scikit-learn (`udfs/ml/fixtures/make.py`), and on bad data.
 
 mod bad_data;
+mod explain;
 mod models;
+mod more_models;
 mod transforms;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ mod pca;
 mod polynomial;
 mod quantile;
 mod scale;
+mod text;
 
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ pub use polynomial::{Cross, Polynomial};
 pub use quantile::{Bucketize, quantiles};
 pub(crate) use scale::moments;
 pub use scale::{Normalize, Scale};
+pub use text::{Named, Ngrams, Words};
 
 /// A literal argument.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -63,7 +65,9 @@ macro_rules! transforms {
 }
 
 transforms! {
+    "bag_of_words" ("top_k", "frequency_threshold") "Gives a column for each word with how often it stands in the text.";
     "bucketize" ("split_points") "Puts numbers into buckets between the points given; the bucket's number from 1 on, NULL is 0.";
+    "date_parts" ("parts") "Gives numbers of a date or timestamp: year, quarter, month, week, day, dow, doy, hour, minute, second.";
     "feature_cross" ("separator") "Joins columns into one category.";
     "frequency_encoder" () "Gives the share of rows that have the value; 0 for what training did not see.";
     "hash_bucketize" ("n_buckets") "Puts text into one of n buckets by its hash; NULL is 0.";
@@ -71,6 +75,7 @@ transforms! {
     "label_encoder" ("top_k", "frequency_threshold") "Numbers categories from 1 on in their order; NULL and unknown ones are 0.";
     "max_abs_scaler" () "Divides by the greatest absolute value.";
     "min_max_scaler" () "Maps the least value to 0 and the greatest to 1.";
+    "ngrams" ("range", "separator") "Gives runs of words of the text as tokens for ML.TF_IDF and ML.BAG_OF_WORDS: ARRAY[least, most] words.";
     "normalizer" ("p") "Divides each row by its norm: 1, 2 (the default) or 'inf'.";
     "one_hot_encoder" ("drop", "top_k", "frequency_threshold") "Gives a column of 0 and 1 for each category; drop is 'none' or 'most_frequent'.";
     "ordinal_encoder" ("top_k", "frequency_threshold") "Numbers categories from 1 on in their order; NULL and unknown ones are 0.";
@@ -81,6 +86,7 @@ transforms! {
     "robust_scaler" ("quantile_low", "quantile_high") "Subtracts the median and divides by the range between quantiles, given in percent (25 and 75).";
     "standard_scaler" () "Subtracts the mean and divides by the standard deviation.";
     "target_encoder" ("smoothing", "n_folds") "Gives the mean of the label among rows of the category, smoothed towards that of all; cross-fitted in training.";
+    "tf_idf" ("top_k", "frequency_threshold") "Gives a column for each word, its count in the text weighted by how few texts have it; rows of length 1.";
 }
 
 /// Finds a transform by its name.
@@ -126,6 +132,9 @@ pub enum Transform {
     Cross(Cross),
     Pca(Pca),
     Outlier(Outlier),
+    Words(Words),
+    Ngrams(Ngrams),
+    Named(Named),
 }
 
 /// What each kind of transform does.
@@ -146,6 +155,9 @@ impl Transform {
             Self::Cross(one) => one,
             Self::Pca(one) => one,
             Self::Outlier(one) => one,
+            Self::Words(one) => one,
+            Self::Ngrams(one) => one,
+            Self::Named(one) => one,
         }
     }
 
@@ -188,6 +200,9 @@ pub fn fit(
             Transform::Polynomial(Polynomial::fit(&given, &numbers(spec.name, input)?)?)
         }
         "feature_cross" => Transform::Cross(Cross::fit(&given)?),
+        "tf_idf" | "bag_of_words" => Transform::Words(Words::fit(&given, input, context)?),
+        "ngrams" => Transform::Ngrams(Ngrams::fit(&given)?),
+        "date_parts" => Transform::Named(Named::fit(&given, input)?),
         "target_encoder" => {
             let (encode, frame) = Encode::fit_target(&given, input, context)?;
             return Ok((Transform::Encode(encode), frame));

@@ -23,6 +23,8 @@ pub enum Range {
 pub enum Algorithm {
     Grid,
     Random,
+    /// At random, first on few rows: a third of the trials goes on to three times as many (Jamieson and Talwalkar, 2016).
+    Halving,
     /// Tree-structured Parzen estimators (Bergstra and others, 2011).
     Tpe,
 }
@@ -58,7 +60,7 @@ impl Search {
                 let all = self.grid()?;
                 Ok(all.into_iter().take(self.n_trials).skip(first).collect())
             }
-            Algorithm::Random => {
+            Algorithm::Random | Algorithm::Halving => {
                 Ok((first..self.n_trials).map(|trial| self.random(trial)).collect())
             }
             Algorithm::Tpe => {
@@ -69,6 +71,15 @@ impl Search {
                 }
                 Ok(round.map(|trial| self.guided(trial, seen)).collect())
             }
+        }
+    }
+
+    /// Returns the shares of the rows that trials learn from, one after the other; but for successive halving all at once.
+    pub fn shares(&self) -> Vec<f64> {
+        match (self.algorithm, self.n_trials) {
+            (Algorithm::Halving, 9..) => vec![1.0 / 9.0, 1.0 / 3.0, 1.0],
+            (Algorithm::Halving, 3..) => vec![1.0 / 3.0, 1.0],
+            _ => vec![1.0],
         }
     }
 

@@ -23,6 +23,15 @@ pub struct Boosted {
     pub classifies: bool,
 }
 
+/// Rounds that do not better the rows kept apart, after which learning ends early.
+const PATIENCE: usize = 10;
+
+/// Chooses the tenth of the rows that is kept apart to see when to end.
+fn held_out(n_rows: usize, seed: u64) -> Vec<bool> {
+    let mut random = Random::new(seed, 0xea51);
+    (0..n_rows).map(|_| random.next_f64() < 0.1).collect()
+}
+
 impl Boosted {
     pub(super) fn fit(
         spec: &ModelSpec,
@@ -44,7 +53,7 @@ impl Boosted {
         let by_tree = parameters.number("colsample_bytree")?.unwrap_or(1.0);
         let limits = Limits {
             depth: parameters.count("max_tree_depth")?.unwrap_or(6),
-            rows: 1,
+            rows: parameters.count("min_samples_leaf")?.unwrap_or(1),
             weight: parameters.number("min_tree_child_weight")?.unwrap_or(1.0),
             gain: parameters.number("min_split_loss")?.unwrap_or(0.0),
             l2: parameters.number("l2_reg")?.unwrap_or(1.0),
@@ -72,7 +81,11 @@ impl Boosted {
         let binned = Binned::new(x, task)?;
         let mut scores = base.iter().map(|base| vec![*base; n_rows]).collect::<Vec<_>>();
         let mut trees = Vec::with_capacity(rounds * n_outputs);
-        let mut diary = Diary::new();
+        let apart = parameters.flag("early_stop").then(|| held_out(n_rows, seed));
+        let apart = apart.filter(|apart| apart.contains(&true) && apart.contains(&false));
+        let learns = |row: usize| apart.as_ref().is_none_or(|apart| !apart[row]);
+        let (mut best, mut best_trees) = (f64::INFINITY, 0);
+        let mut diary = Diary::new(task);
         let (mut gradients, mut hessians) = (vec![0.0; n_rows], vec![0.0; n_rows]);
         for round in 0..rounds {
             task.check()?;
@@ -86,6 +99,10 @@ impl Boosted {
                 }
                 false => (0..n_rows as u32).collect(),
             };
+            let rows = match &apart {
+                None => rows,
+                Some(apart) => rows.into_iter().filter(|row| !apart[*row as usize]).collect(),
+            };
             let columns = (by_tree < 1.0).then(|| {
                 let mut columns = random.sample(d, ((d as f64 * by_tree).round() as usize).max(1));
                 columns.sort_unstable();
@@ -98,10 +115,11 @@ impl Boosted {
             if n_outputs > 1 {
                 softmax(&mut probabilities, n_rows);
             }
-            let mut loss = 0.0;
+            let (mut loss, mut apart_loss) = (0.0, 0.0);
             for output in 0..n_outputs {
                 for row in 0..n_rows {
                     let w = weight(row);
+                    let before = loss;
                     let (gradient, hessian) = match &data.target {
                         Target::Classes { codes, .. } if n_outputs == 1 => {
                             let p = sigmoid(scores[0][row]);
@@ -123,6 +141,10 @@ impl Boosted {
                         }
                         Target::None => (0.0, 0.0),
                     };
+                    if !learns(row) {
+                        apart_loss += loss - before;
+                        loss = before;
+                    }
                     gradients[row] = w * gradient;
                     hessians[row] = w * hessian.max(1e-16);
                 }
@@ -135,13 +157,31 @@ impl Boosted {
                     columns: columns.as_deref(),
                     task,
                 };
-                let mut tree = grow.tree(rows.clone(), &mut random)?;
+                let mut leaves = Vec::new();
+                let mut tree = grow.tree(rows.clone(), &mut random, &mut leaves)?;
                 tree.value.iter_mut().for_each(|value| *value *= rate);
-                let added = sums(std::slice::from_ref(&tree), x, 1, |_| 0..1, task)?;
-                scores[output].iter_mut().zip(&added[0]).for_each(|(score, add)| *score += add);
+                if rows.len() == n_rows {
+                    // The rows of each leaf are known; only rows that took no part have to go down the tree.
+                    for (leaf, rows) in leaves {
+                        let value = tree.value[leaf as usize];
+                        rows.iter().for_each(|row| scores[output][*row as usize] += value);
+                    }
+                } else {
+                    let added = sums(std::slice::from_ref(&tree), x, 1, |_| 0..1, task)?;
+                    scores[output].iter_mut().zip(&added[0]).for_each(|(score, add)| *score += add);
+                }
                 trees.push(tree);
             }
             diary.note(loss / total, None);
+            if apart.is_some() {
+                // What is measured is the state before this round's trees.
+                if apart_loss < best * (1.0 - 1e-7) {
+                    (best, best_trees) = (apart_loss, round * n_outputs);
+                } else if round * n_outputs >= best_trees + PATIENCE * n_outputs {
+                    trees.truncate(best_trees.max(n_outputs));
+                    break;
+                }
+            }
         }
         let model = Self { base, trees, n_features: d, classifies };
         Ok(Fit { model: Model::Boosted(model), iterations: diary.iterations, converged: true })

@@ -148,7 +148,7 @@ impl KMeans {
         let mut centres = start(&x, k, &mut random, task)?;
         let spread = x.columns.iter().map(|c| crate::transform::moments(c.iter().copied()).2);
         let tolerance = 1e-8 * spread.sum::<f64>() / (n_rows * x.n_columns()) as f64;
-        let mut diary = Diary::new();
+        let mut diary = Diary::new(task);
         let mut converged = false;
         let mut sizes = Vec::new();
         for _ in 0..parameters.count("max_iterations")?.unwrap_or(100) {
@@ -208,6 +208,6 @@ impl Predict for KMeans {
             off.iter_mut().for_each(|off| *off = off.sqrt());
             Ok(off)
         })?;
-        Ok(Prediction::Clusters { nearest, distances })
+        Ok(Prediction::Clusters { nearest, distances, noise: false })
     }
 }

@@ -17,6 +17,9 @@ pub struct Linear {
     pub standard_errors: Option<Vec<f64>>,
     /// The spread of each feature, for how much it matters.
     pub deviations: Vec<f64>,
+    /// The mean of each feature, which attributions are measured from; empty in models of before 2026-11.
+    #[serde(default)]
+    pub means: Vec<f64>,
 }
 
 impl Linear {
@@ -25,7 +28,7 @@ impl Linear {
         let l2 = parameters.number("l2_reg")?.unwrap_or(0.0);
         let intercept = parameters.flag_or("fit_intercept", true);
         let max_iterations = parameters.count("max_iterations")?.unwrap_or(1000);
-        let mut diary = Diary::new();
+        let mut diary = Diary::new(task);
         let x = &data.x;
         let d = x.n_columns();
         // The label is one more column of the products.
@@ -112,6 +115,10 @@ impl Linear {
         }
         let n = (x.n_rows as f64).max(1.0);
         model.deviations = deviations.iter().map(|spread| spread / n.sqrt()).collect();
+        model.means = match intercept {
+            true => center[..d].to_vec(),
+            false => means(x, task)?,
+        };
         diary.note(squares / n, None);
         Ok(Fit { model: Model::Linear(model), iterations: diary.iterations, converged })
     }
@@ -119,7 +126,13 @@ impl Linear {
     fn from_scaled(scaled: &[f64], unit: &impl Fn(usize) -> f64, center: &[f64], d: usize) -> Self {
         let weights = (0..d).map(|index| scaled[index] / unit(index)).collect::<Vec<_>>();
         let intercept = center[d] - dot(&weights, &center[..d]);
-        Self { weights, intercept, standard_errors: None, deviations: Vec::new() }
+        Self {
+            weights,
+            intercept,
+            standard_errors: None,
+            deviations: Vec::new(),
+            means: Vec::new(),
+        }
     }
 
     fn values(&self, x: &Matrix, task: &Task) -> Result<Vec<f64>> {

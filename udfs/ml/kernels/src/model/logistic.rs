@@ -23,6 +23,9 @@ pub struct Logistic {
     /// Of the weights, for two classes without penalties.
     pub standard_errors: Option<Vec<f64>>,
     pub deviations: Vec<f64>,
+    /// The mean of each feature, which attributions are measured from; empty in models of before 2026-11.
+    #[serde(default)]
+    pub means: Vec<f64>,
 }
 
 /// The data as the solvers see it. Unknowns are, for each logit, a weight per column brought to mean 0 and deviation 1, and
@@ -318,6 +321,7 @@ impl Logistic {
         })?;
         let divisor = deviation.iter().map(|s| if *s > 0.0 { *s } else { 1.0 }).collect::<Vec<_>>();
         let intercept = parameters.flag_or("fit_intercept", true);
+        let middle = mean.clone();
         let mean = if intercept { mean } else { vec![0.0; d] };
         let l1 = parameters.number("l1_reg")?.unwrap_or(0.0);
         let l2 = parameters.number("l2_reg")?.unwrap_or(0.0);
@@ -338,7 +342,7 @@ impl Logistic {
             task,
         };
         let max_iterations = parameters.count("max_iterations")?.unwrap_or(1000);
-        let mut diary = Diary::new();
+        let mut diary = Diary::new(task);
         let mut unknowns = vec![0.0; problem.n()];
         let converged = match problem.n() <= NEWTON_MAX {
             true => problem.newton(&mut unknowns, max_iterations, &mut diary)?,
@@ -364,7 +368,8 @@ impl Logistic {
             let middle = sum(&intercepts) / n_logits as f64;
             intercepts.iter_mut().for_each(|b| *b -= middle);
         }
-        let model = Self { weights, intercepts, standard_errors, deviations: deviation };
+        let model =
+            Self { weights, intercepts, standard_errors, deviations: deviation, means: middle };
         Ok(Fit { model: Model::Logistic(model), iterations: diary.iterations, converged })
     }
 }

@@ -134,6 +134,12 @@ pub const BOOSTED: &[OptionSpec] = &[
     number("colsample_bytree", 0.0, 1.0, "1", "The share of features that a tree learns from."),
     count("max_tree_depth", 1, 64, "6", "Levels of a tree at most."),
     number("min_split_loss", 0.0, 1e12, "0", "A split has to lower the loss by more than this."),
+    count("min_samples_leaf", 1, 1_000_000_000, "1", "Rows of a leaf at least."),
+    flag(
+        "early_stop",
+        "false",
+        "Whether a tenth of the rows is kept apart, and learning ends after ten rounds that do not better it.",
+    ),
 ];
 
 pub const KMEANS: &[OptionSpec] = &[
@@ -150,6 +156,78 @@ pub const KMEANS: &[OptionSpec] = &[
         "true",
         "Whether features are brought to mean 0 and deviation 1 first.",
     ),
+];
+
+pub const SVM: &[OptionSpec] = &[
+    number(
+        "l2_reg",
+        0.0,
+        1e12,
+        "1",
+        "Adds half of this times the sum of the squared weights to the loss; scikit-learn's 1/C.",
+    ),
+    flag("fit_intercept", "true", "Whether there is a constant."),
+    count("max_iterations", 1, 100_000, "1000", "Steps of learning at most."),
+];
+
+pub const DENSITY: &[OptionSpec] = &[
+    number("epsilon", 1e-12, 1e12, "0.5", "How far apart neighbours are at most."),
+    count(
+        "min_samples",
+        1,
+        1_000_000,
+        "5",
+        "Neighbours that make a row a core row, itself among them.",
+    ),
+    flag(
+        "standardize_features",
+        "true",
+        "Whether features are brought to mean 0 and deviation 1 first.",
+    ),
+];
+
+pub const MIXTURE: &[OptionSpec] = &[
+    count("num_clusters", 1, 1000, "2", "How many distributions."),
+    OptionSpec {
+        name: "covariance_type",
+        kind: OptionKind::Word(&["full", "diag", "spherical"]),
+        default: "full",
+        doc: "The shape of a distribution: any, along the features, or a ball.",
+    },
+    number("reg_covar", 0.0, 1e12, "1e-6", "Is added to each variance."),
+    count("max_iterations", 1, 100_000, "500", "Steps of learning at most."),
+    number(
+        "tolerance",
+        0.0,
+        1.0,
+        "1e-6",
+        "Learning ends when the likelihood gains less than a thousandth of this.",
+    ),
+    count(
+        "num_starts",
+        1,
+        100,
+        "5",
+        "How often learning starts anew; the most likely end is kept.",
+    ),
+];
+
+pub const SERIES: &[OptionSpec] = &[
+    count(
+        "seasonality",
+        1,
+        100_000,
+        "",
+        "Steps of a season, 1 for none; without it the usual one of the step, if that is likelier than none.",
+    ),
+    OptionSpec {
+        name: "season_type",
+        kind: OptionKind::Word(&["additive", "multiplicative"]),
+        default: "additive",
+        doc: "Whether a season is added to the level, or multiplies it.",
+    },
+    flag("trend", "true", "Whether the level moves on from step to step."),
+    flag("damped", "false", "Whether the trend becomes less with each step."),
 ];
 
 pub const NEIGHBOURS: &[OptionSpec] = &[

@@ -28,6 +28,9 @@ pub struct Tree {
     pub gain: Vec<f64>,
     /// What the node says, `n_outputs` numbers for each.
     pub value: Vec<f64>,
+    /// The weight of the rows of training that came there; empty in models of before 2026-11.
+    #[serde(default)]
+    pub cover: Vec<f64>,
 }
 
 impl Tree {
@@ -104,7 +107,7 @@ impl Forest {
         let n_trees = if many { parameters.count("num_parallel_tree")?.unwrap_or(100) } else { 1 };
         let subsample = parameters.number("subsample")?.unwrap_or(1.0);
         let inner = if many { task.with_threads(1) } else { task.clone() };
-        let mut diary = Diary::new();
+        let mut diary = Diary::new(task);
         let trees = task.map(n_trees, |index| {
             let mut random = Random::new(seed, index as u64);
             let mut weights = match &data.weights {
@@ -131,7 +134,7 @@ impl Forest {
                 columns: None,
                 task: &inner,
             };
-            grow.tree(rows, &mut random)
+            grow.tree(rows, &mut random, &mut Vec::new())
         })?;
         diary.note(0.0, None);
         let model = Self { trees, n_features: d, n_outputs, classifies };

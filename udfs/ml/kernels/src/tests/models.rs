@@ -49,6 +49,7 @@ fn probabilities_with_the_same_weights() {
         intercepts: vec![fixture("logistic.0.intercept").as_f64().unwrap()],
         standard_errors: None,
         deviations: Vec::new(),
+        means: Vec::new(),
     });
     let fitted = Fit { model, iterations: Vec::new(), converged: true };
     near(&probabilities(&fitted, &cancer().x)[1], &numbers("logistic.0.p"), 1e-8);
@@ -97,6 +98,7 @@ fn each_row_is_normalised_by_itself() {
         intercepts: vec![0.0; 3],
         standard_errors: None,
         deviations: Vec::new(),
+        means: Vec::new(),
     });
     let x = matrix(&[vec![1.0, 0.0], vec![0.0, 1.0]]);
     let p = probabilities(&Fit { model, iterations: Vec::new(), converged: true }, &x);
@@ -181,8 +183,13 @@ fn ensembles_do_as_well() {
     let (train, test) = (half(0), half(1));
     let task = Task::single();
     let (train, test) = (data.select(&train, &task).unwrap(), data.select(&test, &task).unwrap());
-    // scikit-learn keeps twenty rows in a leaf, which weigh about four where it is least sure.
-    let boosted = [("learn_rate", 0.1), ("min_tree_child_weight", 4.0)];
+    // What scikit-learn has where nothing is said.
+    let boosted = [
+        ("learn_rate", 0.1),
+        ("min_samples_leaf", 20.0),
+        ("min_tree_child_weight", 0.001),
+        ("l2_reg", 0.0),
+    ];
     for (name, path, options) in [
         ("random_forest_classifier", "forest", [].as_slice()),
         ("boosted_tree_classifier", "boosted", &boosted),
@@ -192,8 +199,7 @@ fn ensembles_do_as_well() {
         let positive = codes.iter().map(|c| *c == 1).collect::<Vec<_>>();
         let auc = roc_auc(&curve(&probabilities(&fitted, &test.x)[1], &positive));
         let wanted = fixture(&format!("{path}.roc_auc")).as_f64().unwrap();
-        // The standard error on 150 rows is 0.02.
-        assert!(auc > wanted - 0.02, "{name}: {auc} beside {wanted}");
+        assert!(auc > wanted - 0.01, "{name}: {auc} beside {wanted}");
         let importance = fitted.model.importance().unwrap();
         near(&[importance.iter().sum::<f64>()], &[1.0], 1e-9);
     }

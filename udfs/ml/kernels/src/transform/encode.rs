@@ -261,6 +261,10 @@ impl Apply for Encode {
                 };
                 return Ok(vec![(name.clone(), (0..column.len()).map(bucket).collect())]);
             }
+            if let Encoding::OneHot { other } = &self.encoding {
+                let n_columns = self.categories[index].len() + usize::from(other[index]);
+                task.claim(n_columns * input.n_rows * 8)?;
+            }
             let codes = self.codes(index, column);
             Ok(match &self.encoding {
                 Encoding::OneHot { other } => {

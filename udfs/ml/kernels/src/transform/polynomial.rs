@@ -47,6 +47,7 @@ impl Polynomial {
 impl Apply for Polynomial {
     fn apply(&self, input: &Frame, task: &Task) -> Result<Frame> {
         let x = numbers("polynomial_expand", input)?;
+        task.claim(self.products.len() * x.n_rows * 8)?;
         let columns = task.map(self.products.len(), |index| {
             let product = &self.products[index];
             let mut values = vec![1.0; x.n_rows];

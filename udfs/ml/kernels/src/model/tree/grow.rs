@@ -8,6 +8,8 @@ use crate::random::Random;
 use crate::task::Task;
 
 const BINS_MAX: usize = 255;
+/// Rows that the bins are found from.
+const SAMPLE_ROWS: usize = 200_000;
 /// Nodes of fewer rows are not worth other threads.
 const ROWS_PARALLEL: usize = 20_000;
 
@@ -22,7 +24,8 @@ impl Binned {
     pub(crate) fn new(x: &Matrix, task: &Task) -> Result<Self> {
         let done = task.map(x.n_columns(), |index| {
             let values = &x.columns[index];
-            let mut sorted = values.as_ref().clone();
+            // Of many rows a part says where the bins end: rows are in the order of their hashes, the first ones are a sample.
+            let mut sorted = values[..values.len().min(SAMPLE_ROWS)].to_vec();
             sorted.sort_unstable_by(f64::total_cmp);
             task.check()?;
             let mut distinct = sorted.clone();
@@ -98,14 +101,20 @@ impl Grow<'_> {
         self.n_outputs + 2
     }
 
-    pub(crate) fn tree(&self, rows: Vec<u32>, random: &mut Random) -> Result<Tree> {
+    /// Grows a tree. `leaves` gets the rows of each leaf.
+    pub(crate) fn tree(
+        &self,
+        rows: Vec<u32>,
+        random: &mut Random,
+        leaves: &mut Vec<(u32, Vec<u32>)>,
+    ) -> Result<Tree> {
         let mut tree = Tree::default();
         let n_columns = self.binned.codes.len();
         let all = (0..n_columns).collect::<Vec<_>>();
         let columns = self.columns.unwrap_or(&all);
         // With all features at each split, the sums of one child are those of the node without the other's.
         let keeps = self.limits.features >= columns.len();
-        self.node(&mut tree, rows, 0, columns, keeps, None, random)?;
+        self.node(&mut tree, rows, 0, columns, keeps, None, random, leaves)?;
         Ok(tree)
     }
 
@@ -119,6 +128,7 @@ impl Grow<'_> {
         keeps: bool,
         known: Option<Vec<Histogram>>,
         random: &mut Random,
+        leaves: &mut Vec<(u32, Vec<u32>)>,
     ) -> Result<u32> {
         self.task.check()?;
         let k = self.n_outputs;
@@ -137,8 +147,10 @@ impl Grow<'_> {
         tree.left.push(0);
         tree.right.push(0);
         tree.gain.push(0.0);
+        tree.cover.push(weight);
         tree.value.extend(sums.iter().map(|sum| if divisor > 0.0 { sum / divisor } else { 0.0 }));
         if depth >= self.limits.depth || rows.len() < 2 * self.limits.rows || rows.len() < 2 {
+            leaves.push((at as u32, rows));
             return Ok(at as u32);
         }
         let chosen = match keeps {
@@ -165,7 +177,7 @@ impl Grow<'_> {
         if keeps {
             histograms = match known {
                 Some(known) => known,
-                None => task.map(chosen.len(), |nth| Ok(self.histogram(&rows, chosen[nth])))?,
+                None => self.histograms(&rows, &chosen, &task)?,
             };
             for (nth, feature) in chosen.iter().enumerate() {
                 best = better(
@@ -186,7 +198,10 @@ impl Grow<'_> {
                 );
             }
         }
-        let Some(split) = best else { return Ok(at as u32) };
+        let Some(split) = best else {
+            leaves.push((at as u32, rows));
+            return Ok(at as u32);
+        };
         let codes = &self.binned.codes[split.feature];
         let (low, high): (Vec<u32>, Vec<u32>) =
             rows.iter().partition(|row| codes[**row as usize] <= split.bin);
@@ -195,7 +210,7 @@ impl Grow<'_> {
         if keeps && depth + 1 < self.limits.depth {
             let (small, small_is_low) =
                 if low.len() <= high.len() { (&low, true) } else { (&high, false) };
-            let made = task.map(chosen.len(), |nth| Ok(self.histogram(small, chosen[nth])))?;
+            let made = self.histograms(small, &chosen, &task)?;
             for (whole, part) in histograms.iter_mut().zip(&made) {
                 whole.iter_mut().zip(part).for_each(|(whole, part)| *whole -= part);
             }
@@ -207,11 +222,40 @@ impl Grow<'_> {
         tree.feature[at] = split.feature as u32;
         tree.threshold[at] = self.binned.ends[split.feature][split.bin as usize];
         tree.gain[at] = split.gain;
-        let left = self.node(tree, low, depth + 1, columns, keeps, low_known, random)?;
-        let right = self.node(tree, high, depth + 1, columns, keeps, high_known, random)?;
+        let left = self.node(tree, low, depth + 1, columns, keeps, low_known, random, leaves)?;
+        let right = self.node(tree, high, depth + 1, columns, keeps, high_known, random, leaves)?;
         tree.left[at] = left;
         tree.right[at] = right;
         Ok(at as u32)
+    }
+
+    /// Sums by bin of the chosen features. What a row adds is gathered once, in the order of the rows.
+    fn histograms(&self, rows: &[u32], chosen: &[usize], task: &Task) -> Result<Vec<Histogram>> {
+        if self.n_outputs > 1 {
+            return task.map(chosen.len(), |nth| Ok(self.histogram(rows, chosen[nth])));
+        }
+        let pair = |row: &u32| (self.gradients[*row as usize], self.hessians[*row as usize]);
+        let added = rows.iter().map(pair).collect::<Vec<_>>();
+        let whole = rows.len() == self.hessians.len();
+        task.map(chosen.len(), |nth| {
+            let codes = &self.binned.codes[chosen[nth]];
+            // A place for each code that there can be: no bounds to check.
+            let mut sums = [[0.0; 3]; 256];
+            let mut add = |code: u8, (gradient, hessian): (f64, f64)| {
+                let sum = &mut sums[code as usize];
+                sum[0] += gradient;
+                sum[1] += hessian;
+                sum[2] += 1.0;
+            };
+            match whole {
+                true => codes.iter().zip(&added).for_each(|(code, added)| add(*code, *added)),
+                false => {
+                    let pairs = rows.iter().zip(&added);
+                    pairs.for_each(|(row, added)| add(codes[*row as usize], *added));
+                }
+            }
+            Ok(sums[..self.binned.ends[chosen[nth]].len() + 1].concat())
+        })
     }
 
     fn histogram(&self, rows: &[u32], feature: usize) -> Histogram {

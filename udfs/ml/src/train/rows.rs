@@ -1,0 +1,204 @@
+//! The rows of training: label, weight and split apart, which rows train and which evaluate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::model::{Problem, Target};
+use maru_ml_kernels::split::{Folding, Parts, Split, fold_parts};
+use maru_ml_kernels::{Column, Frame, Task};
+
+use super::Request;
+use crate::options::{SplitMethod, TrainingOptions};
+
+/// The rows of the query: leaves first, then label, weight and split where there are these.
+pub(super) struct Rows {
+    pub(super) leaves: Frame,
+    pub(super) label: Option<Column>,
+    pub(super) weights: Option<Vec<f64>>,
+    pub(super) evaluates: Option<Vec<bool>>,
+    pub(super) hashes: Vec<u64>,
+    /// What folds go by: groups or times, as numbers.
+    pub(super) keys: Option<Vec<f64>>,
+}
+
+impl Rows {
+    pub(super) fn new(request: &Request, frame: Frame, task: &Task) -> Result<Self> {
+        let (mut frame, hashes) = frame.canonical(task)?;
+        let mut rest = frame.columns.split_off(request.lowered.leaves.len()).into_iter();
+        let mut next = |wanted: bool| -> Result<Option<Column>> {
+            match wanted {
+                true => rest
+                    .next()
+                    .map(|(_, column)| Some(column))
+                    .ok_or_else(|| Error::internal("a column of training is missing")),
+                false => Ok(None),
+            }
+        };
+        let options = &request.options;
+        let label = next(options.label.is_some())?;
+        let weights = match next(options.weight.is_some())? {
+            None => None,
+            Some(Column::Number(values)) if values.iter().all(|w| w.is_finite() && *w >= 0.0) => {
+                Some(values.as_ref().clone())
+            }
+            Some(_) => {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "weights of rows are numbers from 0 on, none of them NULL",
+                ));
+            }
+        };
+        let evaluates = match next(options.split_column.is_some())? {
+            None => None,
+            Some(Column::Number(values)) => Some(values.iter().map(|v| *v > 0.0).collect()),
+            Some(Column::Text(_)) => {
+                return Err(Error::new(
+                    ErrorKind::TypeMismatch,
+                    "data_split_col is a boolean column",
+                ));
+            }
+        };
+        let keys = match next(options.fold_column.is_some())? {
+            None => None,
+            Some(Column::Number(values)) => Some(values.as_ref().clone()),
+            Some(Column::Text(values)) if options.folding == Folding::Group => {
+                let mut known = BTreeMap::new();
+                values.iter().for_each(|text| {
+                    known.entry(text).or_insert(0.0);
+                });
+                known.values_mut().enumerate().for_each(|(at, number)| *number = at as f64);
+                Some(values.iter().map(|text| known.get(&text).copied().unwrap_or(0.0)).collect())
+            }
+            Some(Column::Text(_)) => {
+                return Err(Error::new(
+                    ErrorKind::TypeMismatch,
+                    "fold_col is a number, a date or a timestamp with fold_method = 'time'",
+                ));
+            }
+        };
+        Ok(Self { leaves: frame, label, weights, evaluates, hashes, keys })
+    }
+
+    pub(super) fn labelled(&self) -> Vec<u32> {
+        let all = 0..self.leaves.n_rows as u32;
+        match &self.label {
+            None => all.collect(),
+            Some(label) => all.filter(|row| label.text(*row as usize).is_some()).collect(),
+        }
+    }
+}
+
+/// The label by row as the model learns it, and the classes.
+pub(super) fn target(
+    problem: Problem,
+    label: Option<&Column>,
+    name: &str,
+) -> Result<(Target, Vec<String>)> {
+    let Some(label) = label.filter(|_| problem.has_label()) else {
+        return Ok((Target::None, Vec::new()));
+    };
+    if problem == Problem::Regression {
+        return match label {
+            Column::Number(values) => Ok((Target::Numbers(Arc::clone(values)), Vec::new())),
+            Column::Text(_) => Err(Error::new(
+                ErrorKind::TypeMismatch,
+                format!("the label \"{name}\" is text, a regression predicts numbers"),
+            )
+            .with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'.")),
+        };
+    }
+    const CLASSES_MAX: usize = 10_000;
+    let mut known = BTreeMap::<String, u32>::new();
+    for row in 0..label.len() {
+        if let Some(text) = label.text(row)
+            && !known.contains_key(text.as_ref())
+        {
+            known.insert(text.into_owned(), 0);
+            if known.len() > CLASSES_MAX {
+                return Err(Error::new(ErrorKind::LimitExceeded, format!("the label \"{name}\" has more than {CLASSES_MAX} classes"))
+                    .with_hint("If it is a number to be estimated, use a regression such as model_type = 'linear_reg'."));
+            }
+        }
+    }
+    let mut classes = known.keys().cloned().collect::<Vec<_>>();
+    if classes.iter().all(|class| class.parse::<f64>().is_ok()) {
+        let number = |class: &String| class.parse::<f64>().unwrap_or(f64::NAN);
+        classes.sort_by(|a, b| number(a).total_cmp(&number(b)));
+    }
+    for (code, class) in classes.iter().enumerate() {
+        known.insert(class.clone(), code as u32);
+    }
+    let code = |row: usize| {
+        label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0)
+    };
+    let codes = Arc::new((0..label.len()).map(code).collect());
+    Ok((Target::Classes { codes, n_classes: classes.len() }, classes))
+}
+
+pub(super) fn pick_target(target: &Target, rows: &[u32]) -> Target {
+    match target {
+        Target::None => Target::None,
+        Target::Numbers(values) => {
+            Target::Numbers(Arc::new(rows.iter().map(|r| values[*r as usize]).collect()))
+        }
+        Target::Classes { codes, n_classes } => {
+            let codes = Arc::new(rows.iter().map(|r| codes[*r as usize]).collect());
+            Target::Classes { codes, n_classes: *n_classes }
+        }
+    }
+}
+
+pub(super) fn split(
+    options: &TrainingOptions,
+    rows: &Rows,
+    labelled: &[u32],
+    target: &Target,
+) -> Parts {
+    let n = labelled.len();
+    if let (SplitMethod::Custom, Some(evaluates)) = (options.split, &rows.evaluates) {
+        let (evaluate, train) = labelled.iter().copied().partition(|row| evaluates[*row as usize]);
+        return Parts { train, evaluate };
+    }
+    let seed = options.seed;
+    let how = match options.split {
+        SplitMethod::Auto if n < 500 || !options.spec.problem.has_label() => Split::None,
+        SplitMethod::Auto => Split::Random { share: options.share.min(10_000.0 / n as f64), seed },
+        SplitMethod::Random => Split::Random { share: options.share, seed },
+        SplitMethod::Stratified => Split::Stratified { share: options.share, seed },
+        SplitMethod::None | SplitMethod::Custom => Split::None,
+    };
+    let hashes = labelled.iter().map(|row| rows.hashes[*row as usize]).collect::<Vec<_>>();
+    let codes = match target {
+        Target::Classes { codes, .. } => {
+            Some(labelled.iter().map(|r| codes[*r as usize]).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    let parts = how.parts(&hashes, codes.as_deref());
+    let real = |rows: Vec<u32>| rows.into_iter().map(|row| labelled[row as usize]).collect();
+    Parts { train: real(parts.train), evaluate: real(parts.evaluate) }
+}
+
+/// Returns the folds of cross-validation, over the rows with a label.
+pub(super) fn folds(
+    options: &TrainingOptions,
+    rows: &Rows,
+    labelled: &[u32],
+    target: &Target,
+) -> Vec<Parts> {
+    let hashes = labelled.iter().map(|row| rows.hashes[*row as usize]).collect::<Vec<_>>();
+    let codes = match target {
+        Target::Classes { codes, .. } => {
+            Some(labelled.iter().map(|row| codes[*row as usize]).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    let keys = rows.keys.as_ref();
+    let keys = keys.map(|keys| labelled.iter().map(|row| keys[*row as usize]).collect::<Vec<_>>());
+    let (how, n, seed) = (options.folding, options.n_folds, options.seed);
+    let parts = fold_parts(how, n, seed, &hashes, codes.as_deref(), keys.as_deref());
+    let real = |rows: Vec<u32>| rows.into_iter().map(|row| labelled[row as usize]).collect();
+    let real = |one: Parts| Parts { train: real(one.train), evaluate: real(one.evaluate) };
+    parts.into_iter().map(real).collect()
+}
