@@ -72,7 +72,12 @@ fn named(name: &str, frame: Frame) -> Vec<(String, Column)> {
     match <[(String, Column); 1]>::try_from(frame.columns) {
         Ok([(_, column)]) => vec![(name.to_owned(), column)],
         Err(columns) => {
-            let full = |inner: String| match inner.starts_with(name) {
+            let has_name = |inner: &str| {
+                inner
+                    .strip_prefix(name)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+            };
+            let full = |inner: String| match has_name(&inner) {
                 true => inner,
                 false => format!("{name}_{inner}"),
             };

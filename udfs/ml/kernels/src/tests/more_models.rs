@@ -278,7 +278,10 @@ fn series_go_on_as_in_statsmodels() {
                 }
             }
         }
-        assert!(ahead.windows(2).all(|pair| pair[1].deviation >= pair[0].deviation * 0.9));
+        // Where the season is a factor, what is far off is so by the season's measure.
+        if season != Season::Multiplicative {
+            assert!(ahead.windows(2).all(|pair| pair[1].deviation >= pair[0].deviation * 0.9));
+        }
         assert!(ahead[0].deviation > 0.0);
     }
     let refused = |y: &[f64], season, period| {
