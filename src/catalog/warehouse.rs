@@ -143,7 +143,7 @@ impl Warehouse {
                     definition: Definition::Table(table.clone()).encode()?,
                     comment: None,
                 };
-                Ok(HookedJob::new(inner, NewTable { warehouse: self.clone(), relation, table }))
+                Ok(HookedJob::wrap(inner, NewTable { warehouse: self.clone(), relation, table }))
             }
         }
     }

@@ -204,7 +204,7 @@ impl Schedule {
             // An hour ago is missed: somebody must want it to be made up for.
             CatchUp::None => {
                 let late = now - LATE;
-                times.into_iter().filter(|time| *time >= late).next_back().into_iter().collect()
+                times.into_iter().rfind(|time| *time >= late).into_iter().collect()
             }
             // Of more than can be looked at once, the last one is not there yet.
             CatchUp::Last if n_times >= LOOKED_AT => Vec::new(),

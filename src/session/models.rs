@@ -122,8 +122,12 @@ impl Call<'_> {
             }
         }
         for query in self.inputs {
-            let factor =
-                TableFactor::Derived { lateral: false, subquery: query, alias: None, sample: None };
+            let factor = TableFactor::Derived {
+                lateral: false,
+                subquery: Box::new(query),
+                alias: None,
+                sample: None,
+            };
             inputs.push(context.plan(factor)?);
         }
         let mut inputs = inputs.into_iter();

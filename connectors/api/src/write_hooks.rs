@@ -35,7 +35,7 @@ pub struct HookedJob<H> {
 }
 
 impl<H: WriteHooks + 'static> HookedJob<H> {
-    pub fn new(inner: Arc<dyn WriteJob>, hooks: H) -> Arc<dyn WriteJob> {
+    pub fn wrap(inner: Arc<dyn WriteJob>, hooks: H) -> Arc<dyn WriteJob> {
         Arc::new(Self { inner, hooks, begun: OnceCell::new() })
     }
 }

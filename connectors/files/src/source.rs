@@ -132,7 +132,7 @@ impl FilesSource {
         let inner = delta::begin(&opened, &table, request, existing).await?;
         Ok(match existing {
             Existing::Nothing => {
-                HookedJob::new(inner, NewTable { opened, place: self.place.clone(), mark })
+                HookedJob::wrap(inner, NewTable { opened, place: self.place.clone(), mark })
             }
             Existing::Table => inner,
         })

@@ -10,7 +10,7 @@ pub(super) struct Call<'a> {
     pub(super) name: &'a str,
     /// Empty for functions of data alone.
     pub(super) model: String,
-    pub(super) inputs: Vec<Box<ast::Query>>,
+    pub(super) inputs: Vec<ast::Query>,
     pub(super) threshold: Option<f64>,
     pub(super) top_k_features: usize,
     pub(super) contamination: f64,
@@ -83,9 +83,9 @@ impl<'a> Call<'a> {
         for argument in arguments {
             match argument {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Subquery(query)))
-                    if with_model == !call.model.is_empty() && call.inputs.len() < most =>
+                    if with_model != call.model.is_empty() && call.inputs.len() < most =>
                 {
-                    call.inputs.push(query.clone());
+                    call.inputs.push(query.as_ref().clone());
                 }
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Value(value)))
                     if with_model && call.model.is_empty() =>

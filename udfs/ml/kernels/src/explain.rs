@@ -56,7 +56,7 @@ pub fn attributions(
     match model {
         Model::Linear(one) => {
             // Numbers have no other side.
-            linear(x, &[one.weights.clone()], &[one.intercept], &one.means, &[])
+            linear(x, std::slice::from_ref(&one.weights), &[one.intercept], &one.means, &[])
         }
         Model::Logistic(one) => linear(x, &one.weights, &one.intercepts, &one.means, classes),
         Model::Svm(one) => linear(x, &one.weights, &one.intercepts, &one.means, classes),
@@ -109,7 +109,7 @@ fn linear(
         intercept + weights.iter().zip(means).map(|(w, m)| w * m).sum::<f64>()
     });
     let bases = bases.collect::<Vec<_>>();
-    let baseline = (0..x.n_rows).map(|row| of(row)).map(|(plane, sign)| sign * bases[plane]);
+    let baseline = (0..x.n_rows).map(of).map(|(plane, sign)| sign * bases[plane]);
     let baseline = baseline.collect::<Vec<_>>();
     let score = |row: usize| baseline[row] + values.iter().map(|column| column[row]).sum::<f64>();
     let score = (0..x.n_rows).map(score).collect();
