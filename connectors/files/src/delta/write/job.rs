@@ -348,7 +348,11 @@ impl WriteJob for DeltaJob {
     }
 
     fn max_streams(&self) -> usize {
-        usize::MAX
+        match self.effects {
+            // Two streams would leave two files of each partition.
+            Effects::Compact => 1,
+            _ => usize::MAX,
+        }
     }
 
     fn sorted_by(&self) -> Vec<usize> {
