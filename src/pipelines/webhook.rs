@@ -11,7 +11,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// 22023 for what is no address of the web.
 pub(super) fn check(url: &str) -> Result<()> {
     let parsed = Url::parse(url).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-    if parsed.is_some_and(|url| url.has_host()) {
+    // The parser passes over slashes too many, and takes the path for the host.
+    let named = url.split_once("://").is_some_and(|(_, rest)| !rest.starts_with('/'));
+    if named && parsed.is_some_and(|url| url.has_host()) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::InvalidParameter, "a webhook needs an address of http or https")
