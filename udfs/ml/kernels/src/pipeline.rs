@@ -73,9 +73,10 @@ fn named(name: &str, frame: Frame) -> Vec<(String, Column)> {
         Ok([(_, column)]) => vec![(name.to_owned(), column)],
         Err(columns) => {
             let has_name = |inner: &str| {
-                inner
-                    .strip_prefix(name)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+                // `pc` of an analysis of principal components is pc1, pc2, …; a word that only begins alike is not named.
+                inner.strip_prefix(name).is_some_and(|rest| {
+                    rest.starts_with('_') || rest.bytes().all(|byte| byte.is_ascii_digit())
+                })
             };
             let full = |inner: String| match has_name(&inner) {
                 true => inner,
