@@ -114,7 +114,7 @@ impl Zone {
         Self(text.parse().ok().filter(|_| text != "UTC"))
     }
 
-    fn offset_seconds(&self, micros: i64) -> i32 {
+    pub(crate) fn offset_seconds(&self, micros: i64) -> i32 {
         let instant = chrono::DateTime::from_timestamp_micros(micros);
         self.0.zip(instant).map_or(0, |(zone, instant)| {
             zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()

@@ -13,7 +13,9 @@ mod json;
 mod keys;
 mod literals;
 mod native;
+mod operators;
 mod path;
+mod set_returning;
 mod similar;
 mod table_function;
 mod template;
@@ -23,9 +25,10 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, Result};
-use maru_sql::ast::{Expr, Query, Select, TableFactor, Value, VisitMut, VisitorMut};
+use maru_sql::ast::{Expr, Query, Select, SetExpr, TableFactor, Value, VisitMut, VisitorMut};
 
 pub(super) use columns::shown;
+pub(super) use literals::uuid;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
@@ -51,6 +54,7 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     similar::expression,
     template::expression,
     functions::expression,
+    operators::expression,
     json::expression,
     literals::expression,
 ];
@@ -71,8 +75,11 @@ impl VisitorMut for Rewriter {
         flow(fetch::query(query).and_then(|()| functions::query(query)))
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth -= 1;
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            json::values(&mut values.rows);
+        }
         ControlFlow::Continue(())
     }
 
@@ -99,6 +106,7 @@ impl VisitorMut for Rewriter {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         columns::select(select, self.depth == 1);
         clients::select(select);
+        set_returning::select(select);
         ControlFlow::Continue(())
     }
 }

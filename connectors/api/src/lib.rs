@@ -18,6 +18,7 @@
 #[cfg(feature = "testkit")]
 pub mod conformance;
 mod connector;
+mod decimal;
 mod estimate;
 mod file_table;
 mod file_write;
@@ -42,6 +43,7 @@ mod write_hooks;
 pub use connector::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, TableEntry, TableKind, TypeSpec,
 };
+pub use decimal::rounded_quotient;
 pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
+use maru_connect::rounded_quotient;
 use maru_core::{Error, ErrorKind, Result};
 
 /// Places of a quotient.
@@ -179,10 +180,7 @@ fn product(a: i128, b: i128, shift: u8) -> Result<i128> {
 
 /// Rounds half away from zero; `None` if the result has no room in 128 bits.
 fn divided(a: i256, b: i256) -> Option<i128> {
-    let (whole, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
-    let up = rest.wrapping_abs() >= b.wrapping_abs().wrapping_sub(rest.wrapping_abs());
-    let away = if a.is_negative() == b.is_negative() { i256::ONE } else { i256::MINUS_ONE };
-    if up { whole.checked_add(away)?.to_i128() } else { whole.to_i128() }
+    rounded_quotient(a, b)?.to_i128()
 }
 
 fn in_range(value: Option<i128>) -> Result<i128> {

@@ -1,6 +1,6 @@
 //! Functions and operators that go by another name underneath, or do something else under the same one.
 
-use maru_core::{Error, Result};
+use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator,
@@ -43,12 +43,28 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 && let Some(step) = literal(field).and_then(step_of)
             {
                 *expr = cast(fraction(from.clone(), step), DataType::DoublePrecision);
+            } else if let ("date_part", [field, from]) =
+                (name.as_str(), arguments(function).as_slice())
+                && let Some(part) = literal(field).and_then(calendar_part)
+            {
+                *expr = of_calendar(part, from.clone());
+            } else if let ("age", [from]) = (name.as_str(), arguments(function).as_slice()) {
+                *expr = call("age", vec![call("current_date", Vec::new()), from.clone()]);
+            } else if name == "make_interval" {
+                *expr = call("make_interval", parts_of_interval(function)?);
             }
         }
         Expr::Extract { field, expr: from, .. } => {
             if let Some(step) = step_of(&field.to_string()) {
                 *expr = fraction((**from).clone(), step);
+            } else if let Some(part) = calendar_part(&field.to_string()) {
+                *expr = of_calendar(part, (**from).clone());
             }
+        }
+        Expr::Substring { expr: of, substring_from: Some(from), substring_for: None, .. }
+            if literal(from).is_some() =>
+        {
+            *expr = call("substring_of_pattern", vec![(**of).clone(), (**from).clone()]);
         }
         Expr::AtTimeZone { timestamp, time_zone } => {
             *expr = call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()]);
@@ -74,6 +90,48 @@ fn set_operation(body: &SetExpr) -> Result<()> {
     }
     set_operation(left)?;
     set_operation(right)
+}
+
+/// Parts of the calendar that the engine underneath does not know.
+fn calendar_part(field: &str) -> Option<&'static str> {
+    const PARTS: [&str; 4] = ["century", "decade", "julian", "millennium"];
+    PARTS.into_iter().find(|part| part.eq_ignore_ascii_case(field))
+}
+
+fn of_calendar(part: &str, from: Expr) -> Expr {
+    let part = Expr::value(Value::SingleQuotedString(part.to_owned()));
+    call("calendar_part", vec![part, from])
+}
+
+/// Returns the seven parts of `make_interval`, those that are not written as zeros.
+///
+/// # Errors
+/// 42883 for a name that is none of them, or too many.
+fn parts_of_interval(function: &Function) -> Result<Vec<Expr>> {
+    const NAMES: [&str; 7] = ["years", "months", "weeks", "days", "hours", "mins", "secs"];
+    let mut parts = vec![Expr::value(Value::Number("0".to_owned(), false)); NAMES.len()];
+    let FunctionArguments::List(list) = &function.args else { return Ok(parts) };
+    for (at, argument) in list.args.iter().enumerate() {
+        let named = |name: &str| NAMES.iter().position(|known| name.eq_ignore_ascii_case(known));
+        let (at, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (Some(at), Some(value)),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                (named(&name.value), Some(value))
+            }
+            FunctionArg::ExprNamed {
+                name: Expr::Identifier(name),
+                arg: FunctionArgExpr::Expr(value),
+                ..
+            } => (named(&name.value), Some(value)),
+            _ => (None, None),
+        };
+        let (part, value) = at.and_then(|at| parts.get_mut(at)).zip(value).ok_or_else(|| {
+            Error::new(ErrorKind::UndefinedFunction, "make_interval has no such argument")
+                .with_hint(format!("Its arguments are {}.", NAMES.join(", ")))
+        })?;
+        *part = value.clone();
+    }
+    Ok(parts)
 }
 
 /// A part of the minute, and what to multiply microseconds by to have it.

@@ -1,6 +1,6 @@
 //! Literals that PostgreSQL reads and the engine underneath does not, or not alike.
 
-use maru_core::Result;
+use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
@@ -21,6 +21,15 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             if let Value::Number(text, _) = &value.value
                 && is_beyond_numeric(text)
             {
+                if text.parse::<f64>().is_ok_and(f64::is_infinite) {
+                    return Err(Error::new(
+                        ErrorKind::OutOfRange,
+                        format!("number {text} is out of range"),
+                    )
+                    .with_detail(
+                        "It has more digits than a numeric and is beyond double precision.",
+                    ));
+                }
                 let text = Expr::value(Value::SingleQuotedString(text.clone()));
                 *expr = Expr::Cast {
                     kind: CastKind::Cast,
@@ -50,6 +59,13 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 *expr = Expr::value(Value::HexStringLiteral(hex.to_owned()));
             }
         }
+        Expr::Cast { expr: inner, data_type: data_type @ DataType::Uuid, .. } => {
+            *data_type = DataType::Text;
+            *expr = match literal(inner) {
+                Some(text) => Expr::value(Value::SingleQuotedString(uuid(text)?)),
+                None => call("to_uuid", vec![expr.clone()]),
+            };
+        }
         Expr::Cast { data_type, .. } => {
             if let Some(length) = characters(data_type) {
                 *data_type = DataType::Text;
@@ -77,6 +93,19 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Returns a uuid as it is written in columns: in lower case, with hyphens.
+///
+/// # Errors
+/// 22P02 for a text that is none.
+pub(in crate::session) fn uuid(text: &str) -> Result<String> {
+    text.parse::<uuid::Uuid>().map(|uuid| uuid.to_string()).map_err(|_| {
+        Error::new(
+            ErrorKind::InvalidText,
+            format!("invalid input syntax for type uuid: \"{text}\""),
+        )
+    })
 }
 
 /// Digits that a numeric of the engine has room for.

@@ -1,5 +1,5 @@
-//! Templates of `to_char`, `to_date` and `to_timestamp`. PostgreSQL's say `YYYY-MM-DD`, DataFusion's `%Y-%m-%d` as strftime
-//! does; both are taken, told apart by the percent sign.
+//! Templates of `to_date` and `to_timestamp`. PostgreSQL's say `YYYY-MM-DD`, DataFusion's `%Y-%m-%d` as strftime does; both are
+//! taken, told apart by the percent sign. Those of `to_char` are read as it runs.
 //!
 //! Source: PostgreSQL 16, table 9.27.
 
@@ -83,9 +83,8 @@ const PATTERNS: &[(&str, Option<&str>)] = &[
     ("Q", None),
 ];
 
-/// The names of the functions, and whether they read a text rather than write one.
-const FUNCTIONS: &[(&str, bool)] =
-    &[("to_char", false), ("date_format", false), ("to_date", true), ("to_timestamp", true)];
+/// The functions that read a text by a template.
+const FUNCTIONS: &[&str] = &["to_date", "to_timestamp"];
 
 /// Puts chrono's format in the place of PostgreSQL's template.
 ///
@@ -94,9 +93,9 @@ const FUNCTIONS: &[(&str, bool)] =
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     let Expr::Function(function) = expr else { return Ok(()) };
     let name = function.name.to_string().to_lowercase();
-    let Some((name, reads)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else {
+    if !FUNCTIONS.contains(&name.as_str()) {
         return Ok(());
-    };
+    }
     let Some(template) = template(function) else { return Ok(()) };
     let Some(text) = literal(template) else {
         return Err(Error::unsupported(format!("{name} takes its template as a text literal")));
@@ -106,7 +105,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     }
     let mut format = Format::read(text)?;
     // Of an hour alone no time can be read either: it is the first minute.
-    let lacks_minutes = *reads && format.has_time && !format.has_minutes;
+    let lacks_minutes = format.has_time && !format.has_minutes;
     if lacks_minutes {
         format.text.push_str(" %M");
     }
@@ -121,7 +120,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         };
     }
     // Of a day alone no instant can be read: it is the day's first.
-    if *reads && *name == "to_timestamp" && !format.has_time {
+    if name == "to_timestamp" && !format.has_time {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("to_date"))]);
         *expr = Expr::Cast {
             kind: CastKind::Cast,

@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::OptimizerConfig;
 use maru_core::{Error, ErrorKind};
 
-use crate::{FederatedTable, SourceTable};
+use crate::{FederatedTable, SourceTable, rounded_quotient};
 
 /// An aggregation whose averages are sums and counts, and how they become averages again.
 pub(super) struct Parts {
@@ -166,7 +166,7 @@ fn reads_source(plan: &LogicalPlan) -> bool {
     plan.exists(is_source).unwrap_or(false)
 }
 
-/// A sum divided by a count as the engine's `avg` divides: with the decimal places of its type, the rest cut off.
+/// A sum divided by a count as Maru's `avg` divides: to the decimal places of its type, rounded half away from zero.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Average {
     signature: Signature,
@@ -224,7 +224,8 @@ fn divided(sums: &ArrayRef, counts: &ArrayRef, result: &DataType) -> DfResult<Ar
             continue;
         };
         let count = i256::from_i128(count.into());
-        let average = i256::from_i128(sum).checked_mul(power).and_then(|n| n.checked_div(count));
+        let average =
+            i256::from_i128(sum).checked_mul(power).and_then(|n| rounded_quotient(n, count));
         let average = average.and_then(i256::to_i128).filter(|n| n.unsigned_abs() < limit);
         averages.append_value(average.ok_or_else(overflow)?);
     }
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn divides_as_the_engine_does() {
+    fn divides_to_the_places_of_the_result() {
         let sums = [Some(100), Some(-200), Some(0), None, Some(10_i128.pow(37))];
         let sums = Decimal128Array::from_iter(sums).with_data_type(DataType::Decimal128(38, 2));
         let counts = Int64Array::from(vec![3, 3, 7, 0, 1]);
@@ -285,7 +286,7 @@ mod tests {
         );
         let averages = averages.unwrap();
         let averages = averages.as_primitive::<Decimal128Type>().iter().collect::<Vec<_>>();
-        // 1.00 / 3 = 0.333333, and -2.00 / 3 = -0.666666: cut, not rounded.
-        assert_eq!(averages, [Some(333_333), Some(-666_666), Some(0), None]);
+        // 1.00 / 3 = 0.333333, and -2.00 / 3 = -0.666667: rounded.
+        assert_eq!(averages, [Some(333_333), Some(-666_667), Some(0), None]);
     }
 }
