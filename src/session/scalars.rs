@@ -170,6 +170,9 @@ impl Row<'_> {
     }
 }
 
+/// What a result's type is by arguments that are known while the statement is planned.
+type TypeOf = fn(&[Option<&ScalarValue>]) -> DataType;
+
 /// A function computed row by row.
 #[derive(Debug)]
 pub(super) struct RowFunction {
@@ -184,7 +187,7 @@ pub(super) struct RowFunction {
     /// The type of the result; of types as [`Kind`] brings them.
     pub(super) returns: fn(&[DataType]) -> DataType,
     /// The same by arguments that are known, where the type depends on them.
-    pub(super) returns_of: Option<fn(&[Option<&ScalarValue>]) -> DataType>,
+    pub(super) returns_of: Option<TypeOf>,
     /// Whether the result is JSON.
     pub(super) json: bool,
     /// NULL by [`ScalarValue::Null`].

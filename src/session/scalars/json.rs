@@ -200,7 +200,7 @@ fn array(row: &Row) -> Result<ScalarValue> {
 }
 
 fn object(row: &Row, style: Style) -> Result<ScalarValue> {
-    if row.values.len() % 2 != 0 {
+    if !row.values.len().is_multiple_of(2) {
         return Err(invalid("argument list must have even number of elements").with_hint(
             "The arguments of json_build_object() must consist of alternating keys and values.",
         ));
