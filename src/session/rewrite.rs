@@ -4,6 +4,7 @@
 
 pub(super) mod arguments;
 mod array;
+mod catalog;
 mod clients;
 mod columns;
 mod distinct;
@@ -25,7 +26,8 @@ use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, Result};
 use maru_sql::ast::{Expr, Query, Select, TableFactor, Value, VisitMut, VisitorMut};
 
-pub(super) use columns::shown;
+pub(super) use array::protect;
+pub(super) use columns::{shown, unalias};
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
@@ -66,6 +68,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
+        catalog::query(query);
         keys::query(query);
         columns::query(query);
         flow(fetch::query(query).and_then(|()| functions::query(query)))
