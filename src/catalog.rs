@@ -39,6 +39,7 @@ const SECRET_OPTION: &str = "secret";
 #[derive(Debug)]
 pub struct Catalogs {
     store: Store,
+    warehouse: Warehouse,
     attached: RwLock<BTreeMap<String, Arc<Attached>>>,
     /// Those of single users, by user and name.
     own: RwLock<BTreeMap<(String, String), own::Own>>,
@@ -46,6 +47,11 @@ pub struct Catalogs {
 }
 
 impl Catalogs {
+    /// Returns the directory with the tables of the built-in catalog.
+    pub(crate) fn warehouse(&self) -> &Warehouse {
+        &self.warehouse
+    }
+
     /// Attaches the built-in catalog and every stored one. A stored catalog that cannot be opened stays attached with
     /// its error, so that one broken source does not keep the engine from starting.
     pub async fn open(store: Store, data_dir: &Path) -> Result<Arc<Self>> {
@@ -60,6 +66,7 @@ impl Catalogs {
             let builtin = Attached::builtin(source);
             Self {
                 store,
+                warehouse,
                 attached: RwLock::new(BTreeMap::from([(BUILTIN.to_owned(), Arc::new(builtin))])),
                 own: RwLock::new(BTreeMap::new()),
                 n_attached: AtomicU64::new(0),

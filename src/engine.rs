@@ -299,6 +299,11 @@ impl Engine {
         self.inner.sessions.read().get(&id).and_then(Weak::upgrade)
     }
 
+    /// Returns how many commands have run, which is what a tool can tell the engine's metadata by.
+    pub(crate) fn commands_so_far(&self) -> i64 {
+        self.inner.commands.load(std::sync::atomic::Ordering::Relaxed) as i64
+    }
+
     pub(crate) fn forget_session(&self, id: i32) {
         self.inner.sessions.write().remove(&id);
     }

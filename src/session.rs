@@ -14,6 +14,7 @@ mod execute;
 mod explain;
 mod extremes;
 mod foreign_view;
+mod format;
 mod functions;
 mod guarded;
 mod json;
@@ -22,6 +23,7 @@ mod membership;
 mod models;
 mod named;
 mod named_casts;
+mod named_objects;
 mod nested;
 mod operators;
 mod ordered_set;
@@ -31,6 +33,7 @@ mod policies;
 mod preview;
 mod privilege_functions;
 mod privileges;
+mod quantified;
 mod ranks;
 mod rewrite;
 mod scalars;
@@ -238,6 +241,7 @@ impl Session {
             functions::register(&mut state, this);
             privilege_functions::register(&mut state, this);
             acl_functions::register(&mut state, this);
+            named_objects::register(&mut state, this);
             // Registering a planner cannot fail.
             let _ = state.register_relation_planner(Arc::new(models::ModelFunctions(this.clone())));
             Self {
@@ -546,6 +550,8 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     seconds::register(&mut state)?;
     sleep::register(&mut state)?;
     like_pattern::register(&mut state)?;
+    quantified::register(&mut state)?;
+    format::register(&mut state)?;
     always::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     let mut builder = guarded::register(state);

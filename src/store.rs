@@ -315,6 +315,39 @@ impl Store {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Gives a relation another name, and its remarks; returns whether it was there and the name was free.
+    pub async fn rename_relation(
+        &self,
+        catalog: &str,
+        schema: &str,
+        name: &str,
+        to: &str,
+    ) -> Result<bool> {
+        let mut transaction = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE relation SET name = ?1 WHERE schema = ?2 AND name = ?3 \
+             AND NOT EXISTS (SELECT 1 FROM relation WHERE schema = ?2 AND name = ?1)",
+        )
+        .bind(to)
+        .bind(schema)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        for sql in [
+            "DELETE FROM remark WHERE object = ?1 AND schema = ?2 AND catalog = ?4 AND ?3 = ?3",
+            "UPDATE remark SET object = ?1 WHERE schema = ?2 AND object = ?3 AND catalog = ?4",
+        ] {
+            let query = sqlx::query(sql).bind(to).bind(schema).bind(name).bind(catalog);
+            query.execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
     pub async fn delete_relation(&self, schema: &str, name: &str) -> Result<()> {
         self.delete("DELETE FROM relation WHERE schema = ? AND name = ?", &[schema, name]).await
     }

@@ -1,10 +1,12 @@
 //! Values as PostgreSQL writes them, for its wire, for `COPY` and for casts to text.
 
 mod array;
+mod array_literal;
 
 use std::fmt::Write as _;
 
 pub(crate) use array::{has_text, interval_parts, put_value, texts, timestamp_micros};
+pub(crate) use array_literal::{Item, parse_array};
 
 use arrow::array::timezone::Tz;
 use bytes::{BufMut, BytesMut};

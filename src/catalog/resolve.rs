@@ -124,6 +124,18 @@ async fn find(
     find_in(session, attached, system::PG_CATALOG, name).await
 }
 
+/// Returns a view of the engine's own over schema `system`.
+async fn own_view(
+    session: &Arc<Session>,
+    attached: &Arc<Attached>,
+    sql: String,
+) -> Result<Arc<dyn TableProvider>> {
+    let plan = Box::pin(session.plan_view(&sql, None)).await?;
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    let table = SourceTable::View { sql, schema };
+    Ok(Arc::new(FederatedTable::new(&attached.name, table).with_view_plan(plan)))
+}
+
 async fn find_in(
     session: &Arc<Session>,
     attached: &Arc<Attached>,
@@ -141,6 +153,10 @@ async fn find_in(
         system::PG_CATALOG => match system::pg_table(session, name) {
             Some(table) => Some(table),
             None => {
+                if let Some(sql) = system::information_schema::postgres_query(&attached.name, name)
+                {
+                    return own_view(session, attached, sql).await.map(Some);
+                }
                 let schema = pg_catalog::schema(attached, session.engine(), &rights)?;
                 return Ok(schema.table(name).await?);
             }
@@ -148,13 +164,7 @@ async fn find_in(
         system::SYSTEM => system::table(session, name),
         system::INFORMATION_SCHEMA => {
             match system::information_schema::query(&attached.name, name) {
-                Some(sql) => {
-                    let plan = Box::pin(session.plan_view(&sql, None)).await?;
-                    let schema = Arc::new(plan.schema().as_arrow().clone());
-                    let table = SourceTable::View { sql, schema };
-                    let table = FederatedTable::new(&attached.name, table).with_view_plan(plan);
-                    return Ok(Some(Arc::new(table)));
-                }
+                Some(sql) => return own_view(session, attached, sql).await.map(Some),
                 None => None,
             }
         }

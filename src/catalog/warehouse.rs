@@ -156,8 +156,8 @@ impl Warehouse {
             return Ok(());
         }
         if matches!(change, TableChange::RenameTable(_)) {
-            return Err(Error::unsupported("tables cannot be renamed")
-                .with_hint("CREATE TABLE … AS SELECT * FROM …, then DROP TABLE."));
+            return Err(Error::unsupported("RENAME TO beside other changes")
+                .with_hint("Give it an ALTER TABLE of its own."));
         }
         change_delta_table(&self.opened(&table).await?, change).await
     }

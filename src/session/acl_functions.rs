@@ -2,19 +2,21 @@
 //! `pg_policy`.
 //!
 //! The catalog's tables have no such columns, since they are the same for all who see them and OIDs are given as they are read. So a
-//! statement that reads the columns (`rewrite/clients.rs`) asks these functions, by the OID of the table.
+//! statement that reads the columns (`rewrite/clients.rs`) asks these functions, by the OID of the table. The text of a view is told
+//! likewise.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
-use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use maru_core::{Error, ErrorKind};
 
@@ -28,18 +30,28 @@ enum About {
     Table,
     Columns,
     Policies,
+    /// The query of a view, as text.
+    View,
 }
 
 const FUNCTIONS: &[(&str, About)] = &[
     ("maru_table_acl", About::Table),
     ("maru_column_acls", About::Columns),
     ("maru_policies", About::Policies),
+    ("pg_get_viewdef", About::View),
 ];
 
 /// Registers the functions of a session with its state.
 pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
     for (name, about) in FUNCTIONS {
-        let signature = Signature::any(1, Volatility::Stable);
+        let signature = match about {
+            // Whether it should be pretty, or how wide, is the same here.
+            About::View => Signature::one_of(
+                vec![TypeSignature::Any(1), TypeSignature::Any(2)],
+                Volatility::Stable,
+            ),
+            _ => Signature::any(1, Volatility::Stable),
+        };
         let session = Weak::clone(session);
         let function = AclFunction { name, about: *about, signature, session };
         if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
@@ -81,7 +93,10 @@ impl ScalarUDFImpl for AclFunction {
     }
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
-        Ok(DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))))
+        Ok(match self.about {
+            About::View => DataType::Utf8,
+            _ => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+        })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
@@ -96,6 +111,14 @@ impl ScalarUDFImpl for AclFunction {
         let oids = oids.as_primitive::<Int64Type>();
         let rights = session.rights();
         let known = session.known_oids();
+        if self.about == About::View {
+            let text = |row: usize| {
+                let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                known.view(oid, &rights)
+            };
+            let texts = (0..oids.len()).map(text).collect::<StringArray>();
+            return Ok(ColumnarValue::Array(Arc::new(texts)));
+        }
         let mut lists = ListBuilder::new(StringBuilder::new());
         for row in 0..oids.len() {
             let object = oids.is_valid(row).then(|| known.table(oids.value(row))).flatten();
@@ -103,6 +126,7 @@ impl ScalarUDFImpl for AclFunction {
                 About::Table => table_acl(&rights, object),
                 About::Columns => column_acls(&rights, object),
                 About::Policies => policies(&rights, object),
+                About::View => Vec::new(),
             });
             match list.filter(|list| !list.is_empty()) {
                 Some(list) => {

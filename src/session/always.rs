@@ -11,19 +11,28 @@ use datafusion::logical_expr::{
 };
 use maru_core::Result;
 
-/// Names, numbers of arguments, and the answer: whatever shows can be named, there are no sequences and no locks to give back.
+/// As many arguments as there are.
+const SOME: usize = usize::MAX;
+
+/// Names, numbers of arguments, and the answer: whatever shows can be named, there are no sequences, triggers, rules and tablespaces, and
+/// no locks to give back.
 const FUNCTIONS: &[(&str, usize, Answer)] = &[
     ("pg_advisory_unlock_all", 0, Answer::Nothing),
     ("pg_collation_is_visible", 1, Answer::Yes),
     ("pg_conversion_is_visible", 1, Answer::Yes),
     ("pg_function_is_visible", 1, Answer::Yes),
+    ("pg_get_functiondef", 1, Answer::Nothing),
+    ("pg_get_indexdef", SOME, Answer::Nothing),
+    ("pg_get_ruledef", SOME, Answer::Nothing),
     ("pg_get_serial_sequence", 2, Answer::Nothing),
+    ("pg_get_triggerdef", SOME, Answer::Nothing),
     ("pg_is_in_recovery", 0, Answer::No),
     ("pg_my_temp_schema", 0, Answer::Zero),
     ("pg_opclass_is_visible", 1, Answer::Yes),
     ("pg_operator_is_visible", 1, Answer::Yes),
     ("pg_opfamily_is_visible", 1, Answer::Yes),
     ("pg_statistics_obj_is_visible", 1, Answer::Yes),
+    ("pg_tablespace_location", 1, Answer::Nothing),
     ("pg_ts_config_is_visible", 1, Answer::Yes),
     ("pg_type_is_visible", 1, Answer::Yes),
 ];
@@ -43,6 +52,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for (name, arguments, answer) in FUNCTIONS {
         let signature = match arguments {
             0 => Signature::nullary(Volatility::Stable),
+            &SOME => Signature::variadic_any(Volatility::Stable),
             n => Signature::any(*n, Volatility::Stable),
         };
         let function = Always { name, answer: *answer, signature };

@@ -4,6 +4,8 @@
 //! puts a checked function in the place of each such operator, and `cast.rs` one in the place of casts that lose digits.
 //! `date.rs` acts before, since it changes types.
 
+mod array_text;
+mod branches;
 mod cast;
 mod date;
 mod float;

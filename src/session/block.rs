@@ -1,9 +1,10 @@
 //! The transaction block: whether one is open, its savepoints, and how what was made in it is undone.
 //!
 //! Every statement reads what is there when it starts. What a block changes in the engine's own metadata is there for all at
-//! once, and put back when the block is rolled back.
+//! once, and put back when the block is rolled back. Which directory of the warehouse is which table is metadata: tables that a block
+//! makes, renames and drops come and go with it, and the rows of those that it has made. Directories are removed when the block ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use maru_core::{Error, ErrorKind, Result};
@@ -11,8 +12,9 @@ use maru_sql::{CommentTarget, ObjectKind, Statement, Transaction};
 
 use super::{Session, TransactionStatus};
 use crate::access::Fact;
+use crate::catalog::definition::{Definition, TableDefinition};
 use crate::engine::Engine;
-use crate::store::StoredRelation;
+use crate::store::{RelationKind, StoredRelation};
 
 /// Where the block stands.
 #[derive(Debug, Default)]
@@ -22,6 +24,10 @@ pub(super) struct Block {
     several: bool,
     savepoints: Vec<Savepoint>,
     changes: Vec<Change>,
+    /// Directories of tables that the block has made, and how many changes there were before each.
+    made: Vec<(usize, String)>,
+    /// Directories of tables that the block has dropped.
+    dropped: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -81,6 +87,11 @@ impl Image {
         })
     }
 
+    /// Returns the directories of the tables there are.
+    fn directories(&self) -> BTreeSet<String> {
+        self.relations.values().filter_map(directory_of).collect()
+    }
+
     fn changes(&self, after: &Self) -> Vec<Change> {
         let mut changes = Vec::new();
         for name in keys(&self.schemas, &after.schemas) {
@@ -113,6 +124,29 @@ impl Image {
         }
         changes
     }
+}
+
+/// Returns the directory of a table with rows of its own.
+fn directory_of(relation: &StoredRelation) -> Option<String> {
+    match Definition::decode(&relation.definition) {
+        Ok(Definition::Table(table)) if relation.kind == RelationKind::Table => {
+            Some(table.directory)
+        }
+        _ => None,
+    }
+}
+
+/// Removes directories that belong to no table any more.
+async fn remove_unused(engine: &Engine, directories: Vec<String>) -> Result<()> {
+    if directories.is_empty() {
+        return Ok(());
+    }
+    let used = Image::take(engine).await?.directories();
+    let warehouse = engine.inner.catalogs.warehouse();
+    for directory in directories.into_iter().filter(|directory| !used.contains(directory)) {
+        warehouse.remove(&TableDefinition { directory }).await;
+    }
+    Ok(())
 }
 
 fn keys<K: Clone + Ord, V>(a: &BTreeMap<K, V>, b: &BTreeMap<K, V>) -> Vec<K> {
@@ -185,10 +219,10 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         | Statement::AlterCatalog(_)
         | Statement::CreateSecret(_)
         | Statement::Model(_)
-        | Statement::Pipeline(_)
-        | Statement::CreateTable(_)
-        | Statement::Truncate(_)
-        | Statement::AlterTable(_) => InBlock::Refused,
+        | Statement::Pipeline(_) => InBlock::Refused,
+        Statement::AlterTable(_) => InBlock::Undoable,
+        // The write itself remembers that a table was made; rows of others are refused before.
+        Statement::CreateTable(_) | Statement::Truncate(_) => InBlock::Free,
         Statement::Drop(drop) => match drop.kind {
             ObjectKind::Catalog | ObjectKind::Secret => InBlock::Refused,
             ObjectKind::Schema
@@ -275,14 +309,19 @@ impl Session {
 
     /// Ends the block; returns how many changes were not undone.
     pub(crate) async fn close_block(&self, commit: bool, chain: bool) -> Result<usize> {
-        let changes = {
+        let (changes, made, dropped) = {
             let mut block = self.block.lock();
             block.status = if chain { TransactionStatus::Open } else { TransactionStatus::Idle };
             block.savepoints.clear();
-            std::mem::take(&mut block.changes)
+            let made = std::mem::take(&mut block.made);
+            let dropped = std::mem::take(&mut block.dropped);
+            (std::mem::take(&mut block.changes), made, dropped)
         };
         self.end_cursors(commit);
-        if commit { Ok(0) } else { undo(&self.engine, changes).await }
+        let kept = if commit { 0 } else { undo(&self.engine, changes).await? };
+        let made = made.into_iter().map(|(_, directory)| directory);
+        remove_unused(&self.engine, made.chain(dropped).collect()).await?;
+        Ok(kept)
     }
 
     /// Begins the transaction that several statements of one text are.
@@ -313,6 +352,51 @@ impl Session {
         Ok(())
     }
 
+    /// Keeps that a statement of the block has made a table, which is undone with it.
+    pub(crate) async fn remember_made(
+        &self,
+        before: &Image,
+        schema: &str,
+        table: &str,
+    ) -> Result<()> {
+        let after = Image::take(&self.engine).await?;
+        let key = (schema.to_owned(), table.to_owned());
+        let directory = after.relations.get(&key).and_then(directory_of);
+        let mut changes = before.changes(&after);
+        changes.retain(|change| match change {
+            Change::Relation { key: other, .. } => *other == key,
+            Change::Right { .. } => true,
+            Change::Schema { .. } | Change::Remark { .. } => false,
+        });
+        let mut block = self.block.lock();
+        let at = block.changes.len();
+        block.made.extend(directory.map(|directory| (at, directory)));
+        block.changes.extend(changes);
+        Ok(())
+    }
+
+    /// Returns whether the block has made this table of the built-in catalog, since its last savepoint: whatever is done to it is
+    /// undone with it.
+    pub(crate) async fn has_made(&self, schema: &str, table: &str) -> Result<bool> {
+        let relations = self.engine.inner.store.relations().await?;
+        let found = relations.iter().find(|r| r.schema == schema && r.name == table);
+        let Some(directory) = found.and_then(directory_of) else { return Ok(false) };
+        let block = self.block.lock();
+        let from = block.savepoints.last().map_or(0, |savepoint| savepoint.changes);
+        Ok(block.made.iter().any(|(at, made)| *at >= from && *made == directory))
+    }
+
+    /// Takes a table's name away, and its directory when the transaction has ended well.
+    pub(crate) async fn drop_at_end(&self, schema: &str, table: &str) -> Result<()> {
+        let store = &self.engine.inner.store;
+        let relations = store.relations().await?;
+        let found = relations.iter().find(|r| r.schema == schema && r.name == table);
+        let directory = found.and_then(directory_of);
+        store.delete_relation(schema, table).await?;
+        self.block.lock().dropped.extend(directory);
+        Ok(())
+    }
+
     pub(crate) fn set_savepoint(&self, name: &str) {
         let mut block = self.block.lock();
         let changes = block.changes.len();
@@ -333,16 +417,20 @@ impl Session {
     /// # Errors
     /// 3B001.
     pub(crate) async fn rollback_to(&self, name: &str) -> Result<usize> {
-        let (changes, depth) = {
+        let (changes, made, depth) = {
             let mut block = self.block.lock();
             let at = block.find(name)?;
             block.savepoints.truncate(at + 1);
             block.status = TransactionStatus::Open;
             let from = block.savepoints.last().map_or(0, |savepoint| savepoint.changes);
-            (block.changes.split_off(from), at + 1)
+            let kept = block.made.partition_point(|(at, _)| *at < from);
+            let made = block.made.split_off(kept);
+            (block.changes.split_off(from), made, at + 1)
         };
         self.end_cursors_since(depth);
-        undo(&self.engine, changes).await
+        let kept = undo(&self.engine, changes).await?;
+        remove_unused(&self.engine, made.into_iter().map(|(_, made)| made).collect()).await?;
+        Ok(kept)
     }
 
     /// Returns how many savepoints there are.

@@ -228,8 +228,12 @@ impl Session {
         query: &Arc<Query>,
         ending: Ending,
     ) -> Result<Output> {
-        let planned = match writes(plan).then(|| self.refuse_write_in_block()).transpose() {
-            Ok(_) => self.plan_physical(plan, parameters, query, monitors).await,
+        let refused = match writes(plan) {
+            true => self.refuse_write_in_block(plan).await,
+            false => Ok(()),
+        };
+        let planned = match refused {
+            Ok(()) => self.plan_physical(plan, parameters, query, monitors).await,
             Err(error) => Err(error),
         };
         let (physical, context, permit) = match planned {
@@ -261,7 +265,9 @@ impl Session {
             return statement::execute(self, command, sql).await;
         }
         let kind = match in_block(command) {
-            InBlock::Undoable if statement::is_final(self, command).await? => InBlock::Refused,
+            InBlock::Undoable | InBlock::Free if statement::is_final(self, command).await? => {
+                InBlock::Refused
+            }
             kind => kind,
         };
         match kind {
@@ -311,7 +317,7 @@ impl Session {
         let (plan, analyze, shape) =
             explain::explained(&plan).ok_or_else(|| Error::internal("nothing to explain"))?;
         if analyze && writes(plan) {
-            self.refuse_write_in_block()?;
+            self.refuse_write_in_block(plan).await?;
         }
         let state = self.query_state(query);
         let logical = state.optimize(plan)?;

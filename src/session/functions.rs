@@ -29,6 +29,7 @@ const FUNCTIONS: &[(&[&str], Answer)] = &[
         }),
     ),
     (&["pg_backend_pid"], Answer::Integer(|s| s.id())),
+    (&["txid_current", "pg_current_xact_id"], Answer::Count(|s| s.engine.commands_so_far())),
     (&["current_setting"], Answer::Setting),
     (&["set_config"], Answer::Set),
     (&["pg_cancel_backend"], Answer::Act(|target| target.cancel())),
@@ -39,6 +40,7 @@ const FUNCTIONS: &[(&[&str], Answer)] = &[
 enum Answer {
     Text(fn(&Session) -> String),
     Integer(fn(&Session) -> i32),
+    Count(fn(&Session) -> i64),
     /// `current_setting(name)`
     Setting,
     /// `set_config(name, value, is_local)`
@@ -63,7 +65,9 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
                 Volatility::Volatile,
             ),
             Answer::Act(_) => Signature::exact(vec![DataType::Int64], Volatility::Volatile),
-            Answer::Text(_) | Answer::Integer(_) => Signature::nullary(Volatility::Stable),
+            Answer::Text(_) | Answer::Integer(_) | Answer::Count(_) => {
+                Signature::nullary(Volatility::Stable)
+            }
         };
         let function = SessionFunction {
             name: names[0],
@@ -187,6 +191,7 @@ impl ScalarUDFImpl for SessionFunction {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.answer {
             Answer::Integer(_) => DataType::Int32,
+            Answer::Count(_) => DataType::Int64,
             Answer::Act(_) => DataType::Boolean,
             Answer::Text(_) | Answer::Setting | Answer::Set => DataType::Utf8,
         })
@@ -204,6 +209,7 @@ impl ScalarUDFImpl for SessionFunction {
             Answer::Act(_) => return Err(Error::internal("acts are done above").into()),
             Answer::Text(text) => ScalarValue::Utf8(Some(text(&session))),
             Answer::Integer(number) => ScalarValue::Int32(Some(number(&session))),
+            Answer::Count(number) => ScalarValue::Int64(Some(number(&session))),
             Answer::Set => set_config(&session, &args)?,
             Answer::Setting => match args.args.first() {
                 Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => {

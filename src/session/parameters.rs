@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{DFSchema, ParamValues, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use maru_core::{Error, ErrorKind, Result};
 
 use super::rewrite::shown;
+use super::{named_objects, quantified};
 
 /// Returns the types of `$1` … in order; what the statement does not tell is taken from what the client declared.
 pub(super) fn parameter_types(
@@ -43,16 +44,35 @@ pub(super) fn parameter_types(
 }
 
 /// Returns the parameters that stand right under a cast: `$1::bigint` is a bigint, as in PostgreSQL. The first cast of
-/// a parameter counts.
+/// a parameter counts. Beside `ANY` and `ALL` it is an array of what it is compared with.
 fn cast_parameters(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>> {
     let mut found = Vec::new();
     plan.apply_with_subqueries(|node| {
+        let mut schema = DFSchema::empty();
+        for input in node.inputs() {
+            schema.merge(input.schema());
+        }
+        if node.inputs().is_empty() {
+            schema.merge(node.schema());
+        }
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                if let Expr::Cast(cast) = part
-                    && let Expr::Placeholder(placeholder) = cast.expr.as_ref()
-                {
-                    found.push((placeholder.id.clone(), cast.field.data_type().clone()));
+                match part {
+                    Expr::Cast(cast) => {
+                        if let Expr::Placeholder(placeholder) = cast.expr.as_ref() {
+                            let data_type = cast.field.data_type().clone();
+                            found.push((placeholder.id.clone(), data_type));
+                        }
+                    }
+                    Expr::ScalarFunction(call) => {
+                        if let (named_objects::OIDS, [Expr::Placeholder(placeholder)]) =
+                            (call.name(), call.args.as_slice())
+                        {
+                            found.push((placeholder.id.clone(), named_objects::oids()));
+                        }
+                        found.extend(quantified::parameter_type(call, &schema));
+                    }
+                    _ => {}
                 }
                 Ok(TreeNodeRecursion::Continue)
             })

@@ -89,6 +89,13 @@ fn with_current_role(sql: &str) -> Cow<'_, str> {
     Cow::Owned(texts.collect())
 }
 
+/// Writes a query that has arrays in it anew, so that the compatibility rules, which split their text at commas, find none.
+fn protected(statement: &DfStatement) -> Option<String> {
+    let DfStatement::Statement(inner) = statement else { return None };
+    let mut inner = inner.as_ref().clone();
+    rewrite::protect(&mut inner).then(|| inner.to_string())
+}
+
 /// Rewrites what psql and BI tools ask of `pg_catalog` into what the planner can read.
 static COMPATIBILITY: LazyLock<PostgresCompatibilityParser> =
     LazyLock::new(PostgresCompatibilityParser::new);
@@ -196,7 +203,12 @@ impl Session {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let monitors = self.check_names(&state, &statement).await?;
-                self.learn_oids(&text.text).await?;
+                // What was asked by a cast is asked by a function now.
+                let asked = match text.text.to_ascii_lowercase().contains("regclass") {
+                    true => Cow::Owned(statement.to_string()),
+                    false => Cow::Borrowed(text.text.as_str()),
+                };
+                self.learn_oids(&asked).await?;
                 let values = ARGUMENTS.try_with(Clone::clone).ok();
                 let arguments = rewrite::arguments::settle(&mut statement, values.as_deref())?;
                 let plan = state.statement_to_plan(*statement).await?;
@@ -321,9 +333,16 @@ impl Session {
         if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
             return parsed;
         }
-        match COMPATIBILITY.parse(&with_current_role(sql)) {
+        let sql = match &parsed {
+            Ok(Statement::Query { statement, .. }) => protected(statement),
+            _ => None,
+        }
+        .map_or(Cow::Borrowed(sql), Cow::Owned);
+        match COMPATIBILITY.parse(&with_current_role(&sql)) {
             Ok(mut statements) if statements.len() == 1 => {
-                let statement = Box::new(DfStatement::Statement(Box::new(statements.remove(0))));
+                let mut statement = statements.remove(0);
+                rewrite::unalias(&mut statement);
+                let statement = Box::new(DfStatement::Statement(Box::new(statement)));
                 match *statement {
                     DfStatement::Statement(ref inner)
                         if matches!(**inner, maru_sql::ast::Statement::Query(_)) =>

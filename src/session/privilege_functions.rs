@@ -22,6 +22,8 @@ use maru_core::{Error, ErrorKind, Result};
 
 use super::Session;
 use crate::access::{Columns, Object, Privilege, Rights};
+use crate::catalog::BUILTIN;
+use crate::catalog::definition::Definition;
 use crate::system::VIRTUAL_SCHEMAS;
 
 /// What a function is asked about.
@@ -53,14 +55,60 @@ pub(super) struct Oids {
     schemas: HashMap<i64, Object>,
     catalogs: HashMap<i64, Object>,
     roles: HashMap<i64, String>,
+    /// Queries of views of the built-in catalog.
+    views: HashMap<(String, String), String>,
+    /// Remarks, by OID and number of a column, 0 for the object itself.
+    remarks: HashMap<(i64, i64), String>,
 }
 
 /// Columns and tables that are answered by functions of a table's OID.
-const ACL_WORDS: &[&str] = &["relacl", "attacl", "pg_policy"];
+const ACL_WORDS: &[&str] = &["relacl", "attacl", "pg_policy", VIEWS, NAMES, REMARKS];
+
+/// What asks for tables by their names, and for remarks.
+const NAMES: &str = "to_regclass(";
+const REMARKS: &str = "_description(";
+
+/// What asks for the text of views.
+const VIEWS: &str = "pg_get_viewdef";
 
 impl Oids {
     pub(super) fn table(&self, oid: i64) -> Option<&Object> {
         self.tables.get(&oid)
+    }
+
+    /// Returns the OID of a table that shows, by a name that may have a schema before it.
+    pub(super) fn by_name(&self, session: &Session, name: &str) -> Option<i32> {
+        let parts = super::named_objects::parts(name)?;
+        let catalog = session.catalog();
+        let (schemas, table) = match parts.as_slice() {
+            [table] => (session.search_path(), table),
+            [schema, table] => (vec![schema.clone()], table),
+            [named, schema, table] if *named == catalog => (vec![schema.clone()], table),
+            _ => return None,
+        };
+        let rights = session.rights();
+        schemas.iter().find_map(|schema| {
+            let object = Object::table(&catalog, schema, table);
+            let found = self.tables.iter().find(|(_, known)| **known == object);
+            found.filter(|_| rights.sees(&object)).and_then(|(oid, _)| i32::try_from(*oid).ok())
+        })
+    }
+
+    /// Returns the remark on an object that shows, or on one of its columns.
+    pub(super) fn remark(&self, oid: i64, column: i64, rights: &Rights) -> Option<String> {
+        let object = self.tables.get(&oid).or_else(|| self.schemas.get(&oid))?;
+        rights.sees(object).then(|| self.remarks.get(&(oid, column)).cloned()).flatten()
+    }
+
+    /// Returns the query of a view that shows.
+    pub(super) fn view(&self, oid: i64, rights: &Rights) -> Option<String> {
+        let object = self.table(oid).filter(|object| rights.sees(object))?;
+        match object.path.as_slice() {
+            [catalog, schema, name] if catalog == BUILTIN => {
+                self.views.get(&(schema.clone(), name.clone())).cloned()
+            }
+            _ => None,
+        }
     }
 }
 
@@ -96,7 +144,61 @@ impl Session {
         for (oid, names) in self.oids_of("SELECT oid, rolname FROM pg_catalog.pg_roles").await? {
             oids.roles.extend(names.into_iter().next().map(|name| (oid, name)));
         }
+        if sql.contains(VIEWS) {
+            for relation in self.engine.inner.store.relations().await? {
+                if let Ok(Definition::View(view)) = Definition::decode(&relation.definition) {
+                    oids.views.insert((relation.schema, relation.name), view.sql);
+                }
+            }
+        }
+        if sql.contains(REMARKS) {
+            self.learn_remarks(&mut oids).await?;
+        }
         *self.oids.write() = Arc::new(oids);
+        Ok(())
+    }
+
+    async fn learn_remarks(self: &Arc<Self>, oids: &mut Oids) -> Result<()> {
+        let store = &self.engine.inner.store;
+        let catalog = self.catalog();
+        let mut known = HashMap::new();
+        for [of, schema, object, column, text] in store.comments().await? {
+            if of == catalog {
+                known.insert((schema, object, column), text);
+            }
+        }
+        if catalog == BUILTIN {
+            for relation in store.relations().await? {
+                if let Some(text) = relation.comment {
+                    known.insert((relation.schema, relation.name, String::new()), text);
+                }
+            }
+            for (schema, text) in store.schemas().await? {
+                if let Some(text) = text {
+                    known.insert((schema, String::new(), String::new()), text);
+                }
+            }
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        let key = |object: &Object, column: &str| {
+            let part = |at: usize| object.path.get(at).cloned().unwrap_or_default();
+            (part(1), part(2), column.to_owned())
+        };
+        for (oid, object) in oids.tables.iter().chain(&oids.schemas) {
+            if let Some(text) = known.get(&key(object, "")) {
+                oids.remarks.insert((*oid, 0), text.clone());
+            }
+        }
+        let columns = "SELECT attrelid, attname, CAST(attnum AS text) FROM pg_catalog.pg_attribute";
+        for (oid, names) in self.oids_of(columns).await? {
+            if let (Some(object), [name, number]) = (oids.tables.get(&oid), names.as_slice())
+                && let (Some(text), Ok(number)) = (known.get(&key(object, name)), number.parse())
+            {
+                oids.remarks.insert((oid, number), text.clone());
+            }
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 pub(super) mod arguments;
 mod array;
+mod catalog;
 mod clients;
 mod columns;
 mod distinct;
@@ -27,7 +28,8 @@ use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, Result};
 use maru_sql::ast::{Expr, Query, Select, SetExpr, TableFactor, Value, VisitMut, VisitorMut};
 
-pub(super) use columns::shown;
+pub(super) use array::protect;
+pub(super) use columns::{shown, unalias};
 pub(super) use literals::uuid;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
@@ -70,6 +72,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
+        catalog::query(query);
         keys::query(query);
         columns::query(query);
         flow(fetch::query(query).and_then(|()| functions::query(query)))

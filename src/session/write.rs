@@ -1,10 +1,11 @@
 //! Statements that write rows: from their words to a plan that ends in a [`node::WriteNode`].
 //!
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
-//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` are
+//! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` and `batched.rs` are
 //! rows that the client sends along, `node.rs` is the plan.
 
 mod assign;
+mod batched;
 mod condition;
 mod copy;
 mod create;
@@ -32,6 +33,7 @@ use super::rewrite::rewrite;
 use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::access::audit::What;
+use crate::catalog::BUILTIN;
 use crate::engine::query::Query;
 use crate::opaque::Opaque;
 use crate::output::{Output, Rows};
@@ -40,6 +42,13 @@ pub(crate) use create::{create_schema, create_table, declared_column, declared_t
 pub use incoming::{IfExists, Incoming, Ingest};
 pub(super) use node::{Writes, writes};
 pub(crate) use target::{Target, find as find_target, place as place_of_new};
+
+/// The error for rows that could not be taken back.
+pub(crate) fn written_in_block() -> Error {
+    Error::new(ErrorKind::InTransaction, "rows cannot be written inside a transaction block")
+        .with_detail("They could not be taken back, except those of tables of catalog maru that the block itself has made.")
+        .with_hint("COMMIT first, or connect with autocommit.")
+}
 
 /// What became of planning a statement that writes.
 enum Outcome {
@@ -156,20 +165,25 @@ impl Session {
         Ok(plan)
     }
 
-    /// Refuses a write where it would have to be undone and cannot be.
+    /// Refuses a write where it would have to be undone and cannot be. A table of the built-in catalog that is made in a block goes
+    /// with it, and so do its rows.
     ///
     /// # Errors
     /// 25001 in a transaction block.
-    pub(super) fn refuse_write_in_block(&self) -> Result<()> {
+    pub(super) async fn refuse_write_in_block(&self, plan: &LogicalPlan) -> Result<()> {
         if self.transaction_status() == TransactionStatus::Idle {
             return Ok(());
         }
-        Err(Error::new(
-            ErrorKind::InTransaction,
-            "rows cannot be written inside a transaction block",
-        )
-        .with_detail("Each statement that writes is a transaction of its own.")
-        .with_hint("COMMIT first, or connect with autocommit."))
+        match node::written(plan) {
+            Some(writing) if writing.attached.name == BUILTIN => {
+                let is_new = writing.owner.is_some();
+                if is_new || self.has_made(&writing.schema, &writing.table).await? {
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        Err(written_in_block())
     }
 
     /// Runs a write to its end, and tells how many rows it was.

@@ -41,36 +41,59 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
     Ok(output)
 }
 
-/// Returns whether a DROP takes rows away, which no rollback brings back.
+/// Returns whether a statement does what no rollback brings back: to tables of attached catalogs, to rows of tables that the
+/// transaction has not made, to models and pipelines.
 pub(crate) async fn is_final(
     session: &Arc<Session>,
     statement: &maru_sql::Statement,
 ) -> Result<bool> {
-    let maru_sql::Statement::Drop(drop) = statement else {
-        let is_schema = matches!(statement, maru_sql::Statement::CreateSchema(create)
-        if match create.name.0.as_slice() {
+    use maru_sql::Statement;
+    Ok(match statement {
+        Statement::CreateSchema(create) => match create.name.0.as_slice() {
             [catalog, _] => catalog != BUILTIN,
             _ => session.catalog() != BUILTIN,
-        });
-        return Ok(is_schema);
-    };
-    let relations = session.engine().inner.store.relations().await?;
-    let tables = relations.iter().filter(|relation| relation.kind == RelationKind::Table);
-    Ok(match drop.kind {
-        ObjectKind::Table => drop.names.iter().any(|name| {
-            let last = name.0.last();
-            is_elsewhere(session, name) || tables.clone().any(|table| Some(&table.name) == last)
-        }),
-        ObjectKind::Schema => drop.names.iter().any(|name| {
-            let last = name.0.last();
-            tables.clone().any(|table| Some(&table.schema) == last)
-        }),
+        },
+        Statement::CreateTable(create) => {
+            is_elsewhere(session, &create.name)
+                || (create.or_replace && !is_own(session, &create.name, true).await?)
+        }
+        Statement::AlterTable(alter) => {
+            is_elsewhere(session, &alter.table)
+                || !(alter.is_rename() || is_own(session, &alter.table, false).await?)
+        }
+        Statement::Truncate(truncate) => {
+            let mut is_final = false;
+            for name in &truncate.tables {
+                is_final |= is_elsewhere(session, name) || !is_own(session, name, false).await?;
+            }
+            is_final
+        }
+        Statement::Drop(drop) => match drop.kind {
+            ObjectKind::Table => drop.names.iter().any(|name| is_elsewhere(session, name)),
+            ObjectKind::Schema => {
+                let inner = &session.engine().inner;
+                let mut held = inner.models.names();
+                held.extend(inner.pipelines.names());
+                drop.names
+                    .iter()
+                    .any(|name| held.iter().any(|(schema, _)| Some(schema) == name.0.last()))
+            }
+            _ => false,
+        },
         _ => false,
     })
 }
 
+/// Returns whether the transaction has made a table, or, with `free`, there is none of its name.
+async fn is_own(session: &Arc<Session>, name: &Name, free: bool) -> Result<bool> {
+    let (schema, table) = builtin_relation(session, name)?;
+    let relations = session.engine().inner.store.relations().await?;
+    let is_there = relations.iter().any(|r| r.schema == schema && r.name == table);
+    Ok((free && !is_there) || session.has_made(&schema, &table).await?)
+}
+
 /// Returns whether a name is one of an attached catalog.
-fn is_elsewhere(session: &Session, name: &Name) -> bool {
+pub(super) fn is_elsewhere(session: &Session, name: &Name) -> bool {
     match name.0.as_slice() {
         [catalog, _, _] => catalog != BUILTIN,
         _ => session.catalog() != BUILTIN,
@@ -183,8 +206,14 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     }
     let attached = session.require_catalog(BUILTIN)?;
     for relation in relations {
-        if relation.kind == RelationKind::Table {
-            attached.change_table(schema, &relation.name, TableChange::Drop).await?;
+        match relation.kind {
+            RelationKind::Table if session.in_transaction() => {
+                session.drop_at_end(schema, &relation.name).await?;
+            }
+            RelationKind::Table => {
+                attached.change_table(schema, &relation.name, TableChange::Drop).await?;
+            }
+            _ => {}
         }
     }
     for model in models {
@@ -218,6 +247,9 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
             rights.require_owner(&object)?;
             let attached = session.require_catalog(BUILTIN)?;
             match found.kind {
+                RelationKind::Table if session.in_transaction() => {
+                    session.drop_at_end(&schema, &relation).await?;
+                }
                 RelationKind::Table => {
                     attached.change_table(&schema, &relation, TableChange::Drop).await?;
                 }

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use maru_connect::SourceTable;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast;
-use maru_sql::{CreateExternalTable, CreateSchema, CreateView};
+use maru_sql::{CreateExternalTable, CreateSchema, CreateView, Name};
 
 use super::{builtin_relation, too_many_parts};
 use crate::access::{Object, Privilege};
@@ -189,6 +189,66 @@ pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> 
     };
     put(session, &relation, create.or_replace).await?;
     Ok(Output::command(tag))
+}
+
+/// Gives a table or view of the built-in catalog another name. Its rows, remarks, owner and privileges stay; views that read it by its
+/// old name do not follow.
+///
+/// # Errors
+/// 42P01 if it is not there, 42P07 if the new name is taken, 42501.
+pub(super) async fn rename(session: &Arc<Session>, name: &Name, to: &Name) -> Result<()> {
+    let [to] = to.0.as_slice() else { return Err(super::table::within_schema()) };
+    let (schema, from) = builtin_relation(session, name)?;
+    let store = &session.engine().inner.store;
+    let rights = session.rights();
+    let (object, new) =
+        (Object::table(BUILTIN, &schema, &from), Object::table(BUILTIN, &schema, to));
+    let relations = store.relations().await?;
+    let is_there = |name: &str| relations.iter().any(|r| r.schema == schema && r.name == name);
+    if !is_there(&from) || !rights.sees(&object) {
+        let message = format!("table \"{name}\" does not exist");
+        return Err(Error::new(ErrorKind::UndefinedTable, message));
+    }
+    rights.require_owner(&object)?;
+    rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?;
+    let taken = || {
+        let message = format!("table \"{schema}.{to}\" already exists");
+        Error::new(ErrorKind::DuplicateTable, message)
+    };
+    if is_there(to) {
+        return Err(taken());
+    }
+    // A statement that makes a table of this name holds it.
+    let making = &session.engine().inner.making;
+    if !making.lock().insert(new.clone()) {
+        return Err(taken());
+    }
+    let authority = &session.engine().inner.authority;
+    let work = async {
+        authority
+            .change(|rules| {
+                rules.forget(&new);
+                rules.rename_object(&object, &new);
+                Ok(())
+            })
+            .await?;
+        if store.rename_relation(BUILTIN, &schema, &from, to).await? {
+            return Ok(());
+        }
+        authority
+            .change(|rules| {
+                rules.rename_object(&new, &object);
+                Ok(())
+            })
+            .await?;
+        Err(taken())
+    };
+    let done = work.await;
+    making.lock().remove(&new);
+    let attached = session.require_catalog(BUILTIN)?;
+    attached.forget(&schema, &from);
+    attached.forget(&schema, to);
+    done
 }
 
 /// Keeps a table or view. One that is replaced keeps its owner and privileges.

@@ -55,6 +55,17 @@ pub(super) async fn vacuum(session: &Arc<Session>, vacuum: &Vacuum) -> Result<Ou
 
 pub(super) async fn alter(session: &Arc<Session>, alter: &AlterTable) -> Result<Output> {
     let output = Output::command("ALTER TABLE");
+    if let [TableAlteration::RenameTable(to)] = alter.changes.as_slice()
+        && !super::drop::is_elsewhere(session, &alter.table)
+    {
+        return match super::relation::rename(session, &alter.table, to).await {
+            Err(error) if alter.if_exists && error.kind() == ErrorKind::UndefinedTable => {
+                let notice = format!("table \"{}\" does not exist, skipping", alter.table);
+                Ok(output.with_notice(notice))
+            }
+            done => done.map(|()| output),
+        };
+    }
     let target = match find_target(session, &alter.table, "alter").await {
         Err(error) if alter.if_exists && error.kind() == ErrorKind::UndefinedTable => {
             let notice = format!("table \"{}\" does not exist, skipping", alter.table);
@@ -138,13 +149,16 @@ async fn one_change(
         TableAlteration::RenameTable(name) => match name.0.as_slice() {
             [name] => TableChange::RenameTable(name.clone()),
             _ => {
-                return Err(Error::new(
-                    ErrorKind::Syntax,
-                    "a table is renamed within its schema: RENAME TO takes one name",
-                ));
+                return Err(within_schema());
             }
         },
     }))
+}
+
+/// The error for a new name of several parts.
+pub(super) fn within_schema() -> Error {
+    let message = "a table is renamed within its schema: RENAME TO takes one name";
+    Error::new(ErrorKind::Syntax, message)
 }
 
 /// Drops a table of an attached catalog.

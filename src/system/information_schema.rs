@@ -1,21 +1,50 @@
 //! `information_schema` of one catalog, as views over schema `system`.
 //!
-//! Columns and their names are those of ISO/IEC 9075-11 that PostgreSQL 16 fills; what Maru does not have is NULL.
+//! Columns and their names are those of ISO/IEC 9075-11 that PostgreSQL 16 fills; what Maru does not have is NULL, and views of
+//! what Maru does not have (keys, domains, routines) are empty.
 
-use maru_core::quote_literal;
+use maru_core::{quote_ident, quote_literal};
 
 /// The views: name and query. `$catalog` is the catalog as a literal.
 const VIEWS: &[(&str, &str)] = &[
+    (
+        "character_sets",
+        "SELECT CAST(NULL AS TEXT) AS character_set_catalog, CAST(NULL AS TEXT) AS character_set_schema, \
+         'UTF8' AS character_set_name, 'UCS' AS character_repertoire, 'UTF8' AS form_of_use, $catalog AS default_collate_catalog, \
+         CAST(NULL AS TEXT) AS default_collate_schema, CAST(NULL AS TEXT) AS default_collate_name",
+    ),
     (
         "columns",
         "SELECT catalog AS table_catalog, schema AS table_schema, \"table\" AS table_name, name AS column_name, \
          CAST(position AS INT) AS ordinal_position, CAST(NULL AS TEXT) AS column_default, \
          CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, \
-         CASE WHEN type LIKE 'numeric(%' THEN 'numeric' WHEN type = 'timestamp' THEN 'timestamp without time zone' \
-         WHEN type = 'time' THEN 'time without time zone' WHEN type LIKE '%[]' THEN 'ARRAY' ELSE type END AS data_type, \
-         CAST(NULL AS INT) AS character_maximum_length, type AS udt_name, 'NO' AS is_updatable \
+         CASE WHEN type LIKE '%[]' THEN 'ARRAY' WHEN type LIKE 'numeric(%' THEN 'numeric' \
+         WHEN type LIKE 'timestamp%with time zone' THEN 'timestamp with time zone' \
+         WHEN type LIKE 'timestamp%' THEN 'timestamp without time zone' WHEN type = 'time' THEN 'time without time zone' \
+         ELSE type END AS data_type, \
+         CAST(NULL AS INT) AS character_maximum_length, CAST(NULL AS INT) AS character_octet_length, \
+         CAST(CASE type WHEN 'smallint' THEN 16 WHEN 'integer' THEN 32 WHEN 'bigint' THEN 64 WHEN 'real' THEN 24 \
+         WHEN 'double precision' THEN 53 \
+         ELSE CASE WHEN type LIKE 'numeric(%)' THEN CAST(split_part(substr(type, 9), ',', 1) AS INT) END END AS INT) AS numeric_precision, \
+         CAST(CASE WHEN type IN ('smallint', 'integer', 'bigint', 'real', 'double precision') THEN 2 \
+         WHEN type LIKE 'numeric(%)' THEN 10 END AS INT) AS numeric_precision_radix, \
+         CAST(CASE WHEN type IN ('smallint', 'integer', 'bigint') THEN 0 \
+         WHEN type LIKE 'numeric(%)' THEN CAST(rtrim(split_part(type, ',', 2), ')') AS INT) END AS INT) AS numeric_scale, \
+         CAST(CASE WHEN type = 'date' THEN 0 WHEN type LIKE 'time%' AND NOT type LIKE '%[]' THEN 6 WHEN type = 'interval' THEN 6 END AS INT) \
+         AS datetime_precision, CAST(NULL AS TEXT) AS interval_type, CAST(NULL AS TEXT) AS character_set_name, \
+         CAST(NULL AS TEXT) AS collation_name, CAST(NULL AS TEXT) AS domain_catalog, CAST(NULL AS TEXT) AS domain_schema, \
+         CAST(NULL AS TEXT) AS domain_name, catalog AS udt_catalog, 'pg_catalog' AS udt_schema, \
+         (CASE WHEN type LIKE '%[]' THEN '_' ELSE '' END) || (CASE WHEN type LIKE 'row(%' OR type LIKE 'map%' OR type = 'union' THEN 'text' \
+         WHEN type LIKE 'numeric%' THEN 'numeric' WHEN type LIKE 'timestamp%with time zone%' THEN 'timestamptz' \
+         WHEN type LIKE 'timestamp%' THEN 'timestamp' WHEN type LIKE 'bigint%' THEN 'int8' WHEN type LIKE 'integer%' THEN 'int4' \
+         WHEN type LIKE 'smallint%' THEN 'int2' WHEN type LIKE 'boolean%' THEN 'bool' WHEN type LIKE 'double precision%' THEN 'float8' \
+         WHEN type LIKE 'real%' THEN 'float4' ELSE rtrim(type, '[]') END) AS udt_name, \
+         CAST(position AS TEXT) AS dtd_identifier, 'NO' AS is_self_referencing, 'NO' AS is_identity, \
+         CAST(NULL AS TEXT) AS identity_generation, 'NEVER' AS is_generated, CAST(NULL AS TEXT) AS generation_expression, \
+         'NO' AS is_updatable \
          FROM system.columns WHERE catalog = $catalog",
     ),
+    ("information_schema_catalog_name", "SELECT $catalog AS catalog_name"),
     (
         "schemata",
         "SELECT catalog AS catalog_name, name AS schema_name, 'maru' AS schema_owner \
@@ -35,13 +64,201 @@ const VIEWS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Views without rows: name and columns. `#` before a name makes it one of whole numbers.
+const EMPTY: &[(&str, &[&str])] = &[
+    (
+        "check_constraints",
+        &["constraint_catalog", "constraint_schema", "constraint_name", "check_clause"],
+    ),
+    ("collations", &["collation_catalog", "collation_schema", "collation_name", "pad_attribute"]),
+    (
+        "constraint_column_usage",
+        &[
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    ),
+    (
+        "constraint_table_usage",
+        &[
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    ),
+    (
+        "domains",
+        &[
+            "domain_catalog",
+            "domain_schema",
+            "domain_name",
+            "data_type",
+            "udt_catalog",
+            "udt_schema",
+            "udt_name",
+        ],
+    ),
+    (
+        "element_types",
+        &[
+            "object_catalog",
+            "object_schema",
+            "object_name",
+            "object_type",
+            "collection_type_identifier",
+            "data_type",
+            "udt_catalog",
+            "udt_schema",
+            "udt_name",
+            "dtd_identifier",
+        ],
+    ),
+    (
+        "key_column_usage",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "#ordinal_position",
+            "#position_in_unique_constraint",
+        ],
+    ),
+    (
+        "parameters",
+        &[
+            "specific_catalog",
+            "specific_schema",
+            "specific_name",
+            "#ordinal_position",
+            "parameter_mode",
+            "parameter_name",
+            "data_type",
+            "udt_schema",
+            "udt_name",
+        ],
+    ),
+    (
+        "referential_constraints",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "unique_constraint_catalog",
+            "unique_constraint_schema",
+            "unique_constraint_name",
+            "match_option",
+            "update_rule",
+            "delete_rule",
+        ],
+    ),
+    (
+        "routines",
+        &[
+            "specific_catalog",
+            "specific_schema",
+            "specific_name",
+            "routine_catalog",
+            "routine_schema",
+            "routine_name",
+            "routine_type",
+            "data_type",
+            "routine_body",
+            "routine_definition",
+            "external_language",
+        ],
+    ),
+    (
+        "sequences",
+        &[
+            "sequence_catalog",
+            "sequence_schema",
+            "sequence_name",
+            "data_type",
+            "start_value",
+            "minimum_value",
+            "maximum_value",
+            "increment",
+        ],
+    ),
+    (
+        "table_constraints",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_type",
+            "is_deferrable",
+            "initially_deferred",
+            "enforced",
+        ],
+    ),
+    (
+        "triggers",
+        &[
+            "trigger_catalog",
+            "trigger_schema",
+            "trigger_name",
+            "event_manipulation",
+            "event_object_catalog",
+            "event_object_schema",
+            "event_object_table",
+            "action_statement",
+            "action_orientation",
+            "action_timing",
+        ],
+    ),
+];
+
 /// Returns the query behind a view of `information_schema` in `catalog`.
 pub fn query(catalog: &str, view: &str) -> Option<String> {
-    let (_, query) = VIEWS.iter().find(|(name, _)| *name == view)?;
+    if let Some((_, query)) = VIEWS.iter().find(|(name, _)| *name == view) {
+        return Some(query.replace("$catalog", &quote_literal(catalog)));
+    }
+    let (_, columns) = EMPTY.iter().find(|(name, _)| *name == view)?;
+    let columns = columns.iter().map(|column| match column.strip_prefix('#') {
+        Some(number) => format!("CAST(NULL AS INT) AS {}", quote_ident(number)),
+        None => format!("CAST(NULL AS TEXT) AS {}", quote_ident(column)),
+    });
+    Some(format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", ")))
+}
+
+/// Views of `pg_catalog`, made likewise.
+const OF_POSTGRES: &[(&str, &str)] = &[
+    (
+        "pg_tables",
+        "SELECT schema AS schemaname, name AS tablename, CAST(NULL AS TEXT) AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
+     false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity \
+     FROM system.tables WHERE catalog = $catalog AND kind <> 'view'",
+    ),
+    (
+        "pg_views",
+        "SELECT schema AS schemaname, name AS viewname, CAST(NULL AS TEXT) AS viewowner, CAST(NULL AS TEXT) AS definition \
+         FROM system.tables WHERE catalog = $catalog AND kind = 'view'",
+    ),
+];
+
+/// Returns the query behind a view of `pg_catalog` in `catalog`.
+pub fn postgres_query(catalog: &str, view: &str) -> Option<String> {
+    let (_, query) = OF_POSTGRES.iter().find(|(name, _)| *name == view)?;
     Some(query.replace("$catalog", &quote_literal(catalog)))
 }
 
 /// Returns the names of the views.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    VIEWS.iter().map(|(name, _)| *name)
+    VIEWS.iter().map(|(name, _)| *name).chain(EMPTY.iter().map(|(name, _)| *name))
 }

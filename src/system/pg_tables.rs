@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use chrono::Offset;
+use chrono_tz::{OffsetComponents, OffsetName};
 use datafusion::common::ScalarValue;
 use futures::FutureExt;
 use maru_core::Result;
@@ -15,7 +17,8 @@ use crate::engine::history::micros;
 use crate::engine::query::State;
 use crate::session::{SETTINGS as SETTING_LIST, Session, TransactionStatus};
 
-pub(super) static TABLES: &[&TableSpec] = &[&ACTIVITY, &CURSORS, &PREPARED, &SETTINGS];
+pub(super) static TABLES: &[&TableSpec] =
+    &[&ACTIVITY, &CURSORS, &LOCKS, &PREPARED, &SETTINGS, &TIMEZONE_ABBREVS, &TIMEZONE_NAMES];
 
 static ACTIVITY: TableSpec = TableSpec {
     name: "pg_stat_activity",
@@ -52,6 +55,44 @@ static CURSORS: TableSpec = TableSpec {
         ("creation_time", Timestamp),
     ],
     rows: |session, _| async { Ok(cursors(session)) }.boxed(),
+};
+
+static LOCKS: TableSpec = TableSpec {
+    name: "pg_locks",
+    doc: "Locks, of which there are none.",
+    columns: &[
+        ("locktype", Text),
+        ("database", Integer),
+        ("relation", Integer),
+        ("page", Integer),
+        ("tuple", Integer),
+        ("virtualxid", Text),
+        ("transactionid", Text),
+        ("classid", Integer),
+        ("objid", Integer),
+        ("objsubid", Integer),
+        ("virtualtransaction", Text),
+        ("pid", Integer),
+        ("mode", Text),
+        ("granted", Boolean),
+        ("fastpath", Boolean),
+        ("waitstart", Timestamp),
+    ],
+    rows: |_, _| async { Ok(Vec::new()) }.boxed(),
+};
+
+static TIMEZONE_ABBREVS: TableSpec = TableSpec {
+    name: "pg_timezone_abbrevs",
+    doc: "Abbreviations of time zones that a setting takes.",
+    columns: &[("abbrev", Text), ("utc_offset", Text), ("is_dst", Boolean)],
+    rows: |_, _| async { Ok(vec![vec![text("UTC"), text("00:00:00"), boolean(false)]]) }.boxed(),
+};
+
+static TIMEZONE_NAMES: TableSpec = TableSpec {
+    name: "pg_timezone_names",
+    doc: "Names of time zones, with what holds in them now.",
+    columns: &[("name", Text), ("abbrev", Text), ("utc_offset", Text), ("is_dst", Boolean)],
+    rows: |_, _| async { Ok(timezone_names()) }.boxed(),
 };
 
 static PREPARED: TableSpec = TableSpec {
@@ -135,6 +176,22 @@ fn settings(session: &Arc<Session>) -> Vec<Row> {
         .filter(|(name, ..)| !known(name))
         .map(|(name, value, doc)| row(name, Some((*value).to_owned()), doc, "internal", "string"));
     own.chain(presets).collect()
+}
+
+fn timezone_names() -> Vec<Row> {
+    let now = chrono::Utc::now();
+    let row = |zone: &chrono_tz::Tz| {
+        let local = now.with_timezone(zone);
+        let offset = local.offset();
+        let seconds = offset.fix().local_minus_utc();
+        let sign = if seconds < 0 { "-" } else { "" };
+        let minutes = seconds.abs() / 60;
+        let shown = format!("{sign}{:02}:{:02}:00", minutes / 60, minutes % 60);
+        let in_summer = offset.dst_offset() != chrono::TimeDelta::zero();
+        let abbreviation = offset.abbreviation().unwrap_or_default();
+        vec![text(zone.name()), text(abbreviation), text(shown), boolean(in_summer)]
+    };
+    chrono_tz::TZ_VARIANTS.iter().map(row).collect()
 }
 
 fn activity(session: &Arc<Session>) -> Vec<Row> {

@@ -95,7 +95,8 @@ public class FlightJdbc {
     }
 
     static void prepared(Connection c) throws Exception {
-        try (PreparedStatement s = c.prepareStatement("SELECT $1::bigint * 2 AS twice, $2::text AS name")) {
+        String[] texts = {"SELECT $1::bigint * 2 AS twice, $2::text AS name", "SELECT ?::bigint * 2 AS twice, ?::text AS name -- why?"};
+        for (String text : texts) try (PreparedStatement s = c.prepareStatement(text)) {
             for (int run = 0; run < 3; run++) {
                 s.setLong(1, run);
                 s.setString(2, "n" + run);
@@ -118,6 +119,16 @@ public class FlightJdbc {
                     p.setString(2, "z");
                     same(1, p.executeUpdate());
                 }
+                try (PreparedStatement p = c.prepareStatement("INSERT INTO flight_jdbc (b, a) VALUES (?, ? + 1)")) {
+                    for (int i = 0; i < 3; i++) {
+                        p.setString(1, "batch " + i);
+                        p.setInt(2, 9 + i);
+                        p.addBatch();
+                    }
+                    same(true, p.executeBatch().length > 0);
+                }
+                same(3L, one(c, "SELECT count(*) FROM flight_jdbc WHERE b LIKE 'batch%' AND a BETWEEN 10 AND 12"));
+                same(3, s.executeUpdate("DELETE FROM flight_jdbc WHERE a >= 10"));
                 same(4L, one(c, "SELECT count(*) FROM flight_jdbc"));
                 same(2, s.executeUpdate("DELETE FROM flight_jdbc WHERE a < 3"));
             } finally {

@@ -203,6 +203,69 @@ public class Jdbc {
         }
     }
 
+    static int count(ResultSet r) throws Exception {
+        try (r) {
+            int n = 0;
+            while (r.next()) n++;
+            return n;
+        }
+    }
+
+    static void moreMetadata(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_keys (n bigint, t text, a text[])");
+        }
+        try {
+            DatabaseMetaData m = c.getMetaData();
+            List<String> names = new ArrayList<>();
+            try (ResultSet r = m.getTypeInfo()) {
+                while (r.next()) names.add(r.getString("TYPE_NAME"));
+            }
+            same(true, names.containsAll(List.of("int8", "text", "numeric", "timestamptz", "_int8", "bool")));
+            same(0, count(m.getPrimaryKeys(null, "public", "jdbc_keys")));
+            same(0, count(m.getIndexInfo(null, "public", "jdbc_keys", false, true)));
+            same(0, count(m.getImportedKeys(null, "public", "jdbc_keys")));
+            same(0, count(m.getExportedKeys(null, "public", "jdbc_keys")));
+            same(0, count(m.getCrossReference(null, "public", "jdbc_keys", null, "public", "jdbc_keys")));
+            same(0, count(m.getBestRowIdentifier(null, "public", "jdbc_keys", DatabaseMetaData.bestRowSession, true)));
+            same(0, count(m.getUDTs(null, "public", "%", null)));
+            same(true, count(m.getFunctions(null, null, "%")) > 0);
+            same(0, count(m.getFunctionColumns(null, "public", "nothing", null)));
+            same(0, count(m.getProcedures(null, "public", "%")));
+            same(0, count(m.getProcedureColumns(null, "public", "nothing", null)));
+            count(m.getTablePrivileges(null, "public", "jdbc_keys"));
+            count(m.getColumnPrivileges(null, "public", "jdbc_keys", "%"));
+            same(true, m.getSQLKeywords().contains("analyze"));
+            same(true, m.getTimeDateFunctions().length() > 0);
+            same(true, m.getMaxColumnNameLength() >= 63);
+            same(true, count(m.getTableTypes()) > 1);
+            names.clear();
+            try (ResultSet r = m.getColumns(null, "public", "jdbc_keys", "%")) {
+                while (r.next()) names.add(r.getString("COLUMN_NAME") + " " + r.getString("TYPE_NAME") + " " + r.getString("IS_NULLABLE"));
+            }
+            same(List.of("n int8 YES", "t text YES", "a _text YES"), names);
+            try (PreparedStatement p = c.prepareStatement("INSERT INTO jdbc_keys VALUES (?, ?, ?)")) {
+                p.setLong(1, 1);
+                p.setString(2, "x");
+                p.setArray(3, c.createArrayOf("text", new String[] {"a,b", null, "c"}));
+                same(1, p.executeUpdate());
+            }
+            try (PreparedStatement p = c.prepareStatement("SELECT a FROM jdbc_keys WHERE n = ANY(?) AND 'c' = ANY(a)")) {
+                p.setArray(1, c.createArrayOf("bigint", new Long[] {1L, 2L}));
+                for (int run = 0; run < 7; run++) {
+                    try (ResultSet r = p.executeQuery()) {
+                        same(true, r.next());
+                        same("[a,b, null, c]", Arrays.toString((Object[]) r.getArray(1).getArray()));
+                    }
+                }
+            }
+        } finally {
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP TABLE jdbc_keys");
+            }
+        }
+    }
+
     static void copy(Connection c) throws Exception {
         org.postgresql.copy.CopyManager copies = c.unwrap(org.postgresql.PGConnection.class).getCopyAPI();
         java.io.StringWriter out = new java.io.StringWriter();
@@ -244,6 +307,7 @@ public class Jdbc {
         check("autosave", Jdbc::autosave, "autosave", "always");
         check("cancel", Jdbc::cancel);
         check("metadata", Jdbc::metadata);
+        check("more metadata", Jdbc::moreMetadata);
         check("copy", Jdbc::copy);
         System.exit(failed ? 1 : 0);
     }

@@ -93,6 +93,13 @@ pub struct AlterTable {
     pub changes: Vec<TableAlteration>,
 }
 
+impl AlterTable {
+    /// Returns whether it gives the table another name, and nothing else.
+    pub fn is_rename(&self) -> bool {
+        matches!(self.changes.as_slice(), [TableAlteration::RenameTable(_)])
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum TableAlteration {
     AddColumn { column: Box<ast::ColumnDef>, if_not_exists: bool },

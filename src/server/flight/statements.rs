@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::IpcWriteOptions;
@@ -16,6 +17,8 @@ use datafusion::common::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use maru_core::{Error, ErrorKind, Result, limits};
+use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::tokenizer::{Token, Tokenizer};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -33,8 +36,8 @@ pub(super) struct Held {
     pub prepared: Prepared,
     /// What the client is told and sent; without columns for a command.
     pub schema: SchemaRef,
-    /// Rows of parameters bound last.
-    parameters: Mutex<Vec<Vec<ScalarValue>>>,
+    /// Rows of parameters bound last, of the statement's types.
+    parameters: Mutex<Vec<RecordBatch>>,
     /// Ends what runs under this handle.
     cancel: Mutex<CancellationToken>,
 }
@@ -103,7 +106,8 @@ impl Held {
     /// 08P01 for a wrong number of columns; 22P02, 22003 or 42846 for values that do not fit.
     pub(super) fn bind(&self, batches: &[RecordBatch]) -> Result<()> {
         let types = &self.prepared.parameters;
-        let mut rows = Vec::new();
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let mut bound = Vec::new();
         for batch in batches {
             if batch.num_columns() != types.len() {
                 return Err(Error::new(
@@ -115,24 +119,50 @@ impl Held {
                     ),
                 ));
             }
-            for row in 0..batch.num_rows() {
-                let values = batch.columns().iter().zip(types).map(|(column, data_type)| {
-                    let value = ScalarValue::try_from_array(column, row)?;
-                    match data_type {
-                        Some(to) if *to != value.data_type() => value.cast_to(to),
-                        _ => Ok(value),
+            let columns =
+                batch.columns().iter().zip(types).map(|(column, data_type)| match data_type {
+                    Some(to) if to != column.data_type() => {
+                        cast_with_options(column, to, &options).map_err(Error::from)
                     }
+                    _ => Ok(Arc::clone(column)),
                 });
-                rows.push(values.collect::<Result<Vec<_>, _>>().map_err(Error::from)?);
-            }
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let fields = columns.iter().enumerate().map(|(i, column)| {
+                Field::new(format!("${}", i + 1), column.data_type().clone(), true)
+            });
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            bound.push(RecordBatch::try_new_with_options(schema, columns, &rows)?);
         }
-        *self.parameters.lock() = rows;
+        *self.parameters.lock() = bound;
         Ok(())
     }
 
-    fn runs(&self) -> Vec<Vec<ScalarValue>> {
-        let rows = self.parameters.lock().clone();
-        if rows.is_empty() && self.prepared.parameters.is_empty() { vec![Vec::new()] } else { rows }
+    /// Returns the values of each run.
+    ///
+    /// # Errors
+    /// Those of values that there is no scalar of.
+    fn runs(&self) -> Result<Vec<Vec<ScalarValue>>> {
+        if self.prepared.parameters.is_empty() {
+            return Ok(vec![Vec::new()]);
+        }
+        let mut runs = Vec::new();
+        for batch in self.parameters.lock().iter() {
+            for row in 0..batch.num_rows() {
+                let values = batch.columns().iter().map(|c| ScalarValue::try_from_array(c, row));
+                runs.push(values.collect::<Result<Vec<_>, _>>()?);
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Returns the bound batches, if they hold several rows of the same types.
+    fn several(&self) -> Option<Vec<RecordBatch>> {
+        let bound = self.parameters.lock();
+        let schema = bound.first()?.schema();
+        let n_rows = bound.iter().map(RecordBatch::num_rows).sum::<usize>();
+        let alike = bound.iter().all(|batch| batch.schema() == schema);
+        (n_rows > 1 && alike && !schema.fields().is_empty()).then(|| bound.clone())
     }
 
     /// Ends what runs under this handle. Returns whether it was still to be used.
@@ -153,28 +183,67 @@ impl Held {
 /// Parses and plans one statement and keeps it.
 pub(super) async fn prepare(session: &FlightSession, sql: &str) -> Result<Arc<Held>> {
     let mut texts = Session::split(sql)?.into_iter();
-    let text =
+    let mut text =
         texts.next().ok_or_else(|| Error::new(ErrorKind::Syntax, "the statement is empty"))?;
     if let Some(second) = texts.next() {
         return Err(Error::new(ErrorKind::Syntax, "more than one statement in one text")
             .with_position(second.offset + 1)
             .with_hint("Flight SQL runs one statement at a time."));
     }
+    if let Some(numbered) = numbered(&text.text) {
+        text.text = numbered;
+    }
     let prepared = session.session.prepare(&text, &[]).await?;
     Ok(session.statements.keep(prepared))
+}
+
+/// Writes `$1`, `$2`, … for the question marks that JDBC has for parameters; `None` if there are none, or numbers as well.
+fn numbered(sql: &str) -> Option<String> {
+    if !sql.contains('?') {
+        return None;
+    }
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().ok()?;
+    if tokens.iter().any(|token| matches!(token, Token::Placeholder(_))) {
+        return None;
+    }
+    let mut count = 0;
+    let texts = tokens.iter().map(|token| match token {
+        Token::Question => {
+            count += 1;
+            format!("${count}")
+        }
+        other => other.to_string(),
+    });
+    let text = texts.collect::<String>();
+    (count > 0).then_some(text)
 }
 
 /// Runs a command to its end and returns the number of rows it changed, -1 for a query, whose rows are not counted. A command that
 /// changes no rows changes 0: the JDBC driver takes -1 for a query and runs it again.
 pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Result<i64> {
     let _reading = session.reading();
+    if let Some(batches) = held.several()
+        && let Some(schema) = batches.first().map(RecordBatch::schema)
+        && let Some((prepared, incoming)) = session.session.batched(&held.prepared, &schema).await?
+    {
+        incoming.give(futures::stream::iter(batches.into_iter().map(Ok)).boxed());
+        let token = held.token();
+        let output = tokio::select! {
+            biased;
+            output = session.session.execute(&prepared, Vec::new()) => output?,
+            () = token.cancelled() => return Err(Error::cancelled()),
+        };
+        return match output.body {
+            Body::Command { tag } => Ok(number_in(&tag).unwrap_or(-1)),
+            _ => Err(Error::internal("an INSERT gave rows")),
+        };
+    }
     let mut changed = None;
-    for parameters in held.runs() {
+    for parameters in held.runs()? {
         let output = run(session, held, parameters).await?;
         match output.body {
             Body::Command { tag } => {
-                let count = tag.rsplit(' ').next().and_then(|word| word.parse::<i64>().ok());
-                changed = Some(changed.unwrap_or(0) + count.unwrap_or(0));
+                changed = Some(changed.unwrap_or(0) + number_in(&tag).unwrap_or(0));
             }
             Body::Copy { .. } => return Err(copied()),
             // A query run as an update: its rows are read and dropped.
@@ -186,6 +255,11 @@ pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Re
         }
     }
     Ok(changed.unwrap_or(-1))
+}
+
+/// Returns the number of rows in the tag of a command.
+fn number_in(tag: &str) -> Option<i64> {
+    tag.rsplit(' ').next()?.parse().ok()
 }
 
 async fn run(session: &FlightSession, held: &Held, parameters: Vec<ScalarValue>) -> Result<Output> {
@@ -208,7 +282,7 @@ pub(super) async fn run_query(
 ) -> Result<Batches> {
     let reading = session.reading();
     let token = held.token();
-    let mut runs = held.runs().into_iter();
+    let mut runs = held.runs()?.into_iter();
     let Some(parameters) = runs.next() else {
         if !held.prepared.parameters.is_empty() && held.parameters.lock().is_empty() {
             return Err(Error::new(ErrorKind::ProtocolViolation, "no parameters were bound"));
@@ -311,4 +385,19 @@ pub(super) async fn rows(session: &FlightSession, sql: String) -> Result<Vec<Rec
 /// Sessions of this door are refused a COPY when it is prepared.
 fn copied() -> Error {
     Error::internal("a COPY came to the wrong door")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn question_marks_are_numbered() {
+        let text = "SELECT '?', \"a?\", ? + ? -- ?\nFROM t /* ? */ WHERE x = $$?$$";
+        let shown = "SELECT '?', \"a?\", $1 + $2 -- ?\nFROM t /* ? */ WHERE x = $$?$$";
+        assert_eq!(numbered(text).as_deref(), Some(shown));
+        assert_eq!(numbered("SELECT '?'"), None);
+        assert_eq!(numbered("SELECT ?, $1"), None);
+        assert_eq!(numbered("SELECT a->'b?' FROM t"), None);
+    }
 }

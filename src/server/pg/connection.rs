@@ -252,6 +252,9 @@ impl Connection {
     async fn run_statements(&mut self, statements: Vec<StatementText>) -> Step {
         for statement in statements {
             let session = self.session.clone();
+            if self.move_portal(&statement).await? {
+                continue;
+            }
             let prepared = self.socket.watched(session.prepare(&statement, &[])).await??;
             if let Some((prepared, incoming)) = session.incoming(&prepared).await? {
                 self.copy_in(prepared, incoming, false).await?;

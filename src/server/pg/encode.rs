@@ -168,7 +168,10 @@ fn binary_value(array: &ArrayRef, row: usize, wire: &Wire, out: &mut BytesMut) -
         }
         DataType::List(item) => {
             let items = array.as_list::<i32>().value(row);
-            binary_list(&items, &Wire::of_type(item.data_type()), out)?;
+            let told = Wire::of(item);
+            let is_oid = told.pg == pgwire::api::Type::OID;
+            let element = if is_oid { told } else { Wire::of_type(item.data_type()) };
+            binary_list(&items, &element, out)?;
         }
         other => {
             return Err(Error::internal(format!("no encoding for values of type {other}")));

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use futures::SinkExt;
 use maru_core::{Error, ErrorKind};
+use maru_sql::{Direction, Statement};
 use pgwire::api::Type;
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{NoData, ParameterDescription};
@@ -22,7 +23,7 @@ use super::params::{Target, decode};
 use super::rows::Running;
 use super::types::{Wire, parameter_type, row_description};
 use crate::output::Body;
-use crate::session::{Named, Session};
+use crate::session::{Named, Session, StatementText};
 
 /// A statement with its parameters, and how far it has run.
 #[derive(Debug)]
@@ -178,6 +179,50 @@ impl Connection {
         self.advance(&mut portal, limit).await?;
         self.portals.insert(name, portal);
         Ok(())
+    }
+
+    /// Runs `MOVE` on a portal of the protocol, which drivers have for a cursor; returns whether it was that. Those of `DECLARE` are
+    /// the session's.
+    pub(super) async fn move_portal(&mut self, text: &StatementText) -> Step<bool> {
+        let word = text.text.split_whitespace().next().unwrap_or_default();
+        if self.portals.is_empty() || !word.eq_ignore_ascii_case("move") {
+            return Ok(false);
+        }
+        let Ok(Statement::Fetch(fetch)) = maru_sql::parse(&text.text) else { return Ok(false) };
+        let Some(mut portal) = self.portals.remove(&fetch.name) else { return Ok(false) };
+        let count = match fetch.direction {
+            Direction::Forward(count) if count >= 0 => count.unsigned_abs(),
+            Direction::ForwardAll => u64::MAX,
+            _ => {
+                let error = Error::new(ErrorKind::WrongState, "cursor can only scan forward");
+                return Err(error
+                    .with_hint("Bind the statement again to read from the start.")
+                    .into());
+            }
+        };
+        if matches!(portal.state, PortalState::Bound) {
+            let Some(prepared) = portal.statement.prepared.clone() else {
+                return Err(no_portal(&fetch.name).into());
+            };
+            let session = self.session.clone();
+            let run = session.execute(&prepared, portal.parameters.clone());
+            let output = self.socket.watched(run).await??;
+            self.notices(&output.notices).await?;
+            let Body::Rows(rows) = output.body else {
+                let message = format!("portal \"{}\" cannot be moved in", fetch.name);
+                return Err(Error::new(ErrorKind::WrongState, message).into());
+            };
+            let described = rows.schema.clone();
+            let running = Running::new(rows, &described, &portal.formats, self.zone());
+            portal.state = PortalState::Running(Box::new(running));
+        }
+        let moved = match &mut portal.state {
+            PortalState::Running(running) => running.skip(&mut self.socket, count).await?,
+            _ => 0,
+        };
+        self.portals.insert(fetch.name, portal);
+        self.complete(&format!("MOVE {moved}")).await?;
+        Ok(true)
     }
 
     async fn advance(&mut self, portal: &mut Portal, limit: usize) -> Step {

@@ -71,6 +71,19 @@ impl Running {
         }
     }
 
+    /// Reads up to `limit` rows and sends none; returns how many there were.
+    pub(super) async fn skip(&mut self, socket: &mut Socket, limit: u64) -> Step<u64> {
+        let mut left = limit;
+        loop {
+            let here = u64::try_from(self.batch_rows - self.next).unwrap_or(u64::MAX).min(left);
+            self.next += usize::try_from(here).unwrap_or(self.batch_rows - self.next);
+            left -= here;
+            if left == 0 || !socket.watched(self.fetch()).await?? {
+                return Ok(limit - left);
+            }
+        }
+    }
+
     /// Sends up to `limit` rows (0: all). Rows go out as fast as the client reads them and no faster.
     ///
     /// Returns the tag of the finished command, or `None` if the limit came first.

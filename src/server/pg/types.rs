@@ -104,7 +104,9 @@ impl Wire {
     }
 
     fn array(data_type: &DataType, item: &Field) -> Self {
-        let element = Self::of_type(item.data_type());
+        // Of what an item is besides its type, object ids alone are told.
+        let is_oid = Self::of(item).pg == Type::OID;
+        let element = if is_oid { Self::of(item) } else { Self::of_type(item.data_type()) };
         let (Some(pg), Some(arrow)) = (array_of(&element.pg), element.arrow) else {
             return Self::text();
         };
@@ -112,7 +114,11 @@ impl Wire {
             // Rows of different lengths are no array for PostgreSQL.
             return Self::text();
         }
-        let list = DataType::List(std::sync::Arc::new(Field::new("item", arrow, true)));
+        let mut told = Field::new("item", arrow, true);
+        if is_oid {
+            told.set_metadata(item.metadata().clone());
+        }
+        let list = DataType::List(std::sync::Arc::new(told));
         if can_cast_types(data_type, &list) { Self::new(pg, list) } else { Self::text() }
     }
 }

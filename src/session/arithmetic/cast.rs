@@ -1,4 +1,4 @@
-//! Casts that lose digits, and casts to text.
+//! Casts that lose digits, casts to text, and casts of text to arrays.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
 //! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 };
 use maru_core::Error;
 
+use super::array_text;
 use crate::value_text::{Zone, has_text, texts};
 
 /// Puts a function in the place of a cast that may lose digits.
@@ -92,7 +93,15 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
         (from, to) if to.is_string() => is_written_otherwise(from),
+        (from, to) if array_text::is_array(to) => is_text(from),
         (from, to) => from.is_floating() && to.is_integer(),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, value) => value.is_string(),
+        data_type => data_type.is_string(),
     }
 }
 
@@ -161,6 +170,9 @@ impl LossyCast {
             let zone = Zone::parse(&self.zone);
             let texts: ArrayRef = Arc::new(texts(values, &zone, self.is_uuid)?);
             return Ok(cast_with_options(&texts, &self.target, &options)?);
+        }
+        if array_text::is_array(&self.target) {
+            return Ok(array_text::arrays(values, &self.target, self.try_cast)?);
         }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),

@@ -16,6 +16,7 @@ const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
     super::cast::bytes_to_text,
     super::float::compare,
     super::float::unify,
+    super::branches::settle,
     super::quotient::settle,
 ];
 

@@ -1,18 +1,102 @@
-//! `ARRAY(SELECT …)`: the rows of a query as an array, empty where there are none.
+//! `ARRAY(SELECT …)`: the rows of a query as an array, empty where there are none. `x = ANY (array)`: a function that knows NULL.
+
+use std::ops::ControlFlow;
 
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
-    Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, OrderByKind, Query, SelectItem, SetExpr,
+    Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, OrderByKind,
+    Query, SelectItem, SetExpr, Statement, Value, visit_expressions_mut,
 };
 
+use super::literal;
 use super::literals::call;
+use crate::session::quantified;
+
+/// Keeps what is written about arrays from rules that split their text at commas, and names of functions and tables from rules that
+/// look them up otherwise; returns whether there is any.
+pub(in crate::session) fn protect(statement: &mut Statement) -> bool {
+    let mut found = false;
+    let _ = visit_expressions_mut(statement, |expr| {
+        match expr {
+            Expr::Cast { kind, expr: inner, data_type: DataType::Array(_), .. } => {
+                if *kind == CastKind::DoubleColon && literal(inner).is_some() {
+                    *kind = CastKind::Cast;
+                    found = true;
+                }
+            }
+            // Looked up by its last name alone otherwise, if at all.
+            Expr::Cast { expr: inner, data_type: DataType::Regclass, .. } if is_name(inner) => {
+                *expr = call("to_regclass", vec![(**inner).clone()]);
+                found = true;
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {
+                found |= super::clients::name_function(left, right);
+                found |= super::clients::name_function(right, left);
+            }
+            // The compatibility rules know psql's question by its words.
+            Expr::AnyOp { right, .. } if right.to_string().contains("stxkind") => {}
+            Expr::AnyOp { .. } | Expr::AllOp { .. } => {
+                let before = expr.clone();
+                found |= quantified(expr).is_ok() && *expr != before;
+            }
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
+}
+
+/// Returns whether an expression is the name of a table and no number: a parameter, or put together of texts.
+fn is_name(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_name(inner),
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        Expr::Function(function) => ["format", "quote_ident", "concat"]
+            .contains(&function.name.to_string().to_lowercase().as_str()),
+        Expr::BinaryOp { op, .. } => *op == BinaryOperator::StringConcat,
+        _ => false,
+    }
+}
+
+/// Makes a call of `x op ANY (array)` and `x op ALL (array)`; those of queries stay.
+///
+/// # Errors
+/// 0A000 for operators that do not compare.
+fn quantified(expr: &mut Expr) -> Result<()> {
+    let (function, left, op, right) = match expr {
+        Expr::AnyOp { left, compare_op, right, .. } => (quantified::ANY, left, compare_op, right),
+        Expr::AllOp { left, compare_op, right } => (quantified::ALL, left, compare_op, right),
+        _ => return Ok(()),
+    };
+    if matches!(**right, Expr::Subquery(_)) {
+        return Ok(());
+    }
+    let text = |text: String| Expr::value(Value::SingleQuotedString(text));
+    let op = op.to_string();
+    if !quantified::OPERATORS.contains(&op.as_str()) {
+        return Err(Error::unsupported(format!("{op} before ANY or ALL is not supported yet"))
+            .with_hint(format!("There are {}.", quantified::OPERATORS.join(", "))));
+    }
+    let mut bare = right.as_ref();
+    while let Expr::Nested(inner) = bare {
+        bare = inner;
+    }
+    let is_literal = literal(bare).is_some();
+    let mut arguments = vec![text(op), (**left).clone(), bare.clone()];
+    if is_literal {
+        arguments.push(text("literal".to_owned()));
+    }
+    *expr = call(function, arguments);
+    Ok(())
+}
 
 /// Makes `coalesce((SELECT array_agg(x ORDER BY …) …), ARRAY[])` of it.
 ///
 /// # Errors
 /// 42601 for a query of several columns, 0A000 for one with groups, `DISTINCT` or `LIMIT`.
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
+    quantified(expr)?;
     let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = expr
     else {
         return Ok(());

@@ -8,10 +8,13 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::Result;
 use maru_sql::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value, visit_expressions_mut,
+    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor,
+    Value, visit_expressions_mut,
 };
 use maru_sql::dialect::PostgreSqlDialect;
+
+use super::catalog;
 
 /// Catalogs that are empty, whatever is made.
 const EMPTY: &[&str] = &["pg_sequence", "pg_attrdef"];
@@ -30,6 +33,10 @@ const REGPROC: &[&str] = &[
 
 /// Changes one expression before its parts are looked at.
 pub(super) fn before(expr: &mut Expr) {
+    if let Some(member) = catalog::in_search_path(expr) {
+        *expr = member;
+        return;
+    }
     if let Some(list) = list_of_table(expr) {
         *expr = list;
         return;
@@ -39,6 +46,8 @@ pub(super) fn before(expr: &mut Expr) {
         *expr = Expr::value(Value::Null);
     } else if is_collation_of_type(query) {
         *expr = Expr::value(Value::Number("0".to_owned(), false));
+    } else {
+        catalog::one_of_catalog(query);
     }
 }
 
@@ -46,7 +55,14 @@ pub(super) fn before(expr: &mut Expr) {
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Function(function) => {
-            if let Some(name) = argument_of(function, "to_regtype") {
+            if let Some(argument) = argument_of(function, "age")
+                && is_transaction(argument)
+            {
+                // Transactions have no numbers that could grow old.
+                if let Some(none) = parsed("CAST(0 AS INTEGER)") {
+                    *expr = none;
+                }
+            } else if let Some(name) = argument_of(function, "to_regtype") {
                 let found = format!(
                     "(SELECT oid FROM pg_catalog.pg_type WHERE typname = CAST({name} AS text) LIMIT 1)"
                 );
@@ -55,7 +71,21 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 }
             }
         }
+        // Types that only PostgreSQL's catalog has: of one byte, of names.
+        Expr::Cast { data_type, .. }
+            if ["\"char\"", "name", "pg_catalog.name"]
+                .contains(&data_type.to_string().as_str()) =>
+        {
+            *data_type = DataType::Text;
+        }
+        Expr::Cast { expr: inner, data_type: DataType::Array(item), .. }
+            if is_oid(item) && is_parameter(inner) =>
+        {
+            *expr = super::literals::call("oid_array", vec![(**inner).clone()]);
+        }
         Expr::BinaryOp { left, op: BinaryOperator::Eq | BinaryOperator::NotEq, right } => {
+            function_by_name(left, right);
+            function_by_name(right, left);
             let is_zero = |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(n, _) if *n == "0"));
             let none = || Box::new(Expr::value(Value::SingleQuotedString("-".to_owned())));
             if is_regproc(left) && is_zero(right) {
@@ -73,6 +103,8 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
 /// knows of, so such a query has no rows; its columns keep their types.
 pub(super) fn select(select: &mut Select) {
     relacl(select);
+    catalog::row_versions(select);
+    catalog::keys(select);
     signatures(select);
     let table = select.from.first().and_then(|from| match &from.relation {
         TableFactor::Table { name, .. } => name.0.last()?.as_ident(),
@@ -151,6 +183,8 @@ fn relacl(select: &mut Select) {
 
 /// The functions that may be called, in the form of `pg_proc`.
 const ENGINE_FUNCTIONS: &str = "SELECT CAST(0 AS INTEGER) AS oid, name AS proname, CAST(11 AS INTEGER) AS pronamespace, \
+    CAST(0 AS INTEGER) AS prorettype, CAST(10 AS INTEGER) AS proowner, CAST(12 AS INTEGER) AS prolang, false AS proretset, \
+    false AS prosecdef, CAST('v' AS TEXT) AS provolatile, CAST(0 AS SMALLINT) AS pronargs, CAST(NULL AS TEXT) AS prosrc, \
     CASE kind WHEN 'aggregate' THEN 'a' WHEN 'window' THEN 'w' ELSE 'f' END AS prokind, signature FROM system.functions";
 
 /// `\df` asks `pg_proc` for signatures. That table lists PostgreSQL's functions, as other catalogs refer to them; who asks for
@@ -252,6 +286,65 @@ fn equal_to<'a>(on: &'a Expr, column: &str) -> Option<&'a Expr> {
     }
 }
 
+/// Joins a function to where it is named, `proc.oid = typ.typreceive`, by its name.
+fn function_by_name(number: &mut Expr, column: &Expr) {
+    if let Expr::CompoundIdentifier(names) = number
+        && let Some(last) = names.last_mut()
+        && last.value.eq_ignore_ascii_case("oid")
+        && is_regproc(column)
+    {
+        *last = Ident::new("proname");
+    }
+}
+
+fn is_oid(item: &ArrayElemTypeDef) -> bool {
+    let (ArrayElemTypeDef::AngleBracket(item)
+    | ArrayElemTypeDef::SquareBracket(item, _)
+    | ArrayElemTypeDef::Parenthesis(item)) = item
+    else {
+        return false;
+    };
+    ["oid", "pg_catalog.oid"].contains(&item.to_string().to_lowercase().as_str())
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
+}
+
+/// Returns whether a column holds the number of a transaction.
+fn is_transaction(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        Expr::Function(function) => function.name.0.last().and_then(ObjectNamePart::as_ident),
+        _ => None,
+    };
+    name.is_some_and(|name| {
+        [
+            "backend_xid",
+            "backend_xmin",
+            "datfrozenxid",
+            "relfrozenxid",
+            "transactionid",
+            "txid_current",
+            "xmin",
+        ]
+        .contains(&name.value.to_lowercase().as_str())
+    })
+}
+
+/// Makes a name of `'pg_catalog.array_in'::regproc` beside a column that holds names; returns whether it was one.
+pub(super) fn name_function(cast: &mut Expr, column: &Expr) -> bool {
+    let Expr::Cast { expr: inner, data_type, .. } = cast else { return false };
+    let Some(name) = super::literal(inner).filter(|_| is_regproc(column)) else { return false };
+    if !data_type.to_string().to_lowercase().ends_with("regproc") {
+        return false;
+    }
+    let name = name.rsplit('.').next().unwrap_or(name).to_owned();
+    *cast = Expr::value(Value::SingleQuotedString(name));
+    true
+}
+
 fn is_regproc(expr: &Expr) -> bool {
     let name = match expr {
         Expr::Identifier(name) => Some(name),
@@ -316,7 +409,7 @@ fn argument_of<'a>(function: &'a Function, wanted: &str) -> Option<&'a Expr> {
     }
 }
 
-fn parsed(sql: &str) -> Option<Expr> {
+pub(super) fn parsed(sql: &str) -> Option<Expr> {
     Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
 }
 

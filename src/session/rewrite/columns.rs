@@ -5,11 +5,12 @@
 //! `SELECT id, id` get a name that [`shown`] turns back for the client. Source: PostgreSQL 16, `FigureColname`.
 
 use maru_sql::ast::{
-    DataType, Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, Value,
+    ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Statement, Value,
 };
 
 /// Between the name that is shown and a number. Nobody types it.
-const MARK: char = '\u{1}';
+pub(super) const MARK: char = '\u{1}';
 
 /// What a column is called for which nothing else is found.
 const UNKNOWN: &str = "?column?";
@@ -42,6 +43,20 @@ pub(super) fn select(select: &mut Select, outermost: bool) {
             *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
         }
         seen.push(column);
+    }
+}
+
+/// Turns names that the compatibility rules gave a column beside a star (`oid, *`) into ones that are shown without.
+pub(in crate::session) fn unalias(statement: &mut Statement) {
+    const ALIAS: &str = "__alias_";
+    let Statement::Query(query) = statement else { return };
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    for (position, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::ExprWithAlias { alias, .. } = item
+            && let Some(name) = alias.value.strip_prefix(ALIAS)
+        {
+            *alias = Ident::with_quote('"', format!("{name}{MARK}{position}"));
+        }
     }
 }
 
@@ -165,6 +180,14 @@ fn found(expr: &Expr) -> Option<Name> {
 
 /// The type as `pg_type` has it.
 fn type_name(data_type: &DataType) -> String {
+    if let DataType::Array(
+        ArrayElemTypeDef::AngleBracket(item)
+        | ArrayElemTypeDef::SquareBracket(item, _)
+        | ArrayElemTypeDef::Parenthesis(item),
+    ) = data_type
+    {
+        return type_name(item);
+    }
     let text = data_type.to_string().to_lowercase();
     let word = text.split('(').next().unwrap_or_default().trim();
     match word {
@@ -220,6 +243,7 @@ mod tests {
             ("(SELECT max(x) FROM t)", "max"),
             ("EXISTS (SELECT 1)", "exists"),
             ("ARRAY[1]", "array"),
+            ("'{1}'::int[]", "int4"),
         ] {
             let text = rewritten(&format!("SELECT {expr} FROM t"));
             assert!(text.contains(&format!("AS \"{name}\" FROM t")), "{expr}: {text}");

@@ -12,6 +12,7 @@ use maru_sql::ast::{
 use super::literal;
 use super::literals::call;
 use crate::session::scalars;
+use crate::value_text::{Item, parse_array};
 
 /// The parts as they are written.
 const JSON: &str = "json_get_json";
@@ -118,20 +119,17 @@ fn path(expr: &Expr) -> Result<Vec<Expr>> {
         return Err(Error::unsupported("#> takes its path as a text literal")
             .with_hint("Write doc #> '{a,b}', or doc -> a -> b."));
     };
-    let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
-    let Some(inner) = inner else {
-        return Err(Error::new(
-            ErrorKind::InvalidText,
-            format!("malformed array literal: \"{text}\""),
-        )
-        .with_hint("A path is written '{a,b}'."));
-    };
-    let step = |part: &str| {
-        let part = part.trim().trim_matches('"');
-        match part.parse::<i64>() {
-            Ok(_) => Expr::value(Value::Number(part.to_owned(), false)),
-            Err(_) => Expr::value(Value::SingleQuotedString(part.to_owned())),
+    let hint = |error: Error| error.with_hint("A path is written '{a,b}'.");
+    let parts = parse_array(text).map_err(hint)?;
+    let step = |part: Item| match part {
+        Item::Text(part) if part.parse::<i64>().is_ok() => {
+            Ok(Expr::value(Value::Number(part, false)))
+        }
+        Item::Text(part) => Ok(Expr::value(Value::SingleQuotedString(part))),
+        Item::Null | Item::Array(_) => {
+            let message = format!("malformed array literal: \"{text}\"");
+            Err(hint(Error::new(ErrorKind::InvalidText, message)))
         }
     };
-    Ok(inner.split(',').map(step).collect())
+    parts.into_iter().map(step).collect()
 }

@@ -1,12 +1,17 @@
 //! Tools take indexes and constraints apart by functions that are not there. The engine knows of neither, so their catalogs are
 //! empty, and a query that joins them has no rows: it is answered so, under its columns' names.
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
     Expr, GroupByExpr, Ident, JoinOperator, ObjectNamePart, Query, Select, SelectItem, SetExpr,
-    TableFactor, Value,
+    TableFactor, Value, visit_expressions_mut,
 };
 use maru_sql::dialect::PostgreSqlDialect;
+
+use super::columns::MARK;
 
 /// Catalogs without rows.
 const EMPTY: &[&str] = &["pg_index", "pg_constraint"];
@@ -22,6 +27,12 @@ const UNPLANNED: &[&str] = &[
     "indclass",
     "indoption",
     "indcollation",
+    "any(",
+    "array_lower(",
+    "array_upper(",
+    "indkey[",
+    "conkey[",
+    "confkey[",
 ];
 
 /// Aggregates that make a row of none.
@@ -37,11 +48,28 @@ pub(super) fn query(query: &mut Query) {
     if !UNPLANNED.iter().any(|word| text.contains(word)) {
         return;
     }
-    let Some(items) = projection(&query.body) else { return };
+    let Some(mut items) = projection(&query.body) else { return };
+    // A statement keeps its parameters.
+    for parameter in parameters(query) {
+        items.push_str(&format!(" AND CAST({parameter} AS TEXT) IS NULL"));
+    }
     let Some(nothing) = parsed(&items) else { return };
     query.with = None;
     query.order_by = None;
     query.body = nothing.body;
+}
+
+fn parameters(query: &mut Query) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let _ = visit_expressions_mut(query, |expr| {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+        {
+            found.insert(name.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    found
 }
 
 /// Returns a query of such columns without rows; `None` where it is not known which columns there are.
@@ -52,14 +80,24 @@ fn projection(body: &SetExpr) -> Option<String> {
         SetExpr::Query(query) => return projection(&query.body),
         _ => return None,
     };
+    let mut seen = Vec::new();
     let names = select.projection.iter().map(|item| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
-        SelectItem::UnnamedExpr(expr) => Some(named(expr)),
+        SelectItem::ExprWithAlias { alias, expr } => Some((alias.clone(), expr)),
+        SelectItem::UnnamedExpr(expr) => Some((named(expr), expr)),
         _ => None,
     });
     let items = names
-        .map(|name| {
-            Some(format!("CAST(NULL AS TEXT) AS {}", maru_core::quote_ident(&folded(&name?))))
+        .map(|found| {
+            let (name, expr) = found?;
+            let mut name = folded(&name);
+            let is_array = matches!(expr, Expr::Function(function)
+                if function.name.to_string().to_lowercase().ends_with("array_agg"));
+            let data_type = if is_array { "TEXT[]" } else { "TEXT" };
+            if seen.contains(&name) {
+                name = format!("{name}{MARK}{}", seen.len());
+            }
+            seen.push(name.clone());
+            Some(format!("CAST(NULL AS {data_type}) AS {}", maru_core::quote_ident(&name)))
         })
         .collect::<Option<Vec<_>>>()?;
     Some(format!("SELECT {} WHERE false", items.join(", ")))
@@ -164,7 +202,13 @@ fn factor_is_empty(factor: &TableFactor) -> bool {
         TableFactor::NestedJoin { table_with_joins, .. } => {
             factor_is_empty(&table_with_joins.relation)
                 && table_with_joins.joins.iter().all(|join| {
-                    matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_))
+                    matches!(
+                        join.join_operator,
+                        JoinOperator::Join(_)
+                            | JoinOperator::Inner(_)
+                            | JoinOperator::Left(_)
+                            | JoinOperator::LeftOuter(_)
+                    )
                 })
         }
         _ => false,

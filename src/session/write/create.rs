@@ -159,7 +159,7 @@ pub(crate) async fn create_table(session: &Arc<Session>, create: &CreateTable) -
     let writing = Arc::new(writing(session, create.clone(), place, Arc::new(Schema::new(fields)))?);
     let memory = Arc::new(datafusion::execution::memory_pool::UnboundedMemoryPool::default());
     let job = writing.attached.begin_write(writing.request(0, memory)).await?;
-    let watch = Watch { engine: session.engine().clone(), statement: 0, writing };
+    let watch = Watch::new(session.engine().clone(), 0, writing);
     watch.committing().await?;
     // It goes on to its end, whoever still waits for it.
     let commit = tokio::spawn(async move {

@@ -33,7 +33,7 @@ use crate::opaque::Opaque;
 use crate::session::{Kind, Planned, Prepared, Session, StatementText};
 
 /// Where the rows of one run wait until the plan takes them.
-type Slot = Arc<Mutex<Option<BatchStream>>>;
+pub(super) type Slot = Arc<Mutex<Option<BatchStream>>>;
 
 /// A statement that writes the rows that its client sends.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub struct Incoming {
     pub options: Arc<CopyOptions>,
     pub(in crate::session) plan: Opaque<LogicalPlan>,
     pub(in crate::session) tag: &'static str,
-    slot: Slot,
+    pub(super) slot: Slot,
 }
 
 impl fmt::Debug for Incoming {
@@ -157,7 +157,6 @@ impl Session {
             return Ok(None);
         }
         self.refuse_in_failed_block(false)?;
-        self.refuse_write_in_block()?;
         let prepared = match prepared.planned.take(&self.engine) {
             true => prepared.clone(),
             false => self.plan_again(prepared).await?,
@@ -165,6 +164,7 @@ impl Session {
         match &prepared.kind {
             Kind::Incoming(incoming) => {
                 let incoming = incoming.clone();
+                self.refuse_write_in_block(&incoming.plan).await?;
                 Ok(Some((prepared, incoming)))
             }
             _ => Err(Error::internal("a COPY became something else")),
@@ -177,7 +177,6 @@ impl Session {
     /// 42P07 for a table that is there and should not be, 42P01 for one that is not; those of `INSERT` and `CREATE TABLE AS`.
     pub async fn prepare_ingest(self: &Arc<Self>, ingest: Ingest) -> Result<(Prepared, Incoming)> {
         self.refuse_in_failed_block(false)?;
-        self.refuse_write_in_block()?;
         let planned = Planned::now(&self.engine);
         let slot = Slot::default();
         let names = ingest.schema.fields().iter().map(|field| field.name().clone());
@@ -230,6 +229,7 @@ impl Session {
         };
         let relation = writing.table.clone();
         let plan = node(assign::assign(rows, &columns, Vec::new(), &zone)?, writing)?;
+        self.refuse_write_in_block(&plan).await?;
         let incoming = Incoming {
             schema: ingest.schema,
             relation,
@@ -272,7 +272,7 @@ fn stored_type(data_type: &DataType) -> DataType {
     }
 }
 
-fn leaf(schema: SchemaRef, slot: &Slot) -> Result<LogicalPlan> {
+pub(super) fn leaf(schema: SchemaRef, slot: &Slot) -> Result<LogicalPlan> {
     let df_schema = Arc::new(DFSchema::try_from(Arc::clone(&schema))?);
     let node = IncomingNode { schema, df_schema, slot: Arc::clone(slot) };
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))

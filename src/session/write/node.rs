@@ -21,13 +21,14 @@ use maru_connect::{
     Attempt, Committed, QueryContext, SourceTable, WriteExec, WriteMode, WriteRequest, WriteWatch,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::incoming::IncomingNode;
 use crate::access::Object;
-use crate::catalog::Attached;
+use crate::catalog::{Attached, BUILTIN};
 use crate::engine::Engine;
-use crate::session::Session;
+use crate::session::{Image, Session};
 
 /// What is written where.
 #[derive(Debug)]
@@ -92,6 +93,17 @@ pub(in crate::session) fn writes(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().is::<WriteNode>(),
         _ => false,
+    }
+}
+
+/// Returns what a plan writes.
+pub(super) fn written(plan: &LogicalPlan) -> Option<&Writing> {
+    match plan {
+        LogicalPlan::Extension(extension) => {
+            let node = extension.node.as_any().downcast_ref::<WriteNode>()?;
+            Some(node.writing.as_ref())
+        }
+        _ => None,
     }
 }
 
@@ -172,8 +184,7 @@ impl ExtensionPlanner for Writes {
         let memory = Arc::clone(&state.runtime_env().memory_pool);
         let request = writing.request(statement, memory);
         let job = writing.attached.begin_write(request).await?;
-        let watch =
-            Watch { engine: session.engine().clone(), statement, writing: Arc::clone(writing) };
+        let watch = Watch::new(session.engine().clone(), statement, Arc::clone(writing));
         let target = writing.object().name();
         Ok(Some(Arc::new(WriteExec::new(Arc::clone(input), job, Arc::new(watch), target))))
     }
@@ -184,6 +195,8 @@ pub(super) struct Watch {
     pub(super) engine: Engine,
     pub(super) statement: u64,
     pub(super) writing: Arc<Writing>,
+    /// What there was before a table is made in a transaction.
+    before: Mutex<Option<Image>>,
 }
 
 impl fmt::Debug for Watch {
@@ -193,6 +206,16 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
+    pub(super) fn new(engine: Engine, statement: u64, writing: Arc<Writing>) -> Self {
+        Self { engine, statement, writing, before: Mutex::new(None) }
+    }
+
+    /// Returns the session, if the table is one that its transaction may have to undo.
+    fn undoing(&self) -> Option<Arc<Session>> {
+        let is_own = self.writing.owner.is_some() && self.writing.attached.name == BUILTIN;
+        self.writing.session.upgrade().filter(|session| is_own && session.in_transaction())
+    }
+
     /// Returns whether the table that is to be made is there.
     async fn is_there(&self) -> bool {
         let Writing { attached, schema, table, .. } = self.writing.as_ref();
@@ -225,6 +248,13 @@ impl WriteWatch for Watch {
                 let message = format!("{object} already exists");
                 return Err(Error::new(ErrorKind::DuplicateTable, message));
             }
+            if self.undoing().is_some() {
+                let before = Image::take(&self.engine).await;
+                if before.is_err() {
+                    self.engine.inner.making.lock().remove(&object);
+                }
+                *self.before.lock() = Some(before?);
+            }
             // Before it is there: what was granted on an earlier one of its name must not hold for it.
             let change = self.engine.inner.authority.change(|rules| {
                 rules.created(&object, owner);
@@ -253,6 +283,12 @@ impl WriteWatch for Watch {
                 return;
             }
             let object = self.writing.object();
+            let before = self.before.lock().take();
+            if let (true, Some(session), Some(before)) = (outcome.is_ok(), self.undoing(), before)
+                && let Err(error) = session.remember_made(&before, schema, table).await
+            {
+                tracing::warn!(%error, "a table that was made in a transaction stays if it is rolled back");
+            }
             if outcome.is_err() {
                 let change = self.engine.inner.authority.change(|rules| {
                     rules.forget(&object);

@@ -43,7 +43,32 @@ def ingests(connection):
             cursor.execute("DROP TABLE adbc_ingested")
 
 
-for check in [reads, types, parameters, ingests]:
+def appends(connection):
+    data = pyarrow.table({"id": pyarrow.array([1, 2], pyarrow.int64()), "t": ["a", None]})
+    with connection.cursor() as cursor:
+        cursor.adbc_ingest("adbc_appended", data, mode="create")
+        try:
+            assert cursor.adbc_ingest("adbc_appended", data, mode="append") == 2
+            assert cursor.adbc_ingest("adbc_appended", data.select(["t"]), mode="append") == 2
+            cursor.execute("SELECT count(*), count(id), count(t) FROM adbc_appended")
+            assert cursor.fetchone() == (6, 4, 3)
+        finally:
+            cursor.execute("DROP TABLE adbc_appended")
+
+
+def objects(connection):
+    found = connection.adbc_get_objects(depth="all", catalog_filter="maru", db_schema_filter="e2e_clients").read_all().to_pylist()
+    (catalog,) = [one for one in found if one["catalog_name"] == "maru"]
+    (schema,) = [one for one in catalog["catalog_db_schemas"] if one["db_schema_name"] == "e2e_clients"]
+    (table,) = schema["db_schema_tables"]
+    assert (table["table_name"], table["table_type"]) == ("staff", "view"), table
+    assert [column["column_name"] for column in table["table_columns"]] == ["id", "name", "salary"]
+    schema = connection.adbc_get_table_schema("staff", db_schema_filter="e2e_clients")
+    assert schema.field("id").type == pyarrow.int32()
+    assert "view" in connection.adbc_get_table_types()
+
+
+for check in [reads, types, parameters, ingests, appends, objects]:
     with adbc.connect(url, autocommit=True) as connection:
         check(connection)
     print("ok", check.__name__, flush=True)

@@ -15,6 +15,16 @@ async def queries(connection):
     assert await connection.fetchval("SELECT count(*) FROM generate_series(1, $1)", 10) == 10
 
 
+async def arrays(connection):
+    assert await connection.fetchval("SELECT id FROM e2e_clients.staff WHERE name = ANY($1)", ["Lee", "nobody"]) == 2
+    assert [row["id"] for row in await connection.fetch("SELECT id FROM e2e_clients.staff WHERE id = ANY($1::int[]) ORDER BY id", [1, 3])] == [1, 3]
+    assert await connection.fetchval("SELECT $1::text[]", ["a,b", None, 'c "d"']) == ["a,b", None, 'c "d"']
+    assert await connection.fetchval("SELECT array_agg(id ORDER BY id) FROM e2e_clients.staff") == [1, 2, 3]
+    assert await connection.fetchval("SELECT '{1,NULL}'::bigint[]") == [1, None]
+    row = await connection.fetchrow("SELECT ARRAY[1.5::float8], ARRAY[true], ARRAY[DATE '2026-11-26'], ARRAY[0.25], ARRAY[2::smallint]")
+    assert [len(value) for value in row.values()] == [1] * 5
+
+
 async def settings(connection):
     assert await connection.fetchval("SELECT set_config('timezone', 'Asia/Seoul', false)") == "Asia/Seoul"
     assert await connection.fetchval("SELECT current_setting('timezone')") == "Asia/Seoul"
@@ -28,6 +38,13 @@ async def cursors(connection):
         cursor = await connection.cursor("SELECT n FROM generate_series(1, 100) t(n)")
         assert [row["n"] for row in await cursor.fetch(3)] == [1, 2, 3]
         assert (await cursor.fetchrow())["n"] == 4
+        assert await cursor.forward(10) == 10
+        assert (await cursor.fetchrow())["n"] == 15
+        assert await cursor.forward(1000) == 85
+        assert await cursor.fetchrow() is None
+        cursor = await connection.cursor("SELECT n FROM generate_series(1, 100) t(n)")
+        assert await cursor.forward(99) == 99
+        assert [row["n"] for row in await cursor.fetch(5)] == [100]
 
 
 async def savepoints(connection):
@@ -57,7 +74,7 @@ async def pools(_):
 
 
 async def main():
-    for check in [queries, settings, cursors, savepoints, copies, pools]:
+    for check in [queries, arrays, settings, cursors, savepoints, copies, pools]:
         connection = await asyncpg.connect(**login)
         await check(connection)
         await connection.close()

@@ -8,7 +8,7 @@ use pgwire::api::Type;
 use super::{BAD_BINARY, from_binary as element_from_binary, from_text as element_from_text};
 use crate::server::pg::errors::WireError;
 use crate::server::pg::types::parameter_type;
-use crate::value_text::Zone;
+use crate::value_text::{Item, Zone, parse_array};
 
 fn element_type(element: &Type) -> Result<DataType, WireError> {
     parameter_type(element).ok_or_else(|| super::unsupported(element))
@@ -51,51 +51,13 @@ fn one_dimension() -> WireError {
 
 /// Reads `{1,2,NULL,"a b"}`.
 pub(super) fn from_text(element: &Type, text: &str, zone: &Zone) -> Result<ScalarValue, WireError> {
-    let malformed = || WireError::new("22P02", format!("malformed array literal: \"{text}\""));
-    let body = text.trim().strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-    let mut rest = body.ok_or_else(malformed)?.chars().peekable();
-    let mut items = Vec::new();
-    if body.is_some_and(|body| body.trim().is_empty()) {
-        return list(element, items);
-    }
-    loop {
-        while rest.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut item = String::new();
-        let quoted = rest.next_if_eq(&'"').is_some();
-        if quoted {
-            loop {
-                match rest.next().ok_or_else(malformed)? {
-                    '"' => break,
-                    '\\' => item.push(rest.next().ok_or_else(malformed)?),
-                    other => item.push(other),
-                }
-            }
-            while rest.next_if(|c| c.is_whitespace()).is_some() {}
-        } else {
-            while let Some(c) = rest.next_if(|c| *c != ',') {
-                match c {
-                    '{' | '}' => return Err(one_dimension()),
-                    '"' => return Err(malformed()),
-                    '\\' => item.push(rest.next().ok_or_else(malformed)?),
-                    other => item.push(other),
-                }
-            }
-            item.truncate(item.trim_end().len());
-            if item.is_empty() {
-                return Err(malformed());
-            }
-        }
-        items.push(if !quoted && item.eq_ignore_ascii_case("null") {
-            ScalarValue::Null
-        } else {
-            element_from_text(element, &item, zone)?
-        });
-        match rest.next() {
-            None => return list(element, items),
-            Some(',') => {}
-            Some(_) => return Err(malformed()),
-        }
-    }
+    let items = parse_array(text).map_err(WireError::from)?;
+    let items = items.into_iter().map(|item| match item {
+        Item::Null => Ok(ScalarValue::Null),
+        Item::Text(item) => element_from_text(element, &item, zone),
+        Item::Array(_) => Err(one_dimension()),
+    });
+    list(element, items.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// Reads the binary form: dimensions, flags, element type, then each item with its length.
