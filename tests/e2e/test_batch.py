@@ -108,6 +108,8 @@ def test_the_mission(start, tmp_path):
         with Metastore(metastore_url) as metastore:
             metastore.drop_database(name)
         hdfs.delete(base)
+        s3_fresh_bucket(s3, bucket)
+        s3.delete_bucket(Bucket=bucket)
 
 
 def test_the_examples_of_the_guide(start):
