@@ -1,8 +1,8 @@
 //! Pipelines: statements that run together, by hand or by a schedule, and that finish or can be gone on with.
 //!
 //! `check.rs` looks at a pipeline when it is created (`tables.rs` what its steps read and write, `order.rs` which comes first,
-//! `parameters.rs` what `:name` means); `definition.rs` is what is kept of it. `run.rs` takes a run through its steps, `step.rs` one
-//! step through its tries; `schedule.rs` knows the times, `scheduler.rs` waits for them. Rows of the metadata say what is about to be
+//! `parameters.rs` what `:name` means); `definition.rs` is what is kept of it. `start.rs` begins runs, `run.rs` takes one through its steps,
+//! `step.rs` one step through its tries; `schedule.rs` knows the times, `scheduler.rs` waits for them. Rows of the metadata say what is about to be
 //! done before it is done, so that another process can go on.
 
 mod check;
@@ -13,6 +13,7 @@ mod parameters;
 mod run;
 mod schedule;
 mod scheduler;
+mod start;
 mod step;
 mod tables;
 mod webhook;
@@ -36,10 +37,9 @@ use crate::store::pipelines::StoredPipeline;
 pub(crate) use check::check;
 pub(crate) use definition::Definition;
 pub(crate) use parameters::{Substituted, substitute};
-pub(crate) use run::{
-    NewRun, Origin, Unknown, arguments_of, begin, dispatch as look_again, resume,
-};
+pub(crate) use run::dispatch as look_again;
 pub(crate) use scheduler::start as start_scheduler;
+pub(crate) use start::{NewRun, Origin, Unknown, arguments_of, begin, resume};
 pub(crate) use webhook::shown as webhook_shown;
 
 /// A pipeline as it is now.

@@ -553,6 +553,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     quantified::register(&mut state)?;
     format::register(&mut state)?;
     always::register(&mut state)?;
+    maru_clean::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     let mut builder = guarded::register(state);
     if let Some(analyzer) = builder.analyzer() {

@@ -4,7 +4,7 @@ import argparse
 import pathlib
 import sys
 
-from measure import clients, demo, export, federated, ingest, ml, planning, report, scans, tpch, wire
+from measure import batch, clients, demo, export, federated, ingest, ml, planning, report, scans, tpch, wire
 
 # What measures a part, and what makes a table for people of its figures.
 PARTS = {
@@ -18,6 +18,7 @@ PARTS = {
     "ingest": (ingest.run, ingest.table),
     "clients": (clients.run, clients.table),
     "ml": (ml.run, ml.table),
+    "batch": (batch.run, batch.table),
 }
 
 

@@ -235,7 +235,7 @@ class Spark(Engine):
 
     name = "spark"
 
-    def __init__(self, work, threads, schema):
+    def __init__(self, work, threads, schema, views=True):
         settings = work / "spark.json"
         postgres, mysql = service("MARU_TEST_PG"), service("MARU_TEST_MYSQL")
         settings.write_text(json.dumps(self.settings(postgres, mysql, threads, work)))
@@ -244,7 +244,7 @@ class Spark(Engine):
         self.log = work / "spark.log"
         self.places = places("lake", schema, f"crm.{schema}", f"market.{schema}") | {table: table for table in lake.ON_S3}
         self.pid = self.answer()
-        for table in lake.ON_S3:
+        for table in lake.ON_S3 if views else ():
             self.run(f"CREATE TEMPORARY VIEW {table} USING parquet OPTIONS (path 's3a://{lake.BUCKET}/{schema}/{table}')")
 
     def settings(self, postgres, mysql, threads, work):

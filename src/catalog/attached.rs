@@ -247,8 +247,13 @@ impl Attached {
     }
 
     /// Starts a write.
-    pub async fn begin_write(&self, request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
-        self.blame(self.opened().await?.begin_write(request).await)
+    pub async fn begin_write(&self, mut request: WriteRequest) -> Result<Arc<dyn WriteJob>> {
+        let source = self.opened().await?;
+        // Who cannot keep it is not asked to; a pipeline knows which of its steps are repeated (`pipelines/tables.rs`).
+        if !source.keeps_work() {
+            request.attempt.once = None;
+        }
+        self.blame(source.begin_write(request).await)
     }
 
     /// Returns whether what it commits is known again by the work that it was for.

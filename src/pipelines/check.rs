@@ -7,7 +7,9 @@ use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, Result, did_you_mean, line_column};
 use maru_sql::{CreatePipeline, PipelineOption, PipelineStep, SqlPart, StepBody};
 
-use super::definition::{Again, Body, CatchUp, Definition, Options, Parameter, ScheduleText, Step};
+use super::definition::{
+    Again, Body, CatchUp, Definition, Options, Parameter, ScheduleText, Step, with_value,
+};
 use super::order::{Node, order};
 use super::parameters::{INTERVAL_END, INTERVAL_START, Kind, example, kind_of, substitute};
 use super::schedule::{Schedule, zone};
@@ -70,6 +72,7 @@ pub(crate) async fn check(
     let (options, webhook) = options(&create.options, at)?;
     let parameters = parameters(session, create, schedule.is_some(), at).await?;
     names(&create.steps, at)?;
+    variables(&create.steps, &parameters, at)?;
 
     let examples = examples(&parameters);
     let mut all = Vec::with_capacity(create.steps.len());
@@ -138,6 +141,7 @@ pub(crate) async fn check(
             name: step.name.clone(),
             after,
             when: step.when.as_ref().map(|query| query.text.clone()),
+            value: step.value.clone(),
             body: match &step.body {
                 StepBody::Statement(part) => Body::Statement(part.text.clone()),
                 StepBody::Expect { name, query, fails } => {
@@ -265,6 +269,24 @@ fn names(steps: &[PipelineStep], at: impl Fn(Error, usize) -> Error) -> Result<(
     Ok(())
 }
 
+/// Refuses variables of loops that mean something else, too.
+fn variables(
+    steps: &[PipelineStep],
+    parameters: &[Parameter],
+    at: impl Fn(Error, usize) -> Error,
+) -> Result<()> {
+    for step in steps {
+        let Some((name, _)) = &step.value else { continue };
+        let taken = parameters.iter().any(|parameter| parameter.name == *name)
+            || [INTERVAL_START, INTERVAL_END].contains(&name.as_str());
+        if taken {
+            let message = format!("\"{name}\" is a parameter, and cannot be a loop's variable");
+            return Err(at(Error::new(ErrorKind::DuplicateObject, message), step.offset));
+        }
+    }
+    Ok(())
+}
+
 fn parts(step: &PipelineStep) -> impl Iterator<Item = &SqlPart> {
     let body = match &step.body {
         StepBody::Statement(part) => part,
@@ -281,6 +303,7 @@ async fn look_at(
     sql: &str,
 ) -> Result<Effects> {
     let (mut seen, mut found) = (Effects::default(), Effects::default());
+    let examples = &with_value(examples, step.value.as_ref());
     for part in parts(step) {
         let in_part = |error: Error| error.of_part(sql, &part.text, part.offset);
         let values = substitute(&part.text, examples).map_err(in_part)?;
@@ -352,6 +375,7 @@ async fn try_out(
     examples: &BTreeMap<String, String>,
     sql: &str,
 ) -> Result<()> {
+    let examples = &with_value(examples, step.value.as_ref());
     for part in parts(step) {
         let values = substitute(&part.text, examples)?;
         let prepared = session.try_out(&values.text).await.map_err(|error| {

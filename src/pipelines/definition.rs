@@ -1,5 +1,7 @@
 //! What a pipeline is, in the form in which it is kept.
 
+use std::collections::BTreeMap;
+
 use maru_core::{ErrorKind, Result, ResultExt};
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +92,9 @@ pub(crate) struct Step {
     /// All steps that come before it at once: those it names, and those found from its tables.
     pub after: Vec<String>,
     pub when: Option<String>,
+    /// Of a loop: its variable and this step's value, as SQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<(String, String)>,
     pub body: Body,
     /// Full names, sorted.
     pub reads: Vec<String>,
@@ -102,6 +107,23 @@ pub(crate) struct Step {
 pub(crate) enum Body {
     Statement(String),
     Expect { name: String, query: String, fails: bool },
+}
+
+impl Step {
+    /// Returns what stands for names in this step: the values of the run, and its own.
+    pub(crate) fn values(&self, of_run: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        with_value(of_run, self.value.as_ref())
+    }
+}
+
+/// Adds the value of a loop to others.
+pub(super) fn with_value(
+    values: &BTreeMap<String, String>,
+    of_loop: Option<&(String, String)>,
+) -> BTreeMap<String, String> {
+    let mut values = values.clone();
+    values.extend(of_loop.cloned());
+    values
 }
 
 impl Body {

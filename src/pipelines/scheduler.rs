@@ -5,7 +5,7 @@ use std::time::Duration;
 use maru_core::Result;
 
 use super::definition::CatchUp;
-use super::run::{Arguments, NewRun, Origin, begin, recover};
+use super::start::{Arguments, NewRun, Origin, begin, recover};
 use super::{Entry, moment, now_us};
 use crate::access::Object;
 use crate::catalog::BUILTIN;

@@ -108,7 +108,7 @@ impl Context {
             stored.state = "running".to_owned();
             stored.attempt += 1;
             (stored.sqlstate, stored.error, stored.note) = (None, None, None);
-            let sql = substitute(step.body.sql(), &self.values);
+            let sql = substitute(step.body.sql(), &step.values(&self.values));
             stored.sql =
                 Some(redact(sql.as_ref().map_or(step.body.sql(), |sql| sql.text.as_str())));
             store.put_step(stored).await?;
@@ -216,7 +216,7 @@ impl Context {
             return Err(Error::cancelled());
         }
         if let Some(when) = &step.when {
-            let when = substitute(when, &self.values)?;
+            let when = substitute(when, &step.values(&self.values))?;
             if condition(session, &when.text).await? != Some(true) {
                 let note = Some("WHEN did not hold".to_owned());
                 return Ok(Done { skipped: true, lineage: None, note });

@@ -313,6 +313,10 @@ impl Session {
             return error;
         }
         let name = error.primary().split('"').nth(1).unwrap_or_default().to_owned();
+        if self.state.window_functions().contains_key(&name) {
+            let what = format!("window function {name} requires an OVER clause");
+            return Error::new(ErrorKind::WrongObjectType, what);
+        }
         let names = self
             .state
             .scalar_functions()

@@ -9,6 +9,7 @@ mod clients;
 mod columns;
 mod distinct;
 mod fetch;
+mod fields;
 mod functions;
 mod json;
 mod keys;
@@ -53,6 +54,7 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
 const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     array::expression,
     clients::expression,
+    fields::expression,
     similar::expression,
     template::expression,
     functions::expression,

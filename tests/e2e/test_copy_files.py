@@ -217,3 +217,14 @@ def test_two_copies_to_one_place(server, connection, tmp_path):
         thread.join()
     assert set(outcomes) == {"COPY 1000"}, outcomes
     assert connection.execute(f"SELECT count(*), count(DISTINCT w) FROM '{tmp_path}/one.csv'").fetchone() == (1000, 1)
+
+
+def test_far_too_many_partitions_are_told_before_a_file_is_made(connection, tmp_path):
+    rows = "SELECT i, 1 AS v FROM generate_series(1, 100000) AS t (i)"
+    connection.execute(f"CREATE CATALOG many_lake USING file WITH (path = '{tmp_path}')")
+    begun = time.monotonic()
+    assert state_of(lambda: connection.execute(f"COPY ({rows}) TO '{tmp_path}/out/' (PARTITION_BY (i))")) == "54000"
+    assert state_of(lambda: connection.execute(f"CREATE TABLE many_lake.public.many WITH (partitioned_by = ARRAY['i']) AS {rows}")) == "54000"
+    assert time.monotonic() - begun < 30
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    connection.execute("DROP CATALOG many_lake")

@@ -3,6 +3,7 @@
 //! [`FileMaking`] says how the files of one write are made, [`Files`] puts one stream of rows into files of one partition each,
 //! [`OpenFile`] is one of them. A file gets its name when it is published, so that whoever dies before leaves none that is whole.
 
+mod ahead;
 mod encode;
 mod open_file;
 mod partition;
@@ -21,6 +22,7 @@ use parquet::basic::{Compression, ZstdLevel};
 
 use crate::LazyText;
 
+pub use ahead::Ahead;
 pub use open_file::OpenFile;
 pub use partition::{partition_directory, partition_text};
 pub use stream_files::{Files, WrittenFile};

@@ -50,8 +50,9 @@ pub use file_table::{
     LazyText, check_pattern, check_schema, infer_schema, type_name,
 };
 pub use file_write::{
-    FILE_BYTES, FileMaking, Files, OpenFile, Packing, ROW_GROUP_ROWS, RowFormat, WrittenFile,
-    check_text_type, parquet_compression, partition_directory, partition_text, remove_files,
+    Ahead, FILE_BYTES, FileMaking, Files, OpenFile, Packing, ROW_GROUP_ROWS, RowFormat,
+    WrittenFile, check_text_type, parquet_compression, partition_directory, partition_text,
+    remove_files,
 };
 pub use io_threads::io_threads;
 pub use join_order::{JoinModes, JoinOrder, JoinOrderOptions};

@@ -5,8 +5,8 @@
 //! `SELECT id, id` get a name that [`shown`] turns back for the client. Source: PostgreSQL 16, `FigureColname`.
 
 use maru_sql::ast::{
-    ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Statement, Value,
+    AccessExpr, ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select,
+    SelectItem, SetExpr, Statement, Value,
 };
 
 /// Between the name that is shown and a number. Nobody types it.
@@ -137,9 +137,11 @@ fn found(expr: &Expr) -> Option<Name> {
     match expr {
         Expr::Identifier(ident) => strong(&ident.value),
         Expr::CompoundIdentifier(parts) => strong(&parts.last()?.value),
-        Expr::CompoundFieldAccess { root: expr, .. }
-        | Expr::Nested(expr)
-        | Expr::Collate { expr, .. } => found(expr),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(Expr::Identifier(name))) => strong(&name.value),
+            _ => found(root),
+        },
+        Expr::Nested(expr) | Expr::Collate { expr, .. } => found(expr),
         Expr::Function(function) => {
             let ident = function.name.0.last()?.as_ident()?;
             let quoted = ident.quote_style.is_some();

@@ -65,6 +65,7 @@ fn allowed(manifest: &Manifest) -> Option<&'static [&'static str]> {
         "connectors/hive" => &["maru-core", "maru-connect", "maru-files"],
         "udfs/ml/kernels" => &["maru-core"],
         "udfs/ml" => &["maru-core", "maru-ml-kernels", "maru-sql"],
+        "udfs/clean" => &["maru-core", "maru-ml-kernels"],
         folder if folder.starts_with("connectors/") => &["maru-core", "maru-connect"],
         _ => return None,
     })

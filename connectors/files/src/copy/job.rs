@@ -8,10 +8,9 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options, partition};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::ScalarValue;
-use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use maru_connect::{
-    BatchStream, Committed, FileMaking, Files, OpenFile, RowFormat, WriteJob, Written,
+    Ahead, BatchStream, Committed, FileMaking, Files, OpenFile, RowFormat, WriteJob, Written,
     check_text_type, partition_directory, partition_text, remove_files,
 };
 use maru_core::{Error, ErrorKind, Result, fault, limits};
@@ -175,27 +174,38 @@ impl CopyJob {
         stream: usize,
     ) -> Result<Written> {
         let mut n_rows = 0;
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            n_rows += batch.num_rows() as u64;
-            let in_files = self.convert(&batch)?;
-            if self.columns.keys.is_empty() {
-                files.write(&[], |n| self.path(&[], stream, n), &in_files).await?;
-                continue;
-            }
-            let keys = self.columns.keys.iter().map(|at| Arc::clone(batch.column(*at)));
-            let keys = keys.collect::<Vec<_>>();
-            for range in partition(&keys)?.ranges() {
-                let named = self.columns.names.iter().zip(&keys);
-                let values = named.map(|(name, values)| {
-                    let value = ScalarValue::try_from_array(values, range.start)?;
-                    partition_text(name, &value.cast_to(&plain(values.data_type()))?)
+        let mut ahead = Ahead::new(!self.columns.keys.is_empty());
+        while let Some((in_files, parts)) = ahead
+            .next(rows, |batch| {
+                if batch.num_rows() == 0 {
+                    return Ok(None);
+                }
+                n_rows += batch.num_rows() as u64;
+                let in_files = self.convert(&batch)?;
+                if self.columns.keys.is_empty() {
+                    return Ok(Some((in_files, Vec::new())));
+                }
+                let keys = self.columns.keys.iter().map(|at| Arc::clone(batch.column(*at)));
+                let keys = keys.collect::<Vec<_>>();
+                let parts = partition(&keys)?.ranges().into_iter().map(|range| {
+                    let named = self.columns.names.iter().zip(&keys);
+                    let values = named.map(|(name, values)| {
+                        let value = ScalarValue::try_from_array(values, range.start)?;
+                        partition_text(name, &value.cast_to(&plain(values.data_type()))?)
+                    });
+                    let values = values.collect::<Result<Vec<_>>>()?;
+                    self.note(&values)?;
+                    Ok((values, range))
                 });
-                let values = values.collect::<Result<Vec<_>>>()?;
-                self.note(&values)?;
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                Ok(Some((in_files, parts)))
+            })
+            .await?
+        {
+            if parts.is_empty() {
+                files.write(&[], |n| self.path(&[], stream, n), &in_files).await?;
+            }
+            for (values, range) in parts {
                 let part = in_files.slice(range.start, range.end - range.start);
                 files.write(&values, |n| self.path(&values, stream, n), &part).await?;
             }

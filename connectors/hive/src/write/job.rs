@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::compute::partition;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use hive_metastore::Table;
 use maru_connect::{
-    BatchStream, Committed, FILE_BYTES, FileMaking, Files, OpenContext, OpenFile, Overwritten,
-    Packing, RowFormat, WriteJob, WriteMode, WriteRequest, Written, partition_directory,
-    partition_text,
+    Ahead, BatchStream, Committed, FILE_BYTES, FileMaking, Files, OpenContext, OpenFile,
+    Overwritten, Packing, RowFormat, WriteJob, WriteMode, WriteRequest, Written,
+    partition_directory, partition_text,
 };
 use maru_core::{Error, ErrorKind, Result, limits};
 use object_store::path::Path;
@@ -222,21 +221,32 @@ impl HiveJob {
         stream: usize,
     ) -> Result<Written> {
         let mut n_rows = 0_u64;
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            n_rows += batch.num_rows() as u64;
-            let (in_files, keys) = rows::convert(&self.columns, &self.places, &batch)?;
-            if keys.is_empty() {
+        let mut ahead = Ahead::new(!self.columns.keys.is_empty());
+        while let Some((in_files, parts)) = ahead
+            .next(rows, |batch| {
+                if batch.num_rows() == 0 {
+                    return Ok(None);
+                }
+                n_rows += batch.num_rows() as u64;
+                let (in_files, keys) = rows::convert(&self.columns, &self.places, &batch)?;
+                if keys.is_empty() {
+                    return Ok(Some((in_files, Vec::new())));
+                }
+                let parts = partition(&keys)?.ranges().into_iter().map(|range| {
+                    let values = rows::partition_at(&self.columns, &keys, range.start)?;
+                    self.note(&values)?;
+                    Ok((values, range))
+                });
+                let parts = parts.collect::<Result<Vec<_>>>()?;
+                Ok(Some((in_files, parts)))
+            })
+            .await?
+        {
+            if parts.is_empty() {
                 let values = Vec::new();
                 files.write(&values, |n| self.path(&values, stream, n), &in_files).await?;
-                continue;
             }
-            for range in partition(&keys)?.ranges() {
-                let values = rows::partition_at(&self.columns, &keys, range.start)?;
-                self.note(&values)?;
+            for (values, range) in parts {
                 let part = in_files.slice(range.start, range.end - range.start);
                 files.write(&values, |n| self.path(&values, stream, n), &part).await?;
             }

@@ -161,11 +161,33 @@ fn from_io(error: &std::io::Error) -> Error {
     }
     let kind = match error.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::FileNotFound,
-        std::io::ErrorKind::StorageFull => ErrorKind::DiskFull,
+        kind if is_full(kind) => return disk_full(&error.to_string()),
         std::io::ErrorKind::PermissionDenied => ErrorKind::NotAllowed,
         _ => ErrorKind::Io,
     };
     Error::new(kind, first_line(&error.to_string()))
+}
+
+fn is_full(kind: std::io::ErrorKind) -> bool {
+    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+}
+
+fn disk_full(text: &str) -> Error {
+    Error::new(ErrorKind::DiskFull, "no space left to write to")
+        .with_detail(sentence(&first_line(text)))
+        .with_hint("Make room there, and run the statement again.")
+}
+
+/// Returns whether an error comes of a disk that is full, however deep it lies.
+fn comes_of_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|error| is_full(error.kind())) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn from_object_store(error: &object_store::Error) -> Error {
@@ -180,6 +202,9 @@ fn from_object_store(error: &object_store::Error) -> Error {
     };
     if let Some(ours) = inner {
         return ours.clone();
+    }
+    if comes_of_full_disk(error) {
+        return disk_full(&error.to_string());
     }
     match error {
         Store::NotFound { path, .. } => Error::new(

@@ -37,6 +37,29 @@ fn maps_foreign_errors_to_sqlstates() {
 }
 
 #[test]
+fn a_full_disk_is_told_apart() {
+    use std::io::Write;
+    // The device that is always full, where there is one.
+    let full = || match std::fs::OpenOptions::new().write(true).open("/dev/full") {
+        Ok(mut device) => device.write_all(b"x").expect_err("it is full"),
+        Err(_) => std::io::Error::from(std::io::ErrorKind::StorageFull),
+    };
+    let stored =
+        object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(full()) };
+    let errors: [DataFusionError; 4] = [
+        DataFusionError::IoError(full()),
+        DataFusionError::ObjectStore(Box::new(stored)),
+        ArrowError::IoError("spill".into(), full()).into(),
+        ::datafusion::parquet::errors::ParquetError::External(Box::new(full())).into(),
+    ];
+    for error in errors {
+        let text = error.to_string();
+        let error = Error::from(error);
+        assert_eq!((error.sqlstate(), error.hint().is_some()), ("53100", true), "{text}");
+    }
+}
+
+#[test]
 fn position_counts_characters_of_all_lines() {
     let error = Error::new(ErrorKind::Syntax, "x").with_line_column(2, 3).locate("가나\nabc", 0);
     assert_eq!(error.position(), Some(6));

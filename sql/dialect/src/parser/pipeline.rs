@@ -283,6 +283,9 @@ impl Words<'_> {
     }
 }
 
+/// The variable of a loop and its values, as SQL.
+type Loop = (String, Vec<String>);
+
 /// Reads the steps between `BEGIN` and `END`.
 struct Steps<'a> {
     sql: &'a str,
@@ -370,7 +373,9 @@ impl<'a> Steps<'a> {
     }
 
     fn read(mut self) -> Result<Vec<PipelineStep>> {
-        let mut steps = Vec::new();
+        let mut steps = Vec::<PipelineStep>::new();
+        // The names of loops, with how many steps each has become.
+        let mut loops = Vec::new();
         while self.peek().is_some() {
             if self.token(&Token::SemiColon) {
                 continue;
@@ -378,20 +383,107 @@ impl<'a> Steps<'a> {
             if !self.take(&["step"]) {
                 return Err(self.unexpected("STEP"));
             }
-            steps.push(self.step()?);
+            let (step, over) = self.step()?;
+            match over {
+                None => steps.push(step),
+                Some((variable, values)) => {
+                    loops.push((step.name.clone(), values.len()));
+                    steps.extend(values.into_iter().enumerate().map(|(index, value)| {
+                        PipelineStep {
+                            name: format!("{}_{}", step.name, index + 1),
+                            value: Some((variable.clone(), value)),
+                            ..step.clone()
+                        }
+                    }));
+                }
+            }
             if self.peek().is_some() && !self.token(&Token::SemiColon) {
                 return Err(self.unexpected(";"));
             }
         }
+        for step in &mut steps {
+            let after = std::mem::take(&mut step.after);
+            step.after = after
+                .into_iter()
+                .flat_map(|(name, offset)| {
+                    let turns = loops.iter().find(|(known, _)| *known == name).map(|(_, n)| *n);
+                    match turns {
+                        Some(n) => (1..=n).map(|turn| (format!("{name}_{turn}"), offset)).collect(),
+                        None => vec![(name, offset)],
+                    }
+                })
+                .collect();
+        }
         Ok(steps)
     }
 
-    fn step(&mut self) -> Result<PipelineStep> {
+    /// Reads `variable IN (literal, …)`.
+    fn over(&mut self) -> Result<Loop> {
+        let (variable, _) = self.ident()?;
+        if !self.take(&["in"]) {
+            return Err(self.unexpected("IN and a list of values"));
+        }
+        if !self.token(&Token::LParen) {
+            return Err(self.unexpected("( and a list of values"));
+        }
+        let mut values = Vec::new();
+        loop {
+            values.push(self.literal()?);
+            if self.token(&Token::RParen) {
+                return Ok((variable, values));
+            }
+            if !self.token(&Token::Comma) {
+                return Err(self.unexpected(", or )"));
+            }
+        }
+    }
+
+    /// Reads a number, a text, or `DATE '…'` and the like, as SQL.
+    fn literal(&mut self) -> Result<String> {
+        let from = self.place();
+        let negative = self.token(&Token::Minus);
+        let word = match self.peek().map(|token| &token.token) {
+            Some(Token::Word(word)) if !negative => {
+                let known = ["date", "timestamp", "timestamptz", "time", "interval"];
+                let is_type = known.iter().any(|known| word.value.eq_ignore_ascii_case(known));
+                let alone = ["true", "false", "null"];
+                let alone = alone.iter().any(|known| word.value.eq_ignore_ascii_case(known));
+                if !is_type && !alone {
+                    return Err(self.unexpected("a literal"));
+                }
+                self.at += 1;
+                Some(alone)
+            }
+            _ => None,
+        };
+        if word != Some(true) {
+            match self.peek().map(|token| &token.token) {
+                Some(Token::SingleQuotedString(_)) if !negative => {}
+                Some(Token::Number(..)) if word.is_none() => {}
+                _ => return Err(self.unexpected("a literal")),
+            }
+            self.at += 1;
+        }
+        let (text, _) = self.places.part(from, self.places_end());
+        Ok(if negative { format!("({text})") } else { text })
+    }
+
+    /// Where the last token that was read ends.
+    fn places_end(&self) -> usize {
+        let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
+        last.map_or(0, |token| self.places.at(token.span.end))
+    }
+
+    /// Reads a step, and what it is to be repeated for.
+    fn step(&mut self) -> Result<(PipelineStep, Option<Loop>)> {
         let (name, offset) = self.ident()?;
         let mut after = Vec::new();
         let mut when = None;
+        let mut over = None;
         loop {
-            if after.is_empty() && self.take(&["after"]) {
+            if over.is_none() && self.take(&["for"]) {
+                over = Some(self.over()?);
+            } else if after.is_empty() && self.take(&["after"]) {
                 after.push(self.ident()?);
                 while self.token(&Token::Comma) {
                     after.push(self.ident()?);
@@ -428,9 +520,9 @@ impl<'a> Steps<'a> {
             }
             StepBody::Statement(SqlPart { text, offset: self.offset + start })
         } else {
-            return Err(self.unexpected("AFTER, WHEN, AS or EXPECT"));
+            return Err(self.unexpected("FOR, AFTER, WHEN, AS or EXPECT"));
         };
-        Ok(PipelineStep { name, offset, after, when, body })
+        Ok((PipelineStep { name, offset, value: None, after, when, body }, over))
     }
 }
 
@@ -447,6 +539,28 @@ AS BEGIN
   STEP b AFTER a WHEN (SELECT (true)) AS DELETE FROM t;
   STEP c EXPECT 'some; rows' (SELECT count(*) > 0 FROM t) ON VIOLATION WARN;
 END";
+
+    #[test]
+    fn a_loop_is_a_step_for_each_value() {
+        let sql = "CREATE PIPELINE p AS BEGIN
+  STEP load FOR region IN ('a, b', -3, DATE '2026-01-01', NULL) AS INSERT INTO t VALUES (:region);
+  STEP last AFTER load AS SELECT 1;
+END";
+        let steps = created(sql).steps;
+        let values = steps.iter().filter_map(|step| step.value.as_ref());
+        let values = values.map(|(name, value)| format!("{name} = {value}")).collect::<Vec<_>>();
+        assert_eq!(
+            values,
+            ["region = 'a, b'", "region = (-3)", "region = DATE '2026-01-01'", "region = NULL"]
+        );
+        let after = steps[4].after.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        assert_eq!(after, ["load_1", "load_2", "load_3", "load_4"]);
+        for wrong in ["FOR x IN ()", "FOR x IN (a)", "FOR x IN (1", "FOR x (1)", "FOR x IN (- 'a')"]
+        {
+            let sql = sql.replace("FOR region IN ('a, b', -3, DATE '2026-01-01', NULL)", wrong);
+            assert_eq!(parse(&sql).unwrap_err().sqlstate(), "42601", "{wrong}");
+        }
+    }
 
     fn created(sql: &str) -> CreatePipeline {
         match parse(sql).unwrap() {

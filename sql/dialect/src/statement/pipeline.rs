@@ -74,11 +74,14 @@ impl std::fmt::Debug for PipelineOption {
     }
 }
 
-/// `STEP name [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'name' (query) [ON VIOLATION FAIL | WARN] }`
+/// `STEP name [FOR variable IN (literal, …)] [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'name' (query) [ON VIOLATION
+/// FAIL | WARN] }`. A loop comes as a step for each value, `name_1` and so on; `AFTER name` is after all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineStep {
     pub name: String,
     pub offset: usize,
+    /// Of a loop: its variable and this step's value, as SQL.
+    pub value: Option<(String, String)>,
     /// Names with their offsets.
     pub after: Vec<(String, usize)>,
     pub when: Option<SqlPart>,

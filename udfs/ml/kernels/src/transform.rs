@@ -20,7 +20,10 @@ use crate::task::Task;
 
 pub use encode::{Encode, Encoding};
 pub use impute::{Fill, Impute};
-pub use outlier::{Outlier, forest::IsolationForest};
+pub use outlier::{
+    Outlier, deviations, forest::IsolationForest, mean_and_deviation, median_and_deviation,
+    quartiles, ranges_beyond,
+};
 pub use pca::Pca;
 pub use polynomial::{Cross, Polynomial};
 pub use quantile::{Bucketize, quantiles};

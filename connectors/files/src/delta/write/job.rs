@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::partition;
 use arrow::datatypes::Schema;
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use maru_connect::{
-    BatchStream, Committed, OpenedStore, Overwritten, WriteJob, WriteMode, WriteRequest, Written,
-    check_not_null,
+    Ahead, BatchStream, Committed, OpenedStore, Overwritten, WriteJob, WriteMode, WriteRequest,
+    Written, check_not_null,
 };
 use maru_core::{Error, ErrorKind, Result, limits};
 use parking_lot::Mutex;
@@ -254,37 +253,48 @@ impl DeltaJob {
         let mut seen = BTreeSet::new();
         let mut n_rows = 0_u64;
         let n_in_files = self.columns.in_files.len();
-        while let Some(batch) = rows.next().await {
-            let batch = batch?;
-            if batch.num_rows() == 0 || self.already {
-                continue;
-            }
-            let batch = match self.effects {
-                Effects::Rewrite { numbered, .. } => {
-                    let (kept, n_changed) = self.rewritten(batch, numbered)?;
-                    n_rows += n_changed;
-                    kept
+        let mut ahead = Ahead::new(!self.making.partition_columns.is_empty());
+        while let Some((in_files, parts)) = ahead
+            .next(&mut rows, |batch| {
+                if batch.num_rows() == 0 || self.already {
+                    return Ok(None);
                 }
-                _ => {
-                    n_rows += batch.num_rows() as u64;
-                    batch
+                let batch = match self.effects {
+                    Effects::Rewrite { numbered, .. } => {
+                        let (kept, n_changed) = self.rewritten(batch, numbered)?;
+                        n_rows += n_changed;
+                        kept
+                    }
+                    _ => {
+                        n_rows += batch.num_rows() as u64;
+                        batch
+                    }
+                };
+                if batch.num_rows() == 0 {
+                    return Ok(None);
                 }
-            };
-            if batch.num_rows() == 0 {
-                continue;
-            }
-            let batch = self.convert(&batch)?;
-            let in_files = batch.project(&(0..n_in_files).collect::<Vec<_>>())?;
-            let keys = &batch.columns()[n_in_files..];
-            if keys.is_empty() {
+                let batch = self.convert(&batch)?;
+                let in_files = batch.project(&(0..n_in_files).collect::<Vec<_>>())?;
+                let keys = &batch.columns()[n_in_files..];
+                if keys.is_empty() {
+                    return Ok(Some((in_files, Vec::new())));
+                }
+                let ranges = partition(keys)?.ranges().into_iter().map(|range| {
+                    let values = self.partition_at(keys, range.start)?;
+                    if seen.insert(values.clone()) {
+                        self.note_partition(&values)?;
+                    }
+                    Ok((values, range))
+                });
+                let parts = ranges.collect::<Result<Vec<_>>>()?;
+                Ok(Some((in_files, parts)))
+            })
+            .await?
+        {
+            if parts.is_empty() {
                 files.write(&[], String::new, &in_files).await?;
-                continue;
             }
-            for range in partition(keys)?.ranges() {
-                let values = self.partition_at(keys, range.start)?;
-                if seen.insert(values.clone()) {
-                    self.note_partition(&values)?;
-                }
+            for (values, range) in parts {
                 let part = in_files.slice(range.start, range.end - range.start);
                 let names = &self.making.partition_columns;
                 files.write(&values, || directory(names, &values), &part).await?;

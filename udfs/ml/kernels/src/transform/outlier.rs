@@ -59,26 +59,15 @@ impl Outlier {
                 Self::IsolationForest(IsolationForest::learn(x, n_trees, sample, seed, task)?)
             }
             "z_score" | "z" => {
-                let (center, scale) = each(&|values| {
-                    let (n, mean, squares) = moments(values.iter().copied());
-                    (mean, (squares / n).sqrt())
-                })?;
+                let (center, scale) = each(&mean_and_deviation)?;
                 Self::Distance { center, scale }
             }
             "mad" => {
-                let (center, scale) = each(&|values| {
-                    let median = quantiles(values.to_vec(), &[0.5])[0];
-                    let off = values.iter().map(|value| (value - median).abs()).collect();
-                    // 1.4826 makes it the deviation where values are normally distributed.
-                    (median, quantiles(off, &[0.5])[0] * 1.482_602_218_505_602)
-                })?;
+                let (center, scale) = each(&median_and_deviation)?;
                 Self::Distance { center, scale }
             }
             "iqr" => {
-                let (low, high) = each(&|values| {
-                    let at = quantiles(values.to_vec(), &[0.25, 0.75]);
-                    (at[0], at[1])
-                })?;
+                let (low, high) = each(&quartiles)?;
                 Self::Iqr { low, high }
             }
             "mahalanobis" => Self::Mahalanobis { pca: Pca::learn(x, None, false, task)? },
@@ -97,25 +86,14 @@ impl Outlier {
             Self::Distance { center, scale } => {
                 for ((column, center), scale) in x.columns.iter().zip(center).zip(scale) {
                     for (score, value) in scores.iter_mut().zip(column.iter()) {
-                        let off = (value - center).abs();
-                        // Where all values are one, any other is infinitely far out.
-                        let off = if off == 0.0 { 0.0 } else { off / scale };
-                        *score = greater(*score, off);
+                        *score = greater(*score, deviations(*value, *center, *scale));
                     }
                 }
             }
             Self::Iqr { low, high } => {
                 for ((column, low), high) in x.columns.iter().zip(low).zip(high) {
                     for (score, value) in scores.iter_mut().zip(column.iter()) {
-                        let off = (low - value).max(value - high).max(0.0);
-                        let off = if value.is_nan() {
-                            f64::NAN
-                        } else if off == 0.0 {
-                            0.0
-                        } else {
-                            off / (high - low)
-                        };
-                        *score = greater(*score, off);
+                        *score = greater(*score, ranges_beyond(*value, *low, *high));
                     }
                 }
             }
@@ -145,6 +123,40 @@ impl Outlier {
         }
         Ok(scores)
     }
+}
+
+/// Returns the mean and the standard deviation of values that are all there, as of a whole population.
+pub fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    let (n, mean, squares) = moments(values.iter().copied());
+    (mean, (squares / n).sqrt())
+}
+
+/// Returns the median and the median deviation from it, which 1.4826 makes the standard deviation of what is normally distributed.
+pub fn median_and_deviation(values: &[f64]) -> (f64, f64) {
+    let median = quantiles(values.to_vec(), &[0.5])[0];
+    let off = values.iter().map(|value| (value - median).abs()).collect();
+    (median, quantiles(off, &[0.5])[0] * 1.482_602_218_505_602)
+}
+
+/// Returns the first and the third quartile.
+pub fn quartiles(values: &[f64]) -> (f64, f64) {
+    let at = quantiles(values.to_vec(), &[0.25, 0.75]);
+    (at[0], at[1])
+}
+
+/// Returns how many deviations a value lies from the center. Where all values are one, any other is infinitely far out.
+pub fn deviations(value: f64, center: f64, scale: f64) -> f64 {
+    let off = (value - center).abs();
+    if off == 0.0 { 0.0 } else { off / scale }
+}
+
+/// Returns how many ranges between the quartiles a value lies beyond the nearer one, 0 within.
+pub fn ranges_beyond(value: f64, low: f64, high: f64) -> f64 {
+    if value.is_nan() {
+        return f64::NAN;
+    }
+    let off = (low - value).max(value - high).max(0.0);
+    if off == 0.0 { 0.0 } else { off / (high - low) }
 }
 
 /// The greater one; NULL if one of them is.
