@@ -24,6 +24,7 @@ pub use outlier::{Outlier, forest::IsolationForest};
 pub use pca::Pca;
 pub use polynomial::{Cross, Polynomial};
 pub use quantile::{Bucketize, quantiles};
+pub use scale::finite_moments;
 pub(crate) use scale::moments;
 pub use scale::{Normalize, Scale};
 pub use text::{Named, Ngrams, Words};
