@@ -8,6 +8,7 @@ mod logging;
 mod options;
 mod run;
 mod serve;
+mod setup;
 mod sql;
 
 use std::process::ExitCode;
@@ -43,7 +44,8 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode> {
         print!("{}", crate::reference::connectors());
         return Ok(ExitCode::SUCCESS);
     }
-    let loaded = crate::config::load(&options::layers(matches))?;
+    let settings = matches.subcommand().map_or(matches, |(_, inner)| inner);
+    let loaded = crate::config::load(&options::layers(settings))?;
     if name == "serve" && matches.get_flag("print-config") {
         print!("{}", loaded.print());
         return Ok(ExitCode::SUCCESS);
@@ -58,6 +60,7 @@ fn dispatch(matches: &ArgMatches) -> Result<ExitCode> {
         "serve" => runtime.block_on(serve::run(loaded.config)),
         "sql" => runtime.block_on(sql::run(loaded.config, matches)),
         "run" => runtime.block_on(run::run(loaded.config, matches)),
+        "setup" => setup::run(&loaded.config, matches),
         _ => runtime.block_on(demo::run(loaded.config, matches)),
     };
     // A thread that waits for a line of the terminal must not keep the process.
@@ -84,6 +87,7 @@ pub fn command() -> Command {
         .subcommand(sql_command())
         .subcommand(run::command())
         .subcommand(demo_command())
+        .subcommand(setup::command())
         .subcommand(
             Command::new("reference")
                 .about("Print the reference of connectors: options, types, what is left to sources")
@@ -215,22 +219,18 @@ mod tests {
 
     #[test]
     fn every_subcommand_takes_every_setting() {
-        for subcommand in ["serve", "sql", "demo", "run"] {
-            let mut words = vec![
-                "maru",
-                subcommand,
-                "--data-dir",
-                "/d",
-                "--memory-limit",
-                "1GB",
-                "--pg-listen",
-                "a:1",
-            ];
+        for subcommand in ["serve", "sql", "demo", "run", "setup"] {
+            let mut words = vec!["maru", subcommand];
+            if subcommand == "setup" {
+                words.push("onnx");
+            }
+            words.extend(["--data-dir", "/d", "--memory-limit", "1GB", "--pg-listen", "a:1"]);
             if subcommand == "run" {
                 words.push("x.sql");
             }
             let matches = super::command().try_get_matches_from(words).unwrap();
             let (_, matches) = matches.subcommand().unwrap();
+            let matches = matches.subcommand().map_or(matches, |(_, inner)| inner);
             let layers = super::options::layers(matches);
             assert_eq!(
                 layers.flags.get("data_dir").map(String::as_str),

@@ -51,6 +51,8 @@ pub struct Config {
     pub query_history_days: u64,
     /// How long a stopping server waits for running statements before it cancels them.
     pub shutdown_grace: Duration,
+    /// The shared library of ONNX Runtime.
+    pub onnxruntime_library: Option<PathBuf>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: String,
     pub log_format: LogFormat,
@@ -81,6 +83,7 @@ impl Default for Config {
             pg_connections_max: limits::PG_CONNECTIONS_MAX,
             query_history_days: limits::QUERY_HISTORY_DAYS,
             shutdown_grace: Duration::from_secs(30),
+            onnxruntime_library: None,
             log: "info".to_owned(),
             log_format: LogFormat::Text,
         }

@@ -94,7 +94,9 @@ impl Engine {
         let authority = Authority::open(&store, &config, &owner).await?;
         let audit = Audit::open(store.clone());
         let catalogs = Catalogs::open(store.clone(), &config.data_dir).await?;
-        let models = Models::open(store.clone(), &config.data_dir).await?;
+        let models =
+            Models::open(store.clone(), &config.data_dir, config.onnxruntime_library.clone())
+                .await?;
         let pipelines = Pipelines::open(store.clone()).await?;
         let governor = Governor::new(config.memory_limit_bytes);
         let runtime = runtime(&config)?;

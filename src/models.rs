@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result, ResultExt, did_you_mean};
-use maru_ml::{Manifest, Trained, Version};
+use maru_ml::{Library, Manifest, Trained, Version};
 use maru_ml_kernels::artifact::Artifact;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,8 @@ pub(crate) struct VersionFacts {
 pub(crate) struct Models {
     store: Store,
     folder: PathBuf,
+    /// What runs models of others.
+    pub(crate) library: Arc<Library>,
     entries: RwLock<BTreeMap<(String, String), Entry>>,
     /// One change at a time: each reads what is there and writes it anew.
     changing: tokio::sync::Mutex<()>,
@@ -95,7 +97,13 @@ fn undefined_version(name: &str, version: &str, entry: &Entry) -> Error {
 }
 
 impl Models {
-    pub(crate) async fn open(store: Store, data_dir: &Path) -> Result<Self> {
+    /// `library` names the library of ONNX Runtime; without it, it is the one in `onnx` of the data directory.
+    pub(crate) async fn open(
+        store: Store,
+        data_dir: &Path,
+        library: Option<PathBuf>,
+    ) -> Result<Self> {
+        let library = Library::new(library, data_dir.join("onnx"));
         let folder = data_dir.join("models");
         std::fs::create_dir_all(&folder)
             .or_error(ErrorKind::Io, || format!("could not create {}", folder.display()))?;
@@ -125,7 +133,7 @@ impl Models {
         sweep(&folder, &files);
         let jobs = Jobs::open(store.clone()).await?;
         let changing = tokio::sync::Mutex::new(());
-        Ok(Self { store, folder, entries: RwLock::new(entries), changing, jobs })
+        Ok(Self { store, folder, library, entries: RwLock::new(entries), changing, jobs })
     }
 
     /// Lists models with their versions.
@@ -211,7 +219,7 @@ impl Models {
             place(Error::new(kind, "could not read a model file").with_cause(error))
         })?;
         let artifact = Artifact::decode(&bytes).map_err(place)?;
-        let version = Version::new(schema, name, number, entry.manifest, artifact);
+        let version = Version::new(schema, name, number, entry.manifest, artifact, &self.library);
         if let Some(entry) =
             self.entries.write().get_mut(&key).and_then(|m| m.versions.get_mut(&number))
         {
@@ -267,7 +275,8 @@ impl Models {
         self.store.put_model(&stored(schema, name, &body)?, Some(&version)).await?;
         // What was read back is what will be read after a restart.
         let artifact = Artifact::decode(&bytes)?;
-        let loaded = Version::new(schema, name, number, trained.manifest.clone(), artifact);
+        let manifest = trained.manifest.clone();
+        let loaded = Version::new(schema, name, number, manifest, artifact, &self.library);
         let mut entries = self.entries.write();
         let entry = entries.entry(key).or_default();
         entry.body = body;

@@ -123,6 +123,8 @@ settings! {
         "Days that past statements stay in `system.queries`.";
     "shutdown_grace" shutdown_grace: Span, Serve, None,
         "Time that a stopping server leaves to running statements before it cancels them.";
+    "onnxruntime_library" onnxruntime_library: Place, Everywhere, Some("the one that `maru setup onnx` put into the data directory"),
+        "Shared library of ONNX Runtime, which runs imported models; loaded at the first use.";
     "log" log: Text, Everywhere, Some("`info` for a server, `warn` for the other commands"),
         "What is logged to standard error: `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,maru=debug`.";
     "log_format" log_format: Format, Everywhere, None,

@@ -7,7 +7,7 @@ use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use serde::{Deserialize, Serialize};
 
-/// A column of a table: the table as the plan names it, and the column.
+/// A column of a table: the table as the plan names it, and the column; or a version of a model, without a column.
 type Source = (String, String);
 
 /// One column that is written, and what it is made of.
@@ -128,6 +128,12 @@ impl Tracer {
         let walked = expr.apply(|part| {
             match part {
                 Expr::Column(column) => found.extend(self.of_input(column, input)),
+                // What a model says is made of the model, too.
+                Expr::ScalarFunction(call) => {
+                    let function = call.func.inner().as_ref() as &dyn std::any::Any;
+                    let score = function.downcast_ref::<maru_ml::score::Score>();
+                    found.extend(score.map(|score| (score.model(), String::new())));
+                }
                 Expr::ScalarSubquery(query) => found.extend(self.column(&query.subquery, 0)),
                 _ => {}
             }

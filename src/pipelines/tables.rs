@@ -150,7 +150,7 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
             // A version more of a model holds no rows.
             ModelStatement::Create(create) => {
                 same = create.or_replace || create.if_not_exists;
-                queries.push(of_query(&create.query));
+                queries.extend(create.query.as_ref().map(|query| of_query(query)));
             }
             _ => return Err(refused("this statement")),
         },

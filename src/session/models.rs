@@ -104,6 +104,19 @@ impl Call<'_> {
                 found => Some(found?),
             },
         };
+        if let Some(version) = version.as_ref().filter(|version| version.runtime.is_some())
+            && !matches!(self.name, "predict" | "feature_info")
+        {
+            return Err(Error::new(
+                ErrorKind::WrongObjectType,
+                format!("model \"{}\" was imported", version.name),
+            )
+            .with_detail(format!(
+                "ML.{} tells of models that Maru has trained.",
+                self.name.to_uppercase()
+            ))
+            .with_hint("Use ML.PREDICT(MODEL …, TABLE …), and SQL over what it gives."));
+        }
         let what = match self.name {
             "evaluate" => Some(What::Evaluate),
             "confusion_matrix" => Some(What::Confusion),

@@ -1,5 +1,6 @@
 //! `CREATE MODEL`, `ALTER MODEL`, `DROP MODEL`, `EXPORT MODEL`, `CANCEL TRAINING JOB`.
 
+mod import;
 mod retrain;
 
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_ml::columns::require_kind;
 use maru_ml::manifest::Trial;
-use maru_ml::{Collector, Lowered, Progress, Request, Trained, TrainingOptions, lower, train};
+use maru_ml::{
+    Collector, ImportOptions, Lowered, Progress, Request, Trained, TrainingOptions, lower, train,
+};
 use maru_ml_kernels::Task;
 use maru_ml_kernels::model::Iteration;
 use maru_ml_kernels::seasonal::TimeUnit;
@@ -51,7 +54,17 @@ pub(super) async fn execute(session: &Arc<Session>, statement: &ModelStatement) 
 }
 
 pub(super) async fn create(session: &Arc<Session>, create: &CreateModel) -> Result<Output> {
-    let options = TrainingOptions::new(&create.options)?;
+    let import = ImportOptions::new(&create.options)?;
+    let options = match (&import, &create.query) {
+        (Some(_), _) => None,
+        (None, Some(_)) => Some(TrainingOptions::new(&create.options)?),
+        (None, None) => {
+            // A wrong option is told first.
+            TrainingOptions::new(&create.options)?;
+            return Err(Error::new(ErrorKind::Syntax, "a model is trained on the rows of a query")
+                .with_hint("CREATE MODEL … OPTIONS (…) AS SELECT …."));
+        }
+    };
     let (schema, name) = session.model_place(&create.name)?;
     let inner = &session.engine().inner;
     let object = Object::model(BUILTIN, &schema, &name);
@@ -80,6 +93,12 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateModel) -> Resu
         true => rights.require_owner(&object)?,
         false => rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?,
     }
+    if let Some(import) = import {
+        return import::import(session, create, import, schema, name).await;
+    }
+    let Some(options) = options else {
+        return Err(Error::internal("a model is neither imported nor trained"));
+    };
     let training = Training::new(session, create, options, schema, name).await?;
     let job = inner
         .models
@@ -140,7 +159,7 @@ impl Training {
         schema: String,
         name: String,
     ) -> Result<Self> {
-        let query = create.query.to_string();
+        let query = create.query.as_ref().map(ToString::to_string).unwrap_or_default();
         let given = session.columns_of(&query).await?;
         let names = given.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         let apart = options.apart();
@@ -289,19 +308,32 @@ impl Training {
         trained.manifest.created_us = micros(SystemTime::now());
         let remarks = trained.manifest.remarks.clone();
         job.set_state("publishing");
-        if !inner.store.schemas().await?.iter().any(|(known, _)| *known == self.schema) {
-            return Err(Error::new(
-                ErrorKind::UndefinedSchema,
-                format!("schema \"{}\" was dropped while the model was trained", self.schema),
-            ));
-        }
-        if !inner.models.exists(&self.schema, &self.name) {
-            created(session, Object::model(BUILTIN, &self.schema, &self.name)).await?;
-        }
-        let version = inner.models.publish(&self.schema, &self.name, trained, set_default).await?;
-        inner.commands.fetch_add(1, Ordering::Relaxed);
+        let version = publish(session, &self.schema, &self.name, trained, set_default).await?;
         Ok((version, remarks))
     }
+}
+
+/// Keeps a version, of a model that may be new.
+async fn publish(
+    session: &Arc<Session>,
+    schema: &str,
+    name: &str,
+    trained: Trained,
+    set_default: bool,
+) -> Result<i64> {
+    let inner = &session.engine().inner;
+    if !inner.store.schemas().await?.iter().any(|(known, _)| known == schema) {
+        return Err(Error::new(
+            ErrorKind::UndefinedSchema,
+            format!("schema \"{schema}\" was dropped while the model was made"),
+        ));
+    }
+    if !inner.models.exists(schema, name) {
+        created(session, Object::model(BUILTIN, schema, name)).await?;
+    }
+    let version = inner.models.publish(schema, name, trained, set_default).await?;
+    inner.commands.fetch_add(1, Ordering::Relaxed);
+    Ok(version)
 }
 
 /// Ends a job whose statement was dropped.
@@ -389,7 +421,10 @@ async fn export(session: &Arc<Session>, export: &ExportModel) -> Result<Output> 
     let native = || models.file(&schema, &name, version.version);
     let by_name = if export.location.ends_with(".maruml") { "native" } else { "onnx" };
     let bytes = match export.format.as_deref().unwrap_or(by_name) {
-        "onnx" => maru_ml_kernels::onnx::export(&version.artifact, &name)?,
+        "onnx" => match &version.runtime {
+            Some(runtime) => runtime.model().to_vec(),
+            None => maru_ml_kernels::onnx::export(&version.artifact, &name)?,
+        },
         "native" => native()?,
         other => {
             return Err(Error::new(

@@ -118,7 +118,7 @@ pub(super) static RUN_STEPS: TableSpec = TableSpec {
 
 pub(super) static LINEAGE: TableSpec = TableSpec {
     name: "lineage",
-    doc: "What the tables that pipelines write are made of.",
+    doc: "What the tables that pipelines write are made of, and which tables models have learnt from.",
     columns: &[
         ("schema", Text),
         ("pipeline", Text),
@@ -270,14 +270,30 @@ async fn lineage(session: &Arc<Session>) -> Result<Vec<Row>> {
                 }
                 for Made { column, of } in &made {
                     for (table, source_column) in of {
-                        add(
-                            full_name(table, &step.reads),
-                            Some(source_column),
-                            target,
-                            Some(column),
-                        );
+                        let column_of = Some(source_column.as_str()).filter(|c| !c.is_empty());
+                        add(full_name(table, &step.reads), column_of, target, Some(column));
                     }
                 }
+            }
+        }
+    }
+    // A model is made of the tables that its versions were trained on.
+    let rights = session.rights();
+    for model in session.engine().inner.models.all() {
+        if !rights.sees(&Object::model(BUILTIN, &model.schema, &model.name)) {
+            continue;
+        }
+        for version in &model.versions {
+            for source in &version.manifest.sources {
+                rows.push(vec![
+                    text(model.schema.as_str()),
+                    ScalarValue::Utf8(None),
+                    ScalarValue::Utf8(None),
+                    text(source.as_str()),
+                    ScalarValue::Utf8(None),
+                    text(format!("{BUILTIN}.{}.{}@{}", model.schema, model.name, version.version)),
+                    ScalarValue::Utf8(None),
+                ]);
             }
         }
     }

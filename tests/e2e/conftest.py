@@ -1,5 +1,6 @@
 """The server under test, one for the whole run, and what clients need to reach it."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -14,6 +15,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/services"))
 
+# The library that runs imported models lies in the tests' own Python package.
+ONNXRUNTIME = str(next(pathlib.Path(importlib.util.find_spec("onnxruntime").origin).parent.glob("capi/libonnxruntime.*so*")))
 PASSWORD = "e2e-password"
 SERVICE_VARIABLES = ["MARU_TEST_PG", "MARU_TEST_MYSQL", "MARU_TEST_S3", "MARU_TEST_HDFS", "MARU_TEST_HMS3", "MARU_TEST_HMS4"]
 
@@ -25,7 +28,8 @@ class Server:
         self.data_dir = pathlib.Path(data_dir)
         self.password = password
         self.log_path = self.data_dir.parent / (self.data_dir.name + ".log")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MARU_")} | (environment or {})
+        own = {k: v for k, v in os.environ.items() if not k.startswith("MARU_")}
+        environment = {**own, "MARU_ONNXRUNTIME_LIBRARY": ONNXRUNTIME, **(environment or {})}
         if password is not None:
             environment["MARU_INITIAL_PASSWORD"] = password
         endpoints = self.data_dir / "endpoints.json"

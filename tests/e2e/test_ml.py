@@ -131,7 +131,19 @@ TRANSFORM = """TRANSFORM (ML.PCA(ML.MIN_MAX_SCALER(ML.IMPUTER(ARRAY[a, b], 'medi
     ("boosted_tree_classifier", "label", "max_iterations = 20"),
     ("boosted_tree_regressor", "y", "max_iterations = 20"),
     ("random_forest_classifier", "label", "num_parallel_tree = 15"),
+    ("decision_tree_classifier", "four", "max_tree_depth = 5"),
+    ("random_forest_regressor", "y", "num_parallel_tree = 10"),
+    ("linear_svm", "label", "l2_reg = 1.0"),
+    ("linear_svm", "four", "l2_reg = 1.0"),
+    ("naive_bayes", "label", "var_smoothing = 1e-6"),
+    ("naive_bayes", "four", "var_smoothing = 1e-6"),
+    ("knn_classifier", "label", "num_neighbors = 4"),
+    ("knn_regressor", "y", "num_neighbors = 5"),
     ("kmeans", None, "num_clusters = 3"),
+    ("gaussian_mixture", None, "num_clusters = 3"),
+    ("dbscan", None, "epsilon = 0.1, min_samples = 5"),
+    ("isolation_forest", None, "num_trees = 30, contamination = 0.1"),
+    ("pca", None, "num_principal_components = 2"),
 ])
 def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
     import numpy
@@ -140,6 +152,9 @@ def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
     with server.connect() as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS onnx")
         transform = TRANSFORM.format(label=label) if label else "TRANSFORM (ML.IMPUTER(ARRAY[a, b], 'mean') OVER () AS x)"
+        if "knn" in model_type:
+            # Of neighbours as far the last digit of a distance decides: nothing is rotated here.
+            transform = f"TRANSFORM (ML.IMPUTER(ARRAY[a, b], 'median') OVER () AS x, ML.ONE_HOT_ENCODER(line) OVER () AS line, {label})"
         labels = f", input_label_cols = ['{label}']" if label else ""
         connection.execute(f"CREATE OR REPLACE MODEL onnx.m {transform} OPTIONS (model_type = '{model_type}', {options}{labels}) AS {NUMBERS}")
         path = tmp_path / "model.onnx"
@@ -155,10 +170,24 @@ def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
             else:
                 feeds[one.name] = numpy.array([[math.nan if row[one.name] is None else float(row[one.name])] for row in rows])
         said = dict(zip([one.name for one in session.get_outputs()], session.run(None, feeds)))
-        trees = "tree" in model_type or "forest" in model_type
+        # Of neighbours as far the last digit of a distance decides, as it does at a split.
+        trees = "tree" in model_type or "forest" in model_type or "knn" in model_type
         near, off = 1e-5 if trees else 1e-9, 0
-        if label is None:
-            assert list(said["cluster"]) == [row["centroid_id"] for row in rows]
+        if model_type == "isolation_forest":
+            assert all(abs(found[0] - row["anomaly_score"]) < 1e-6 for found, row in zip(said["anomaly_score"], rows))
+            assert sum(found[0] != row["is_anomaly"] for found, row in zip(said["is_anomaly"], rows)) <= 2
+        elif model_type == "pca":
+            for found, row in zip(said["components"], rows):
+                off += max(abs(found[k] - row[f"principal_component_{k + 1}"]) for k in range(2)) > near
+        elif label is None:
+            # Cluster 0 stands for rows apart from all.
+            assert list(said["cluster"]) == [row["centroid_id"] or 0 for row in rows]
+            if model_type == "dbscan":
+                assert len(set(said["cluster"])) > 2 and 0 in said["cluster"]
+            if model_type == "gaussian_mixture":
+                for p, density, row in zip(said["probabilities"], said["log_density"], rows):
+                    mine = [float(text) for text in re.findall(r"prob: ([^}]*)}", row["centroid_probs"])]
+                    off += max(abs(a - b) for a, b in zip(p, mine)) > near or abs(density[0] - row["log_density"]) > near
         elif "probabilities" in said:
             same = sum(str(found) == str(row[f"predicted_{label}"]) for found, row in zip(said["label"], rows))
             assert same >= len(rows) * (0.995 if trees else 1.0)
@@ -170,6 +199,50 @@ def test_onnx_predicts_the_same(server, tmp_path, model_type, label, options):
                 off += abs(found[0] - row[f"predicted_{label}"]) > near * max(1, abs(found[0]))
         # A value in the middle between two may fall on either side of a split by its last digit.
         assert off <= (len(rows) * 0.005 if trees else 0)
+        connection.execute("DROP SCHEMA onnx CASCADE")
+
+
+@pytest.mark.parametrize("transform", [
+    "ML.NORMALIZER(ML.IMPUTER(ARRAY[a, b], 'mean') OVER ()) OVER () AS x",
+    "ML.NORMALIZER(ML.IMPUTER(ARRAY[a, b], 'mean') OVER (), 1) OVER () AS x",
+    "ML.NORMALIZER(ML.IMPUTER(ARRAY[a, b], 'mean') OVER (), 'inf') OVER () AS x",
+    "ML.IMPUTER(b, 'median', add_indicator => true) OVER () AS x",
+    "ML.ONE_HOT_ENCODER(ML.FEATURE_CROSS(ARRAY[line, kind]) OVER ()) OVER () AS x, ML.ROBUST_SCALER(a) OVER () AS y",
+    "ML.OUTLIER_SCORE(ML.IMPUTER(ARRAY[a, b], 'mean') OVER (), 'isolation_forest', seed => 3) OVER () AS x, a",
+    "ML.POLYNOMIAL_EXPAND(ML.STANDARD_SCALER(ML.IMPUTER(ARRAY[a, b], 'mean') OVER ()) OVER (), 2) OVER () AS x",
+    "ML.QUANTILE_BUCKETIZE(a, 4) OVER () AS x, ML.TARGET_ENCODER(line) OVER () AS y, ML.ORDINAL_ENCODER(kind) OVER () AS z",
+])
+def test_onnx_makes_the_same_of_columns(server, tmp_path, transform):
+    import numpy
+    import onnxruntime
+
+    numbers = NUMBERS.replace("i % 4 AS four", "CASE WHEN i % 5 < 2 THEN 'p' ELSE 'q' END AS kind")
+    with server.connect() as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS onnx")
+        connection.execute(f"CREATE OR REPLACE MODEL onnx.t TRANSFORM ({transform}, label) OPTIONS (model_type = 'logistic_reg', l2_reg = 1, "
+                           f"input_label_cols = ['label']) AS {numbers}")
+        path = tmp_path / "model.onnx"
+        connection.execute(f"EXPORT MODEL onnx.t TO '{path}'")
+        rows = connection.execute(f"SELECT a, b, line, kind, predicted_label, predicted_label_probs[2]['prob'] FROM ML.PREDICT(MODEL onnx.t, "
+                                  f"(SELECT a, b, line, kind FROM ({numbers}) n))").fetchall()
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        columns = dict(zip(["a", "b", "line", "kind"], zip(*rows)))
+        feeds = {}
+        for one in session.get_inputs():
+            values = columns[one.name]
+            feeds[one.name] = (numpy.array([[value] for value in values], dtype=object) if "string" in one.type
+                               else numpy.array([[math.nan if value is None else float(value)] for value in values]))
+        label, p = session.run(["label", "probabilities"], feeds)
+        near = 1e-6 if "OUTLIER" in transform else 1e-9
+        assert max(abs(p[at][1] - row[5]) for at, row in enumerate(rows)) < near
+        assert sum(label[at] != row[4] for at, row in enumerate(rows)) <= (3 if "OUTLIER" in transform else 0)
+        # The exported file is a model that can be imported again.
+        connection.execute(f"CREATE OR REPLACE MODEL onnx.back OPTIONS (model_type = 'onnx', path = '{path}')")
+        names = ", ".join(one.name for one in session.get_inputs())
+        again = connection.execute(f"SELECT label, probabilities[2] FROM ML.PREDICT(MODEL onnx.back, (SELECT {names} FROM ({numbers}) n))").fetchall()
+        assert len(again) == len(rows)
+        for found, wanted in zip(sorted(again, key=lambda row: row[1]), sorted(((label[at], p[at][1]) for at in range(len(rows))), key=lambda row: row[1])):
+            assert abs(found[1] - wanted[1]) < 1e-12
         connection.execute("DROP SCHEMA onnx CASCADE")
 
 

@@ -362,7 +362,7 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
-    "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) AS query",
+    "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) [AS query]",
         "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
         "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
     "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN }] }; … END",

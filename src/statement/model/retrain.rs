@@ -22,7 +22,10 @@ pub(super) fn text(create: &CreateModel) -> String {
         text += &format!(" TRAIN WHERE {condition}");
     }
     let options = create.options.iter().map(|(name, value)| format!("{name} = {value}"));
-    text += &format!(" OPTIONS ({}) AS {}", list(options.collect()), create.query);
+    text += &format!(" OPTIONS ({})", list(options.collect()));
+    if let Some(query) = &create.query {
+        text += &format!(" AS {query}");
+    }
     text
 }
 
@@ -77,9 +80,15 @@ async fn drift(
     create: &CreateModel,
 ) -> Result<(f64, String)> {
     use arrow::array::AsArray;
+    let Some(query) = &create.query else {
+        return Err(Error::new(
+            ErrorKind::WrongObjectType,
+            "an imported model has learnt from no rows of Maru's",
+        )
+        .with_hint("RETRAIN MODEL without WHEN DRIFT reads its file again."));
+    };
     let sql = format!(
-        "SELECT input, value FROM ML.VALIDATE_DATA_SKEW(MODEL {model}, ({})) WHERE metric = 'psi'",
-        create.query
+        "SELECT input, value FROM ML.VALIDATE_DATA_SKEW(MODEL {model}, ({query})) WHERE metric = 'psi'"
     );
     let (_, output) = session.read(&sql).await?;
     let Body::Rows(mut rows) = output.body else {

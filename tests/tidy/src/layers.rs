@@ -64,7 +64,8 @@ fn allowed(manifest: &Manifest) -> Option<&'static [&'static str]> {
         // The Hive connector reads the same file formats and stores as the file connectors.
         "connectors/hive" => &["maru-core", "maru-connect", "maru-files"],
         "udfs/ml/kernels" => &["maru-core"],
-        "udfs/ml" => &["maru-core", "maru-ml-kernels", "maru-sql"],
+        "udfs/ml/onnx" => &["maru-core", "maru-ml-kernels"],
+        "udfs/ml" => &["maru-core", "maru-ml-kernels", "maru-ml-onnx", "maru-sql"],
         "udfs/clean" => &["maru-core", "maru-ml-kernels"],
         folder if folder.starts_with("connectors/") => &["maru-core", "maru-connect"],
         _ => return None,

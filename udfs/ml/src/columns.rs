@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use maru_core::{Error, ErrorKind, Result};
@@ -101,18 +101,22 @@ pub fn column(name: &str, array: &ArrayRef, kind: Kind) -> Result<Column> {
             })?;
             let numbers = numbers.as_primitive::<Float64Type>();
             let mut values = numbers.values().to_vec();
-            if numbers.null_count() > 0 {
-                for (row, value) in values.iter_mut().enumerate() {
-                    if numbers.is_null(row) {
-                        *value = f64::NAN;
-                    }
-                }
+            for row in nulls(numbers) {
+                values[row] = f64::NAN;
             }
             if divisor != 1.0 {
                 values.iter_mut().for_each(|value| *value /= divisor);
             }
             Ok(Column::number(values))
         }
+    }
+}
+
+/// Returns the rows that are NULL.
+fn nulls(array: &Float64Array) -> Vec<usize> {
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        Some(nulls) => (!nulls.inner()).set_indices().collect(),
+        None => Vec::new(),
     }
 }
 
@@ -143,6 +147,18 @@ impl Collector {
 
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         for ((name, kind, building), array) in self.columns.iter_mut().zip(batch.columns()) {
+            if let (Building::Numbers(all), Some(values)) =
+                (&mut *building, array.as_primitive_opt::<Float64Type>())
+            {
+                // As they are wanted: copied once.
+                let start = all.len();
+                all.extend_from_slice(values.values());
+                for row in nulls(values) {
+                    all[start + row] = f64::NAN;
+                }
+                self.n_bytes += values.len() * 8;
+                continue;
+            }
             match (column(name, array, *kind)?, building) {
                 (Column::Number(values), Building::Numbers(all)) => {
                     self.n_bytes += values.len() * 8;

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use maru_core::{ErrorKind, Result, ResultExt};
 use maru_ml_kernels::artifact::Artifact;
-use maru_ml_kernels::model::Iteration;
+use maru_ml_kernels::model::{Iteration, Model};
 use maru_ml_kernels::profile::Profile;
 use maru_ml_kernels::score::Fused;
+use maru_ml_onnx::{Library, Runtime};
 use serde::{Deserialize, Serialize};
 
 /// The type that predicted classes have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelType {
+    #[default]
     Text,
     Boolean,
     Integer,
@@ -94,7 +96,7 @@ pub struct FeatureFacts {
 pub type CurvePoint = (Option<f64>, u64, u64, u64, u64);
 
 /// All that a version tells of itself. The form is part of what is kept: fields are added with a default, never changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub model_type: String,
     pub label_type: LabelType,
@@ -173,6 +175,8 @@ pub struct Version {
     pub manifest: Manifest,
     pub artifact: Artifact,
     pub fused: Option<Fused>,
+    /// What runs a model of others.
+    pub runtime: Option<Runtime>,
 }
 
 impl Version {
@@ -181,9 +185,18 @@ impl Version {
         name: &str,
         version: i64,
         manifest: Manifest,
-        artifact: Artifact,
+        mut artifact: Artifact,
+        library: &Arc<Library>,
     ) -> Arc<Self> {
         let fused = Fused::new(&artifact);
+        let runtime = match &mut artifact.model {
+            Model::Imported(imported) => {
+                // The file is held once, by the one who runs it.
+                let file = std::mem::take(&mut imported.file);
+                Some(Runtime::new(Arc::clone(library), file.into(), &imported.provider))
+            }
+            _ => None,
+        };
         Arc::new(Self {
             schema: schema.to_owned(),
             name: name.to_owned(),
@@ -191,12 +204,12 @@ impl Version {
             manifest,
             artifact,
             fused,
+            runtime,
         })
     }
 
     /// Returns what computes predictions, as EXPLAIN names it.
     pub fn kernel(&self) -> &'static str {
-        use maru_ml_kernels::model::Model;
         match (&self.fused, &self.artifact.model) {
             (Some(_), _) => "fused-linear",
             (None, Model::Linear(_) | Model::Logistic(_) | Model::Svm(_)) => "linear",
@@ -210,6 +223,13 @@ impl Version {
             (None, Model::Neighbours(_)) => "neighbours",
             (None, Model::IsolationForest(_)) => "isolation-forest",
             (None, Model::Forecasts(_)) => "forecast",
+            (None, Model::Imported(imported)) => match imported.provider.as_str() {
+                "cuda" => "ort-cuda",
+                "tensorrt" => "ort-tensorrt",
+                "openvino" => "ort-openvino",
+                "coreml" => "ort-coreml",
+                _ => "ort-cpu",
+            },
             (None, Model::Transform) => "transform",
         }
     }

@@ -10,7 +10,7 @@ use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Signature, Volatility};
 use maru_core::{Error, ErrorKind, Result};
-use maru_ml_kernels::evaluate::{calibration, confusion, curve, measure, tenths, thresholds};
+use maru_ml_kernels::evaluate::{Ranked, calibration, confusion, measure, tenths, thresholds};
 use maru_ml_kernels::model::{Model, NOISE, Prediction, Problem, Target};
 use maru_ml_kernels::pipeline::Kind;
 use maru_ml_kernels::{Column, Task};
@@ -237,6 +237,7 @@ impl Gathered {
                 Target::Numbers(Arc::new(self.labels.clone())),
             ),
         };
+        let ranked = |scores: &[f64]| Ranked::new(scores, |row| self.labels[row] == 1.0);
         match (self.of.what, &prediction) {
             (What::Evaluate, _) => {
                 let metrics = measure(&prediction, &target, self.of.threshold)?;
@@ -255,20 +256,17 @@ impl Gathered {
                 info::confusion(version, &table.collect::<Vec<_>>())
             }
             (What::Roc | What::PrecisionRecall, Prediction::Probabilities(p)) if p.len() == 2 => {
-                let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
-                let points = crate::train::thinned(&curve(&p[1], &positive));
+                let points = crate::train::thinned(&ranked(&p[1]));
                 info::curve(version, self.of.what, &points)
             }
             (What::Thresholds, Prediction::Probabilities(p)) if p.len() == 2 => {
-                let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
-                let points = thresholds(&curve(&p[1], &positive));
+                let points = thresholds(&ranked(&p[1]));
                 info::curve(version, What::Thresholds, &crate::train::points(&points))
             }
             (What::Lift | What::Calibration, Prediction::Probabilities(p)) if p.len() == 2 => {
-                let positive = codes().iter().map(|code| *code == 1).collect::<Vec<_>>();
                 let groups = match self.of.what {
-                    What::Lift => tenths(&p[1], &positive),
-                    _ => calibration(&p[1], &positive),
+                    What::Lift => tenths(&ranked(&p[1])),
+                    _ => calibration(&p[1], |row| self.labels[row] == 1.0),
                 };
                 info::groups(self.of.what, &crate::train::groups(&groups))
             }

@@ -165,6 +165,9 @@ impl TrainingOptions {
                 )));
         };
         let spec = model::spec(&text("model_type", model_type)?.to_lowercase())?;
+        if spec.problem == Problem::Imported {
+            return Err(Error::internal("a model is imported by training it"));
+        }
         let mut found = Self {
             spec,
             label: None,

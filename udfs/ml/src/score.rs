@@ -17,6 +17,7 @@ use maru_core::{Error, Result};
 use maru_ml_kernels::evaluate::predicted_class;
 use maru_ml_kernels::model::{Model, NOISE, Prediction, Problem};
 use maru_ml_kernels::{Column, Frame, Task};
+use parking_lot::Mutex;
 
 use crate::columns::{check_types, column};
 use crate::explain;
@@ -47,6 +48,21 @@ pub struct Score {
     name: String,
     signature: Signature,
     fields: Fields,
+    /// The classes, once for each row of a batch: the same for every batch of as many rows.
+    names: Arc<Mutex<Option<(usize, ArrayRef)>>>,
+}
+
+/// Puts the values of columns beside one another, row by row.
+fn row_by_row(columns: &[Vec<f64>], n_rows: usize) -> Vec<f64> {
+    if let [first, second] = columns {
+        return first.iter().zip(second).flat_map(|(a, b)| [*a, *b]).collect();
+    }
+    let mut values = vec![0.0; n_rows * columns.len()];
+    for (k, column) in columns.iter().enumerate() {
+        let places = values[k..].iter_mut().step_by(columns.len());
+        places.zip(column).for_each(|(place, value)| *place = *value);
+    }
+    values
 }
 
 impl PartialEq for Score {
@@ -84,6 +100,10 @@ impl Score {
                 (format!("ml_detect_anomalies[{of}, {share}]"), anomaly_fields(&version)?)
             }
         };
+        if let Some(runtime) = &version.runtime {
+            // What is missing is told before the first row is read.
+            runtime.open()?;
+        }
         let threshold = threshold.unwrap_or(version.artifact.threshold);
         Ok(Self {
             version,
@@ -92,7 +112,29 @@ impl Score {
             name,
             signature: Signature::variadic_any(Volatility::Immutable),
             fields,
+            names: Arc::default(),
         })
+    }
+
+    /// Returns the classes `n_rows` times over.
+    fn class_names(&self, classes: &ArrayRef, n_rows: usize) -> Result<ArrayRef> {
+        let mut known = self.names.lock();
+        if let Some((_, names)) = known.as_ref().filter(|(rows, _)| *rows == n_rows) {
+            return Ok(Arc::clone(names));
+        }
+        let codes = (0..n_rows).flat_map(|_| 0..classes.len() as u64);
+        let codes = arrow::array::UInt64Array::from_iter_values(codes);
+        let names = take(classes, &codes, None).map_err(|error| {
+            Error::internal("predictions do not fit together").with_cause(error)
+        })?;
+        *known = Some((n_rows, Arc::clone(&names)));
+        Ok(names)
+    }
+
+    /// Returns the name of the version, as lineage shows it: `maru.schema.model@2`.
+    pub fn model(&self) -> String {
+        let version = &self.version;
+        format!("maru.{}.{}@{}", version.schema, version.name, version.version)
     }
 
     /// Returns the columns that it gives.
@@ -184,6 +226,10 @@ pub(crate) fn predicted_fields(version: &Version) -> Fields {
             Field::new("is_anomaly", DataType::Boolean, true),
             Field::new("anomaly_score", DataType::Float64, true),
         ],
+        Problem::Imported => match &version.artifact.model {
+            Model::Imported(imported) => return crate::imported::fields(imported),
+            _ => Vec::new(),
+        },
         Problem::Forecast | Problem::Transform => Vec::new(),
     }
     .into()
@@ -232,10 +278,15 @@ impl Score {
     fn evaluate(&self, arrays: &[ArrayRef], n_rows: usize) -> Result<StructArray> {
         let task = Task::single();
         let version = &self.version;
-        let frame = frame(version, arrays, n_rows)?;
         let failed = |error: arrow::error::ArrowError| {
             Error::internal("predictions do not fit together").with_cause(error)
         };
+        if let Model::Imported(imported) = &version.artifact.model {
+            let columns = crate::imported::predict(version, imported, arrays, n_rows)?;
+            return StructArray::try_new_with_length(self.fields.clone(), columns, None, n_rows)
+                .map_err(failed);
+        }
+        let frame = frame(version, arrays, n_rows)?;
         let columns: Vec<ArrayRef> = match self.gives {
             Gives::Transformed => {
                 let out = version.artifact.pipeline.transform(&frame, &task)?;
@@ -280,11 +331,8 @@ impl Score {
                 let classes = classes(version)?;
                 let label = take(&classes, &predicted, None).map_err(failed)?;
                 let k = p.len();
-                let codes = (0..n_rows * k).map(|at| (at % k) as u64);
-                let codes = arrow::array::UInt64Array::from_iter_values(codes);
-                let names = take(&classes, &codes, None).map_err(failed)?;
-                let values =
-                    Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                let names = self.class_names(&classes, n_rows)?;
+                let values = Float64Array::from(row_by_row(&p, n_rows));
                 let fields = probability_fields(classes.data_type());
                 vec![label, list(fields, vec![names, Arc::new(values)], n_rows, k)?]
             }
@@ -312,8 +360,7 @@ impl Score {
                 let ids = Int64Array::from_iter_values((0..n_rows).map(best));
                 let names =
                     Int64Array::from_iter_values((0..n_rows * k).map(|at| (at % k) as i64 + 1));
-                let values =
-                    Float64Array::from_iter_values((0..n_rows * k).map(|at| p[at % k][at / k]));
+                let values = Float64Array::from(row_by_row(&p, n_rows));
                 let columns: Vec<ArrayRef> = vec![Arc::new(names), Arc::new(values)];
                 vec![
                     Arc::new(ids),
@@ -370,7 +417,13 @@ impl ScalarUDFImpl for Score {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        check_types(&self.version.artifact.pipeline.inputs, types)?;
+        let artifact = &self.version.artifact;
+        match &artifact.model {
+            Model::Imported(imported) => {
+                crate::imported::check_types(imported, &artifact.pipeline.inputs, types)?;
+            }
+            _ => check_types(&artifact.pipeline.inputs, types)?,
+        }
         Ok(DataType::Struct(self.fields.clone()))
     }
 

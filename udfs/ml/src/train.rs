@@ -273,7 +273,7 @@ impl Learnt {
         }
         let features = Features::learn(&gathered)?;
         let x = features.matrix(&gathered, task)?;
-        let facts = facts(&gathered);
+        let facts = facts(&gathered, task)?;
         let weights = with_class_weights(&options.parameters, weights, &target, classes)?;
         let data = Data { x, target, weights: weights.map(Arc::new) };
         Ok(Self { outputs, features, data, facts, n_outliers })

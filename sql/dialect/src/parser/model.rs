@@ -83,8 +83,14 @@ impl Words<'_> {
                 break;
             }
         }
-        self.expect(&["as"])?;
-        let query = self.0.parser.parse_query()?;
+        // A model that is imported has no rows to learn from.
+        let query = match self.take(&["as"]) {
+            true => Some(self.0.parser.parse_query()?),
+            false if options.is_empty() => {
+                return Err(self.unexpected("OPTIONS (…) or AS and a query"));
+            }
+            false => None,
+        };
         Ok(CreateModel { name, or_replace, if_not_exists, transform, train_where, options, query })
     }
 
@@ -405,6 +411,7 @@ mod tests {
             "EXPORT MODEL m TO 'hdfs:///m.onnx' (format = 'onnx')",
             "CANCEL TRAINING JOB 3",
             "RETRAIN MODEL m",
+            "CREATE MODEL m OPTIONS (model_type = 'onnx', path = 's3://b/m.onnx')",
             "RETRAIN MODEL s.m WHEN DRIFT > 0.25 WITH (async = true)",
         ] {
             assert!(matches!(parse(sql).unwrap(), Statement::Model(_)), "{sql}");

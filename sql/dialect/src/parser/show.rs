@@ -91,7 +91,7 @@ impl Words<'_> {
             return Ok(Some(parse_query(
                 &format!(
                     "SELECT schema, version, is_default, aliases, model_type, state, metrics, features, options, \
-                     n_rows, created, query FROM system.model_versions WHERE model = {}{} \
+                     n_rows, created, sources, query FROM system.model_versions WHERE model = {}{} \
                      ORDER BY schema, version",
                     quote_literal(name),
                     schema.unwrap_or_default()

@@ -17,7 +17,7 @@ pub enum ModelStatement {
 }
 
 /// `CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (item, …)] [TRAIN WHERE condition]
-/// {OPTIONS | WITH} (name = value, …) AS query`
+/// {OPTIONS | WITH} (name = value, …) [AS query]`
 #[derive(Debug, Clone)]
 pub struct CreateModel {
     pub name: Name,
@@ -28,7 +28,8 @@ pub struct CreateModel {
     pub train_where: Option<ast::Expr>,
     /// Names in lower case.
     pub options: Vec<(String, ast::Expr)>,
-    pub query: Box<ast::Query>,
+    /// `None` for a model that is imported.
+    pub query: Option<Box<ast::Query>>,
 }
 
 /// `RETRAIN MODEL name [WHEN DRIFT > number] [{OPTIONS | WITH} (name = value, …)]`

@@ -1,5 +1,6 @@
 //! How good predictions are: metrics by the kind of problem, and the curves behind them.
 
+mod ranked;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use maru_core::{Error, ErrorKind, Result};
 
 use crate::model::{NOISE, Prediction, Target};
 
+pub use ranked::Ranked;
 pub use tables::{Group, calibration, tenths, thresholds};
 
 /// Names and values in the order they are shown.
@@ -52,52 +54,6 @@ impl Point {
     }
 }
 
-/// Returns a point for each distinct score, from the greatest on, after one that no row reaches.
-pub fn curve(scores: &[f64], positive: &[bool]) -> Vec<Point> {
-    let mut order = (0..scores.len()).collect::<Vec<_>>();
-    order.sort_unstable_by(|a, b| scores[*b].total_cmp(&scores[*a]));
-    let n_positive = positive.iter().filter(|p| **p).count() as u64;
-    let n_negative = positive.len() as u64 - n_positive;
-    let mut point = Point {
-        threshold: f64::INFINITY,
-        true_positives: 0,
-        false_positives: 0,
-        true_negatives: n_negative,
-        false_negatives: n_positive,
-    };
-    let mut points = vec![point];
-    for same in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
-        for row in same {
-            if positive[*row] {
-                point.true_positives += 1;
-                point.false_negatives -= 1;
-            } else {
-                point.false_positives += 1;
-                point.true_negatives -= 1;
-            }
-        }
-        point.threshold = scores[same[0]];
-        points.push(point);
-    }
-    points
-}
-
-/// The area under the curve of recall over the false positive rate: the chance that a positive row has the higher score.
-pub fn roc_auc(points: &[Point]) -> f64 {
-    points
-        .windows(2)
-        .map(|pair| {
-            let width = pair[1].false_positive_rate() - pair[0].false_positive_rate();
-            width * (pair[0].recall() + pair[1].recall()) * 0.5
-        })
-        .sum()
-}
-
-/// The average precision: precision weighted by the gain in recall.
-pub fn average_precision(points: &[Point]) -> f64 {
-    points.windows(2).map(|pair| (pair[1].recall() - pair[0].recall()) * pair[1].precision()).sum()
-}
-
 /// Returns the number of the class that is predicted.
 pub fn predicted_class(probabilities: &[Vec<f64>], row: usize, threshold: f64) -> u32 {
     if let [_, second] = probabilities {
@@ -118,6 +74,15 @@ pub fn confusion(
     codes: &[u32],
     threshold: f64,
 ) -> BTreeMap<(u32, u32), u64> {
+    if let [_, second] = probabilities {
+        let mut counts = [[0_u64; 2]; 2];
+        for (code, p) in codes.iter().zip(second) {
+            counts[(*code).min(1) as usize][usize::from(*p >= threshold)] += 1;
+        }
+        let pairs = (0..2).flat_map(|label| (0..2).map(move |predicted| (label, predicted)));
+        let counted = pairs.map(|(l, p)| ((l, p), counts[l as usize][p as usize]));
+        return counted.filter(|(_, n)| *n > 0).collect();
+    }
     let mut counts = BTreeMap::new();
     for (row, code) in codes.iter().enumerate() {
         let predicted = predicted_class(probabilities, row, threshold);
@@ -196,9 +161,8 @@ fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
     });
     let log_loss = log_loss.sum::<f64>() / n;
     let against_rest = |class: usize| {
-        let positive = codes.iter().map(|code| *code as usize == class).collect::<Vec<_>>();
-        let both = positive.iter().any(|p| *p) && positive.iter().any(|p| !*p);
-        both.then(|| curve(&p[class], &positive))
+        let ranked = Ranked::new(&p[class], |row| codes[row] as usize == class);
+        ranked.has_both().then_some(ranked)
     };
     let mut metrics = vec![
         ("precision", precision),
@@ -208,14 +172,14 @@ fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
         ("log_loss", log_loss),
     ];
     if n_classes == 2 {
-        let points = against_rest(1);
-        metrics.push(("roc_auc", points.as_deref().map_or(f64::NAN, roc_auc)));
-        metrics.push(("pr_auc", points.as_deref().map_or(f64::NAN, average_precision)));
+        let ranked = against_rest(1);
+        metrics.push(("roc_auc", ranked.as_ref().map_or(f64::NAN, Ranked::roc_auc)));
+        metrics.push(("pr_auc", ranked.as_ref().map_or(f64::NAN, Ranked::average_precision)));
         let (tp, fp, tn, fn_) = (count(1, 1), count(0, 1), count(0, 0), count(1, 0));
         let whole = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
         metrics.push(("mcc", ratio(tp * tn - fp * fn_, whole)));
     } else {
-        let areas = (0..n_classes).filter_map(against_rest).map(|points| roc_auc(&points));
+        let areas = (0..n_classes).filter_map(against_rest).map(|ranked| ranked.roc_auc());
         let areas = areas.collect::<Vec<_>>();
         let mean = areas.iter().sum::<f64>() / areas.len() as f64;
         metrics.push(("roc_auc", mean));

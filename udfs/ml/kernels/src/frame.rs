@@ -125,12 +125,35 @@ impl Frame {
                 .with_hint("Train on a sample: AS SELECT … WHERE random() < 0.1.")
         })?;
         let hashes = self.hashes(task)?;
-        let mut order = (0..n_rows).collect::<Vec<_>>();
-        order.sort_unstable_by_key(|row| hashes[*row as usize]);
-        task.check()?;
-        let sorted = order.iter().map(|row| hashes[*row as usize]).collect();
+        let (order, sorted) = sorted(&hashes, n_rows, task)?;
         Ok((self.select(&order, task)?, sorted))
     }
+}
+
+/// Parts that hashes are dealt out to by their first bits, each sorted on its own.
+const PARTS: usize = 256;
+
+/// Returns the rows in the order of their hashes, and the hashes in it.
+fn sorted(hashes: &[u64], n_rows: u32, task: &Task) -> Result<(Vec<u32>, Vec<u64>)> {
+    let part = |hash: u64| (hash >> 56) as usize;
+    let mut sizes = [0_usize; PARTS];
+    hashes.iter().for_each(|hash| sizes[part(*hash)] += 1);
+    let mut parts = sizes.map(Vec::<(u64, u32)>::with_capacity);
+    hashes.iter().zip(0..n_rows).for_each(|(hash, row)| parts[part(*hash)].push((*hash, row)));
+    task.check()?;
+    let parts = parts.map(parking_lot::Mutex::new);
+    let parts = task.map(PARTS, |index| {
+        let mut part = std::mem::take(&mut *parts[index].lock());
+        part.sort_unstable();
+        Ok(part)
+    })?;
+    let mut order = Vec::with_capacity(hashes.len());
+    let mut sorted = Vec::with_capacity(hashes.len());
+    for (hash, row) in parts.iter().flatten() {
+        order.push(*row);
+        sorted.push(*hash);
+    }
+    Ok((order, sorted))
 }
 
 /// Numbers by column, without NULLs.

@@ -22,6 +22,7 @@ use maru_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Matrix;
+use crate::imported::Imported;
 use crate::seasonal::Forecasts;
 use crate::task::Task;
 use crate::transform::{IsolationForest, Pca};
@@ -54,6 +55,8 @@ pub enum Problem {
     Forecast,
     /// No model: the transforms alone.
     Transform,
+    /// What a model of others says.
+    Imported,
 }
 
 impl Problem {
@@ -184,6 +187,7 @@ pub enum Model {
     Dbscan(Dbscan),
     Mixture(Mixture),
     Forecasts(Forecasts),
+    Imported(Imported),
     Transform,
 }
 
@@ -245,6 +249,13 @@ impl Model {
                     "a model of time series predicts no rows",
                 )
                 .with_hint("Use ML.FORECAST(MODEL …, horizon => 30)."));
+            }
+            Self::Imported(_) => {
+                return Err(Error::new(
+                    ErrorKind::WrongObjectType,
+                    "an imported model says what it says, and no more",
+                )
+                .with_hint("Use ML.PREDICT(MODEL …, TABLE …)."));
             }
             Self::Transform => {
                 return Err(Error::new(

@@ -4,6 +4,7 @@
 //! classifier, `variable` of a regression, `cluster` and `distances` of clusters, `components` of PCA. Numbers are doubles but for
 //! the sums of trees, which the format has as floats.
 
+mod models;
 mod proto;
 mod trees;
 
@@ -12,9 +13,10 @@ use maru_core::{Error, Result};
 use crate::artifact::Artifact;
 use crate::model::Model;
 use crate::pipeline::{Feature, Kind, Node};
-use crate::transform::{Encode, Encoding, Fill, Transform};
+use crate::transform::{Encode, Encoding, Fill, Outlier, Transform};
 use proto::{
-    Attribute, DOUBLE, INT64, Message, STRING, attribute, doubles, integers, strings, value_info,
+    Attribute, BOOL, DOUBLE, INT64, Message, STRING, attribute, doubles, integers, strings,
+    value_info,
 };
 
 /// The graph under construction. A value is known by its name.
@@ -253,13 +255,86 @@ impl Graph {
                 }
                 self.concat(columns)
             }
-            Transform::Impute(_) => Err(cannot("ML.IMPUTER with an indicator")),
-            Transform::Normalize(_) => Err(cannot("ML.NORMALIZER")),
-            Transform::Cross(_) => Err(cannot("ML.FEATURE_CROSS")),
+            Transform::Impute(impute) => {
+                let mut columns = Vec::new();
+                for (part, fill) in parts.iter().zip(&impute.values) {
+                    let (Fill::Number(fill), 1) = (fill, part.width) else {
+                        return Err(cannot(
+                            "ML.IMPUTER of text, or of a transform of several columns, with an indicator",
+                        ));
+                    };
+                    let missing = self.op("IsNaN", &[&part.name]);
+                    let name =
+                        self.node("", "Cast", &[&missing], &[("to", Attribute::Int(DOUBLE))]);
+                    columns.push(self.filled(part, &[*fill]));
+                    columns.push(Value { name, width: 1, text: false });
+                }
+                self.concat(columns)
+            }
+            Transform::Normalize(normalize) => {
+                let x = self.concat(parts)?;
+                let size = self.op("Abs", &[&x.name]);
+                let axis = self.whole(&[1], &[1]);
+                let norm = match normalize.p {
+                    None => self.op("ReduceMax", &[&size, &axis]),
+                    Some(p) => {
+                        let (by, root) = (self.row(&[p]), self.row(&[1.0 / p]));
+                        let power = match p {
+                            2.0 => self.op("Mul", &[&size, &size]),
+                            _ => self.op("Pow", &[&size, &by]),
+                        };
+                        let sum = self.op("ReduceSum", &[&power, &axis]);
+                        match p {
+                            2.0 => self.op("Sqrt", &[&sum]),
+                            _ => self.op("Pow", &[&sum, &root]),
+                        }
+                    }
+                };
+                let zero = self.row(&[0.0]);
+                let some = self.op("Greater", &[&norm, &zero]);
+                let divided = self.op("Div", &[&x.name, &norm]);
+                let name = self.op("Where", &[&some, &divided, &x.name]);
+                Ok(Value { name, ..x })
+            }
+            Transform::Cross(cross) => {
+                if parts.iter().any(|part| !part.text) {
+                    return Err(cannot("ML.FEATURE_CROSS of numbers"));
+                }
+                let separator = self.name();
+                let text = std::iter::once(cross.separator.as_str());
+                self.constants.push(strings(&separator, &[1, 1], text));
+                let mut joined: Option<String> = None;
+                for part in &parts {
+                    joined = Some(match joined {
+                        None => part.name.clone(),
+                        Some(joined) => {
+                            let joined = self.op("StringConcat", &[&joined, &separator]);
+                            self.op("StringConcat", &[&joined, &part.name])
+                        }
+                    });
+                }
+                let name = joined.ok_or_else(|| Error::internal("a cross of nothing"))?;
+                Ok(Value { name, width: 1, text: true })
+            }
+            Transform::Outlier(Outlier::IsolationForest(forest)) => {
+                let x = self.concat(parts)?;
+                let score = self.isolation(forest, &x);
+                // A row with NULL has no score.
+                let missing = self.op("IsNaN", &[&x.name]);
+                let missing = self.node("", "Cast", &[&missing], &[("to", Attribute::Int(DOUBLE))]);
+                let axis = self.whole(&[1], &[1]);
+                let missing = self.op("ReduceSum", &[&missing, &axis]);
+                let (zero, nothing) = (self.row(&[0.0]), self.row(&[f64::NAN]));
+                let some = self.op("Greater", &[&missing, &zero]);
+                let name = self.op("Where", &[&some, &nothing, &score]);
+                Ok(Value { name, width: 1, text: false })
+            }
             Transform::Words(_) => Err(cannot("ML.TF_IDF and ML.BAG_OF_WORDS")),
             Transform::Ngrams(_) => Err(cannot("ML.NGRAMS")),
             Transform::Named(_) => self.concat(parts),
-            Transform::Outlier(_) => Err(cannot("ML.OUTLIER_SCORE as a feature")),
+            Transform::Outlier(_) => {
+                Err(cannot("ML.OUTLIER_SCORE as a feature, but for 'isolation_forest',"))
+            }
         }
     }
 
@@ -407,13 +482,22 @@ impl Graph {
                 self.output("cluster", &cluster, INT64, None);
                 self.output("distances", &distances, DOUBLE, Some(centres.len()));
             }
+            Model::Imported(_) => {
+                return Err(Error::internal("an imported model has its own file"));
+            }
             Model::Forecasts(_) => return Err(cannot("holt_winters")),
-            Model::Svm(_) => return Err(cannot("linear_svm")),
-            Model::Dbscan(_) => return Err(cannot("dbscan")),
-            Model::Mixture(_) => return Err(cannot("gaussian_mixture")),
-            Model::NaiveBayes(_) => return Err(cannot("naive_bayes")),
-            Model::Neighbours(_) => return Err(cannot("a model of nearest neighbours")),
-            Model::IsolationForest(_) => return Err(cannot("isolation_forest")),
+            Model::Svm(svm) => self.svm(artifact, svm, x),
+            Model::Dbscan(dbscan) => self.dbscan(dbscan, x)?,
+            Model::Mixture(mixture) => self.mixture(mixture, x),
+            Model::NaiveBayes(bayes) => self.bayes(artifact, bayes, x),
+            Model::Neighbours(neighbours) => self.neighbours(artifact, neighbours, x)?,
+            Model::IsolationForest(forest) => {
+                let score = self.isolation(forest, x);
+                let threshold = self.row(&[artifact.threshold]);
+                let far = self.op("GreaterOrEqual", &[&score, &threshold]);
+                self.output("is_anomaly", &far, BOOL, Some(1));
+                self.output("anomaly_score", &score, DOUBLE, Some(1));
+            }
             Model::Transform => self.output("features", &x.name, DOUBLE, Some(x.width)),
         }
         Ok(())
@@ -461,6 +545,6 @@ pub fn export(artifact: &Artifact, name: &str) -> Result<Vec<u8>> {
     let body = infos.iter().fold(body, |m, info| m.message(11, info));
     let body = graph.outputs.iter().fold(body, |m, info| m.message(12, info));
     let opset = |domain: &str, version| Message::default().text(1, domain).int(2, version);
-    let model = Message::default().int(1, 8).text(2, "maru").message(7, &body);
-    Ok(model.message(8, &opset("", 17)).message(8, &opset("ai.onnx.ml", 3)).0)
+    let model = Message::default().int(1, 9).text(2, "maru").message(7, &body);
+    Ok(model.message(8, &opset("", 20)).message(8, &opset("ai.onnx.ml", 3)).0)
 }

@@ -6,7 +6,7 @@ use arrow::array::Array;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::Column;
-use crate::transform::{moments, quantiles};
+use crate::transform::finite_moments;
 
 /// Bins of numbers, each with as many rows of training: the distance between distributions is known to one in as many.
 const BINS: usize = 200;
@@ -126,9 +126,12 @@ impl Profile {
     }
 
     fn numbers(name: &str, values: &[f64], ends: Vec<f64>, sorted: &[f64]) -> Self {
-        let (n, mean, squares) = moments(sorted.iter().copied());
+        let (n, mean, squares) = finite_moments(sorted);
         let distinct = sorted.chunk_by(|a, b| a == b).count();
-        let median = quantiles(sorted.to_vec(), &[0.5])[0];
+        // Of an even number the middle between the two in the middle.
+        let middle = |at: usize| sorted.get(at).copied().unwrap_or(0.0);
+        let (low, high) = (middle(sorted.len().saturating_sub(1) / 2), middle(sorted.len() / 2));
+        let median = low + (high - low) * 0.5;
         Self {
             name: name.to_owned(),
             n_rows: values.len() as u64,

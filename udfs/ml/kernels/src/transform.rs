@@ -27,6 +27,7 @@ pub use outlier::{
 pub use pca::Pca;
 pub use polynomial::{Cross, Polynomial};
 pub use quantile::{Bucketize, quantiles};
+pub use scale::finite_moments;
 pub(crate) use scale::moments;
 pub use scale::{Normalize, Scale};
 pub use text::{Named, Ngrams, Words};

@@ -110,8 +110,14 @@ pub(super) fn target(
     }
     const CLASSES_MAX: usize = 10_000;
     let mut known = BTreeMap::<String, u32>::new();
+    let mut last = None;
     for row in 0..label.len() {
-        if let Some(text) = label.text(row)
+        let text = label.text(row);
+        if text.is_some() && text == last {
+            continue;
+        }
+        last.clone_from(&text);
+        if let Some(text) = text
             && !known.contains_key(text.as_ref())
         {
             known.insert(text.into_owned(), 0);
@@ -129,10 +135,32 @@ pub(super) fn target(
     for (code, class) in classes.iter().enumerate() {
         known.insert(class.clone(), code as u32);
     }
-    let code = |row: usize| {
-        label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0)
+    let codes = match label {
+        // Few classes as a rule: those last seen are looked at first.
+        Column::Text(values) => {
+            let mut recent = Vec::<(&str, u32)>::with_capacity(4);
+            let codes = values.iter().map(|text| {
+                let Some(text) = text else { return 0 };
+                if let Some((_, code)) = recent.iter().find(|(known, _)| *known == text) {
+                    return *code;
+                }
+                let code = known.get(text).copied().unwrap_or(0);
+                if recent.len() == 4 {
+                    recent.remove(0);
+                }
+                recent.push((text, code));
+                code
+            });
+            codes.collect()
+        }
+        Column::Number(_) => {
+            let code = |row: usize| {
+                label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0)
+            };
+            (0..label.len()).map(code).collect()
+        }
     };
-    let codes = Arc::new((0..label.len()).map(code).collect());
+    let codes = Arc::new(codes);
     Ok((Target::Classes { codes, n_classes: classes.len() }, classes))
 }
 

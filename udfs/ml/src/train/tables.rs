@@ -1,16 +1,19 @@
 //! What is kept of the rows of training and of what was measured on them.
 
 use maru_core::Result;
-use maru_ml_kernels::evaluate::{Group, Point, calibration, confusion, curve, tenths, thresholds};
+use maru_ml_kernels::evaluate::{Group, Point, Ranked, calibration, confusion, tenths, thresholds};
 use maru_ml_kernels::model::{Prediction, Target};
 use maru_ml_kernels::profile::Profile;
-use maru_ml_kernels::transform::Literal;
+use maru_ml_kernels::transform::{Literal, finite_moments};
 use maru_ml_kernels::{Column, Frame, Task};
 
 use crate::manifest::{CurvePoint, FeatureFacts, ScoreGroup};
 
 /// Points of a curve that are kept.
 const CURVE_MAX: usize = 200;
+
+/// Rows that profiles look at.
+const PROFILED_ROWS: usize = 200_000;
 
 /// Writes a value as a user would.
 pub fn show(value: &Literal) -> String {
@@ -33,13 +36,12 @@ pub(super) fn named(metrics: Vec<(&'static str, f64)>) -> Vec<(String, Option<f6
 }
 
 /// Leaves so many points that the curve can be drawn.
-pub fn thinned(points: &[Point]) -> Vec<CurvePoint> {
-    let step = points.len().div_ceil(CURVE_MAX).max(1);
-    let kept = points
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| index % step == 0 || index + 1 == points.len());
-    kept.map(|(_, point)| kept_point(point)).collect()
+pub fn thinned(ranked: &Ranked) -> Vec<CurvePoint> {
+    let n_points = ranked.points().count();
+    let step = n_points.div_ceil(CURVE_MAX).max(1);
+    let kept =
+        ranked.points().enumerate().filter(|(index, _)| index % step == 0 || index + 1 == n_points);
+    kept.map(|(_, point)| kept_point(&point)).collect()
 }
 
 fn kept_point(p: &Point) -> CurvePoint {
@@ -95,12 +97,11 @@ impl Measured {
             ..Self::default()
         };
         if let [_, second] = p.as_slice() {
-            let positive = codes.iter().map(|code| *code == 1).collect::<Vec<_>>();
-            let whole = curve(second, &positive);
-            measured.curve = thinned(&whole);
-            measured.thresholds = points(&thresholds(&whole));
-            measured.lift = groups(&tenths(second, &positive));
-            measured.calibration = groups(&calibration(second, &positive));
+            let ranked = Ranked::new(second, |row| codes[row] == 1);
+            measured.curve = thinned(&ranked);
+            measured.thresholds = points(&thresholds(&ranked));
+            measured.lift = groups(&tenths(&ranked));
+            measured.calibration = groups(&calibration(second, |row| codes[row] == 1));
         }
         measured
     }
@@ -108,8 +109,8 @@ impl Measured {
 
 /// Looks at the columns of the query in the rows of training: what later rows are compared with.
 pub(super) fn profiles(leaves: &Frame, train: &[u32], task: &Task) -> Result<Vec<Profile>> {
-    // A million rows tell as much as all of them; their order is that of their hashes.
-    let rows = &train[..train.len().min(1_000_000)];
+    // Distances are known to one in two hundred: so many rows tell as much as all of them; their order is that of their hashes.
+    let rows = &train[..train.len().min(PROFILED_ROWS)];
     let frame = leaves.select(rows, task)?;
     task.map(frame.columns.len(), |index| {
         let (name, column) = &frame.columns[index];
@@ -117,21 +118,21 @@ pub(super) fn profiles(leaves: &Frame, train: &[u32], task: &Task) -> Result<Vec
     })
 }
 
-pub(super) fn facts(frame: &Frame) -> Vec<FeatureFacts> {
+pub(super) fn facts(frame: &Frame, task: &Task) -> Result<Vec<FeatureFacts>> {
     let one = |(name, column): &(String, Column)| match column {
         Column::Number(values) => {
-            let known = values.iter().copied().filter(|v| !v.is_nan()).collect::<Vec<_>>();
-            let n = known.len() as f64;
-            let mean = known.iter().sum::<f64>() / n;
-            let spread = known.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / (n - 1.0);
+            let (n, mean, squares) = finite_moments(values);
+            let known = || values.iter().copied().filter(|v| !v.is_nan());
             let finite = |value: f64| value.is_finite().then_some(value);
+            // With infinity among the values there is neither mean nor deviation.
+            let all = n > 0.0 && !values.iter().any(|value| value.is_infinite());
             FeatureFacts {
                 name: name.clone(),
-                min: known.iter().copied().reduce(f64::min).and_then(finite),
-                max: known.iter().copied().reduce(f64::max).and_then(finite),
-                mean: finite(mean),
-                stddev: finite(spread.sqrt()),
-                n_null: (values.len() - known.len()) as u64,
+                min: known().reduce(f64::min).and_then(finite),
+                max: known().reduce(f64::max).and_then(finite),
+                mean: all.then_some(mean),
+                stddev: Some((squares / (n - 1.0)).sqrt()).filter(|_| all && n > 1.0),
+                n_null: values.iter().filter(|value| value.is_nan()).count() as u64,
                 n_categories: None,
             }
         }
@@ -148,5 +149,5 @@ pub(super) fn facts(frame: &Frame) -> Vec<FeatureFacts> {
             }
         }
     };
-    frame.columns.iter().map(one).collect()
+    task.map(frame.columns.len(), |index| Ok(one(&frame.columns[index])))
 }

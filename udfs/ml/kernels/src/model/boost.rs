@@ -32,6 +32,30 @@ fn held_out(n_rows: usize, seed: u64) -> Vec<bool> {
     (0..n_rows).map(|_| random.next_f64() < 0.1).collect()
 }
 
+/// What some of the rows say of the loss.
+struct Slopes {
+    loss: f64,
+    /// Of rows that are kept apart.
+    apart: f64,
+    gradients: Vec<f64>,
+    hessians: Vec<f64>,
+}
+
+impl Slopes {
+    fn with_capacity(n: usize) -> Self {
+        let (gradients, hessians) = (Vec::with_capacity(n), Vec::with_capacity(n));
+        Self { loss: 0.0, apart: 0.0, gradients, hessians }
+    }
+}
+
+/// Loss, slope and curve of a row of two classes at log odds `z`, of one exponential.
+fn binary(z: f64, positive: bool) -> (f64, f64, f64) {
+    let small = (-z.abs()).exp();
+    let p = if z >= 0.0 { 1.0 } else { small } / (1.0 + small);
+    let loss = small.ln_1p() + if positive { (-z).max(0.0) } else { z.max(0.0) };
+    (loss, f64::from(u8::from(positive)) - p, p * (1.0 - p))
+}
+
 impl Boosted {
     pub(super) fn fit(
         spec: &ModelSpec,
@@ -86,7 +110,8 @@ impl Boosted {
         let learns = |row: usize| apart.as_ref().is_none_or(|apart| !apart[row]);
         let (mut best, mut best_trees) = (f64::INFINITY, 0);
         let mut diary = Diary::new(task);
-        let (mut gradients, mut hessians) = (vec![0.0; n_rows], vec![0.0; n_rows]);
+        let (mut gradients, mut hessians) =
+            (Vec::with_capacity(n_rows), Vec::with_capacity(n_rows));
         for round in 0..rounds {
             task.check()?;
             let mut random = Random::new(seed, round as u64);
@@ -117,36 +142,40 @@ impl Boosted {
             }
             let (mut loss, mut apart_loss) = (0.0, 0.0);
             for output in 0..n_outputs {
-                for row in 0..n_rows {
-                    let w = weight(row);
-                    let before = loss;
-                    let (gradient, hessian) = match &data.target {
-                        Target::Classes { codes, .. } if n_outputs == 1 => {
-                            let p = sigmoid(scores[0][row]);
-                            let y = f64::from(codes[row]);
-                            loss -= w * if y > 0.5 { p } else { 1.0 - p }.max(1e-300).ln();
-                            (y - p, p * (1.0 - p))
-                        }
-                        Target::Classes { codes, .. } => {
-                            let p = probabilities[output][row];
-                            let y = f64::from(u8::from(codes[row] as usize == output));
-                            loss -= w * y * p.max(1e-300).ln();
-                            // Twice the diagonal of the matrix, as others take it.
-                            (y - p, 2.0 * p * (1.0 - p))
-                        }
-                        Target::Numbers(values) => {
-                            let off = values[row] - scores[0][row];
-                            loss += w * off * off;
-                            (off, 1.0)
-                        }
-                        Target::None => (0.0, 0.0),
-                    };
-                    if !learns(row) {
-                        apart_loss += loss - before;
-                        loss = before;
+                let parts = task.map_rows(n_rows, 16, |range| {
+                    task.check()?;
+                    let mut part = Slopes::with_capacity(range.len());
+                    for row in range {
+                        let (loss, gradient, hessian) = match &data.target {
+                            Target::Classes { codes, .. } if n_outputs == 1 => {
+                                binary(scores[0][row], codes[row] == 1)
+                            }
+                            Target::Classes { codes, .. } => {
+                                let p = probabilities[output][row];
+                                let y = f64::from(u8::from(codes[row] as usize == output));
+                                // Twice the diagonal of the matrix, as others take it.
+                                (-y * p.max(1e-300).ln(), y - p, 2.0 * p * (1.0 - p))
+                            }
+                            Target::Numbers(values) => {
+                                let off = values[row] - scores[0][row];
+                                (off * off, off, 1.0)
+                            }
+                            Target::None => (0.0, 0.0, 0.0),
+                        };
+                        let w = weight(row);
+                        *if learns(row) { &mut part.loss } else { &mut part.apart } += w * loss;
+                        part.gradients.push(w * gradient);
+                        part.hessians.push(w * hessian.max(1e-16));
                     }
-                    gradients[row] = w * gradient;
-                    hessians[row] = w * hessian.max(1e-16);
+                    Ok(part)
+                })?;
+                gradients.clear();
+                hessians.clear();
+                for part in parts {
+                    loss += part.loss;
+                    apart_loss += part.apart;
+                    gradients.extend(part.gradients);
+                    hessians.extend(part.hessians);
                 }
                 let grow = Grow {
                     binned: &binned,

@@ -208,6 +208,19 @@ impl Dbscan {
     }
 }
 
+impl Dbscan {
+    /// Returns the cluster of each core row.
+    pub(crate) fn clusters(&self) -> &[u32] {
+        &self.clusters
+    }
+
+    /// Returns the core rows by feature, brought to scale.
+    pub(crate) fn columns(&self, d: usize) -> Vec<Vec<f64>> {
+        let column = |j: usize| self.points.iter().skip(j).step_by(d.max(1)).copied().collect();
+        (0..d).map(column).collect()
+    }
+}
+
 impl Predict for Dbscan {
     /// Distances are those to the nearest core row of each cluster, infinite beyond `epsilon`.
     fn predict(&self, x: &Matrix, task: &Task) -> Result<Prediction> {

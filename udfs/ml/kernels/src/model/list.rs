@@ -109,6 +109,12 @@ pub static MODELS: &[ModelSpec] = &[
         doc: "Naive Bayes with normally distributed features.",
     },
     ModelSpec {
+        name: "onnx",
+        problem: Problem::Imported,
+        options: &[],
+        doc: "A model that others have made, as an ONNX file.",
+    },
+    ModelSpec {
         name: "pca",
         problem: Problem::Reduction,
         options: &[options::COMPONENTS],

@@ -44,11 +44,6 @@ struct Problem<'a> {
     task: &'a Task,
 }
 
-/// `ln(1 + e^z)` without overflow.
-fn softplus(z: f64) -> f64 {
-    z.max(0.0) + (-z.abs()).exp().ln_1p()
-}
-
 pub(super) fn sigmoid(z: f64) -> f64 {
     if z >= 0.0 { 1.0 / (1.0 + (-z).exp()) } else { z.exp() / (1.0 + z.exp()) }
 }
@@ -105,11 +100,18 @@ impl Problem<'_> {
 
     /// Returns the loss without the l1 penalty and its gradient, in one pass over the rows.
     fn loss_and_gradient(&self, unknowns: &[f64]) -> Result<(f64, Vec<f64>)> {
+        self.pass(unknowns, &mut Vec::new(), false)
+    }
+
+    /// The same; `keep` leaves the probability of the second class by row in `known`, if there is one logit.
+    fn pass(&self, unknowns: &[f64], known: &mut Vec<f64>, keep: bool) -> Result<(f64, Vec<f64>)> {
+        let keep = keep && self.n_logits == 1;
         let d = self.x.n_columns();
         let plain = (0..self.n_logits).map(|k| self.plain(unknowns, k)).collect::<Vec<_>>();
         let parts = self.task.map_rows(self.x.n_rows, self.n() * 8, |range| {
             let mut loss = 0.0;
             let mut gradient = vec![0.0; self.n()];
+            let mut kept = Vec::with_capacity(if keep { range.len() } else { 0 });
             for block in blocks(range) {
                 self.task.check()?;
                 let mut logits = self.logits(&plain, block.clone());
@@ -118,8 +120,14 @@ impl Problem<'_> {
                 if self.n_logits == 1 {
                     for (row, z) in logits[0].iter_mut().enumerate() {
                         let y = f64::from(codes[row]);
-                        loss += weight(row) * (softplus(*z) - y * *z);
-                        *z = weight(row) * (sigmoid(*z) - y);
+                        // `ln(1 + e^z)` and `1 / (1 + e^-z)` of one exponential, which cannot overflow.
+                        let small = (-z.abs()).exp();
+                        let p = if *z >= 0.0 { 1.0 } else { small } / (1.0 + small);
+                        loss += weight(row) * (z.max(0.0) + small.ln_1p() - y * *z);
+                        *z = weight(row) * (p - y);
+                        if keep {
+                            kept.push(p);
+                        }
                     }
                 } else {
                     let own =
@@ -144,13 +152,15 @@ impl Problem<'_> {
                     gradient[d] += sum(residuals);
                 }
             }
-            Ok((loss, gradient))
+            Ok((loss, gradient, kept))
         })?;
         let mut loss = 0.0;
         let mut gradient = vec![0.0; self.n()];
-        for (part, parts) in parts {
+        known.clear();
+        for (part, parts, kept) in parts {
             loss += part;
             add_scaled(&mut gradient, 1.0, &parts);
+            known.extend(kept);
         }
         for k in 0..self.n_logits {
             let gradient = &mut gradient[k * (d + 1)..(k + 1) * (d + 1)];
@@ -173,9 +183,78 @@ impl Problem<'_> {
         unknowns.iter().zip(&self.l1).map(|(u, l1)| l1 * u.abs()).sum()
     }
 
-    /// Returns the second derivatives.
-    fn hessian(&self, unknowns: &[f64]) -> Result<Square> {
+    /// Returns the second derivatives. `known` are the probabilities of [`Self::pass`] at the same place, or nothing.
+    fn hessian(&self, unknowns: &[f64], known: &[f64]) -> Result<Square> {
         let (d, width) = (self.x.n_columns(), self.width());
+        let probabilities = match known.len() == self.x.n_rows && self.n_logits == 1 {
+            true => Vec::new(),
+            false => self.probabilities(unknowns)?,
+        };
+        let all = match probabilities.is_empty() {
+            true => vec![known],
+            false => probabilities.iter().map(Vec::as_slice).collect(),
+        };
+        let p = |logit: usize| all[logit];
+        let mut hessian = Square::zeros(self.n());
+        for a in 0..self.n_logits {
+            for b in a..self.n_logits {
+                let (left, right) = (p(a), p(b));
+                let curve = |row: usize| match a == b {
+                    true => left[row] * (1.0 - left[row]),
+                    false => -left[row] * right[row],
+                };
+                let weights = match self.row_weights {
+                    None => (0..self.x.n_rows).map(curve).collect::<Vec<_>>(),
+                    Some(w) => (0..self.x.n_rows).map(|row| curve(row) * w[row]).collect(),
+                };
+                self.block(&mut hessian, a, b, &weights, d, width)?;
+            }
+        }
+        for index in 0..self.n() {
+            *hessian.at_mut(index, index) += self.l2[index];
+            if !self.intercept && index % width == d {
+                for other in 0..self.n() {
+                    *hessian.at_mut(index, other) = 0.0;
+                    *hessian.at_mut(other, index) = 0.0;
+                }
+            }
+        }
+        Ok(hessian)
+    }
+
+    /// Fills the part of two logits in.
+    fn block(
+        &self,
+        hessian: &mut Square,
+        a: usize,
+        b: usize,
+        weights: &[f64],
+        d: usize,
+        width: usize,
+    ) -> Result<()> {
+        let block = gram(self.x, &self.mean, Some(weights), self.task)?;
+        let total = sum(weights);
+        let firsts = self.task.map(d, |i| {
+            Ok((dot(&self.x.columns[i], weights) - self.mean[i] * total) / self.deviation[i])
+        })?;
+        let value = |row: usize, column: usize| match (row < d, column < d) {
+            (true, true) => block.at(row, column) / (self.deviation[row] * self.deviation[column]),
+            (true, false) => firsts[row],
+            (false, true) => firsts[column],
+            (false, false) => total,
+        };
+        for row in 0..width {
+            for column in 0..width {
+                let value = value(row, column);
+                *hessian.at_mut(a * width + row, b * width + column) = value;
+                *hessian.at_mut(b * width + column, a * width + row) = value;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the probability of each logit's class by row.
+    fn probabilities(&self, unknowns: &[f64]) -> Result<Vec<Vec<f64>>> {
         let plain = (0..self.n_logits).map(|k| self.plain(unknowns, k)).collect::<Vec<_>>();
         let parts = self.task.map_rows(self.x.n_rows, 8 * self.n_logits, |range| {
             let mut out = vec![Vec::with_capacity(range.len()); self.n_logits];
@@ -193,50 +272,7 @@ impl Problem<'_> {
             Ok(out)
         })?;
         let join = |k: usize| parts.iter().flat_map(|part| part[k].iter().copied()).collect();
-        let p = (0..self.n_logits).map(join).collect::<Vec<Vec<f64>>>();
-        drop(parts);
-        let mut hessian = Square::zeros(self.n());
-        for a in 0..self.n_logits {
-            for b in a..self.n_logits {
-                let weight = |row: usize| {
-                    let curve =
-                        if a == b { p[a][row] * (1.0 - p[a][row]) } else { -p[a][row] * p[b][row] };
-                    curve * self.row_weights.map_or(1.0, |w| w[row])
-                };
-                let weights = (0..self.x.n_rows).map(weight).collect::<Vec<_>>();
-                let block = gram(self.x, &self.mean, Some(&weights), self.task)?;
-                let total = sum(&weights);
-                let firsts = self.task.map(d, |i| {
-                    Ok((dot(&self.x.columns[i], &weights) - self.mean[i] * total)
-                        / self.deviation[i])
-                })?;
-                let value = |row: usize, column: usize| match (row < d, column < d) {
-                    (true, true) => {
-                        block.at(row, column) / (self.deviation[row] * self.deviation[column])
-                    }
-                    (true, false) => firsts[row],
-                    (false, true) => firsts[column],
-                    (false, false) => total,
-                };
-                for row in 0..width {
-                    for column in 0..width {
-                        let value = value(row, column);
-                        *hessian.at_mut(a * width + row, b * width + column) = value;
-                        *hessian.at_mut(b * width + column, a * width + row) = value;
-                    }
-                }
-            }
-        }
-        for index in 0..self.n() {
-            *hessian.at_mut(index, index) += self.l2[index];
-            if !self.intercept && index % width == d {
-                for other in 0..self.n() {
-                    *hessian.at_mut(index, other) = 0.0;
-                    *hessian.at_mut(other, index) = 0.0;
-                }
-            }
-        }
-        Ok(hessian)
+        Ok((0..self.n_logits).map(join).collect())
     }
 
     /// Newton's method with steps halved until they help; with an l1 penalty each step minimises the quadratic with it.
@@ -248,9 +284,10 @@ impl Problem<'_> {
     ) -> Result<bool> {
         let rows = (self.x.n_rows as f64).max(1.0);
         let with_l1 = self.l1.iter().any(|l1| *l1 > 0.0);
-        let (mut loss, mut gradient) = self.loss_and_gradient(unknowns)?;
+        let mut known = Vec::new();
+        let (mut loss, mut gradient) = self.pass(unknowns, &mut known, true)?;
         for _ in 0..max_iterations {
-            let mut hessian = self.hessian(unknowns)?;
+            let mut hessian = self.hessian(unknowns, &known)?;
             // Adding one constant to all logits of a softmax changes nothing: a little weight keeps the matrix regular.
             let largest = (0..hessian.n).map(|i| hessian.at(i, i)).fold(0.0, f64::max);
             if self.n_logits > 1 || largest < 1e-9 * rows {
@@ -280,7 +317,7 @@ impl Problem<'_> {
             loop {
                 next = unknowns.clone();
                 add_scaled(&mut next, length, &step);
-                (next_loss, next_gradient) = self.loss_and_gradient(&next)?;
+                (next_loss, next_gradient) = self.pass(&next, &mut known, true)?;
                 let lower = next_loss + self.l1_loss(&next)
                     <= whole + 1e-4 * length * promised + 1e-14 * whole.abs();
                 if lower || length < 1e-6 {
@@ -350,7 +387,7 @@ impl Logistic {
         };
         let mut standard_errors = None;
         if n_logits == 1 && l1 == 0.0 && l2 == 0.0 && converged {
-            let inverse = Cholesky::new(&problem.hessian(&unknowns)?)?.inverse_diagonal();
+            let inverse = Cholesky::new(&problem.hessian(&unknowns, &[])?)?.inverse_diagonal();
             let errors = inverse.iter().zip(&problem.deviation).map(|(v, s)| v.sqrt() / s);
             standard_errors = Some(errors.collect());
         }

@@ -1,6 +1,6 @@
 //! Naive Bayes with normally distributed features.
 
-use maru_core::Result;
+use maru_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::logistic::softmax;
@@ -47,7 +47,20 @@ impl NaiveBayes {
             let (n, _, squares) = crate::transform::moments(values.iter().copied());
             Ok((means, variances, squares / n))
         })?;
+        for ((_, variances, variance), name) in moments.iter().zip(&x.names) {
+            if !variance.is_finite() || variances.iter().any(|variance| !variance.is_finite()) {
+                return Err(Error::new(
+                    ErrorKind::OutOfRange,
+                    format!("feature \"{name}\" has values too large for naive_bayes"),
+                )
+                .with_hint(
+                    "Scale it first: ML.STANDARD_SCALER or ML.ROBUST_SCALER in TRANSFORM.",
+                ));
+            }
+        }
         let largest = moments.iter().map(|(_, _, variance)| *variance).fold(0.0, f64::max);
+        // Features that are all constant tell nothing: any spread will do, if it is the same for all classes.
+        let largest = if largest > 0.0 { largest } else { 1.0 };
         let smoothing = parameters.number("var_smoothing")?.unwrap_or(1e-9) * largest;
         let all = totals.iter().sum::<f64>();
         let by_class = |pick: &dyn Fn(&Moments, usize) -> f64| {
@@ -76,6 +89,12 @@ impl Predict for NaiveBayes {
             }
             Ok(z)
         })?;
+        // So far from all classes that no number tells how far: what is left is how frequent they are.
+        for row in 0..x.n_rows {
+            if logits.iter().all(|z| !z[row].is_finite()) {
+                logits.iter_mut().zip(&self.log_shares).for_each(|(z, share)| z[row] = *share);
+            }
+        }
         softmax(&mut logits, x.n_rows);
         Ok(Prediction::Probabilities(logits))
     }

@@ -60,6 +60,29 @@ impl Neighbours {
     }
 }
 
+impl Neighbours {
+    /// Returns the rows of training by feature, brought to scale.
+    pub(crate) fn columns(&self) -> &[Vec<f64>] {
+        &self.columns
+    }
+
+    /// Returns the numbers that the rows say.
+    pub(crate) fn numbers(&self) -> Option<&[f64]> {
+        match &self.answers {
+            Answers::Numbers(values) => Some(values),
+            Answers::Classes { .. } => None,
+        }
+    }
+
+    /// Returns the classes that the rows say.
+    pub(crate) fn codes(&self) -> &[u32] {
+        match &self.answers {
+            Answers::Numbers(_) => &[],
+            Answers::Classes { codes, .. } => codes,
+        }
+    }
+}
+
 impl Predict for Neighbours {
     fn predict(&self, x: &Matrix, task: &Task) -> Result<Prediction> {
         let x = scaled(x, self.scale.as_ref(), task)?;

@@ -38,6 +38,7 @@ impl Message {
 /// Types of tensors.
 pub(super) const INT64: i64 = 7;
 pub(super) const STRING: i64 = 8;
+pub(super) const BOOL: i64 = 9;
 pub(super) const DOUBLE: i64 = 11;
 
 fn tensor(name: &str, dims: &[usize], data_type: i64) -> Message {

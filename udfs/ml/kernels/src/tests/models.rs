@@ -1,7 +1,7 @@
 //! Models beside scikit-learn's.
 
 use super::*;
-use crate::evaluate::{curve, measure, roc_auc};
+use crate::evaluate::{Ranked, measure};
 use crate::model::Model;
 
 fn cancer() -> Data {
@@ -197,7 +197,7 @@ fn ensembles_do_as_well() {
         let fitted = fit(name, options, &train);
         let Target::Classes { codes, .. } = &test.target else { panic!() };
         let positive = codes.iter().map(|c| *c == 1).collect::<Vec<_>>();
-        let auc = roc_auc(&curve(&probabilities(&fitted, &test.x)[1], &positive));
+        let auc = Ranked::new(&probabilities(&fitted, &test.x)[1], |row| positive[row]).roc_auc();
         let wanted = fixture(&format!("{path}.roc_auc")).as_f64().unwrap();
         assert!(auc > wanted - 0.01, "{name}: {auc} beside {wanted}");
         let importance = fitted.model.importance().unwrap();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
-use crate::evaluate::{curve, measure, roc_auc};
+use crate::evaluate::{Ranked, measure};
 use crate::model::{Model, NOISE};
 use crate::pipeline::{Plan, apply_all, learn_all};
 use crate::split::{Folding, fold_parts};
@@ -32,7 +32,7 @@ fn linear_svm_with_two_and_more_classes() {
         assert!(fitted.converged);
         let p = probabilities(&fitted, &data.x);
         let positive = y.iter().map(|y| *y > 0.5).collect::<Vec<_>>();
-        let auc = roc_auc(&curve(&p[1], &positive));
+        let auc = Ranked::new(&p[1], |row| positive[row]).roc_auc();
         near(&[auc], &[fixture(&path("roc_auc")).as_f64().unwrap()], 1e-4);
         // Probabilities that mean something: among those of 0.8 and more at least seven in ten are right.
         let sure = (0..300).filter(|row| p[1][*row] >= 0.8).collect::<Vec<_>>();
@@ -188,7 +188,7 @@ fn boosting_ends_early_and_keeps_the_best() {
     assert!(boosted.trees.len() < fitted.iterations.len());
     let p = probabilities(&fitted, &data.x);
     let positive = numbers("cancer.y").iter().map(|y| *y > 0.5).collect::<Vec<_>>();
-    assert!(roc_auc(&curve(&p[1], &positive)) > 0.98);
+    assert!(Ranked::new(&p[1], |row| positive[row]).roc_auc() > 0.98);
 }
 
 #[test]

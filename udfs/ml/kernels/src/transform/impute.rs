@@ -8,7 +8,7 @@ use maru_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::quantile::quantiles;
-use super::scale::moments;
+use super::scale::{finite_moments, moments};
 use super::{Apply, Context, Given, Literal};
 use crate::frame::{Column, Frame};
 use crate::task::Task;
@@ -54,7 +54,12 @@ impl Impute {
                     Err(given.invalid("fill_value has another type than the column"))
                 }
                 ("mean", Column::Number(values), _) => {
-                    match moments(values.iter().copied().filter(|v| !v.is_nan())) {
+                    if values.iter().any(|value| value.is_infinite()) {
+                        // The mean with infinity in it is none; what is said of it is said where it is met.
+                        let (_, mean, _) = moments(values.iter().copied().filter(|v| !v.is_nan()));
+                        return Ok(Fill::Number(mean));
+                    }
+                    match finite_moments(values) {
                         (0.0, ..) => Err(empty()),
                         (_, mean, _) => Ok(Fill::Number(mean)),
                     }
@@ -81,10 +86,7 @@ impl Impute {
     /// Learns the mean of numbers and the most frequent text, where a column has NULL and has anything else.
     pub fn default_for(column: &Column) -> Fill {
         match column {
-            Column::Number(values) => {
-                let (_, mean, _) = moments(values.iter().copied().filter(|v| v.is_finite()));
-                Fill::Number(mean)
-            }
+            Column::Number(values) => Fill::Number(finite_moments(values).1),
             Column::Text(_) => most_frequent(column).unwrap_or_else(|| Fill::Text(String::new())),
         }
     }

@@ -93,6 +93,24 @@ struct Split {
     bin: u8,
 }
 
+/// Cuts rows in two by the codes of a feature, without a branch that the processor would have to guess.
+fn divide(rows: &[u32], codes: &[u8], bin: u8) -> (Vec<u32>, Vec<u32>) {
+    let (mut low, mut high) = (vec![0; rows.len()], vec![0; rows.len()]);
+    let (mut n_low, mut n_high) = (0, 0);
+    for row in rows {
+        let is_low = codes[*row as usize] <= bin;
+        low[n_low] = *row;
+        high[n_high] = *row;
+        n_low += usize::from(is_low);
+        n_high += usize::from(!is_low);
+    }
+    low.truncate(n_low);
+    high.truncate(n_high);
+    low.shrink_to_fit();
+    high.shrink_to_fit();
+    (low, high)
+}
+
 /// Sums by bin of one feature: gradients by output, then hessian and count.
 type Histogram = Vec<f64>;
 
@@ -114,10 +132,26 @@ impl Grow<'_> {
         let columns = self.columns.unwrap_or(&all);
         // With all features at each split, the sums of one child are those of the node without the other's.
         let keeps = self.limits.features >= columns.len();
-        self.node(&mut tree, rows, 0, columns, keeps, None, random, leaves)?;
+        self.node(&mut tree, rows, 0, columns, keeps, None, None, random, leaves)?;
         Ok(tree)
     }
 
+    /// Adds up what the rows say: gradients by output, and hessians.
+    fn sums(&self, rows: &[u32]) -> (Vec<f64>, f64) {
+        let k = self.n_outputs;
+        let (mut sums, mut weight) = (vec![0.0; k], 0.0);
+        for row in rows {
+            let row = *row as usize;
+            for (sum, gradient) in sums.iter_mut().zip(&self.gradients[row * k..(row + 1) * k]) {
+                *sum += gradient;
+            }
+            weight += self.hessians[row];
+        }
+        (sums, weight)
+    }
+
+    /// `known` are the sums by bin, `carried` those of the whole node, if its parent knows them. What a leaf says is always
+    /// added up from its rows: differences of large sums would cost it digits.
     #[allow(clippy::too_many_arguments)]
     fn node(
         &self,
@@ -127,20 +161,20 @@ impl Grow<'_> {
         columns: &[usize],
         keeps: bool,
         known: Option<Vec<Histogram>>,
+        carried: Option<(f64, f64)>,
         random: &mut Random,
         leaves: &mut Vec<(u32, Vec<u32>)>,
     ) -> Result<u32> {
         self.task.check()?;
         let k = self.n_outputs;
         let at = tree.feature.len();
-        let (mut sums, mut weight) = (vec![0.0; k], 0.0);
-        for row in &rows {
-            let row = *row as usize;
-            for (sum, gradient) in sums.iter_mut().zip(&self.gradients[row * k..(row + 1) * k]) {
-                *sum += gradient;
-            }
-            weight += self.hessians[row];
-        }
+        let ends =
+            depth >= self.limits.depth || rows.len() < 2 * self.limits.rows || rows.len() < 2;
+        let carried = carried.filter(|_| !ends && k == 1);
+        let (sums, weight) = match carried {
+            Some((sum, weight)) => (vec![sum], weight),
+            None => self.sums(&rows),
+        };
         let divisor = weight + self.limits.l2;
         tree.feature.push(LEAF);
         tree.threshold.push(0.0);
@@ -149,7 +183,7 @@ impl Grow<'_> {
         tree.gain.push(0.0);
         tree.cover.push(weight);
         tree.value.extend(sums.iter().map(|sum| if divisor > 0.0 { sum / divisor } else { 0.0 }));
-        if depth >= self.limits.depth || rows.len() < 2 * self.limits.rows || rows.len() < 2 {
+        if ends {
             leaves.push((at as u32, rows));
             return Ok(at as u32);
         }
@@ -199,14 +233,27 @@ impl Grow<'_> {
             }
         }
         let Some(split) = best else {
+            if carried.is_some() {
+                let (sums, weight) = self.sums(&rows);
+                let divisor = weight + self.limits.l2;
+                tree.cover[at] = weight;
+                tree.value[at] = if divisor > 0.0 { sums[0] / divisor } else { 0.0 };
+            }
             leaves.push((at as u32, rows));
             return Ok(at as u32);
         };
-        let codes = &self.binned.codes[split.feature];
-        let (low, high): (Vec<u32>, Vec<u32>) =
-            rows.iter().partition(|row| codes[**row as usize] <= split.bin);
+        let (low, high) = divide(&rows, &self.binned.codes[split.feature], split.bin);
         drop(rows);
         let (mut low_known, mut high_known) = (None, None);
+        let (mut low_carried, mut high_carried) = (None, None);
+        let place = chosen.iter().position(|feature| *feature == split.feature);
+        if let Some(whole) = place.and_then(|nth| histograms.get(nth)).filter(|_| k == 1) {
+            let bins = &whole.as_chunks::<3>().0[..=split.bin as usize];
+            let sum = bins.iter().map(|bin| bin[0]).sum::<f64>();
+            let weight_low = bins.iter().map(|bin| bin[1]).sum::<f64>();
+            low_carried = Some((sum, weight_low));
+            high_carried = Some((sums[0] - sum, weight - weight_low));
+        }
         if keeps && depth + 1 < self.limits.depth {
             let (small, small_is_low) =
                 if low.len() <= high.len() { (&low, true) } else { (&high, false) };
@@ -222,8 +269,11 @@ impl Grow<'_> {
         tree.feature[at] = split.feature as u32;
         tree.threshold[at] = self.binned.ends[split.feature][split.bin as usize];
         tree.gain[at] = split.gain;
-        let left = self.node(tree, low, depth + 1, columns, keeps, low_known, random, leaves)?;
-        let right = self.node(tree, high, depth + 1, columns, keeps, high_known, random, leaves)?;
+        let (deeper, low_sums, high_sums) = (depth + 1, low_carried, high_carried);
+        let left =
+            self.node(tree, low, deeper, columns, keeps, low_known, low_sums, random, leaves)?;
+        let right =
+            self.node(tree, high, deeper, columns, keeps, high_known, high_sums, random, leaves)?;
         tree.left[at] = left;
         tree.right[at] = right;
         Ok(at as u32)
@@ -234,28 +284,58 @@ impl Grow<'_> {
         if self.n_outputs > 1 {
             return task.map(chosen.len(), |nth| Ok(self.histogram(rows, chosen[nth])));
         }
-        let pair = |row: &u32| (self.gradients[*row as usize], self.hessians[*row as usize]);
-        let added = rows.iter().map(pair).collect::<Vec<_>>();
         let whole = rows.len() == self.hessians.len();
-        task.map(chosen.len(), |nth| {
-            let codes = &self.binned.codes[chosen[nth]];
-            // A place for each code that there can be: no bounds to check.
-            let mut sums = [[0.0; 3]; 256];
-            let mut add = |code: u8, (gradient, hessian): (f64, f64)| {
+        let pair = |row: &u32| [self.gradients[*row as usize], self.hessians[*row as usize]];
+        let added = match whole {
+            // In the order of the rows, as they are.
+            true => self.gradients.iter().zip(self.hessians).map(|(g, h)| [*g, *h]).collect(),
+            false => rows.iter().map(pair).collect::<Vec<_>>(),
+        };
+        // Two features at once: what a row adds is read once for both.
+        let pairs = chosen.chunks(2).collect::<Vec<_>>();
+        let made = task.map(pairs.len(), |nth| {
+            let first = pairs[nth][0];
+            let second = pairs[nth].last().copied().unwrap_or(first);
+            let (a, b) = (&self.binned.codes[first], &self.binned.codes[second]);
+            // A place for each code that there can be: no bounds to check; four numbers each, as registers hold them.
+            let mut sums = [[[0.0; 4]; 256]; 2];
+            let [sums_a, sums_b] = &mut sums;
+            let add = |sums: &mut [[f64; 4]; 256], code: u8, added: &[f64; 2]| {
                 let sum = &mut sums[code as usize];
-                sum[0] += gradient;
-                sum[1] += hessian;
-                sum[2] += 1.0;
+                let added = [added[0], added[1], 1.0, 0.0];
+                for lane in 0..4 {
+                    sum[lane] += added[lane];
+                }
             };
-            match whole {
-                true => codes.iter().zip(&added).for_each(|(code, added)| add(*code, *added)),
-                false => {
-                    let pairs = rows.iter().zip(&added);
-                    pairs.for_each(|(row, added)| add(codes[*row as usize], *added));
+            match (whole, first == second) {
+                (true, true) => {
+                    a.iter().zip(&added).for_each(|(code, added)| add(sums_a, *code, added));
+                }
+                (true, false) => {
+                    for ((a, b), added) in a.iter().zip(b).zip(&added) {
+                        add(sums_a, *a, added);
+                        add(sums_b, *b, added);
+                    }
+                }
+                (false, true) => {
+                    for (row, added) in rows.iter().zip(&added) {
+                        add(sums_a, a[*row as usize], added);
+                    }
+                }
+                (false, false) => {
+                    for (row, added) in rows.iter().zip(&added) {
+                        add(sums_a, a[*row as usize], added);
+                        add(sums_b, b[*row as usize], added);
+                    }
                 }
             }
-            Ok(sums[..self.binned.ends[chosen[nth]].len() + 1].concat())
-        })
+            let flat = |(sums, feature): (&[[f64; 4]; 256], &usize)| {
+                let n_bins = self.binned.ends[*feature].len() + 1;
+                sums[..n_bins].iter().flat_map(|sum| [sum[0], sum[1], sum[2]]).collect::<Vec<_>>()
+            };
+            Ok(sums.iter().zip(pairs[nth]).map(flat).collect::<Vec<_>>())
+        })?;
+        Ok(made.into_iter().flatten().collect())
     }
 
     fn histogram(&self, rows: &[u32], feature: usize) -> Histogram {

@@ -52,9 +52,28 @@ impl IsolationForest {
         Ok(Self { sample, trees })
     }
 
+    /// Returns what the sum of the depths of all trees is divided by.
+    pub(crate) fn scale(&self) -> f64 {
+        average_depth(self.sample as f64) * self.trees.len() as f64
+    }
+
+    /// Returns for each tree its nodes: the cut as column, value, left and right child, `None` for a leaf, and a leaf's depth.
+    pub(crate) fn cuts(
+        &self,
+    ) -> impl Iterator<Item = impl Iterator<Item = (Option<(u32, f64, u32, u32)>, f64)>> {
+        self.trees.iter().map(|nodes| {
+            nodes.iter().map(|node| match *node {
+                Node::Cut { column, value, left, right } => {
+                    (Some((column, value, left, right)), 0.0)
+                }
+                Node::Leaf { depth } => (None, depth),
+            })
+        })
+    }
+
     /// Returns `2^(−mean depth ÷ average depth)`: near 1 for outliers, below 0.5 for the many. NULL for NULL.
     pub fn score(&self, x: &Matrix, task: &Task) -> Result<Vec<f64>> {
-        let scale = average_depth(self.sample as f64) * self.trees.len() as f64;
+        let scale = self.scale();
         let parts = task.map_rows(x.n_rows, 8, |range| {
             let mut depths = vec![0.0; range.len()];
             let start = range.start;
