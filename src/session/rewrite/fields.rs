@@ -7,7 +7,11 @@ use maru_sql::ast::{AccessExpr, Expr, Subscript, Value};
 
 /// Puts a subscript in the place of each dot.
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
-    let Expr::CompoundFieldAccess { access_chain, .. } = expr else { return Ok(()) };
+    let Expr::CompoundFieldAccess { root, access_chain } = expr else { return Ok(()) };
+    // `t.name[1]` is an element of a column of `t`; a field's value stands in parentheses.
+    if matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+        return Ok(());
+    }
     for access in access_chain {
         let AccessExpr::Dot(Expr::Identifier(name)) = access else { continue };
         let name = match name.quote_style {

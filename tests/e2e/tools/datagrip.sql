@@ -1,6 +1,5 @@
 -- Tool: DataGrip, which connects by PostgreSQL's JDBC driver; no version in particular.
--- Source: its sources are not public; statements as they show in logs of servers.
--- Asked here: the same tables, columns, functions and casts in a text of our own.
+-- Source: none that was read: its own are not public. Written from what is commonly known of what it asks, to be compared with a real one's log.
 
 -- start: rows: version
 SELECT version();

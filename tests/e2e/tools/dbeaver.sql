@@ -1,7 +1,6 @@
 -- Tool: DBeaver Community, which connects by PostgreSQL's JDBC driver; no version in particular.
--- Source: statements of its PostgreSQL plug-in (github.com/dbeaver/dbeaver, org.jkiss.dbeaver.ext.postgresql) as they show in logs of servers.
--- Asked here: the same tables, columns, joins, functions and casts in a text of our own. Before each statement: its name, whether it
--- has rows where there are tables (rows) or may have none (any), and what its columns begin with.
+-- Source: none that was read; written from what is commonly known of what its PostgreSQL plug-in asks, to be compared with a real one's log.
+-- Before each statement: its name, whether it has rows where there are tables (rows) or may have none (any), and what its columns begin with.
 
 -- session: rows: current_schema, session_user
 SELECT current_schema(), session_user;

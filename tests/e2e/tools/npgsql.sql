@@ -1,6 +1,7 @@
 -- Tool: Npgsql, with which Power BI and .NET programs connect, at commit 00ee7a8a47cc.
 -- Source: github.com/npgsql/npgsql, src/Npgsql/PostgresDatabaseInfo.cs, for the loading of types, which is sent as one text with the version.
--- Columns of results and what Power BI itself asks (its sources are not public) are from statements as they show in logs of servers.
+-- Columns of results and what Power BI itself asks (its sources are not public) are written from what is commonly known, to be compared with a
+-- real one's log.
 -- Asked here: the same tables, columns, joins and functions in a text of our own.
 
 -- version: rows: version

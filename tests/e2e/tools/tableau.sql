@@ -1,7 +1,6 @@
 -- Tool: Tableau, whose PostgreSQL connector is PostgreSQL's ODBC driver (psqlodbc) or its JDBC driver; no version in particular.
--- Source: Tableau's sources are not public. What the ODBC driver asks for SQLTables, SQLColumns, SQLPrimaryKeys, SQLForeignKeys and
--- SQLStatistics is made in github.com/postgresql-interfaces/psqlodbc, info.c. Asked here: the same in a text of our own; the last two are
--- what a sheet asks.
+-- Source: none that was read: Tableau's are not public. Written from what is commonly known of what the ODBC driver asks for SQLTables,
+-- SQLColumns, SQLPrimaryKeys, SQLForeignKeys and SQLStatistics, to be compared with a real one's log; the last two are what a sheet asks.
 
 -- settings: any
 SET DateStyle = 'ISO'; SET extra_float_digits = 2; show transaction_isolation;
