@@ -162,7 +162,8 @@ impl Session {
             }
         })?;
         super::plan::refuse_writes(&plan)?;
-        Ok(plan)
+        // Types are settled here: a new table has those of its rows.
+        Ok(keep_peers(keep_times(in_columns(plan)?)?)?)
     }
 
     /// Refuses a write where it would have to be undone and cannot be. A table of the built-in catalog that is made in a block goes
