@@ -19,11 +19,11 @@ pub(in crate::session) fn protect(statement: &mut Statement) -> bool {
     let mut found = false;
     let _ = visit_expressions_mut(statement, |expr| {
         match expr {
-            Expr::Cast { kind, expr: inner, data_type: DataType::Array(_), .. } => {
-                if *kind == CastKind::DoubleColon && literal(inner).is_some() {
-                    *kind = CastKind::Cast;
-                    found = true;
-                }
+            Expr::Cast { kind, expr: inner, data_type: DataType::Array(_), .. }
+                if *kind == CastKind::DoubleColon && literal(inner).is_some() =>
+            {
+                *kind = CastKind::Cast;
+                found = true;
             }
             // Looked up by its last name alone otherwise, if at all.
             Expr::Cast { expr: inner, data_type: DataType::Regclass, .. } if is_name(inner) => {
