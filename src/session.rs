@@ -14,7 +14,6 @@ mod execute;
 mod explain;
 mod extremes;
 mod foreign_view;
-mod format;
 mod functions;
 mod guarded;
 mod json;
@@ -551,7 +550,6 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     sleep::register(&mut state)?;
     like_pattern::register(&mut state)?;
     quantified::register(&mut state)?;
-    format::register(&mut state)?;
     always::register(&mut state)?;
     maru_clean::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));

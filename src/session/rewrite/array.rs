@@ -34,8 +34,9 @@ pub(in crate::session) fn protect(statement: &mut Statement) -> bool {
                 found |= super::clients::name_function(left, right);
                 found |= super::clients::name_function(right, left);
             }
-            // The compatibility rules know psql's question by its words.
-            Expr::AnyOp { right, .. } if right.to_string().contains("stxkind") => {}
+            // The compatibility rules know psql's questions by their words.
+            Expr::AnyOp { right, .. }
+                if ["stxkind", "polroles"].iter().any(|name| right.to_string().contains(name)) => {}
             Expr::AnyOp { .. } | Expr::AllOp { .. } => {
                 let before = expr.clone();
                 found |= quantified(expr).is_ok() && *expr != before;

@@ -42,7 +42,7 @@ impl Pca {
     /// `wanted`: how many components, or what share of the variance they keep; `None`: all.
     ///
     /// # Errors
-    /// 22003 for values that are not finite, 54000 for more than 2000 columns, 22023 for fewer than two rows.
+    /// 22003 for values that are not finite or whose squares are not, 54000 for more than 2000 columns, 22023 for fewer than two rows.
     pub fn learn(x: &Matrix, wanted: Option<f64>, whiten: bool, task: &Task) -> Result<Self> {
         let d = x.n_columns();
         if d > COLUMNS_MAX {
@@ -57,6 +57,14 @@ impl Pca {
         let mean = means(x, task)?;
         let products = gram(x, &mean, None, task)?;
         let (values, vectors) = eigen(&products, task)?;
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        if !finite(&mean) || !finite(&values) || !vectors.iter().all(|vector| finite(vector)) {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                "values are too large for ML.PCA: their squares are beyond double precision",
+            )
+            .with_hint("Scale them first: ML.STANDARD_SCALER or ML.MIN_MAX_SCALER."));
+        }
         let n = x.n_rows as f64 - 1.0;
         let variances = values.iter().map(|value| value.max(0.0) / n).collect::<Vec<_>>();
         let total = variances.iter().sum::<f64>();
