@@ -26,6 +26,7 @@ mod named_objects;
 mod nested;
 mod operators;
 mod ordered_set;
+mod owner_session;
 mod parameters;
 mod plan;
 mod policies;

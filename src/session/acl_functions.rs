@@ -6,26 +6,25 @@
 //! likewise.
 
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::error::Result as DfResult;
-use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use maru_core::{Error, ErrorKind};
+use maru_core::Error;
 
 use super::Session;
+use super::owner_session::{OwnerSession, add};
 use crate::access::kinds::KINDS;
 use crate::access::{Object, Rights};
 
 /// What a list is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum About {
     Table,
     Columns,
@@ -52,35 +51,18 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
             ),
             _ => Signature::any(1, Volatility::Stable),
         };
-        let session = Weak::clone(session);
+        let session = OwnerSession::new(session);
         let function = AclFunction { name, about: *about, signature, session };
-        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
-            tracing::error!(error = %error, "could not register function");
-        }
+        add(state, function);
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct AclFunction {
     name: &'static str,
     about: About,
     signature: Signature,
-    session: Weak<Session>,
-}
-
-impl PartialEq for AclFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
-    }
-}
-
-impl Eq for AclFunction {}
-
-impl Hash for AclFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.session.as_ptr().hash(state);
-    }
+    session: OwnerSession,
 }
 
 impl ScalarUDFImpl for AclFunction {
@@ -100,10 +82,7 @@ impl ScalarUDFImpl for AclFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let session = self
-            .session
-            .upgrade()
-            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let session = self.session.get()?;
         let oids = match args.args.first() {
             Some(oids) => cast(&oids.to_array(args.number_rows)?, &DataType::Int64)?,
             None => return Err(Error::internal("a list of rights of nothing").into()),

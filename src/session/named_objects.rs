@@ -3,7 +3,6 @@
 //!
 //! Names and remarks are looked up when a statement with such a function is planned ([`Session::learn_oids`]).
 
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, ArrayRef, AsArray, Int32Array, StringArray};
@@ -11,17 +10,17 @@ use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
-use maru_core::{Error, ErrorKind};
+use maru_core::Error;
 
 use super::Session;
+use super::owner_session::{OwnerSession, add};
 
 /// What a function tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum About {
     /// The OID of a table by its name; NULL if it is not there.
     Name,
@@ -63,35 +62,18 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
             ),
             About::Oids => Signature::user_defined(Volatility::Immutable),
         };
-        let session = Weak::clone(session);
+        let session = OwnerSession::new(session);
         let function = Told { name, about: *about, signature, session };
-        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
-            tracing::error!(error = %error, "could not register function");
-        }
+        add(state, function);
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct Told {
     name: &'static str,
     about: About,
     signature: Signature,
-    session: Weak<Session>,
-}
-
-impl PartialEq for Told {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
-    }
-}
-
-impl Eq for Told {}
-
-impl Hash for Told {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.session.as_ptr().hash(state);
-    }
+    session: OwnerSession,
 }
 
 impl ScalarUDFImpl for Told {
@@ -130,10 +112,7 @@ impl ScalarUDFImpl for Told {
                 }
             });
         }
-        let session = self
-            .session
-            .upgrade()
-            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let session = self.session.get()?;
         let is_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let n_rows = if is_scalar { 1 } else { args.number_rows };
         let first = first.to_array(n_rows)?;

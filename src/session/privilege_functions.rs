@@ -4,7 +4,6 @@
 //! function is planned ([`Session::learn_oids`]); one that is not there gives NULL, as in PostgreSQL.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use arrow::array::{Array, AsArray, BooleanArray, StringArray};
@@ -12,22 +11,22 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::physical_plan::collect;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::Session;
+use super::owner_session::{OwnerSession, add};
 use crate::access::{Columns, Object, Privilege, Rights};
 use crate::catalog::BUILTIN;
 use crate::catalog::definition::Definition;
 use crate::system::VIRTUAL_SCHEMAS;
 
 /// What a function is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum About {
     Table,
     AnyColumn,
@@ -230,35 +229,18 @@ pub(super) fn register(state: &mut SessionState, session: &Weak<Session>) {
             vec![TypeSignature::Any(least), TypeSignature::Any(least + 1)],
             Volatility::Stable,
         );
-        let session = Weak::clone(session);
+        let session = OwnerSession::new(session);
         let function = RightsFunction { name, about: *about, signature, session };
-        if let Err(error) = state.register_udf(Arc::new(ScalarUDF::from(function))) {
-            tracing::error!(error = %error, "could not register function");
-        }
+        add(state, function);
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 struct RightsFunction {
     name: &'static str,
     about: About,
     signature: Signature,
-    session: Weak<Session>,
-}
-
-impl PartialEq for RightsFunction {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Weak::ptr_eq(&self.session, &other.session)
-    }
-}
-
-impl Eq for RightsFunction {}
-
-impl Hash for RightsFunction {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.session.as_ptr().hash(state);
-    }
+    session: OwnerSession,
 }
 
 impl ScalarUDFImpl for RightsFunction {
@@ -275,10 +257,7 @@ impl ScalarUDFImpl for RightsFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        let session = self
-            .session
-            .upgrade()
-            .ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session has ended"))?;
+        let session = self.session.get()?;
         let all_scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let n_rows = if all_scalar { 1 } else { args.number_rows };
         let words = args.args.iter().map(|arg| Words::of(&arg.to_array(n_rows)?));
