@@ -2,7 +2,7 @@
 //!
 //! Events go through a channel to one writer. The newest [`ROWS_MAX`] are kept.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use maru_core::Result;
 use sqlx::Row;
@@ -81,13 +81,15 @@ pub struct Audit {
 
 impl Audit {
     pub fn open(store: Store) -> Self {
-        let journal = Journal::open({
+        let journal = Journal::open(Duration::ZERO, {
             let store = store.clone();
-            move |(at_us, event): (i64, Event)| {
+            move |events: Vec<(i64, Event)>| {
                 let store = store.clone();
                 async move {
-                    if let Err(error) = insert(&store, at_us, &event).await {
-                        tracing::error!(event = event.what.name(), user = %event.user, error = %error, "could not keep an audit event");
+                    for (at_us, event) in events {
+                        if let Err(error) = insert(&store, at_us, &event).await {
+                            tracing::error!(event = event.what.name(), user = %event.user, error = %error, "could not keep an audit event");
+                        }
                     }
                 }
             }

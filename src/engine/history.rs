@@ -3,12 +3,18 @@
 //! Ended statements go through a channel to one writer, so that no statement waits for the disk. Rows older than
 //! `query_history_days`, and those beyond `QUERY_HISTORY_ROWS_MAX`, are removed as new ones come.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maru_core::{Result, limits};
-use sqlx::Row;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use crate::store::{Journal, Store, failed};
+
+/// How long an ended statement waits to be written together with others: each write waits for the disk.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Statements between two looks for old ones.
+const TRIM_EVERY: usize = 500;
 
 /// A statement that has ended. Times in microseconds since 1970 and milliseconds.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,12 +49,17 @@ pub struct History {
 
 impl History {
     pub async fn open(store: Store, days: u64) -> Result<Self> {
-        let journal = Journal::open({
-            let (store, mut n_written) = (store.clone(), 0_u64);
-            move |query: Box<PastQuery>| {
-                let (store, trims) = (store.clone(), n_written.is_multiple_of(500));
-                n_written += 1;
-                async move { write(&store, &query, trims.then_some(days)).await }
+        let journal = Journal::open(GATHER, {
+            // The first batch trims too: the past may have grown old while nothing ran.
+            let (store, mut since_trim) = (store.clone(), TRIM_EVERY);
+            move |queries: Vec<Box<PastQuery>>| {
+                since_trim += queries.len();
+                let trims = since_trim >= TRIM_EVERY;
+                if trims {
+                    since_trim = 0;
+                }
+                let store = store.clone();
+                async move { write(&store, &queries, trims.then_some(days)).await }
             }
         });
         Ok(Self { store, journal })
@@ -105,10 +116,10 @@ impl History {
     }
 }
 
-/// Keeps one statement, and forgets those that are older than `trim_days`, if given.
-async fn write(store: &Store, query: &PastQuery, trim_days: Option<u64>) {
-    if let Err(error) = insert(store, query).await {
-        tracing::warn!(query_id = query.query_id, error = %error, "could not keep query history");
+/// Keeps statements, and forgets those that are older than `trim_days`, if given.
+async fn write(store: &Store, queries: &[Box<PastQuery>], trim_days: Option<u64>) {
+    if let Err(error) = insert(store, queries).await {
+        tracing::warn!(n = queries.len(), error = %error, "could not keep query history");
     }
     if let Some(days) = trim_days
         && let Err(error) = forget_old(store, days).await
@@ -117,33 +128,33 @@ async fn write(store: &Store, query: &PastQuery, trim_days: Option<u64>) {
     }
 }
 
-async fn insert(store: &Store, query: &PastQuery) -> Result<()> {
-    sqlx::query(
+/// Inserts all of them or none.
+async fn insert(store: &Store, queries: &[Box<PastQuery>]) -> Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
         "INSERT OR REPLACE INTO query_history (query_id, user_name, protocol, session_id, sql, state, sqlstate, \
          error, started_us, queued_ms, elapsed_ms, n_rows, source_rows, source_bytes, sources, memory_peak_bytes, \
-         spilled_bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(query.query_id)
-    .bind(&query.user_name)
-    .bind(&query.protocol)
-    .bind(query.session_id)
-    .bind(&query.sql)
-    .bind(&query.state)
-    .bind(&query.sqlstate)
-    .bind(&query.error)
-    .bind(query.started_us)
-    .bind(query.queued_ms)
-    .bind(query.elapsed_ms)
-    .bind(query.n_rows)
-    .bind(query.source_rows)
-    .bind(query.source_bytes)
-    .bind(&query.sources)
-    .bind(query.memory_peak_bytes)
-    .bind(query.spilled_bytes)
-    .execute(store.pool())
-    .await
-    .map(|_| ())
-    .map_err(failed)
+         spilled_bytes) ",
+    );
+    insert.push_values(queries, |mut row, query| {
+        row.push_bind(query.query_id)
+            .push_bind(&query.user_name)
+            .push_bind(&query.protocol)
+            .push_bind(query.session_id)
+            .push_bind(&query.sql)
+            .push_bind(&query.state)
+            .push_bind(&query.sqlstate)
+            .push_bind(&query.error)
+            .push_bind(query.started_us)
+            .push_bind(query.queued_ms)
+            .push_bind(query.elapsed_ms)
+            .push_bind(query.n_rows)
+            .push_bind(query.source_rows)
+            .push_bind(query.source_bytes)
+            .push_bind(&query.sources)
+            .push_bind(query.memory_peak_bytes)
+            .push_bind(query.spilled_bytes);
+    });
+    insert.build().execute(store.pool()).await.map(|_| ()).map_err(failed)
 }
 
 async fn forget_old(store: &Store, days: u64) -> Result<()> {

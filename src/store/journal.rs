@@ -1,8 +1,14 @@
 //! Entries that are written by one task in the background, so that no statement waits for the disk.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// Entries that are written together.
+const BATCH: usize = 256;
 
 enum Message<T> {
     Entry(T),
@@ -22,19 +28,41 @@ impl<T> std::fmt::Debug for Journal<T> {
 }
 
 impl<T: Send + 'static> Journal<T> {
-    /// `write` writes one entry and deals with its errors itself.
-    pub(crate) fn open<F>(mut write: impl FnMut(T) -> F + Send + 'static) -> Self
+    /// `write` writes entries, oldest first, and deals with its errors itself. An entry waits for others to be written with
+    /// for at most `gather`, which is what is lost if the process is killed.
+    pub(crate) fn open<F>(
+        gather: Duration,
+        mut write: impl FnMut(Vec<T>) -> F + Send + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send,
     {
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let writer = tokio::spawn(async move {
-            while let Some(message) = receiver.recv().await {
-                match message {
-                    Message::Entry(entry) => write(entry).await,
-                    Message::Flush(done) => {
-                        let _ = done.send(());
+            while let Some(first) = receiver.recv().await {
+                let (mut entries, mut flushed) = (Vec::new(), None);
+                let until = Instant::now() + gather;
+                let mut next = Some(first);
+                loop {
+                    match next {
+                        Some(Message::Entry(entry)) => entries.push(entry),
+                        Some(Message::Flush(done)) => flushed = Some(done),
+                        None => break,
                     }
+                    if flushed.is_some() || entries.len() >= BATCH {
+                        break;
+                    }
+                    // What is there already is taken even if there is no time left.
+                    next = match receiver.try_recv() {
+                        Ok(message) => Some(message),
+                        Err(_) => timeout_at(until, receiver.recv()).await.ok().flatten(),
+                    };
+                }
+                if !entries.is_empty() {
+                    write(entries).await;
+                }
+                if let Some(done) = flushed {
+                    let _ = done.send(());
                 }
             }
         });
