@@ -13,10 +13,15 @@ pub(crate) struct Opaque<T>(Arc<dyn Holds<T>>);
 
 trait Holds<T>: Send + Sync {
     fn get(&self) -> &T;
+    fn get_mut(&mut self) -> &mut T;
 }
 
 impl<T: Send + Sync> Holds<T> for T {
     fn get(&self) -> &T {
+        self
+    }
+
+    fn get_mut(&mut self) -> &mut T {
         self
     }
 }
@@ -24,6 +29,11 @@ impl<T: Send + Sync> Holds<T> for T {
 impl<T: Send + Sync + 'static> Opaque<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Arc::new(value))
+    }
+
+    /// Returns the value to change, unless it is shared.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        Arc::get_mut(&mut self.0).map(|held| held.get_mut())
     }
 }
 

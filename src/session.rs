@@ -40,6 +40,7 @@ mod scalars;
 mod seconds;
 mod settings;
 mod sleep;
+mod state;
 mod subqueries;
 mod sum;
 mod timezone;
@@ -108,7 +109,9 @@ pub struct Session {
     current: Mutex<CancellationToken>,
     /// What its statements are a part of.
     work: Mutex<Option<Arc<Work>>>,
+    /// What each statement's state is made from.
     state: Opaque<SessionState>,
+    kept: Mutex<Option<state::Kept>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -159,13 +162,16 @@ pub struct Prepared {
 }
 
 /// How old a plan is. Tables may be dropped, made anew or replaced meanwhile, here or in a source, settings may change; so a plan
-/// is good for one run soon after it was made, and each further run plans again.
+/// is good for one run soon after it was made, and each further run plans again. A plan that reads no table is good until a
+/// command has run or a setting has changed.
 #[derive(Debug)]
 struct Planned {
     at: Instant,
     /// Commands that had run by then.
     commands: u64,
     used: AtomicBool,
+    /// The number of the session's state, if no table is read.
+    state: Option<u64>,
 }
 
 impl Planned {
@@ -174,14 +180,24 @@ impl Planned {
 
     fn now(engine: &Engine) -> Arc<Self> {
         let commands = engine.inner.commands.load(Ordering::Relaxed);
-        Arc::new(Self { at: Instant::now(), commands, used: AtomicBool::new(false) })
+        Arc::new(Self { at: Instant::now(), commands, used: AtomicBool::new(false), state: None })
+    }
+
+    /// Returns the age of a plan that was begun then and turned out to read no table.
+    fn of_no_table(&self, session: &Session) -> Arc<Self> {
+        let (at, commands) = (self.at, self.commands);
+        Arc::new(Self { at, commands, used: AtomicBool::new(false), state: session.state_number() })
     }
 
     /// Takes the plan for one run; returns whether it can be had.
-    fn take(&self, engine: &Engine) -> bool {
+    fn take(&self, session: &Session) -> bool {
         let first = !self.used.swap(true, Ordering::Relaxed);
-        let same = self.commands == engine.inner.commands.load(Ordering::Relaxed);
-        first && same && self.at.elapsed() < Self::GOOD_FOR
+        let commands = session.engine.inner.commands.load(Ordering::Relaxed);
+        let good = match self.state {
+            Some(number) => session.state_number() == Some(number),
+            None => first && self.at.elapsed() < Self::GOOD_FOR,
+        };
+        good && self.commands == commands
     }
 }
 
@@ -261,6 +277,7 @@ impl Session {
                 current: Mutex::new(CancellationToken::new()),
                 work: Mutex::new(None),
                 state: Opaque::new(state),
+                kept: Mutex::new(None),
             }
         }))
     }
@@ -491,17 +508,6 @@ impl Session {
         let token = CancellationToken::new();
         *self.current.lock() = token.clone();
         token
-    }
-
-    /// Returns DataFusion's state for one statement, with the session's settings.
-    pub(crate) fn statement_state(&self) -> SessionState {
-        let mut state = SessionState::clone(&self.state);
-        let catalog = self.catalog();
-        self.settings.read().apply(state.config_mut());
-        state.config_mut().options_mut().catalog.default_catalog = catalog;
-        functions::follow_settings(&mut state);
-        state.mark_start_execution();
-        state
     }
 }
 

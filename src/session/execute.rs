@@ -6,16 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use datafusion::common::{ParamValues, ScalarValue};
-use datafusion::execution::object_store::DefaultObjectStoreRegistry;
-use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, TaskContext};
+use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use maru_connect::QueryContext;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::plan::{broken_off, panicked};
+use super::state::task_context;
 use super::write::writes;
 use super::{Image, InBlock, Kind, Named, Prepared, Session, TransactionStatus, explain, in_block};
 use crate::engine::admission::Permit;
@@ -140,7 +138,7 @@ impl Session {
                     }
                 }
             }
-            Kind::Query { .. } | Kind::Done { .. } if !prepared.planned.take(&self.engine) => {
+            Kind::Query { .. } | Kind::Done { .. } if !prepared.planned.take(self) => {
                 query.set_state(State::Planning);
                 match self.plan_again(prepared).await {
                     Ok(again) => Some(again),
@@ -321,12 +319,12 @@ impl Session {
         }
         let state = self.query_state(query);
         let logical = state.optimize(plan)?;
-        let physical = state.query_planner().create_physical_plan(&logical, &state).await?;
+        let physical = state.query_planner().create_physical_plan(&logical, &*state).await?;
         let planned_in = start.elapsed();
         query.set_state(State::Running);
         query.set_plan(Arc::clone(&physical));
         let ran = match analyze {
-            true => Some(explain::run(&physical, state.task_ctx()).await?),
+            true => Some(explain::run(&physical, task_context(&state)).await?),
             false => None,
         };
         let engine = &self.engine;
@@ -361,13 +359,6 @@ impl Session {
         self.setting("application_name").unwrap_or_default()
     }
 
-    /// Returns the state that a statement is planned and run with.
-    fn query_state(&self, query: &Arc<Query>) -> SessionState {
-        let mut state = self.statement_state();
-        state.config_mut().set_extension(Arc::new(QueryContext { query_id: query.id }));
-        with_pool(state, query)
-    }
-
     async fn plan_physical(
         self: &Arc<Self>,
         plan: &LogicalPlan,
@@ -381,23 +372,8 @@ impl Session {
         let plan = bind(plan.clone(), parameters)?;
         let state = self.query_state(query);
         let physical = state.create_physical_plan(&plan).await?;
-        Ok((physical, state.task_ctx(), permit))
+        Ok((physical, task_context(&state), permit))
     }
-}
-
-/// Gives the statement its own memory pool, and its own list of stores, so that a dropped catalog's client lives no longer
-/// than the statements that read from it. Caches and disk stay shared.
-fn with_pool(state: SessionState, query: &Arc<Query>) -> SessionState {
-    let shared = state.runtime_env();
-    let runtime = RuntimeEnv {
-        memory_pool: Arc::clone(&query.pool) as _,
-        disk_manager: Arc::clone(&shared.disk_manager),
-        cache_manager: Arc::clone(&shared.cache_manager),
-        object_store_registry: Arc::new(DefaultObjectStoreRegistry::new()),
-    };
-    datafusion::execution::SessionStateBuilder::new_from_existing(state)
-        .with_runtime_env(Arc::new(runtime))
-        .build()
 }
 
 pub(super) fn bind(plan: LogicalPlan, parameters: Vec<ScalarValue>) -> Result<LogicalPlan> {

@@ -44,6 +44,15 @@ tokio::task_local! {
     static VIEW_OWNER: (String, String);
 }
 
+/// What a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    Nothing,
+    /// Only what the engine knows about itself, so that an operator can look at a full queue.
+    Engine,
+    Tables,
+}
+
 /// Returns the owner of the view that is being planned, and the user whose own catalogs it means.
 pub(super) fn view_owner() -> Option<(String, String)> {
     VIEW_OWNER.try_with(Clone::clone).ok()
@@ -202,7 +211,10 @@ impl Session {
             Statement::Query { mut statement, tag } => {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
-                let monitors = self.check_names(&state, &statement).await?;
+                let reads = self.check_names(&state, &statement).await?;
+                let constant = reads == Reads::Nothing && !speaks_of_postgres(&text.text);
+                let planned = if constant { planned.of_no_table(self) } else { planned };
+                let monitors = reads == Reads::Engine;
                 // What was asked by a cast is asked by a function now.
                 let asked = match text.text.to_ascii_lowercase().contains("regclass") {
                     true => Cow::Owned(statement.to_string()),
@@ -360,15 +372,17 @@ impl Session {
         }
     }
 
-    /// Checks every table name; returns whether the statement reads only what the engine knows about itself, so that
-    /// an operator can look at a full queue.
+    /// Checks every table name; returns what the statement reads.
     pub(super) async fn check_names(
         self: &Arc<Self>,
         state: &SessionState,
         statement: &DfStatement,
-    ) -> Result<bool> {
+    ) -> Result<Reads> {
         let references = state.resolve_table_references(statement)?;
-        let mut monitors = !references.is_empty();
+        if references.is_empty() {
+            return Ok(Reads::Nothing);
+        }
+        let mut monitors = true;
         for reference in references {
             let is_function = reference.schema().is_none()
                 && (super::models::is_function(reference.table())
@@ -380,7 +394,7 @@ impl Session {
             monitors &= reference.schema().is_some_and(|s| system::VIRTUAL_SCHEMAS.contains(&s));
             require_table(self, &reference).await?;
         }
-        Ok(monitors)
+        Ok(if monitors { Reads::Engine } else { Reads::Tables })
     }
 
     async fn describe(self: &Arc<Self>, name: &maru_sql::Name) -> Result<Statement> {
@@ -453,7 +467,7 @@ impl Session {
                 .with_detail(format!("The limit is {VIEW_DEPTH_MAX} levels (view_depth_max)."))
                 .with_hint("A view probably reads itself through another one."));
         }
-        let mut state = self.statement_state();
+        let mut state = SessionState::clone(&self.statement_state());
         if let Some((catalog, schema)) = place {
             let options = state.config_mut().options_mut();
             options.catalog.default_catalog = catalog.to_owned();

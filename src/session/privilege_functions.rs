@@ -20,6 +20,7 @@ use maru_core::{Error, ErrorKind, Result};
 
 use super::Session;
 use super::owner_session::{OwnerSession, add};
+use super::state::task_context;
 use crate::access::{Columns, Object, Privilege, Rights};
 use crate::catalog::BUILTIN;
 use crate::catalog::definition::Definition;
@@ -206,7 +207,7 @@ impl Session {
         let state = self.statement_state();
         let physical = state.create_physical_plan(&plan).await?;
         let mut found = Vec::new();
-        for batch in collect(physical, state.task_ctx()).await? {
+        for batch in collect(physical, task_context(&state)).await? {
             let Some((oids, names)) = batch.columns().split_first() else { continue };
             let oids = cast(oids, &DataType::Int64)?;
             let names = names.iter().map(|column| cast(column, &DataType::Utf8));

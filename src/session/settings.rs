@@ -101,7 +101,7 @@ settings! {
 const PER_CATALOG: &[&str] = &["pushdown", "verify_pushdown"];
 
 /// The values of one session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
     /// By catalog and setting.

@@ -101,6 +101,40 @@ def test_prepared_statement_follows_the_settings(connection):
     assert connection.execute(zone, prepare=True).fetchone() == ("Asia/Seoul",)
 
 
+def test_plan_that_reads_no_table_is_kept_only_while_it_is_right(server, connection):
+    """Such a plan serves every run until a command has run or a setting has changed; what a moment decides is decided by each run."""
+    def ask(sql, *values):
+        return connection.execute(sql, values, prepare=True).fetchone()[0]
+
+    moments = [ask("SELECT now()") for _ in range(5)]
+    assert moments == sorted(set(moments))
+    assert len({ask("SELECT random()") for _ in range(20)}) == 20
+    assert [ask("SELECT CAST(%s AS bigint) * 2", n) for n in range(5)] == [0, 2, 4, 6, 8]
+
+    midnight = "SELECT CAST(extract(epoch FROM TIMESTAMPTZ '2026-01-01 00:00') AS bigint)"
+    in_utc = [ask(midnight) for _ in range(3)]
+    connection.execute("SET TimeZone = 'Asia/Seoul'")
+    assert {moment - ask(midnight) for moment in in_utc} == {9 * 3600}
+    assert ask("SELECT set_config('TimeZone', 'UTC', false)") == "UTC"
+    assert [ask(midnight)] * 3 == in_utc
+
+    user = "SELECT current_user"
+    with server.connect() as other:
+        other.execute("CREATE ROLE kept_plan_role")
+        try:
+            names = [ask(user) for _ in range(2)]
+            connection.execute("SET ROLE kept_plan_role")
+            assert ask(user) == "kept_plan_role" != names[0]
+            assert ask("SELECT upper('a')") == ask("SELECT upper('a')") == "A"
+            other.execute("REVOKE EXECUTE ON FUNCTION upper FROM PUBLIC")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                ask("SELECT upper('a')")
+        finally:
+            connection.execute("RESET ROLE")
+            other.execute("GRANT EXECUTE ON FUNCTION upper TO PUBLIC")
+            other.execute("DROP ROLE kept_plan_role")
+
+
 def test_large_result_streams(connection):
     with connection.cursor() as cursor:
         total = 0

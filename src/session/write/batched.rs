@@ -29,7 +29,7 @@ impl Session {
         if !tag.starts_with("INSERT") {
             return Ok(None);
         }
-        let prepared = match prepared.planned.take(self.engine()) {
+        let prepared = match prepared.planned.take(self) {
             true => prepared.clone(),
             false => self.plan_again(prepared).await?,
         };

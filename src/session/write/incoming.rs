@@ -157,7 +157,7 @@ impl Session {
             return Ok(None);
         }
         self.refuse_in_failed_block(false)?;
-        let prepared = match prepared.planned.take(&self.engine) {
+        let prepared = match prepared.planned.take(self) {
             true => prepared.clone(),
             false => self.plan_again(prepared).await?,
         };

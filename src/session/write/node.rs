@@ -181,7 +181,7 @@ impl ExtensionPlanner for Writes {
         let session =
             session.ok_or_else(|| Error::new(ErrorKind::ShuttingDown, "the session is closed"))?;
         let statement = QueryContext::of(state.config()).query_id;
-        let memory = Arc::clone(&state.runtime_env().memory_pool);
+        let memory = Arc::clone(&QueryContext::runtime(state).memory_pool);
         let request = writing.request(statement, memory);
         let job = writing.attached.begin_write(request).await?;
         let watch = Watch::new(session.engine().clone(), statement, Arc::clone(writing));

@@ -24,7 +24,7 @@ use super::file_error::{in_file, read_untrusted};
 use super::metadata_cache::StoreMetadataCache;
 use super::old_dates;
 use super::pinned_store::{PinnedReaders, pinned};
-use crate::FileTable;
+use crate::{FileTable, QueryContext};
 
 /// What a footer tells about a file.
 pub(super) struct Footer {
@@ -150,15 +150,15 @@ pub(super) fn source(
     // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
     options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
     let size_hint = options.global.metadata_size_hint;
-    let memory = &state.runtime_env().memory_pool;
+    let runtime = QueryContext::runtime(state);
     // The system reads ahead in local files.
     let is_remote =
         !table.store_url.as_str().split("://").next().unwrap_or_default().ends_with("file");
     let readers = PinnedReaders {
-        ahead: (is_remote && !limited).then(|| Arc::clone(memory)),
+        ahead: (is_remote && !limited).then(|| Arc::clone(&runtime.memory_pool)),
         store: Arc::clone(&table.store),
         store_url: table.store_url.clone(),
-        footers: state.runtime_env().cache_manager.get_file_metadata_cache(),
+        footers: runtime.cache_manager.get_file_metadata_cache(),
     };
     let mut source = ParquetSource::new(schema)
         .with_table_parquet_options(options)

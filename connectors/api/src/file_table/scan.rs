@@ -166,7 +166,8 @@ pub(crate) fn plan<'a>(
         let statement = QueryContext::of(state.config()).query_id;
         let listed = table.files.list_in(statement, &request.predicates).await?;
         let n_listed = listed.len();
-        let memory = label::counted(&listed, &state.runtime_env().memory_pool)?;
+        let runtime = QueryContext::runtime(state);
+        let memory = label::counted(&listed, &runtime.memory_pool)?;
         let entries = prune(&table, &request, listed)?;
         let entries = prune_by_bounds(&table, &request, entries)?;
         let n_kept = entries.len();
@@ -181,9 +182,7 @@ pub(crate) fn plan<'a>(
                 Some(layout) => Arc::new(table.laid_out(&layout)),
                 None => Arc::clone(&table),
             };
-            state
-                .runtime_env()
-                .register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
+            runtime.register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
             let known = with_statistics(&table, &request, state, entries).await?;
             told.push((table, known));
         }
