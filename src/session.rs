@@ -239,6 +239,24 @@ impl Prepared {
             _ => None,
         }
     }
+
+    /// Returns whether the rows are those of tables and in no order, so that they may be read by several at once.
+    pub(crate) fn is_large_and_unordered(&self) -> bool {
+        let Kind::Query { plan, monitors: false, .. } = &self.kind else { return false };
+        let mut plan: &LogicalPlan = plan;
+        loop {
+            plan = match plan {
+                LogicalPlan::Sort(_)
+                | LogicalPlan::Limit(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_) => return false,
+                LogicalPlan::Projection(inner) => &inner.input,
+                LogicalPlan::SubqueryAlias(inner) => &inner.input,
+                LogicalPlan::Filter(inner) => &inner.input,
+                _ => return self.planned.state.is_none(),
+            }
+        }
+    }
 }
 
 impl Session {

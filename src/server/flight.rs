@@ -1,11 +1,12 @@
 //! The Arrow Flight SQL door: batches leave as they are, without a detour over rows.
 //!
-//! `sessions` knows who calls, `statements` holds what was prepared and runs it, `service` maps the protocol's calls
+//! `sessions` knows who calls, `statements` holds what was prepared and runs it, `endpoints` hands its rows out, `service` maps the protocol's calls
 //! to the two, `metadata` answers drivers' questions about catalogs, `actions` the calls that Flight SQL added later,
 //! `ingest` takes rows,
 //! `schema` says what types clients are shown, `outer` adds what the library leaves out, `incoming` takes connections, encrypted or not.
 
 mod actions;
+mod endpoints;
 mod incoming;
 mod ingest;
 mod metadata;

@@ -89,16 +89,20 @@ def test_wrong_password_is_refused(server):
     assert "UNAUTHENTICATED" in text.upper() or "Unauthenticated" in text
 
 
+def info_of(client, options, sql):
+    import pyarrow.flight as pf
+    # Any{type_url, CommandStatementQuery{query}}: two fields of protobuf each.
+    field = lambda number, data: bytes([number << 3 | 2, len(data)]) + data
+    command = field(1, b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery") + field(2, field(1, sql.encode()))
+    return client.get_flight_info(pf.FlightDescriptor.for_command(command), options)
+
+
 def test_compression_renewal_and_the_end_of_a_session(server):
     import pyarrow.flight as pf
     client = pf.connect("grpc://" + server.endpoints["flight"])
     options = pf.FlightCallOptions(headers=[client.authenticate_basic_token("maru", server.password)])
 
-    def ticket(sql):
-        # Any{type_url, CommandStatementQuery{query}}: two fields of protobuf each.
-        field = lambda number, data: bytes([number << 3 | 2, len(data)]) + data
-        command = field(1, b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery") + field(2, field(1, sql.encode()))
-        return client.get_flight_info(pf.FlightDescriptor.for_command(command), options)
+    ticket = lambda sql: info_of(client, options, sql)
 
     rows = "SELECT n, 'the same text each time' AS t FROM generate_series(1, 50000) g(n)"
     for packing in ["none", "lz4", "zstd"]:
@@ -120,6 +124,52 @@ def test_compression_renewal_and_the_end_of_a_session(server):
     assert list(client.do_action(pf.Action("CloseSession", b""), options))
     with pytest.raises(pf.FlightUnauthenticatedError):
         ticket("SELECT 1")
+    client.close()
+
+
+def test_several_tickets_for_one_result(server, place, connection):
+    """Whoever has a ticket gets the next batch: side by side, one after the other, or the first ticket alone, no row is lost or comes twice."""
+    from concurrent.futures import ThreadPoolExecutor
+    import pyarrow.flight as pf
+    n = 100_000
+    connection.execute(f"CREATE TABLE {place}.shared AS SELECT n, 'row ' || n AS t FROM generate_series(1, {n}) g(n)")
+    client = pf.connect("grpc://" + server.endpoints["flight"])
+    options = pf.FlightCallOptions(headers=[client.authenticate_basic_token("maru", server.password)])
+    read = lambda ticket: client.do_get(ticket, options).read_all()
+    info_of(client, options, "SET flight_endpoints = 3")
+    runs = lambda: connection.execute("SELECT count(*) FROM system.queries WHERE sql = %s", [all_of]).fetchone()[0]
+    all_of = f"SELECT * FROM {place}.shared"
+    tickets = [endpoint.ticket for endpoint in info_of(client, options, all_of).endpoints]
+    assert len(tickets) == 3
+    with ThreadPoolExecutor(3) as threads:
+        parts = list(threads.map(read, tickets))
+    assert sorted(pa.concat_tables(parts).column("n").to_pylist()) == list(range(1, n + 1))
+    assert runs() == 1
+
+    # Used up: each ticket asks for another run, and the others join it.
+    assert [read(ticket).num_rows for ticket in tickets] == [n, 0, 0]
+    assert runs() == 2
+    assert read(tickets[1]).num_rows == n
+    # A reader who leaves does not end what another one reads.
+    many = f"SELECT s.n, s.t FROM {place}.shared s, generate_series(1, 10) g"
+    leaver, stayer = (client.do_get(endpoint.ticket, options) for endpoint in info_of(client, options, many).endpoints[:2])
+    chunks = [reader.read_chunk().data.num_rows for reader in (leaver, stayer)]
+    leaver.cancel()
+    assert 0 < chunks[1] + stayer.read_all().num_rows < 10 * n
+
+    for ordered in [f"{all_of} ORDER BY n", f"{all_of} LIMIT 10", "SELECT 1", "SELECT query_id FROM system.queries", f"EXPLAIN {all_of}"]:
+        assert len(info_of(client, options, ordered).endpoints) == 1, ordered
+    numbers = read(info_of(client, options, f"{all_of} ORDER BY n").endpoints[0].ticket).column("n").to_pylist()
+    assert numbers == list(range(1, n + 1))
+
+    failing = f"SELECT 1000 / (n - 80000) FROM {place}.shared"
+    for endpoint in info_of(client, options, failing).endpoints:
+        with pytest.raises(pa.ArrowInvalid, match="division by zero"):
+            read(endpoint.ticket)
+    with server.flight() as adbc:
+        query(adbc, "SET flight_endpoints = 4")
+        assert sorted(query(adbc, all_of).column("n").to_pylist()) == list(range(1, n + 1))
+        assert query(adbc, f"SELECT count(*) AS c FROM {place}.shared").to_pylist() == [{"c": n}]
     client.close()
 
 

@@ -14,7 +14,7 @@ use arrow_flight::{
     IpcMessage, SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
-use futures::{Stream, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use maru_core::{Error, ErrorKind};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,9 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::ingest::ingest;
 use super::sessions::{FlightSession, Sessions, basic_credentials};
-use super::statements::{Held, encode, packing, prepare, run_command, run_query};
+use super::statements::{
+    Held, Statements, encode, packing, prepare, run_command, run_query, run_shared,
+};
 use super::status::{status, unsupported};
 use super::{actions, metadata};
 
@@ -47,14 +49,23 @@ impl Service {
         self.sessions.of(request).await.map_err(status)
     }
 
-    async fn stream(&self, session: Arc<FlightSession>, held: Arc<Held>) -> Reply<DoGet> {
+    async fn stream(
+        &self,
+        session: Arc<FlightSession>,
+        held: Arc<Held>,
+        handle: &[u8],
+    ) -> Reply<DoGet> {
         // A command has run when its ticket was made.
         if held.prepared.schema.is_none() {
             return Ok(Response::new(encode(held.schema.clone(), futures::stream::empty(), None)));
         }
         let schema = held.schema.clone();
         let packing = packing(&session);
-        let batches = run_query(session, held, self.abort.clone()).await.map_err(status)?;
+        let abort = self.abort.clone();
+        let batches = match Statements::ticket(handle) {
+            Some(ticket) => run_shared(session, held, ticket, abort).await?,
+            None => run_query(session, held, abort).await.map_err(status)?.map_err(status).boxed(),
+        };
         Ok(Response::new(encode(schema, batches, packing)))
     }
 
@@ -79,18 +90,39 @@ impl Service {
     }
 }
 
-/// Describes a result with one ticket for the whole of it. Without a location the client asks the same server.
+/// Describes a result with one ticket for the whole of it.
 pub(super) fn info(
     schema: &Schema,
     ticket: impl Into<Bytes>,
     request: Request<FlightDescriptor>,
 ) -> Reply<FlightInfo> {
+    info_of(schema, [ticket.into()], request)
+}
+
+/// Describes the result of a statement with the tickets that its rows are handed out by.
+fn described(
+    session: &FlightSession,
+    held: &Held,
+    request: Request<FlightDescriptor>,
+) -> Reply<FlightInfo> {
+    let tickets = held.tickets(session).into_iter().map(|statement_handle| {
+        Bytes::from(TicketStatementQuery { statement_handle }.as_any().encode_to_vec())
+    });
+    info_of(&held.schema, tickets, request)
+}
+
+/// Without a location the client asks the same server.
+fn info_of(
+    schema: &Schema,
+    tickets: impl IntoIterator<Item = Bytes>,
+    request: Request<FlightDescriptor>,
+) -> Reply<FlightInfo> {
     let info = FlightInfo::new()
         .try_with_schema(schema)
         .map_err(|error| status(Error::from(error)))?
-        .with_endpoint(FlightEndpoint::new().with_ticket(Ticket::new(ticket)))
         .with_descriptor(request.into_inner());
-    Ok(Response::new(info))
+    let endpoints = tickets.into_iter().map(|t| FlightEndpoint::new().with_ticket(Ticket::new(t)));
+    Ok(Response::new(endpoints.fold(info, FlightInfo::with_endpoint)))
 }
 
 pub(super) fn ipc(schema: &Schema) -> Result<Bytes, Status> {
@@ -133,8 +165,7 @@ impl FlightSqlService for Service {
             // Drivers send commands the same way as queries, and not all of them fetch a result without columns.
             run_command(&session, &held).await.map_err(status)?;
         }
-        let ticket = TicketStatementQuery { statement_handle: held.handle.clone() };
-        info(&held.schema, ticket.as_any().encode_to_vec(), request)
+        described(&session, &held, request)
     }
 
     async fn get_flight_info_prepared_statement(
@@ -147,7 +178,7 @@ impl FlightSqlService for Service {
         if held.prepared.schema.is_none() {
             run_command(&session, &held).await.map_err(status)?;
         }
-        info(&held.schema, query.as_any().encode_to_vec(), request)
+        described(&session, &held, request)
     }
 
     async fn do_get_statement(
@@ -157,7 +188,7 @@ impl FlightSqlService for Service {
     ) -> Reply<DoGet> {
         let session = self.session(&request).await?;
         let held = session.statements.get(&ticket.statement_handle).map_err(status)?;
-        self.stream(session, held).await
+        self.stream(session, held, &ticket.statement_handle).await
     }
 
     async fn do_get_prepared_statement(
@@ -167,7 +198,7 @@ impl FlightSqlService for Service {
     ) -> Reply<DoGet> {
         let session = self.session(&request).await?;
         let held = session.statements.get(&query.prepared_statement_handle).map_err(status)?;
-        self.stream(session, held).await
+        self.stream(session, held, &query.prepared_statement_handle).await
     }
 
     async fn do_put_statement_update(

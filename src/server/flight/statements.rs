@@ -23,11 +23,15 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::endpoints::{Handed, Run};
 use super::schema::{convert, outgoing, outgoing_type};
 use super::sessions::FlightSession;
 use super::status::status;
 use crate::output::{Body, Output};
 use crate::session::{Prepared, Session, StatementText};
+
+/// Tickets of one result at most.
+const TICKETS_MAX: usize = 64;
 
 /// A statement the server holds for its client, known by a handle.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) struct Held {
     parameters: Mutex<Vec<RecordBatch>>,
     /// Ends what runs under this handle.
     cancel: Mutex<CancellationToken>,
+    /// The run that tickets share, if there are several.
+    run: tokio::sync::Mutex<Option<Run>>,
 }
 
 /// The statements of one session.
@@ -61,6 +67,7 @@ impl Statements {
             schema,
             parameters: Mutex::new(Vec::new()),
             cancel: Mutex::new(CancellationToken::new()),
+            run: tokio::sync::Mutex::new(None),
         });
         let mut held = self.held.lock();
         held.insert(id, statement.clone());
@@ -71,7 +78,16 @@ impl Statements {
     }
 
     fn id(handle: &[u8]) -> Option<u64> {
-        std::str::from_utf8(handle).ok()?.strip_prefix("statement ")?.parse().ok()
+        let text = std::str::from_utf8(handle).ok()?.strip_prefix("statement ")?;
+        text.split(" ticket ").next()?.parse().ok()
+    }
+
+    /// Returns the number of the ticket and of how many, that a handle of [`Held::tickets`] says.
+    pub(super) fn ticket(handle: &[u8]) -> Option<(usize, usize)> {
+        let text = std::str::from_utf8(handle).ok()?;
+        let (ticket, of) = text.split_once(" ticket ")?.1.split_once(" of ")?;
+        let (ticket, of) = (ticket.parse().ok()?, of.parse().ok()?);
+        (ticket < of && of <= TICKETS_MAX).then_some((ticket, of))
     }
 
     /// # Errors
@@ -91,6 +107,18 @@ impl Statements {
 }
 
 impl Held {
+    /// Returns the handles of the tickets that the rows are handed out by: as many as the session asks for, if the rows are in
+    /// no order and come from tables; or one.
+    pub(super) fn tickets(&self, session: &FlightSession) -> Vec<Bytes> {
+        let asked = session.session.setting("flight_endpoints");
+        let asked = asked.and_then(|n| n.parse::<usize>().ok()).unwrap_or(1).min(TICKETS_MAX);
+        if asked <= 1 || !self.prepared.is_large_and_unordered() {
+            return vec![self.handle.clone()];
+        }
+        let own = String::from_utf8_lossy(&self.handle);
+        (0..asked).map(|n| Bytes::from(format!("{own} ticket {n} of {asked}"))).collect()
+    }
+
     /// The schema of the parameters, `$1` first; text where the statement does not tell a type.
     pub(super) fn parameter_schema(&self) -> Schema {
         let fields = self.prepared.parameters.iter().enumerate().map(|(i, data_type)| {
@@ -271,6 +299,31 @@ async fn run(session: &FlightSession, held: &Held, parameters: Vec<ScalarValue>)
     }
 }
 
+/// Returns what a ticket hands out: rows of the run that other tickets have begun, or else of its own.
+pub(super) async fn run_shared(
+    session: Arc<FlightSession>,
+    held: Arc<Held>,
+    (ticket, of): (usize, usize),
+    abort: CancellationToken,
+) -> Result<Handed, Status> {
+    let mut run = held.run.lock().await;
+    if let Some(joined) = run.as_mut().and_then(|run| run.join(ticket)) {
+        return joined;
+    }
+    match run_query(session, Arc::clone(&held), abort).await {
+        Ok(batches) => {
+            let (begun, handed) = Run::begin(batches.map_err(status).boxed(), ticket, of);
+            *run = Some(begun);
+            Ok(handed)
+        }
+        Err(error) => {
+            let error = status(error);
+            *run = Some(Run::failed(error.clone(), ticket, of));
+            Err(error)
+        }
+    }
+}
+
 type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// Runs a query, once for each bound row of parameters, and returns its rows as they come. Dropping the stream
@@ -351,10 +404,10 @@ pub(super) fn packing(session: &FlightSession) -> Option<CompressionType> {
 /// Turns batches into Flight messages of a size that clients take.
 pub(super) fn encode(
     schema: SchemaRef,
-    batches: impl futures::Stream<Item = Result<RecordBatch>> + Send + 'static,
+    batches: impl futures::Stream<Item = Result<RecordBatch, Status>> + Send + 'static,
     packing: Option<CompressionType>,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
-    let batches = batches.map_err(|error| FlightError::from(status(error)));
+    let batches = batches.map_err(FlightError::from);
     let options = match IpcWriteOptions::default().try_with_compression(packing) {
         Ok(options) => options,
         Err(error) => {
