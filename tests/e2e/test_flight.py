@@ -294,3 +294,9 @@ def test_prepared_insert_with_bound_batches(flight, place, connection):
     with flight.cursor() as cursor:
         cursor.executemany(f"INSERT INTO {place}.t VALUES ($1, $2)", [(1, "x"), (2, None), (3, "z")])
     assert connection.execute(f"SELECT * FROM {place}.t ORDER BY a").fetchall() == [(1, "x"), (2, None), (3, "z")]
+    operations = f"SELECT operation FROM system.table_history WHERE catalog = 'maru' AND schema = '{place}' AND \"table\" = 't' ORDER BY version"
+    assert connection.execute(operations).fetchall()[1:] == [("WRITE",)]
+    with flight.cursor() as cursor, pytest.raises(adbc_driver_manager.Error):
+        cursor.executemany(f"INSERT INTO {place}.t VALUES (CAST($1 AS text)::integer, $2)", [("4", "x"), ("not a number", "y")])
+    assert connection.execute(f"SELECT count(*) FROM {place}.t").fetchone() == (3,)
+    assert len(connection.execute(operations).fetchall()) == 2
