@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -20,6 +21,7 @@ use tokio::task::JoinError;
 
 use super::arithmetic::{keep_peers, keep_times};
 use super::membership::refuse_lost_nulls;
+use super::multisets::count_copies;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::{self, rewrite};
 use super::subqueries::in_columns;
@@ -224,7 +226,7 @@ impl Session {
                 let values = ARGUMENTS.try_with(Clone::clone).ok();
                 let arguments = rewrite::arguments::settle(&mut statement, values.as_deref())?;
                 let plan = state.statement_to_plan(*statement).await?;
-                let plan = keep_peers(keep_times(in_columns(plan)?)?)?;
+                let plan = as_meant(plan)?;
                 refuse_writes(&plan)?;
                 refuse_lost_nulls(&plan)?;
                 self.check_functions(&plan)?;
@@ -475,7 +477,7 @@ impl Session {
         }
         rewrite(&mut statement)?;
         let plan = VIEW_DEPTH.scope(depth + 1, state.statement_to_plan(statement)).await?;
-        Ok(keep_peers(keep_times(in_columns(settle(plan)?)?)?)?)
+        Ok(as_meant(settle(plan)?)?)
     }
 
     pub(crate) async fn plan_stored_view(
@@ -501,6 +503,11 @@ impl Session {
         });
         Ending::new(self.engine.clone(), query).fail(error);
     }
+}
+
+/// Changes what the planner has made of a text where PostgreSQL means something else.
+pub(super) fn as_meant(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    keep_peers(keep_times(in_columns(count_copies(plan)?)?)?)
 }
 
 pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {

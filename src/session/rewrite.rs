@@ -77,7 +77,7 @@ impl VisitorMut for Rewriter {
         catalog::query(query);
         keys::query(query);
         columns::query(query);
-        flow(fetch::query(query).and_then(|()| functions::query(query)))
+        flow(fetch::query(query))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {

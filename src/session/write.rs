@@ -27,10 +27,9 @@ use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{Write, WriteAction};
 
-use super::arithmetic::{keep_peers, keep_times};
 use super::parameters::{parameter_types, settle};
+use super::plan::as_meant;
 use super::rewrite::rewrite;
-use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::access::audit::What;
 use crate::catalog::BUILTIN;
@@ -90,7 +89,7 @@ impl Session {
                 });
             }
         };
-        let plan = keep_peers(keep_times(in_columns(plan)?)?)?;
+        let plan = as_meant(plan)?;
         self.check_functions(&plan)?;
         let parameters = parameter_types(&plan, declared)?;
         let (_, parameters) = settle(&plan, parameters)?;
@@ -163,7 +162,7 @@ impl Session {
         })?;
         super::plan::refuse_writes(&plan)?;
         // Types are settled here: a new table has those of its rows.
-        Ok(keep_peers(keep_times(in_columns(plan)?)?)?)
+        Ok(as_meant(plan)?)
     }
 
     /// Refuses a write where it would have to be undone and cannot be. A table of the built-in catalog that is made in a block goes

@@ -3,8 +3,7 @@
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator,
-    SetQuantifier, Value,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
 };
 
 use super::literal;
@@ -72,24 +71,6 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
-}
-
-/// Refuses what the engine underneath gets wrong: it takes every row of the left side that the right side has once.
-///
-/// # Errors
-/// 0A000 for `EXCEPT ALL` and `INTERSECT ALL`.
-pub(super) fn query(query: &Query) -> Result<()> {
-    set_operation(&query.body)
-}
-
-fn set_operation(body: &SetExpr) -> Result<()> {
-    let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return Ok(()) };
-    if *set_quantifier == SetQuantifier::All && *op != SetOperator::Union {
-        return Err(Error::unsupported(format!("{op} ALL is not supported yet"))
-            .with_hint(format!("{op} without ALL gives each row once.")));
-    }
-    set_operation(left)?;
-    set_operation(right)
 }
 
 /// Parts of the calendar that the engine underneath does not know.
