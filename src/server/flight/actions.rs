@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status};
 use super::service::Service;
 use super::sessions::FlightSession;
 use super::status::{status, unsupported};
+use crate::session::SETTINGS;
 
 const CANCEL: &str = "CancelFlightInfo";
 const SET_OPTIONS: &str = "SetSessionOptions";
@@ -160,10 +161,9 @@ fn get_options(session: &FlightSession) -> GetSessionOptionsResult {
     let value = |text| SessionOptionValue {
         option_value: Some(option_value::OptionValue::StringValue(text)),
     };
-    let named = ["catalog", "schema", "timezone", "statement_timeout", "query_memory_limit"];
-    let options = named.iter().filter_map(|name| {
-        Some(((*name).to_owned(), value(session.session.setting(setting(name))?)))
-    });
+    let names = SETTINGS.iter().map(|spec| spec.name).chain(["schema"]);
+    let options = names
+        .filter_map(|name| Some((name.to_owned(), value(session.session.setting(setting(name))?))));
     GetSessionOptionsResult { session_options: options.collect() }
 }
 

@@ -38,9 +38,14 @@ impl FlightSession {
         *self.used.lock() = Instant::now();
     }
 
+    /// Returns whether nobody has used the session for as long as it is kept, which `idle_session_timeout` may shorten.
     fn is_idle(&self) -> bool {
-        self.reading.load(Ordering::Relaxed) == 0
-            && self.used.lock().elapsed() > Duration::from_secs(limits::FLIGHT_SESSION_IDLE_S)
+        let longest = Duration::from_secs(limits::FLIGHT_SESSION_IDLE_S);
+        let kept = match self.session.duration("idle_session_timeout") {
+            Duration::ZERO => longest,
+            asked => asked.min(longest),
+        };
+        self.reading.load(Ordering::Relaxed) == 0 && self.used.lock().elapsed() > kept
     }
 
     /// Keeps the session alive while a result is read.
@@ -171,8 +176,7 @@ impl Sessions {
             let user = self.certified_user(request).await?;
             let address = peer(request).and_then(|peer| peer.address).map(|at| at.ip());
             let key = Key::Certificate { user: user.to_owned(), address };
-            let open = self.open.lock().get(&key).cloned();
-            let session = match open {
+            let session = match self.kept(&key)? {
                 Some(session) => session,
                 None => self.open_session(key, user, request).await?,
             };
@@ -180,18 +184,15 @@ impl Sessions {
             return Ok(session);
         }
         let session = match credentials(request.metadata())? {
-            Credentials::Bearer(token) => {
-                self.open.lock().get(&Key::Token(token)).cloned().ok_or_else(|| {
-                    Error::new(ErrorKind::NotAuthenticated, "the token is unknown or has expired")
-                        .with_hint("Log in again with user and password.")
-                })?
-            }
+            Credentials::Bearer(token) => self.kept(&Key::Token(token))?.ok_or_else(|| {
+                Error::new(ErrorKind::NotAuthenticated, "the token is unknown or has expired")
+                    .with_hint("Log in again with user and password.")
+            })?,
             Credentials::Basic { user, password } => {
                 self.engine.check_password(&user, &password, &address_of(request)).await?;
                 let address = peer(request).and_then(|peer| peer.address).map(|at| at.ip());
                 let key = Key::Login { user: user.clone(), address };
-                let open = self.open.lock().get(&key).cloned();
-                match open {
+                match self.kept(&key)? {
                     Some(session) => session,
                     None => self.open_session(key, &user, request).await?,
                 }
@@ -199,6 +200,25 @@ impl Sessions {
         };
         session.touch();
         Ok(session)
+    }
+
+    /// Returns the session that is found by `key`, if it is still to be used.
+    ///
+    /// # Errors
+    /// 57P01, once, for a session that `pg_terminate_backend` has ended.
+    fn kept(&self, key: &Key) -> Result<Option<Arc<FlightSession>>> {
+        let Some(session) = self.open.lock().get(key).cloned() else { return Ok(None) };
+        if session.session.is_terminated() {
+            self.close(&session);
+            let message = "terminating connection due to administrator command";
+            return Err(Error::new(ErrorKind::ShuttingDown, message)
+                .with_hint("Log in again with user and password."));
+        }
+        if session.is_idle() {
+            self.close(&session);
+            return Ok(None);
+        }
+        Ok(Some(session))
     }
 
     async fn open_session<T>(
@@ -246,15 +266,15 @@ impl Sessions {
         session.session.clone().close();
     }
 
-    /// Closes the sessions that nobody has used for long.
+    /// Closes the sessions that nobody has used for long, and those that were ended from outside.
     pub(super) fn sweep(&self) {
         let mut closed = Vec::new();
         self.open.lock().retain(|_, session| {
-            let idle = session.is_idle();
-            if idle {
+            let over = session.is_idle() || session.session.is_terminated();
+            if over {
                 closed.push(session.clone());
             }
-            !idle
+            !over
         });
         closed.into_iter().for_each(|session| session.session.clone().close());
     }
