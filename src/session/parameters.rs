@@ -107,12 +107,19 @@ pub(super) fn settle(
     }
 }
 
-/// Every column may hold NULL as far as a client is told, since a physical plan may know less than the logical one.
+/// Every column may hold NULL as far as a client is told, since a physical plan may know less than the logical one. Of what else
+/// is known of a column, it is told what makes another type of it: JSON, a UUID, an object's number.
 fn client_schema(schema: &Schema) -> SchemaRef {
     let fields = schema
         .fields()
         .iter()
-        .map(|field| Field::new(shown(field.name()), field.data_type().clone(), true))
+        .map(|field| {
+            let kept = field.metadata().iter().filter(|(key, _)| {
+                key.starts_with("ARROW:extension:") || key.as_str() == "pg.oid_alias"
+            });
+            let kept = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+            Field::new(shown(field.name()), field.data_type().clone(), true).with_metadata(kept)
+        })
         .collect::<Vec<_>>();
     Arc::new(Schema::new(fields))
 }

@@ -34,6 +34,7 @@ use crate::value_text::Zone;
 
 pub(super) use json::is_json;
 use json::json_field;
+pub(crate) use json::{Style, put_json};
 
 /// All tables.
 const TABLES: &[&[RowFunction]] = &[

@@ -34,7 +34,7 @@ const VIEWS: &[(&str, &str)] = &[
          AS datetime_precision, CAST(NULL AS TEXT) AS interval_type, CAST(NULL AS TEXT) AS character_set_name, \
          CAST(NULL AS TEXT) AS collation_name, CAST(NULL AS TEXT) AS domain_catalog, CAST(NULL AS TEXT) AS domain_schema, \
          CAST(NULL AS TEXT) AS domain_name, catalog AS udt_catalog, 'pg_catalog' AS udt_schema, \
-         (CASE WHEN type LIKE '%[]' THEN '_' ELSE '' END) || (CASE WHEN type LIKE 'row(%' OR type LIKE 'map%' OR type = 'union' THEN 'text' \
+         (CASE WHEN type LIKE '%[]' THEN '_' ELSE '' END) || (CASE WHEN type LIKE 'row(%' OR type LIKE 'map%' THEN 'json' WHEN type = 'union' THEN 'text' \
          WHEN type LIKE 'numeric%' THEN 'numeric' WHEN type LIKE 'timestamp%with time zone%' THEN 'timestamptz' \
          WHEN type LIKE 'timestamp%' THEN 'timestamp' WHEN type LIKE 'bigint%' THEN 'int8' WHEN type LIKE 'integer%' THEN 'int4' \
          WHEN type LIKE 'smallint%' THEN 'int2' WHEN type LIKE 'boolean%' THEN 'bool' WHEN type LIKE 'double precision%' THEN 'float8' \

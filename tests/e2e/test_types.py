@@ -77,6 +77,33 @@ def test_psycopg(connection, expression, value, cast, binary):
         assert same(got, value), got
 
 
+# What travels as JSON: rows, maps, and arrays of them or of arrays.
+NESTED = [
+    ("named_struct('a', 1, 'b', 'x \"y\"', 'c', NULL::text)", {"a": 1, "b": 'x "y"', "c": None}),
+    ("named_struct('inner', named_struct('at', timestamp '2026-11-03 14:05:06', 'n', 1.50::numeric(5,2)))", {"inner": {"at": "2026-11-03T14:05:06", "n": 1.5}}),
+    ("row(1, 'x')", {"f1": 1, "f2": "x"}),
+    ("array[array[1, 2], array[3]]", [[1, 2], [3]]),
+    ("array[named_struct('a', arrow_cast(7, 'Int8')), NULL]", [{"a": 7}, None]),
+    ("map(array['k', 'l'], array[1, NULL])", {"k": 1, "l": None}),
+    ("map(array[1, 2], array[array['x'], array['한글']])", {"1": ["x"], "2": ["한글"]}),
+    ("arrow_cast(array[array[1]], 'LargeList(List(Int64))')", [[1]]),
+    ("json_build_object('a', 1)", {"a": 1}),
+    ("'[1, {\"b\": null}]'::jsonb", [1, {"b": None}]),
+]
+
+
+@pytest.mark.parametrize("expression,value", NESTED, ids=[expression for expression, _ in NESTED])
+def test_nested_values_are_json(server, connection, expression, value):
+    for binary in [False, True]:
+        cursor = connection.execute(f"SELECT {expression} AS v FROM generate_series(1, 3)".encode(), binary=binary)
+        assert cursor.description[0].type_code == psycopg.adapters.types["json"].oid
+        assert cursor.fetchall() == [(value,)] * 3
+
+    async def work(other):
+        return json.loads(await other.fetchval(f"SELECT {expression}"))
+    assert in_asyncpg(server, work) == value
+
+
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
 def test_parameters_that_are_text_to_the_engine(connection, binary):
     placeholder = "%b" if binary else "%t"
@@ -130,11 +157,7 @@ def in_asyncpg(server, work):
     return asyncio.run(run())
 
 
-# Of types that asyncpg does not know by heart, arrays among them, it asks pg_catalog in a recursive query that is not planned yet.
-SCALARS = [row for row in VALUES if not row[0].startswith("array")]
-
-
-@pytest.mark.parametrize("expression,value,cast", SCALARS, ids=[row[0] for row in SCALARS])
+@pytest.mark.parametrize("expression,value,cast", VALUES, ids=IDS)
 def test_asyncpg(server, expression, value, cast):
     async def work(connection):
         await connection.execute("SET timezone = 'UTC'")

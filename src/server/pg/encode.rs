@@ -13,6 +13,7 @@ use pgwire::messages::data::DataRow;
 
 use super::numeric::numeric_binary;
 use super::types::{Wire, wires};
+use crate::session::{Style, put_json};
 use crate::value_text::{self as text, Zone};
 
 /// Writes the rows of one result.
@@ -46,7 +47,7 @@ impl RowEncoder {
             )));
         }
         let columns = self.columns.iter().zip(batch.columns());
-        columns.map(|((wire, _), array)| prepare(wire, array)).collect()
+        columns.map(|((wire, _), array)| prepare(wire, array, &self.zone)).collect()
     }
 
     /// Returns one row of prepared columns as a message.
@@ -79,15 +80,31 @@ fn patch_length(out: &mut BytesMut, start: usize) -> Result<()> {
     Ok(())
 }
 
-fn prepare(wire: &Wire, array: &ArrayRef) -> Result<ArrayRef> {
+fn prepare(wire: &Wire, array: &ArrayRef, zone: &Zone) -> Result<ArrayRef> {
     match &wire.arrow {
         Some(to) if to == array.data_type() => Ok(array.clone()),
         Some(to) => {
             let options = CastOptions { safe: false, ..Default::default() };
             cast_with_options(array, to, &options).map_err(Error::from)
         }
+        None if wire.pg == pgwire::api::Type::JSON => as_json(array, zone),
         None => as_text(array),
     }
+}
+
+/// Writes nested values as `to_json` does.
+fn as_json(array: &ArrayRef, zone: &Zone) -> Result<ArrayRef> {
+    let field = Field::new("value", array.data_type().clone(), true);
+    let texts = (0..array.len()).map(|row| {
+        if array.is_null(row) {
+            return Ok(None);
+        }
+        let mut text = String::new();
+        put_json(array, row, &field, Style::Json, zone, &mut text)?;
+        Ok(Some(text))
+    });
+    let texts = texts.collect::<Result<Vec<_>>>()?;
+    Ok(std::sync::Arc::new(StringArray::from(texts)))
 }
 
 /// Renders values that have no PostgreSQL type as the shell shows them.

@@ -11,7 +11,7 @@ use postgres_types::Kind;
 pub(super) struct Wire {
     pub pg: Type,
     pub modifier: i32,
-    /// `None`: no PostgreSQL type fits; the values travel as Arrow's own text.
+    /// `None`: no PostgreSQL type fits; the values travel as JSON if that is the type, or as Arrow's own text.
     pub arrow: Option<DataType>,
 }
 
@@ -76,7 +76,8 @@ impl Wire {
             | D::FixedSizeList(item, _)
             | D::ListView(item)
             | D::LargeListView(item) => return Self::array(data_type, item),
-            D::Struct(_) | D::Map(_, _) | D::Union(_, _) => return Self::text(),
+            D::Struct(_) | D::Map(_, _) => return Self::json(),
+            D::Union(_, _) => return Self::text(),
         };
         Self::new(pg, arrow)
     }
@@ -84,6 +85,11 @@ impl Wire {
     /// Values of a type PostgreSQL has no like of, as text.
     fn text() -> Self {
         Self { pg: Type::TEXT, modifier: -1, arrow: None }
+    }
+
+    /// Rows, maps, and arrays of them or of arrays: drivers read them as objects and arrays.
+    fn json() -> Self {
+        Self { pg: Type::JSON, modifier: -1, arrow: None }
     }
 
     fn numeric(precision: u8, scale: i8, arrow: DataType) -> Self {
@@ -104,16 +110,16 @@ impl Wire {
     }
 
     fn array(data_type: &DataType, item: &Field) -> Self {
+        // Arrays of arrays need not be of one length, as PostgreSQL's have to be.
+        if item.data_type().is_nested() && !matches!(item.data_type(), DataType::Union(_, _)) {
+            return Self::json();
+        }
         // Of what an item is besides its type, object ids alone are told.
         let is_oid = Self::of(item).pg == Type::OID;
         let element = if is_oid { Self::of(item) } else { Self::of_type(item.data_type()) };
         let (Some(pg), Some(arrow)) = (array_of(&element.pg), element.arrow) else {
             return Self::text();
         };
-        if matches!(item.data_type(), DataType::List(_) | DataType::LargeList(_)) {
-            // Rows of different lengths are no array for PostgreSQL.
-            return Self::text();
-        }
         let mut told = Field::new("item", arrow, true);
         if is_oid {
             told.set_metadata(item.metadata().clone());
@@ -249,8 +255,8 @@ mod tests {
             (DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)), Type::TEXT),
             (list(DataType::Int64), Type::INT8_ARRAY),
             (list(DataType::Utf8View), Type::TEXT_ARRAY),
-            (list(list(DataType::Int64)), Type::TEXT),
-            (DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into()), Type::TEXT),
+            (list(list(DataType::Int64)), Type::JSON),
+            (DataType::Struct(vec![Field::new("a", DataType::Int64, true)].into()), Type::JSON),
         ];
         for (arrow, pg) in cases {
             assert_eq!(Wire::of_type(&arrow).pg, pg, "{arrow}");

@@ -178,7 +178,7 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
 
 /// How JSON is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::session) enum Style {
+pub(crate) enum Style {
     Json,
     Jsonb,
 }
@@ -272,7 +272,7 @@ fn elements(row: &Row) -> Result<ScalarValue> {
 }
 
 /// Writes one value.
-pub(in crate::session) fn put_json(
+pub(crate) fn put_json(
     array: &ArrayRef,
     row: usize,
     field: &Field,
@@ -286,8 +286,12 @@ pub(in crate::session) fn put_json(
     }
     let blank = if style == Style::Jsonb { " " } else { "" };
     match array.data_type() {
-        DataType::List(item) => {
-            let items = array.as_list::<i32>().value(row);
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item) => {
+            let items = items(array, row)?;
             out.push('[');
             for at in 0..items.len() {
                 if at > 0 {
@@ -296,6 +300,22 @@ pub(in crate::session) fn put_json(
                 put_json(&items, at, item, style, zone, out)?;
             }
             out.push(']');
+        }
+        DataType::Map(_, _) => {
+            let entries = array.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            let [key, value] = [keys, values].map(|c| Field::new("", c.data_type().clone(), true));
+            let mut pairs = Vec::with_capacity(entries.len());
+            for at in 0..entries.len() {
+                let (mut name, mut shown) = (String::new(), String::new());
+                put_json(keys, at, &key, style, zone, &mut name)?;
+                put_json(values, at, &value, style, zone, &mut shown)?;
+                // Numbers are names only in quotes.
+                let quotes = !name.starts_with('"');
+                let name = if quotes { quoted(&name) } else { name };
+                pairs.push((name.clone(), format!("{name}:{blank}{shown}")));
+            }
+            put_object(pairs, style, out);
         }
         DataType::Struct(fields) => {
             let columns = array.as_struct();
@@ -311,18 +331,13 @@ pub(in crate::session) fn put_json(
                     };
                 pairs.push((name.clone(), format!("{}:{blank}{value}", quoted(&name))));
             }
-            match style {
-                Style::Jsonb => out.push_str(&ordered(pairs)),
-                Style::Json => {
-                    let pairs = pairs.into_iter().map(|(_, pair)| pair).collect::<Vec<_>>();
-                    let _ = write!(out, "{{{}}}", pairs.join(","));
-                }
-            }
+            put_object(pairs, style, out);
         }
         data_type => {
             let mut bytes = BytesMut::new();
-            let plain = arrow_plain(array)?;
-            put_value(&plain, row, zone, &mut bytes)?;
+            // One value alone: to bring a whole column to what can be written for each of its rows would take for ever.
+            let plain = arrow_plain(&array.slice(row, 1))?;
+            put_value(&plain, 0, zone, &mut bytes)?;
             let shown = std::str::from_utf8(&bytes)
                 .map_err(|error| Error::internal("text is not UTF-8").with_cause(error))?;
             let is_number = data_type.is_integer() || data_type.is_decimal();
@@ -350,6 +365,28 @@ pub(in crate::session) fn put_json(
         }
     }
     Ok(())
+}
+
+/// Returns what an array holds in one row.
+fn items(array: &ArrayRef, row: usize) -> Result<ArrayRef> {
+    Ok(match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value(row),
+        DataType::LargeList(_) => array.as_list::<i64>().value(row),
+        DataType::FixedSizeList(_, _) => array.as_fixed_size_list().value(row),
+        DataType::ListView(_) => array.as_list_view::<i32>().value(row),
+        DataType::LargeListView(_) => array.as_list_view::<i64>().value(row),
+        other => return Err(Error::internal(format!("{other} is no array"))),
+    })
+}
+
+fn put_object(pairs: Vec<(String, String)>, style: Style, out: &mut String) {
+    match style {
+        Style::Jsonb => out.push_str(&ordered(pairs)),
+        Style::Json => {
+            let pairs = pairs.into_iter().map(|(_, pair)| pair).collect::<Vec<_>>();
+            let _ = write!(out, "{{{}}}", pairs.join(","));
+        }
+    }
 }
 
 /// Brings what [`put_value`] does not take to what it takes.
