@@ -25,7 +25,7 @@ SELECT n AS id, TIMESTAMP '2026-01-01 00:00:00' + n * INTERVAL '7 hours 31 minut
 FROM generate_series(1, {N_ORDERS}) t(n)"""
 RANGE = "2026-01-15 : 2026-04-01"
 # What the statements that this file makes fail on purpose end with.
-WRONG = {"42703", "42P01", "22012", "57014", "25001", "0A000"}
+WRONG = {"42703", "42P01", "22012", "57014"}
 
 
 def cell(value):
@@ -203,7 +203,7 @@ def test_a_statement_is_stopped(shop):
     running.join(100)
     # Superset says that it was stopped, or the error with which its connection ended, whichever it sees first.
     assert not running.is_alive() and (got[0][0] == 500 or got[0][1]["status"] == "stopped"), got
-    states = shop.connection.execute("SELECT state, sqlstate FROM system.queries WHERE sql LIKE '%AS stopped%a.id * b.id%'").fetchall()
+    states = shop.connection.execute("SELECT state, sqlstate FROM system.queries WHERE sql LIKE '%AS stopped%a.id * b.id%' AND state <> 'running'").fetchall()
     assert states == [("cancelled", "57014")], states
 
 
@@ -298,7 +298,7 @@ def test_the_largest_series_only(shop):
 def test_measures(shop):
     metrics = ["count", of("COUNT_DISTINCT", "due"), of("MIN", "placed"), of("MAX", "due"),
                by_sql("SUM(CASE WHEN status LIKE 'p%' THEN 1 ELSE 0 END) * 100.0 / COUNT(*)", "% paid"),
-               by_sql("COUNT(*) FILTER (WHERE express) / NULLIF(COUNT(*), 0)::float", "express")]
+               by_sql("COUNT(*) FILTER (WHERE express) / NULLIF(COUNT(*), 0)::float", "share")]
     rows = shop.superset.chart_rows(shop.orders, columns=["express", 'Ugly"Name'], metrics=metrics, orderby=[['Ugly"Name', True], ["express", True]])
     assert rows == cells(shop.connection.execute("""
         SELECT express, "Ugly""Name", count(*), count(DISTINCT due), min(placed), max(due), sum(CASE WHEN status LIKE 'p%' THEN 1 ELSE 0 END) * 100.0 / count(*),
