@@ -20,17 +20,20 @@ impl Peer {
     /// Returns what a failed attempt to connect means.
     pub fn connect_error(&self, error: sqlx::Error) -> Error {
         match error {
+            // The driver hands a handshake's failure on as one of reading.
+            sqlx::Error::Io(cause)
+                if cause
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>()) =>
+            {
+                self.no_tls(&cause).with_cause(cause)
+            }
             sqlx::Error::Io(cause) => self.unreachable().with_cause(cause),
             sqlx::Error::Protocol(cause) => self
                 .unreachable()
                 .with_cause(cause)
                 .with_hint(format!("Check that a {} server listens there.", self.product)),
-            sqlx::Error::Tls(cause) => Error::new(
-                ErrorKind::RemoteUnavailable,
-                format!("no TLS connection to {}", self.name()),
-            )
-            .with_cause(cause)
-            .with_hint("Check the options \"tls\" and \"ca_file\"."),
+            sqlx::Error::Tls(cause) => self.no_tls(&cause).with_cause(cause),
             sqlx::Error::Configuration(cause) => {
                 // Certificates that cannot be used, or a login that is not safe without TLS.
                 Error::new(ErrorKind::InvalidOption, format!("cannot connect to {}", self.name()))
@@ -74,6 +77,15 @@ impl Peer {
 
     pub fn unreachable(&self) -> Error {
         Error::new(ErrorKind::RemoteUnavailable, format!("cannot reach {}", self.name()))
+    }
+
+    /// The certificate is not believed, or the two do not agree on how to encrypt.
+    fn no_tls(&self, cause: &dyn std::fmt::Display) -> Error {
+        Error::new(ErrorKind::RemoteUnavailable, format!("no TLS connection to {}", self.name()))
+            .with_detail(format!("The handshake ended: {}.", one_line(&cause.to_string())))
+            .with_hint(
+                "Check the options \"tls\" and \"ca_file\", and that the certificate is one of this host.",
+            )
     }
 
     pub fn timed_out(&self, after: Duration) -> Error {

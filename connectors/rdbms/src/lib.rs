@@ -11,6 +11,7 @@
 mod failure;
 mod fragments;
 mod mysql;
+mod native;
 mod network;
 mod outgoing;
 mod pace;

@@ -8,7 +8,6 @@ mod catalog;
 mod conditions;
 mod decode;
 mod fragments;
-mod native;
 mod read;
 mod table;
 mod types;

@@ -1,10 +1,12 @@
 //! Options of databases that are reached over the network: the address, who asks, and how safely.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use maru_core::limits::{CONNECT_TIMEOUT_S, SOURCE_CONNECTIONS_MAX};
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Options, Result, Secret};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::Url;
 
 pub(crate) const USER: OptionSpec = OptionSpec::new(
@@ -26,7 +28,7 @@ pub(crate) const TLS: OptionSpec = OptionSpec::new(
 pub(crate) const CA_FILE: OptionSpec = OptionSpec::new(
     "ca_file",
     OptionKind::Text,
-    "A PEM file with the certificates to trust, for tls = 'verify-ca' and 'verify-full'.",
+    "A PEM file with the certificates to trust besides the system's, for tls = 'verify-ca' and 'verify-full'.",
 );
 pub(crate) const MAX_CONNECTIONS: OptionSpec = OptionSpec::new(
     "max_connections",
@@ -77,7 +79,8 @@ impl Address {
     ///
     /// # Errors
     /// HV024 for a URL that is not one, has another scheme, a password, parameters or no host; for two different
-    /// users; for numbers out of range; for a `ca_file` that is not there.
+    /// users; for numbers out of range; for a `ca_file` that is not there, holds no
+    /// certificates or would not be looked at.
     pub fn read(options: &Options, schemes: &[&str], default_port: u16) -> Result<Self> {
         let url = parse_url(options.require_text("url")?, schemes)?;
         let form = format!("Write url = '{}://host:{default_port}/database'.", schemes[0]);
@@ -124,10 +127,6 @@ impl Address {
             .duration("connect_timeout")
             .unwrap_or(Duration::from_secs(CONNECT_TIMEOUT_S))
             .max(Duration::from_millis(1));
-        let ca_file = options.text("ca_file").map(PathBuf::from);
-        if let Some(file) = ca_file.as_ref().filter(|file| !file.is_file()) {
-            return Err(invalid(format!("option \"ca_file\": no file \"{}\"", file.display())));
-        }
         let tls = match options.text("tls") {
             Some("disable") => Tls::Disable,
             Some("require") => Tls::Require,
@@ -135,6 +134,10 @@ impl Address {
             Some("verify-full") => Tls::VerifyFull,
             _ => Tls::Prefer,
         };
+        let ca_file = options.text("ca_file").map(PathBuf::from);
+        if let Some(file) = &ca_file {
+            check_ca_file(file, tls)?;
+        }
         Ok(Self {
             host,
             port: url.port().unwrap_or(default_port),
@@ -153,6 +156,22 @@ impl Address {
     pub fn shown(&self) -> String {
         let slash = if self.database.is_empty() { "" } else { "/" };
         format!("{}:{}{slash}{}", self.host, self.port, self.database)
+    }
+}
+
+/// Refuses a file that holds no certificates, and one that would not be looked at.
+fn check_ca_file(file: &Path, tls: Tls) -> Result<()> {
+    if !matches!(tls, Tls::VerifyCa | Tls::VerifyFull) {
+        return Err(invalid("option \"ca_file\" needs tls = 'verify-ca' or 'verify-full'")
+            .with_hint("Otherwise no certificate is checked: set tls, or leave ca_file out."));
+    }
+    let shown = file.display();
+    let mut certificates = CertificateDer::pem_file_iter(file).map_err(|error| {
+        invalid(format!("option \"ca_file\": cannot read \"{shown}\"")).with_cause(error)
+    })?;
+    match certificates.next() {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(invalid(format!("option \"ca_file\": no PEM certificates in \"{shown}\""))),
     }
 }
 
@@ -248,7 +267,11 @@ mod tests {
             &[("url", "postgres://h/d"), ("max_connections", "-1")],
             &[("url", "postgres://h/d"), ("max_queries_per_second", "0")],
             &[("url", "postgres://h/d"), ("max_queries_per_second", "10001")],
-            &[("url", "postgres://h/d"), ("ca_file", "/no/such/file.pem")],
+            &[("url", "postgres://h/d"), ("ca_file", "/no/such/file.pem"), ("tls", "verify-ca")],
+            // There, but it holds none.
+            &[("url", "postgres://h/d"), ("ca_file", "Cargo.toml"), ("tls", "verify-full")],
+            &[("url", "postgres://h/d"), ("ca_file", "Cargo.toml"), ("tls", "require")],
+            &[("url", "postgres://h/d"), ("ca_file", "Cargo.toml")],
         ] {
             assert_eq!(read(raw).unwrap_err().sqlstate(), "HV024", "{raw:?}");
         }

@@ -3,7 +3,9 @@
 //! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
 //! it is an error that names the column.
 
+mod file;
 mod fragments;
+mod native;
 mod read;
 mod table;
 mod types;
@@ -11,9 +13,8 @@ mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
@@ -21,20 +22,17 @@ use maru_connect::{
     TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 use tokio::sync::watch;
 
-use crate::failure::Peer;
 use crate::write::{READ_ONLY, is_ours, read_only, refused};
+use file::File;
 use table::{Column, SqliteTable};
 use types::mapping;
 
 /// The one schema of a database file.
 const SCHEMA: &str = "main";
-
-/// How long a lock of the file is waited for.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `USING sqlite`.
 #[derive(Debug)]
@@ -98,64 +96,6 @@ impl Connector for SqliteConnector {
 
     fn reads_server_files(&self) -> bool {
         true
-    }
-}
-
-/// The file, and whether its catalog was closed.
-#[derive(Debug, Clone)]
-struct File {
-    path: PathBuf,
-    closed: Arc<watch::Sender<bool>>,
-}
-
-impl File {
-    fn peer(&self) -> Peer {
-        Peer { product: "SQLite", address: self.path.display().to_string(), classify: |_| None }
-    }
-
-    /// Opens a connection of its own: opening a file is cheap, and a reader that goes away leaves nothing behind.
-    async fn connect(&self) -> Result<SqliteConnection> {
-        self.open(true).await
-    }
-
-    /// Opens a connection that may write, and waits a while for others who do.
-    async fn connect_to_write(&self) -> Result<SqliteConnection> {
-        self.open(false).await
-    }
-
-    async fn open(&self, read_only: bool) -> Result<SqliteConnection> {
-        if *self.closed.borrow() {
-            return Err(self.peer().closed());
-        }
-        let shown = self.path.display();
-        if !self.path.is_file() {
-            return Err(Error::new(
-                ErrorKind::InvalidOption,
-                format!("file \"{shown}\" does not exist"),
-            )
-            .with_hint("Give the path of a SQLite database file on the machine that runs Maru."));
-        }
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .read_only(read_only)
-            .busy_timeout(BUSY_TIMEOUT)
-            .connect()
-            .await
-            .map_err(|error| self.peer().connect_error(error))
-    }
-
-    async fn rows(&self, sql: String) -> Result<Vec<sqlx::sqlite::SqliteRow>> {
-        let mut connection = self.connect().await?;
-        let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(&mut connection).await;
-        let rows = rows.map_err(|error| {
-            let error = self.peer().query_error(error);
-            if error.message().contains("not a database") {
-                return error.with_kind(ErrorKind::InvalidOption);
-            }
-            error
-        })?;
-        connection.close().await.map_err(|error| self.peer().query_error(error))?;
-        Ok(rows)
     }
 }
 
@@ -261,20 +201,7 @@ impl Source for SqliteSource {
                 TableKind::Table => self.n_rows(name).await,
                 _ => None,
             };
-            let sql = format!(
-                "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
-                quote_literal(name)
-            );
-            let rows = self.file.rows(sql).await?;
-            let mut columns = Vec::new();
-            let mut fields = Vec::new();
-            for row in &rows {
-                let column = row.get::<String, _>(0);
-                let mapping = mapping(&row.get::<String, _>(1));
-                let nullable = row.get::<i64, _>(2) == 0;
-                fields.push(Field::new(&column, mapping.data_type(), nullable));
-                columns.push(Column { quoted: quoted(&column), name: column, mapping });
-            }
+            let (columns, schema) = described(&self.file.rows(description(name)).await?);
             let (counted, estimates) = self.analyzed(name, &columns).await;
             let n_rows = counted.or(n_rows);
             let table = SqliteTable {
@@ -284,11 +211,19 @@ impl Source for SqliteSource {
                 unique: self.unique_keys(name, &columns).await?,
                 has_row_id: self.has_row_id(name).await?,
                 columns: Arc::new(columns),
-                schema: Arc::new(Schema::new(fields)),
+                schema,
                 statistics: TableStatistics { n_rows, n_bytes: None },
                 estimates,
             };
             Ok(Some(SourceTable::Remote(Arc::new(table))))
+        }
+        .boxed()
+    }
+
+    fn native_query<'a>(&'a self, query: &'a str) -> BoxFuture<'a, Result<SourceTable>> {
+        async move {
+            let table = native::table(&self.file, query).await?;
+            Ok(SourceTable::Remote(Arc::new(table)))
         }
         .boxed()
     }
@@ -388,6 +323,28 @@ impl SqliteSource {
         }
         (n_rows, estimates)
     }
+}
+
+/// Returns the query about the columns of a table or view.
+fn description(name: &str) -> String {
+    format!(
+        "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
+        quote_literal(name)
+    )
+}
+
+/// Reads what [`description`] asks for.
+fn described(rows: &[SqliteRow]) -> (Vec<Column>, SchemaRef) {
+    let mut columns = Vec::new();
+    let mut fields = Vec::new();
+    for row in rows {
+        let column = row.get::<String, _>(0);
+        let mapping = mapping(&row.get::<String, _>(1));
+        let nullable = row.get::<i64, _>(2) == 0;
+        fields.push(Field::new(&column, mapping.data_type(), nullable));
+        columns.push(Column { quoted: quoted(&column), name: column, mapping });
+    }
+    (columns, Arc::new(Schema::new(fields)))
 }
 
 fn quoted(name: &str) -> String {

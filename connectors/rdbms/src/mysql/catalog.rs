@@ -11,9 +11,9 @@ use sqlx::{
     AssertSqlSafe, Column as _, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo,
 };
 
-use super::native;
 use super::read::SESSION;
 use super::types::{self, Choices, Kind, Mapping, TypeRow};
+use crate::native;
 
 /// Schemas of the server's own, shown only if the catalog is made for one.
 const HIDDEN: &[&str] = &["information_schema", "mysql", "performance_schema", "sys"];
@@ -257,7 +257,7 @@ pub(crate) async fn query(
     choices: Choices,
 ) -> sqlx::Result<Relation> {
     let invalid = |message: &str| sqlx::Error::InvalidArgument(message.to_owned());
-    native::check(query).map_err(invalid)?;
+    native::MYSQL.check(query).map_err(invalid)?;
     sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
     // As a derived table from the first look on: only what can stand there is read, so no INSERT and no INTO OUTFILE. A
     // second statement is refused, because only one can be prepared.

@@ -11,9 +11,9 @@ use chrono::{NaiveDate, NaiveDateTime};
 use futures::StreamExt;
 use maru_core::{ErrorKind, Result};
 use sqlx::sqlite::{SqliteRow, SqliteValueRef};
-use sqlx::{AssertSqlSafe, Connection, Decode, Row, Sqlite, TypeInfo, ValueRef};
+use sqlx::{AssertSqlSafe, Decode, Row, Sqlite, TypeInfo, ValueRef};
 
-use super::File;
+use super::file::File;
 use super::table::Column;
 use super::types::Mapping;
 use crate::stream::Sink;
@@ -40,7 +40,7 @@ impl Read {
             () = sink.abandoned() => Ok(()),
             _ = closed.wait_for(|closed| *closed) => Err(self.file.peer().closed()),
         };
-        // Closing waits for SQLite's thread, which ends the statement at its next row.
+        // Ends the statement, wherever it is.
         let _ = connection.close().await;
         result
     }

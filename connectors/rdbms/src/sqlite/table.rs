@@ -10,7 +10,7 @@ use maru_connect::{
 };
 use maru_core::{Result, quote_literal};
 
-use super::File;
+use super::file::File;
 use super::types::Mapping;
 use crate::fragments::{Derived, Fragments};
 use crate::render::{Conditions, columns, integer_of, text_of};

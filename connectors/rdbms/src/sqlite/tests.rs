@@ -6,6 +6,9 @@ use arrow::util::display::array_value_to_string;
 use datafusion::prelude::SessionContext;
 use maru_connect::{FederatedTable, ScanRequest, conformance};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
 use super::*;
 
 const TABLE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, low TEXT COLLATE NOCASE, ok BOOLEAN, \
@@ -167,4 +170,87 @@ async fn closing_leaves_no_file_open() {
     };
     assert!(!open(&source.file.path));
     assert_eq!(source.check().await.unwrap_err().sqlstate(), "HV00N");
+}
+
+/// A query whose only row takes very long.
+const ENDLESS: &str = "SELECT count(*) AS n FROM (WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT i FROM c)";
+
+/// Returns the processor time that this process has taken, in hundredths of a second.
+fn processor_time() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, after) = stat.rsplit_once(')').unwrap();
+    let fields = after.split_whitespace().collect::<Vec<_>>();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[tokio::test]
+async fn a_statement_ends_before_its_first_row() {
+    let (_dir, source) = database(&[TABLE]).await;
+    let begin = async || {
+        let SourceTable::Remote(table) = source.native_query(ENDLESS).await.unwrap() else {
+            panic!()
+        };
+        let mut stream = table.read(ScanRequest::all(&table.schema()));
+        let wait = std::time::Duration::from_millis(300);
+        let first = tokio::time::timeout(wait, futures::StreamExt::next(&mut stream)).await;
+        assert!(first.is_err(), "it was to have no row yet");
+        stream
+    };
+    // Given up by the reader: SQLite's thread is gone soon after, and its receiver with it.
+    drop(begin().await);
+    let given_up = std::time::Instant::now();
+    while source.file.closed.receiver_count() > 0 {
+        assert!(given_up.elapsed() < std::time::Duration::from_secs(5));
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let before = processor_time();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(processor_time() - before < 20, "something still computes");
+    // Closed under a reader.
+    let mut stream = begin().await;
+    let closing = std::time::Instant::now();
+    source.close().await;
+    assert!(closing.elapsed() < std::time::Duration::from_secs(5));
+    let error = futures::StreamExt::next(&mut stream).await.unwrap().unwrap_err();
+    assert_eq!(error.sqlstate(), "HV00N");
+}
+
+#[tokio::test]
+async fn native_queries_have_the_types_of_their_columns() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t VALUES (1, '가', 'A', 1, 12.5, 2, '2026-11-22', '2026-11-22 09:30:00.5', x'01ff', 7)",
+    ])
+    .await;
+    let types = async |query: &str| -> Result<String> {
+        let SourceTable::Remote(table) = source.native_query(query).await? else { panic!() };
+        let fields = table.schema().fields().clone();
+        let shown = fields.iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+        Ok(shown.collect::<Vec<_>>().join(", "))
+    };
+    let all = types("SELECT * FROM t; ").await.unwrap();
+    assert_eq!(
+        all,
+        "id Int64, name Utf8, low Utf8, ok Boolean, price Decimal128(10, 2), ratio Float64, born Date32, \
+         at Timestamp(µs), raw Binary, any Utf8"
+    );
+    let computed = "SELECT id + 1 AS a, count(*) AS b, CAST(sum(id) AS INTEGER) AS c, CAST(price AS REAL) AS d, \
+                    max(born) AS e, name || 'x' AS f, x'00' AS g, NULL AS h FROM t";
+    let expected = "a b c d e f g h".split(' ').map(|name| format!("{name} Utf8"));
+    assert_eq!(types(computed).await.unwrap(), expected.collect::<Vec<_>>().join(", "));
+    for (query, sqlstate, words) in [
+        ("SELECT 1; SELECT 2", "42000", "more than one statement"),
+        ("SELECT 1) x; DROP TABLE t; SELECT * FROM (SELECT 1", "42000", "a parenthesis too many"),
+        ("SELECT ?1", "42000", "parameter"),
+        ("DELETE FROM t", "HV000", "near \"DELETE\": syntax error"),
+        ("INSERT INTO t (id) VALUES (9) RETURNING id", "HV000", "near \"INSERT\""),
+        ("PRAGMA user_version", "HV00R", "no such table: PRAGMA"),
+        ("SELECT * FROM nowhere", "HV00R", "no such table: nowhere"),
+        ("SELECT nope FROM t", "HV000", "no such column: nope"),
+        ("", "HV000", "syntax error"),
+    ] {
+        let error = types(query).await.unwrap_err();
+        assert_eq!(error.sqlstate(), sqlstate, "{query}: {error:?}");
+        assert!(error.message().contains(words), "{query}: {}", error.message());
+    }
 }

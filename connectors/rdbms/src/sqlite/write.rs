@@ -17,10 +17,11 @@ use futures::future::BoxFuture;
 use maru_connect::{BatchStream, Committed, WriteJob, WriteMode, WriteRequest, Written};
 use maru_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Connection, Row};
+use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 
-use super::{File, SCHEMA, quoted};
+use super::file::{File, Opened};
+use super::{SCHEMA, quoted};
 use crate::outgoing::columns_as;
 use crate::write::{COMMITS, check_mode, misfit};
 pub(super) use change::change_table;
@@ -125,10 +126,10 @@ struct SqliteJob {
     session: Mutex<Option<Session>>,
 }
 
-/// A connection with a staging table. Dropping it closes it.
+/// A connection with a staging table. Dropping it ends its statement and closes it.
 #[derive(Debug)]
 struct Session {
-    connection: SqliteConnection,
+    connection: Opened,
     n_rows: u64,
 }
 
@@ -141,7 +142,7 @@ impl Session {
         };
         // Without types: values stay what they are.
         let sql = format!("CREATE TEMP TABLE maru_stage ({names})");
-        let made = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await;
+        let made = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await;
         made.map_err(|error| failure::write_error(&plan.file.peer(), error))?;
         Ok(Self { connection, n_rows: 0 })
     }
@@ -160,7 +161,7 @@ impl Session {
         let most = (VALUES_MAX / n_columns).clamp(1, ROWS_MAX);
         let mut written = Written::default();
         // All in one transaction of the temporary file alone.
-        sqlx::raw_sql("BEGIN").execute(&mut self.connection).await.map_err(failed)?;
+        sqlx::raw_sql("BEGIN").execute(&mut *self.connection).await.map_err(failed)?;
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let arrays = columns_as(&batch, table, &types, self.n_rows)?;
@@ -181,12 +182,12 @@ impl Session {
                         insert = value.bind(insert);
                     }
                 }
-                insert.execute(&mut self.connection).await.map_err(failed)?;
+                insert.execute(&mut *self.connection).await.map_err(failed)?;
                 written.n_rows += (to - from) as u64;
                 from = to;
             }
         }
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(failed)?;
+        sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await.map_err(failed)?;
         Ok(written)
     }
 
@@ -194,7 +195,7 @@ impl Session {
         let peer = plan.file.peer();
         let failed = |error| failure::write_error(&peer, error);
         let target = &plan.target;
-        let connection = &mut self.connection;
+        let connection = &mut *self.connection;
         // Takes the lock of the one who writes at once: who would take it later could have read what is old by then.
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
         if let Some((work, number)) = &plan.request.attempt.once {
@@ -241,10 +242,10 @@ impl Session {
         }
         if plan.request.mode == WriteMode::Change {
             let n_rows = self.change(plan).await?;
-            sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.map_err(failed)?;
+            sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await.map_err(failed)?;
             return Ok(Committed { n_rows, version: None, already: false });
         }
-        let connection = &mut self.connection;
+        let connection = &mut *self.connection;
         let rows = target.staged(STAGED);
         let insert = AssertSqlSafe(target.insert(&plan.request.mode, &rows));
         let done = sqlx::raw_sql(insert).execute(&mut *connection).await.map_err(failed)?;

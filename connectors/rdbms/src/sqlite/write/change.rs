@@ -2,11 +2,12 @@
 
 use maru_connect::TableChange;
 use maru_core::{Error, Result};
-use sqlx::{AssertSqlSafe, Connection};
+use sqlx::AssertSqlSafe;
 
 use super::failure;
 use super::target::{declared, exists};
-use crate::sqlite::{File, SCHEMA, quoted};
+use crate::sqlite::file::File;
+use crate::sqlite::{SCHEMA, quoted};
 
 /// Changes a table.
 ///
@@ -52,14 +53,14 @@ pub(crate) async fn change_table(
     let mut connection = file.connect_to_write().await?;
     let failed = |error| failure::write_error(&file.peer(), error);
     let done = async {
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut connection).await.map_err(failed)?;
+        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failed)?;
         if schema != SCHEMA || !exists(&mut connection, table).await.map_err(failed)? {
             return Err(super::no_table(schema, table));
         }
         for sql in statements {
-            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(failed)?;
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *connection).await.map_err(failed)?;
         }
-        sqlx::raw_sql("COMMIT").execute(&mut connection).await.map_err(failed)?;
+        sqlx::raw_sql("COMMIT").execute(&mut *connection).await.map_err(failed)?;
         Ok(())
     };
     let done = done.await;

@@ -108,14 +108,14 @@ impl Session {
         let peer = plan.file.peer();
         let mut n_rows = 0;
         for sql in statements {
-            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await;
+            let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.connection).await;
             n_rows += done.map_err(|error| failure::write_error(&peer, error))?.rows_affected();
         }
         Ok(n_rows)
     }
 
     async fn number(&mut self, plan: &Plan, sql: String) -> Result<i64> {
-        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await;
+        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(&mut *self.connection).await;
         let row = row.map_err(|error| failure::write_error(&plan.file.peer(), error))?;
         Ok(row.get::<i64, _>(0))
     }

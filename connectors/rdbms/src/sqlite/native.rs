@@ -1,0 +1,64 @@
+//! `query($$ … $$)`: a query in SQLite's own words, read as a table.
+
+use std::sync::Arc;
+
+use maru_connect::TableStatistics;
+use maru_core::{ErrorKind, Result};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+
+use super::file::{File, Opened};
+use super::table::SqliteTable;
+use super::{described, description};
+use crate::native;
+
+/// The view that tells a query's types. It lies in the connection's temporary file and ends with it.
+const VIEW: &str = "maru_native_query";
+
+/// Describes a query without running it. A column of it has the type that is declared for the column it comes from; what is
+/// computed has none, and so is read as text.
+///
+/// # Errors
+/// HV000 what SQLite says of the query, HV00R a table that is not there, 42000 parameters and whatever cannot stand in `FROM ( … )`.
+pub(super) async fn table(file: &File, query: &str) -> Result<SqliteTable> {
+    let query = query.trim().trim_end_matches(';');
+    let peer = file.peer();
+    let mut connection = file.connect().await?;
+    let rows = describe(&mut connection, query).await;
+    let _ = connection.close().await;
+    let rows = rows.map_err(|error| {
+        let error = peer.query_error(error);
+        if error.message().contains("no such table") {
+            return error.with_kind(ErrorKind::RemoteTableNotFound);
+        }
+        error
+    })?;
+    let (columns, schema) = described(&rows);
+    Ok(SqliteTable {
+        file: file.clone(),
+        name: "the native query".to_owned(),
+        from: from(query),
+        unique: Vec::new(),
+        columns: Arc::new(columns),
+        schema,
+        statistics: TableStatistics::default(),
+        estimates: Vec::new(),
+        has_row_id: false,
+    })
+}
+
+fn from(query: &str) -> String {
+    format!("(\n{query}\n) AS native_query")
+}
+
+async fn describe(connection: &mut Opened, query: &str) -> sqlx::Result<Vec<SqliteRow>> {
+    native::SQLITE
+        .check(query)
+        .map_err(|message| sqlx::Error::InvalidArgument(message.to_owned()))?;
+    // In parentheses from the first look on: only what can stand there is read.
+    let select = format!("SELECT * FROM {}", from(query));
+    (&mut **connection).prepare(AssertSqlSafe(select.clone()).into_sql_str()).await?;
+    let view = format!("CREATE TEMP VIEW {VIEW} AS {select}");
+    sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut **connection).await?;
+    sqlx::query(AssertSqlSafe(description(VIEW))).fetch_all(&mut **connection).await
+}
