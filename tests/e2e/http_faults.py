@@ -9,12 +9,14 @@ import urllib.parse
 
 
 class HttpFaults:
-    """`mode`: a function of method and path that says None (pass on), a status, or a number of seconds below one to wait."""
+    """`mode`: a function of method and path that says None (pass on), a status, or a number of seconds below one to wait.
+    `most`: requests that were open at once."""
 
     def __init__(self, url):
         self.target = urllib.parse.urlsplit(url)
         self.mode = lambda method, path: None
-        self.n_faults = 0
+        self.n_faults = self.n_open = self.most = self.n_requests = 0
+        self.counts = threading.Lock()
         faults = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -24,6 +26,18 @@ class HttpFaults:
                 pass
 
             def serve(self):
+                with faults.counts:
+                    faults.n_requests += 1
+                    faults.n_open += 1
+                    faults.most = max(faults.most, faults.n_open)
+                self.answer()
+
+            def over(self):
+                # Before the last byte, after which the client may ask the next one.
+                with faults.counts:
+                    faults.n_open -= 1
+
+            def answer(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 what = faults.mode(self.command, self.path)
                 if what is not None and what >= 1:
@@ -31,6 +45,7 @@ class HttpFaults:
                     text = b"<Error><Code>SlowDown</Code></Error>"
                     self.send_response(int(what))
                     self.send_header("Content-Length", str(len(text)))
+                    self.over()
                     self.end_headers()
                     self.wfile.write(text)
                     return
@@ -49,6 +64,7 @@ class HttpFaults:
                         self.send_header(name, value)
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(text))
                 self.send_header("Content-Length", length or "0")
+                self.over()
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(text)

@@ -78,7 +78,7 @@ static FILE_SPEC: ConnectorSpec = ConnectorSpec {
 
 static S3_SPEC: ConnectorSpec = ConnectorSpec {
     name: "s3",
-    doc: "Parquet, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
+    doc: "Parquet, ORC, Avro, CSV and JSON files in a bucket of Amazon S3 or a server that speaks like it.",
     options: S3_OPTIONS,
     table_options: TABLE_OPTIONS,
     types: FORMATS,

@@ -82,6 +82,26 @@ pub(crate) const TIMEOUT: OptionSpec =
     OptionSpec::new("timeout", OptionKind::Duration, "How long one request may take.")
         .default("60s");
 
+pub(crate) const MAX_REQUESTS: OptionSpec = OptionSpec::new(
+    "max_requests",
+    OptionKind::Integer,
+    "Requests that are under way to the bucket at once at most; one more waits. Without it there is no such limit.",
+);
+
+pub(crate) const MAX_RETRIES: OptionSpec = OptionSpec::new(
+    "max_retries",
+    OptionKind::Integer,
+    "How often a request is sent again that the store answers with 429 or 5xx, or not at all; 0 for never.",
+)
+.default("6");
+
+pub(crate) const RETRY_TIMEOUT: OptionSpec = OptionSpec::new(
+    "retry_timeout",
+    OptionKind::Duration,
+    "How long after its beginning a request is still sent again.",
+)
+.default("30s");
+
 pub(crate) const CONFIG_DIR: OptionSpec = OptionSpec::new(
     "config_dir",
     OptionKind::Text,
@@ -134,6 +154,9 @@ pub(crate) static S3_OPTIONS: &[OptionSpec] = &[
     PATH_STYLE,
     CA_FILE,
     TIMEOUT,
+    MAX_REQUESTS,
+    MAX_RETRIES,
+    RETRY_TIMEOUT,
     LAYOUT,
     FORMAT_HEADER,
     FORMAT_DELIMITER,

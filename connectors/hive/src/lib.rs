@@ -104,6 +104,23 @@ static SPEC: ConnectorSpec = ConnectorSpec {
             "For tables on S3: a PEM file with the certificates to trust besides the system's.",
         ),
         OptionSpec::new(
+            "max_requests",
+            OptionKind::Integer,
+            "For tables on S3: requests that are under way to one bucket at once at most; without it there is no such limit.",
+        ),
+        OptionSpec::new(
+            "max_retries",
+            OptionKind::Integer,
+            "For tables on S3: how often a request is sent again that the store answers with 429 or 5xx, or not at all.",
+        )
+        .default("6"),
+        OptionSpec::new(
+            "retry_timeout",
+            OptionKind::Duration,
+            "For tables on S3: how long after its beginning a request is still sent again.",
+        )
+        .default("30s"),
+        OptionSpec::new(
             "config_dir",
             OptionKind::Text,
             "For tables on HDFS: the directory with core-site.xml and hdfs-site.xml, e.g. /etc/hadoop/conf.",

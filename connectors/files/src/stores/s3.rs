@@ -1,61 +1,26 @@
 //! S3 and what speaks like it.
 
+mod requests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures::future::poll_fn;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use maru_connect::io_threads;
 use maru_core::limits::CONNECT_TIMEOUT_S;
-use maru_core::{Error, ErrorKind, Options, Result};
+use maru_core::{Error, ErrorKind, OptionSpec, Options, Result};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
-};
 use object_store::path::Path;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
-use tokio::runtime::Handle;
-use url::Url;
+use tokio::sync::Semaphore;
+use url::{Host, Url};
 
 use super::parts::ListedInParts;
 use crate::options::{
-    ACCESS_KEY_ID, CA_FILE, ENDPOINT, PATH_STYLE, REGION, SECRET_ACCESS_KEY, SESSION_TOKEN, TIMEOUT,
+    ACCESS_KEY_ID, CA_FILE, ENDPOINT, MAX_REQUESTS, MAX_RETRIES, PATH_STYLE, REGION, RETRY_TIMEOUT,
+    SECRET_ACCESS_KEY, SESSION_TOKEN, TIMEOUT,
 };
-
-/// Seconds after which a failing request is not sent again. The library's own three minutes look like a hang.
-const RETRY_S: u64 = 30;
-
-/// Makes connections that live on the threads for input and output, whoever asks for them: a thread that decodes does not
-/// drive them.
-#[derive(Debug)]
-struct OnIoThreads(Handle);
-
-#[derive(Debug)]
-struct Client {
-    inner: HttpClient,
-    threads: Handle,
-}
-
-impl HttpConnector for OnIoThreads {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Client { inner, threads: self.0.clone() }))
-    }
-}
-
-#[async_trait]
-impl HttpService for Client {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let mut answer = self.inner.execute(request).boxed();
-        // What the call starts runs where it is polled.
-        poll_fn(|context| {
-            let _there = self.threads.enter();
-            answer.poll_unpin(context)
-        })
-        .await
-    }
-}
+use requests::Connections;
 
 /// Opens a bucket for reading and writing.
 ///
@@ -68,8 +33,9 @@ pub(crate) fn open(bucket: &str, options: &Options) -> Result<Arc<dyn ObjectStor
             max_backoff: Duration::from_secs(5),
             base: 2.0,
         },
-        max_retries: 6,
-        retry_timeout: Duration::from_secs(RETRY_S),
+        max_retries: number(options, &MAX_RETRIES, 0, 100)?.unwrap_or(6),
+        // The library's own three minutes look like a hang.
+        retry_timeout: options.duration(RETRY_TIMEOUT.name).unwrap_or(Duration::from_secs(30)),
     };
     let timeout = options.duration(TIMEOUT.name).unwrap_or(Duration::from_secs(60));
     let bucket = build(bucket, options, retry, timeout)?;
@@ -124,6 +90,22 @@ fn region(options: &Options) -> &str {
     options.text(REGION.name).unwrap_or("us-east-1")
 }
 
+/// Reads a number that has to lie in a range; `None` if it is not given.
+fn number(
+    options: &Options,
+    spec: &OptionSpec,
+    least: usize,
+    greatest: usize,
+) -> Result<Option<usize>> {
+    let Some(given) = options.integer(spec.name) else { return Ok(None) };
+    let number = usize::try_from(given).ok().filter(|n| (least..=greatest).contains(n));
+    let number = number.ok_or_else(|| {
+        Error::new(ErrorKind::InvalidOption, format!("option \"{}\" is out of range", spec.name))
+            .with_hint(format!("Give a number from {least} to {greatest}."))
+    })?;
+    Ok(Some(number))
+}
+
 fn build(
     bucket: &str,
     options: &Options,
@@ -139,6 +121,7 @@ fn build(
         .with_region(region(options))
         .with_retry(retry);
     let endpoint = options.text(ENDPOINT.name).filter(|endpoint| !endpoint.is_empty());
+    let path_style = options.boolean(PATH_STYLE.name).unwrap_or(endpoint.is_some());
     if let Some(endpoint) = endpoint {
         let url = Url::parse(endpoint)
             .ok()
@@ -148,9 +131,12 @@ fn build(
                     .with_hint("Give a URL such as http://minio:9000.")
             })?;
         client = client.with_allow_http(url.scheme() == "http");
+        let endpoint = match path_style {
+            true => endpoint.to_owned(),
+            false => bucket_endpoint(bucket, url)?,
+        };
         builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
     }
-    let path_style = options.boolean(PATH_STYLE.name).unwrap_or(endpoint.is_some());
     builder = builder.with_virtual_hosted_style_request(!path_style);
     match (options.text(ACCESS_KEY_ID.name), options.secret(SECRET_ACCESS_KEY.name)) {
         (Some(key), Some(secret)) => {
@@ -174,17 +160,46 @@ fn build(
             std::fs::read(file).map_err(|error| unreadable("cannot read").with_cause(error))?;
         let certificates =
             Certificate::from_pem_bundle(&pem).map_err(|_| unreadable("no PEM certificates in"))?;
+        if certificates.is_empty() {
+            return Err(unreadable("no PEM certificates in"));
+        }
         for certificate in certificates {
             client = client.with_root_certificate(certificate);
         }
     }
-    if let Some(threads) = io_threads() {
-        builder = builder.with_http_connector(OnIoThreads(threads));
-    }
+    let places = number(options, &MAX_REQUESTS, 1, 10_000)?;
+    let places = places.map(|places| Arc::new(Semaphore::new(places)));
+    builder = builder.with_http_connector(Connections { threads: io_threads(), places });
     builder
         .with_client_options(client)
         .build()
         .map_err(|error| invalid(format!("bucket \"{bucket}\" cannot be opened")).with_cause(error))
+}
+
+/// Returns the endpoint with the bucket before its host, which the library leaves to us.
+///
+/// # Errors
+/// HV024 for a host that is a number.
+fn bucket_endpoint(bucket: &str, mut url: Url) -> Result<String> {
+    let host = match url.host() {
+        Some(Host::Domain(host)) if host.starts_with(&format!("{bucket}.")) => None,
+        Some(Host::Domain(host)) => Some(format!("{bucket}.{host}")),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::InvalidOption,
+                "option \"path_style\" = false needs an endpoint with a host name",
+            )
+            .with_hint("No name can stand before an IP address: leave path_style out."));
+        }
+    };
+    if let Some(host) = host {
+        url.set_host(Some(&host)).map_err(|error| {
+            Error::new(ErrorKind::InvalidOption, format!("\"{host}\" is not a host name"))
+                .with_cause(error)
+                .with_hint("Leave path_style out: not every bucket can be part of a host name.")
+        })?;
+    }
+    Ok(url.to_string())
 }
 
 /// Tells apart what a first request can meet. The library gives the server's reply as text.
@@ -264,4 +279,49 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::S3_OPTIONS;
+
+    #[test]
+    fn a_bucket_may_stand_before_the_host() {
+        let shown = |bucket: &str, url: &str| bucket_endpoint(bucket, Url::parse(url).unwrap());
+        for (url, expected) in [
+            ("http://minio:9000", "http://logs.minio:9000/"),
+            ("https://s3.example", "https://logs.s3.example/"),
+            ("https://logs.s3.example/", "https://logs.s3.example/"),
+        ] {
+            assert_eq!(shown("logs", url).unwrap(), expected);
+        }
+        for (bucket, url) in
+            [("logs", "http://127.0.0.1:9000"), ("logs", "http://[::1]"), ("a b", "http://minio")]
+        {
+            let error = shown(bucket, url).unwrap_err();
+            assert_eq!(error.sqlstate(), "HV024", "{bucket} {url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn numbers_have_their_limits() {
+        for (option, value, is_right) in [
+            ("max_requests", "1", true),
+            ("max_requests", "0", false),
+            ("max_requests", "10001", false),
+            ("max_retries", "0", true),
+            ("max_retries", "-1", false),
+            ("max_retries", "101", false),
+            ("retry_timeout", "2s", true),
+        ] {
+            let given = [("bucket", "b"), (option, value)];
+            let options = Options::check("connector \"s3\"", S3_OPTIONS, given).unwrap();
+            let opened = open("b", &options);
+            assert_eq!(opened.is_ok(), is_right, "{option} {value}");
+            if let Err(error) = opened {
+                assert_eq!(error.sqlstate(), "HV024");
+            }
+        }
+    }
 }
