@@ -1,0 +1,104 @@
+"""A look at files where they lie, on S3 and HDFS, and who may have it."""
+
+import os
+import urllib.parse
+
+import psycopg
+import pytest
+from seeding import data
+
+pytestmark = pytest.mark.services
+
+LOGS = sum(table.num_rows for _, table in data.weblogs())
+CALLS = sum(table.num_rows for table in data.call_log().values())
+
+
+@pytest.fixture(scope="module")
+def connection(server):
+    with server.connect() as connection:
+        for statement in [
+            f"CREATE CATALOG look_s3 USING s3 WITH (endpoint = '{os.environ['MARU_TEST_S3']}', bucket = 'weblogs', "
+            f"access_key_id = '{os.environ['MARU_TEST_S3_ACCESS_KEY']}', secret_access_key = '{os.environ['MARU_TEST_S3_SECRET_KEY']}')",
+            f"CREATE CATALOG look_hdfs USING hdfs WITH (url = '{os.environ['MARU_TEST_HDFS']}/data')",
+            "CREATE USER look_reader PASSWORD 'look-secret'",
+            "CREATE USER look_nobody PASSWORD 'look-secret'",
+            "GRANT SELECT ON CATALOG look_s3, look_hdfs TO look_reader",
+        ]:
+            connection.execute(statement)
+        yield connection
+        for statement in ["DROP OWNED BY look_reader, look_nobody", "DROP ROLE look_reader, look_nobody", "DROP CATALOG look_s3",
+                          "DROP CATALOG look_hdfs"]:
+            connection.execute(statement)
+
+
+HDFS = os.environ.get("MARU_TEST_HDFS", "") + "/data"
+# A place, a part of it by a pattern, its columns, its rows, and what its format is called.
+PLACES = pytest.mark.parametrize("place,pattern,columns,n_rows,kind", [
+    ("s3://weblogs/2026/", "s3://weblogs/2026/*.parquet", data.weblogs()[0][1].schema.names, LOGS, "PARQUET"),
+    ("s3://weblogs/json/", "s3://weblogs/json/part-[0-9].jsonl", data.weblogs()[0][1].schema.names, 100, "JSON"),
+    ("s3://weblogs/csv/part-0.csv", "s3://weblogs/**/part-?.csv", ["id", "name", "amount"], 3, "CSV"),
+    (HDFS + "/calls/", HDFS + "/calls/*.parquet", data.LOG_SCHEMA.names, CALLS, "PARQUET"),
+    (HDFS + "/csv/part-0.csv", HDFS + "/*/part-*.csv", ["id", "name", "amount"], 3, "CSV"),
+    (HDFS + "/days/", HDFS + "/days/*/*.parquet", [*data.LOG_SCHEMA.names, "dt"], 1000, "PARQUET"),
+])
+
+
+@PLACES
+def test_describe(connection, place, pattern, columns, n_rows, kind):
+    for one in [place, pattern]:
+        cursor = connection.execute(f"DESCRIBE '{one}'")
+        assert cursor.description[0].name in ("column", "column_name", "name"), [column.name for column in cursor.description]
+        assert sorted(row[0] for row in cursor.fetchall()) == sorted(columns)
+
+
+@PLACES
+def test_preview(connection, place, pattern, columns, n_rows, kind):
+    notices = []
+    keep = lambda notice: notices.append(notice.message_primary)
+    connection.add_notice_handler(keep)
+    try:
+        cursor = connection.execute(f"PREVIEW '{place}' LIMIT 2")
+        assert sorted(column.name for column in cursor.description) == sorted(columns)
+        assert len(cursor.fetchall()) == 2
+        assert len(connection.execute(f"PREVIEW '{pattern}'").fetchall()) == min(10, n_rows)
+    finally:
+        connection.remove_notice_handler(keep)
+    told = " ".join(notices).upper()
+    assert kind in told and "FILE" in told, notices
+
+
+@PLACES
+def test_select(connection, place, pattern, columns, n_rows, kind):
+    for one in [place, pattern]:
+        assert connection.execute(f"SELECT count(*) FROM '{one}'").fetchone() == (n_rows,)
+
+
+@pytest.mark.parametrize("statement", ["DESCRIBE '{}'", "PREVIEW '{}'", "SELECT * FROM '{}'", "EXPLAIN SELECT * FROM '{}'"])
+@pytest.mark.parametrize("place", ["s3://weblogs/csv/part-0.csv", HDFS + "/csv/part-0.csv", "/etc/passwd"])
+def test_who_may_look(server, connection, statement, place):
+    sql = statement.format(place)
+    if not place.startswith("/"):
+        with server.connect(user="look_reader", password="look-secret") as reader:
+            assert reader.execute(sql).fetchall()
+    with server.connect(user="look_nobody", password="look-secret") as nobody, pytest.raises(psycopg.Error) as caught:
+        nobody.execute(sql)
+    told = caught.value.diag
+    # A catalog that one may not use is not there.
+    assert told.sqlstate in ("42501", "42704"), (told.sqlstate, told.message_primary)
+    everything = " ".join(filter(None, [told.message_primary, told.message_detail, told.message_hint]))
+    assert "look_s3" not in everything and "look_hdfs" not in everything, everything
+
+
+@pytest.mark.parametrize("statement", ["DESCRIBE '{}'", "PREVIEW '{}'", "SELECT * FROM '{}'"])
+@pytest.mark.parametrize("place,sqlstate", [
+    ("s3://weblogs/nothing/", "HV00R"), ("s3://weblogs/nothing/*.csv", "HV00R"), (HDFS + "/nothing/", "HV00R"),
+    # No catalog covers these.
+    ("s3://no-catalog-has-this/x.csv", "42704"), ("gs://weblogs/x.csv", "42704"), ("hdfs://127.0.0.1:1/x.csv", "42704"),
+    ("s3://weblogs/bad/corrupt.parquet", "XX001"),
+])
+def test_what_is_not_there(connection, statement, place, sqlstate):
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement.format(place))
+    told = caught.value.diag
+    assert told.sqlstate == sqlstate, (told.sqlstate, told.message_primary)
+    assert urllib.parse.urlsplit(place).path.split("/")[1] in told.message_primary + (told.message_hint or ""), told.message_primary
