@@ -263,8 +263,12 @@ impl Prepared {
 
 impl Session {
     pub(crate) fn open(engine: Engine, id: i32, login: Login) -> Result<Arc<Self>> {
-        let catalog = login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
+        let mut catalog = login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
         let rights = Rights::new(engine.inner.authority.rules(), &login.user);
+        // The database that tools know to be there, where nobody has made one of that name.
+        if catalog == "postgres" && engine.inner.catalogs.require(&catalog, &rights).is_err() {
+            catalog = BUILTIN.to_owned();
+        }
         engine.inner.catalogs.require(&catalog, &rights).map_err(|_| {
             Error::new(ErrorKind::UndefinedCatalog, format!("catalog \"{catalog}\" does not exist"))
                 .with_hint(format!("The built-in catalog is \"{BUILTIN}\"."))

@@ -14,9 +14,11 @@ mod functions;
 mod json;
 mod keys;
 mod literals;
+mod moments;
 mod native;
 mod operators;
 mod path;
+mod sample;
 mod set_returning;
 mod similar;
 mod table_function;
@@ -60,6 +62,7 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     functions::expression,
     operators::expression,
     json::expression,
+    moments::expression,
     literals::expression,
 ];
 
@@ -89,7 +92,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
-        if let Err(error) = version::table(table) {
+        if let Err(error) = version::table(table).and_then(|()| sample::table(table)) {
             return ControlFlow::Break(error);
         }
         path::table(table);

@@ -30,8 +30,17 @@ fn of_one_value(table: &TableFactor) -> Option<TableFactor> {
     Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).ok()?.parse_table_factor().ok()
 }
 
-/// Names the column, if the statement does not.
+/// Names the column, if the statement does not. Names of functions are folded to small letters, as other names are.
 pub(super) fn table(table: &mut TableFactor) {
+    if let TableFactor::Table { name, args: Some(_), .. } = table {
+        for part in &mut name.0 {
+            if let ObjectNamePart::Identifier(ident) = part
+                && ident.quote_style.is_none()
+            {
+                ident.value = ident.value.to_lowercase();
+            }
+        }
+    }
     if let Some(derived) = of_one_value(table) {
         *table = derived;
         return;

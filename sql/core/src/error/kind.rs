@@ -67,6 +67,7 @@ kinds! {
     WrongObjectType = "42809", Client, false;
     DependentObjects = "2BP01", Client, false;
     InvalidParameter = "22023", Client, false;
+    InvalidSampleSize = "2202H", Client, false;
     InvalidGrant = "0LP01", Client, false;
     ReservedName = "42939", Client, false;
     DivisionByZero = "22012", Client, false;
