@@ -15,8 +15,8 @@ use crate::native;
 /// The view that tells a query's types. It lies in the connection's temporary file and ends with it.
 const VIEW: &str = "maru_native_query";
 
-/// Describes a query without running it. A column of it has the type that is declared for the column it comes from; what is
-/// computed has none, and so is read as text.
+/// Describes a query without running it. A column of it has the type that is declared for the column it comes from, or that it is
+/// CAST to; what is computed otherwise has none, and so is read as text.
 ///
 /// # Errors
 /// HV000 what SQLite says of the query, HV00R a table that is not there, 42000 parameters and whatever cannot stand in `FROM ( … )`.

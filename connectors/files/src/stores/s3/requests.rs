@@ -162,9 +162,10 @@ mod tests {
 
     use super::*;
 
-    /// Answers with pieces, and counts how many requests are open at once.
-    #[derive(Debug, Default)]
+    /// Answers with as many pieces as it is told, and counts how many requests are open at once.
+    #[derive(Debug)]
     struct Counting {
+        n_pieces: usize,
         open: Arc<AtomicUsize>,
         most: AtomicUsize,
     }
@@ -196,14 +197,16 @@ mod tests {
         async fn call(&self, _: HttpRequest) -> Result<HttpResponse, HttpError> {
             let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
             self.most.fetch_max(open, Ordering::SeqCst);
+            // Given up or answered, its end is counted.
+            let pieces = Pieces(self.n_pieces, Arc::clone(&self.open));
             tokio::time::sleep(Duration::from_millis(5)).await;
-            let pieces = Pieces(PIECES_AHEAD * 4, Arc::clone(&self.open));
             Ok(HttpResponse::new(HttpResponseBody::new(pieces)))
         }
     }
 
-    fn limited(n_places: usize) -> (&'static Counting, HttpClient) {
-        let counting: &'static Counting = Box::leak(Box::default());
+    fn limited(n_places: usize, n_pieces: usize) -> (&'static Counting, HttpClient) {
+        let (open, most) = (Arc::default(), AtomicUsize::new(0));
+        let counting: &'static Counting = Box::leak(Box::new(Counting { n_pieces, open, most }));
         let inner = HttpClient::new(counting);
         let places = Arc::new(Semaphore::new(n_places));
         (counting, HttpClient::new(Limited { inner, places }))
@@ -219,16 +222,17 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_are_open_than_there_are_places() {
-        let (counting, client) = limited(3);
+        // So few pieces that no request stops counting because of its reader.
+        let (counting, client) = limited(3, PIECES_AHEAD / 2);
         let whole = async || length(client.execute(request()).await.unwrap()).await;
         let lengths = join_all((0..40).map(|_| whole())).await;
-        assert_eq!(lengths, [PIECES_AHEAD * 4; 40]);
+        assert_eq!(lengths, [PIECES_AHEAD / 2; 40]);
         assert_eq!(counting.most.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
     async fn readers_that_wait_for_each_other_come_to_an_end() {
-        let (counting, client) = limited(1);
+        let (counting, client) = limited(1, PIECES_AHEAD * 4);
         // Nobody reads on in the first ones while the last one is read.
         let mut begun = Vec::new();
         for _ in 0..5 {
@@ -244,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_wants_gives_its_place_back() {
-        let (counting, client) = limited(1);
+        let (counting, client) = limited(1, PIECES_AHEAD * 4);
         for _ in 0..5 {
             // Before the answer, and in the middle of it.
             let wait = Duration::from_millis(1);
