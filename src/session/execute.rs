@@ -15,7 +15,7 @@ use maru_core::{Error, ErrorKind, Result};
 use super::plan::{broken_off, panicked};
 use super::state::task_context;
 use super::write::writes;
-use super::{Image, InBlock, Kind, Named, Prepared, Session, TransactionStatus, explain, in_block};
+use super::{Image, InBlock, Kind, Named, Planned, Prepared, Session, TransactionStatus, explain, in_block};
 use crate::engine::admission::Permit;
 use crate::engine::memory::{Governor, QueryPool};
 use crate::engine::query::{Query, QueryStart, State};
@@ -138,7 +138,9 @@ impl Session {
                     }
                 }
             }
-            Kind::Query { .. } | Kind::Done { .. } if !prepared.planned.take(self) => {
+            Kind::Query { .. } | Kind::Done { .. } | Kind::Copy { .. }
+                if !prepared.planned.take(self) =>
+            {
                 query.set_state(State::Planning);
                 match self.plan_again(prepared).await {
                     Ok(again) => Some(again),
@@ -186,7 +188,9 @@ impl Session {
             }
             Kind::Fetch(fetch) => return self.fetch(fetch, query, ending).await,
             Kind::Copy { options, inner } => {
-                let inner = Prepared { text: prepared.text.clone(), ..Prepared::clone(inner) };
+                // Its plan is as old as that of the COPY, whose text alone could be planned again.
+                let (text, planned) = (prepared.text.clone(), Planned::now(&self.engine));
+                let inner = Prepared { text, planned, ..Prepared::clone(inner) };
                 let options = Arc::clone(options);
                 // One statement, under the same number: the rows carry its ending.
                 let work = self.execute_as(inner, parameters, Arc::clone(&query), ending);

@@ -246,6 +246,25 @@ async fn parameters_are_typed_and_bound() {
     assert_eq!(error.sqlstate(), "08P01");
 }
 
+/// Plans grow old, and a COPY is planned again as a whole: what it copies has no text of its own.
+#[tokio::test]
+async fn a_copy_may_wait_and_run_again() {
+    let t = fixture().await;
+    let login = Login { protocol: crate::access::Protocol::Postgres, ..Login::embedded() };
+    let session = t.engine.session(login).await.unwrap();
+    for rows in ["VALUES (1), (2)", "SELECT name FROM system.connectors LIMIT 2"] {
+        let text = StatementText::one(format!("COPY ({rows}) TO STDOUT"));
+        let prepared = session.prepare(&text, &[]).await.unwrap();
+        for _ in 0..2 {
+            tokio::time::sleep(Planned::GOOD_FOR + Duration::from_millis(50)).await;
+            let output = session.execute(&prepared, Vec::new()).await.unwrap();
+            let Body::Copy { rows, .. } = output.body else { panic!("a COPY gives no rows") };
+            let batches = rows.collect().await.unwrap();
+            assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_failed_transaction_waits_for_its_end() {
     let maru = fixture().await;
