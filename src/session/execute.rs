@@ -321,7 +321,7 @@ impl Session {
         if analyze && writes(plan) {
             self.refuse_write_in_block(plan).await?;
         }
-        let state = self.query_state(query);
+        let state = self.explaining_state(query);
         let logical = state.optimize(plan)?;
         let physical = state.query_planner().create_physical_plan(&logical, &*state).await?;
         let planned_in = start.elapsed();

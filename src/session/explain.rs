@@ -1,6 +1,7 @@
 //! `EXPLAIN` and `EXPLAIN ANALYZE`: the plan, what each source is asked for and sends, and which conditions stay in the engine
 //! and why. One column, one line a row, as in PostgreSQL; `VERBOSE` shows the planner's own account.
 
+mod files;
 mod json;
 
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ use maru_core::{Error, Result};
 use crate::engine::Engine;
 use crate::engine::query::Query;
 use crate::engine::run::file_catalog;
+
+use files::{Planned, Pruned};
 
 /// How the answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,18 +150,7 @@ impl Report<'_> {
         } else if let Some(catalog) = file_catalog(self.engine, node)
             && let Some(config) = file_scan(node)
         {
-            let files =
-                config.file_groups.iter().flat_map(|group| group.iter()).collect::<Vec<_>>();
-            // A large file is read in several ranges.
-            let mut names = files.iter().map(|file| &file.object_meta.location).collect::<Vec<_>>();
-            names.sort_unstable();
-            names.dedup();
-            let bytes = files
-                .iter()
-                .map(|file| {
-                    file.range.as_ref().map_or(file.object_meta.size, |r| (r.end - r.start) as u64)
-                })
-                .sum();
+            let planned = Planned::of(config);
             let columns =
                 node.schema().fields().iter().map(|f| f.name().clone()).collect::<Vec<_>>();
             let filter = config
@@ -167,11 +159,13 @@ impl Report<'_> {
                 .map_or_else(String::new, |f| format!(", pruned by {f}"));
             lines.push(format!(
                 "  {catalog} is read: {} files, {}, columns [{}]{filter}",
-                names.len(),
-                size(bytes),
+                planned.n_files,
+                size(planned.n_bytes),
                 columns.join(", ")
             ));
+            lines.extend(planned.partitions().map(|line| format!("    {line}")));
             if let Some(metrics) = &metrics {
+                lines.extend(Pruned::of(metrics).told().map(|line| format!("    {line}")));
                 let rows = metrics.output_rows().unwrap_or_default();
                 let bytes = size(count("bytes_scanned") as u64);
                 lines.push(format!("    came back: {rows} rows, {bytes} read"));

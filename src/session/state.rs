@@ -31,6 +31,15 @@ impl Session {
     /// Returns the state to plan and run a query with, which has its memory pool and its own list of stores, so that a
     /// dropped catalog's client lives no longer than the statements that read from it. Caches and disk are shared.
     pub(super) fn query_state(&self, query: &Arc<Query>) -> Opaque<SessionState> {
+        self.state_for(self.query_context(query))
+    }
+
+    /// The same, to tell of the plan.
+    pub(super) fn explaining_state(&self, query: &Arc<Query>) -> Opaque<SessionState> {
+        self.state_for(self.query_context(query).explained())
+    }
+
+    fn query_context(&self, query: &Arc<Query>) -> QueryContext {
         let shared = self.state.runtime_env();
         let runtime = RuntimeEnv {
             memory_pool: Arc::clone(&query.pool) as _,
@@ -38,7 +47,7 @@ impl Session {
             cache_manager: Arc::clone(&shared.cache_manager),
             object_store_registry: Arc::new(DefaultObjectStoreRegistry::new()),
         };
-        self.state_for(QueryContext::new(query.id, Arc::new(runtime)))
+        QueryContext::new(query.id, Arc::new(runtime))
     }
 
     /// Returns the number of the state that statements are planned with now; none if the next one gets another.

@@ -72,6 +72,7 @@ class Maker:
             # Hive's own SerDes write and read, not Spark's.
             "spark.sql.hive.convertMetastoreParquet": "false", "spark.sql.hive.convertMetastoreOrc": "false",
             "spark.sql.session.timeZone": "UTC", "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+            "spark.sql.parquet.int96RebaseModeInWrite": "CORRECTED",
             "spark.hadoop.hive.exec.dynamic.partition.mode": "nonstrict", "spark.driver.memory": "700m",
             "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -Dderby.system.home=" + tempfile.mkdtemp(),
         }
@@ -113,6 +114,12 @@ def formats(maker):
     maker.make("orc_plain", PLAIN, "STORED AS ORC", everything)
     maker.make("orc_nested", "id INT, " + NESTED, "STORED AS ORC", "SELECT * FROM nested")
     maker.make("orc_of_spark", PLAIN + ", " + NESTED, "USING orc", "SELECT plain.*, tags, m, st, deep FROM plain JOIN nested USING (id)")
+    # By Hive's own writer, with its layouts of lists and maps; its old dates are a case of their own (`old_dates`).
+    new = ("CASE WHEN day > '1600-01-01' THEN day END AS day, CASE WHEN at > '1700-01-01' THEN at END AS at")
+    maker.make("parquet_plain", PLAIN, "STORED AS PARQUET", f"SELECT id, s, t, n, f, d, amount, ok, {new} FROM plain")
+    maker.make("parquet_nested", "id INT, " + NESTED, "STORED AS PARQUET", "SELECT * FROM nested")
+    maker.make("parquet_of_spark", PLAIN + ", raw BINARY, " + NESTED, "USING parquet",
+               "SELECT plain.*, cast(s AS BINARY) AS raw, tags, m, st, deep FROM plain JOIN nested USING (id)")
     maker.make("text_plain", PLAIN + ", raw BINARY", "STORED AS TEXTFILE", "SELECT *, cast(s AS BINARY) FROM plain")
     maker.make("text_nested", "id INT, " + NESTED, "STORED AS TEXTFILE", "SELECT * FROM nested")
     delimited = (r"ROW FORMAT DELIMITED FIELDS TERMINATED BY '|' ESCAPED BY '\\' COLLECTION ITEMS TERMINATED BY ';' "

@@ -9,6 +9,7 @@ from differential import incidents, queries, sources
 from differential.grammar import Node, Query
 from differential.run import Runner
 from differential.tables import tables
+from psycopg import pq
 
 pytestmark = pytest.mark.services
 LONG = os.environ.get("MARU_TEST_LONG") == "1"
@@ -63,6 +64,31 @@ def test_generated_queries(runner, source):
     assert not failures, "\n\n".join(failures)
     assert not {state for state in states if state.startswith("XX")}, states
     assert states.total() <= max(1, ERRORS_MAX * len(numbers)), states
+
+
+# Of so many queries the plans are looked at, and at least these shares of them show what each source computes.
+PLANS = 200
+SENT = {"WHERE": 0.30, "GROUP BY": 0.04, "LIMIT": 0.03, "JOIN": 0.02}
+
+
+@pytest.mark.parametrize("source", list(sources.CATALOGS))
+def test_queries_are_pushed(runner, source):
+    """Three ways that all compute here would agree, too: what the sources are sent is in `EXPLAIN`."""
+    seen, planned = collections.Counter(), 0
+    for number in range(PLANS):
+        query = queries.query(SEED, source, number)
+        plan = runner.ask("pushdown on", f"EXPLAIN {query.sql(sources.name_in_maru)}")
+        if plan.status != pq.ExecStatus.TUPLES_OK:
+            continue
+        planned += 1
+        lines = [plan.get_value(row, 0).decode() for row in range(plan.ntuples)]
+        sent = [line.split(" is sent: ", 1)[1] for line in lines if line.startswith(f"  {sources.CATALOGS[source]} is sent: ")]
+        seen.update(word for word in SENT if any(f" {word} " in line or word == "JOIN" and " EXISTS (" in line for line in sent))
+        off = runner.ask("pushdown off", f"EXPLAIN {query.sql(sources.name_in_maru)}")
+        lines = [off.get_value(row, 0).decode() for row in range(off.ntuples)]
+        assert not [line for line in lines if " is sent: " in line and any(f" {word} " in line for word in SENT)], lines
+    shares = {word: seen[word] / planned for word in SENT}
+    assert planned > PLANS / 2 and all(shares[word] >= least for word, least in SENT.items()), shares
 
 
 @pytest.mark.parametrize("source", list(sources.CATALOGS))

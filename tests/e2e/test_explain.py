@@ -1,5 +1,8 @@
-"""EXPLAIN ANALYZE: the rows and bytes that came from each source, whatever its kind and format."""
+"""EXPLAIN: the partitions that a source is asked for. EXPLAIN ANALYZE: the rows and bytes that came from it, whatever its kind and
+format, and the row groups, pages and stripes that were left out, with the right rows."""
 
+import datetime
+import decimal
 import gzip
 import json
 import os
@@ -8,6 +11,10 @@ import re
 import urllib.parse
 
 import duckdb
+import pyarrow
+import pyarrow.csv
+import pyarrow.orc
+import pyarrow.parquet
 import pytest
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
@@ -84,3 +91,180 @@ def test_the_version_of_a_delta_table_is_told(server, asked, version):
             assert f"version={version}" in text and found["ex_delta"][0] > 0, text
         finally:
             connection.execute("DROP CATALOG ex_delta")
+
+
+def explained(connection, sql, how=""):
+    return "\n".join(line for (line,) in connection.execute(f"EXPLAIN {how}{sql}").fetchall())
+
+
+def figures(connection, sql, analyze=True):
+    """What the first scan of files says in JSON."""
+    how = "(ANALYZE, FORMAT JSON)" if analyze else "(FORMAT JSON)"
+    plan = connection.execute(f"EXPLAIN {how} {sql}").fetchone()[0]
+    nodes = [(json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]]
+    while nodes:
+        node = nodes.pop()
+        if "Files" in node:
+            return node
+        nodes += node.get("Plans", [])
+    raise AssertionError(plan)
+
+
+@pytest.fixture
+def lake(server, tmp_path):
+    """A session, a directory, and a catalog `parts` over it."""
+    (tmp_path / "s").mkdir()
+    with server.connect(prepare_threshold=None) as connection:
+        connection.execute(f"CREATE CATALOG parts USING file WITH (path = '{tmp_path}')")
+        try:
+            yield connection, tmp_path / "s"
+        finally:
+            connection.execute("DROP CATALOG parts")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_partitions_are_told(lake, kind):
+    connection, folder = lake
+    for year in (2024, 2025):
+        for month in range(1, 7):
+            place = folder / f"t/y={year}/m={month}"
+            place.mkdir(parents=True)
+            for name in "ab":
+                table = pyarrow.table({"n": pyarrow.array([month, None], "int64")})
+                (pyarrow.csv.write_csv if kind == "csv" else pyarrow.parquet.write_table)(table, place / f"{name}.{kind}")
+    for condition, wanted, files in [("true", 12, 24), ("y = 2024", 6, 12), ("y = 2024 AND m = 3", 1, 2), ("m > 4", 4, 8), ("y = 1999", 0, 0), ("m IS NULL", 0, 0)]:
+        sql = f"SELECT count(*), max(n) FROM parts.s.t WHERE {condition}"
+        for how in ("", "ANALYZE "):
+            text = explained(connection, sql, how)
+            assert f"parts is read: {files} files" in text and f"    partitions: {wanted} of 12" in text, text
+        node = figures(connection, sql, analyze=False)
+        assert (node["Files"], node["Partitions"], node["Partitions Total"]) == (files, wanted, 12), node
+        assert connection.execute(sql).fetchone()[0] == files * 2
+    # A table without partitions has no such line.
+    pyarrow.csv.write_csv(pyarrow.table({"n": [1]}), folder / "one.csv")
+    assert "partitions" not in explained(connection, "SELECT * FROM parts.s.one") and "Partitions" not in figures(connection, "SELECT * FROM parts.s.one")
+    # Of very many directories above the partitions, only those are listed that are wanted.
+    for number in range(70):
+        (folder / f"deep/a={number}/b=1").mkdir(parents=True)
+        pyarrow.csv.write_csv(pyarrow.table({"n": [number]}), folder / f"deep/a={number}/b=1/x.csv")
+    assert "    partitions: 70 of 70" in explained(connection, "SELECT * FROM parts.s.deep")
+    assert "    partitions: 1 (how many there are was not listed)" in explained(connection, "SELECT * FROM parts.s.deep WHERE a = 7")
+    assert figures(connection, "SELECT * FROM parts.s.deep WHERE a = 7")["Partitions Total"] is None
+
+
+def test_row_groups_are_told(lake):
+    connection, folder = lake
+    table = pyarrow.table({"n": pyarrow.array(range(1000), "int64"), "s": [f"text {n}" for n in range(1000)]})
+    pyarrow.parquet.write_table(table, folder / "t.parquet", row_group_size=100)
+    for condition, groups, rows in [("n = 555", 1, 1), ("n BETWEEN 150 AND 250", 2, 101), ("n >= 0", 10, 1000), ("s = 'text 7'", None, 1)]:
+        sql = f"SELECT count(*), max(s) FROM parts.s.t WHERE {condition}"
+        node = figures(connection, sql)
+        assert node["Row Groups Total"] == 10 and groups in (None, node["Row Groups"]), node
+        left_out = 10 - node["Row Groups"]
+        wanted = f"    row groups: {node['Row Groups']} of 10" + (f" (left out: {left_out} by statistics)" if left_out else "")
+        text = explained(connection, sql, "ANALYZE ")
+        assert wanted in text, text
+        assert node["Row Groups Left Out"] == ({"statistics": left_out} if left_out else {})
+        assert connection.execute(sql).fetchone()[0] == rows
+    assert "row groups" not in explained(connection, "SELECT * FROM parts.s.t WHERE n = 555")
+
+
+def pruned(connection, sql, what, why):
+    """The rows with and without pushdown, and how many parts were left out for the reason."""
+    node = figures(connection, sql)
+    rows = connection.execute(sql).fetchall()
+    connection.execute("SET maru.pushdown = off")
+    every = figures(connection, sql)
+    assert connection.execute(sql).fetchall() == rows
+    connection.execute("RESET maru.pushdown")
+    assert not every.get(f"{what} Left Out"), every
+    return rows, node.get(f"{what} Left Out", {}).get(why, 0)
+
+
+@pytest.mark.parametrize("values", ["int64", "string", "decimal128(12, 2)", "date32"])
+def test_bloom_filters_leave_out_row_groups(lake, values):
+    """The values of each row group go from end to end, so that the bounds say nothing."""
+    connection, folder = lake
+    kinds = {"int64": pyarrow.int64(), "string": pyarrow.string(), "decimal128(12, 2)": pyarrow.decimal128(12, 2), "date32": pyarrow.date32()}
+
+    def value(n):
+        return {"int64": n, "string": f"key {n:05}", "decimal128(12, 2)": decimal.Decimal(n) / 4, "date32": datetime.date(2000, 1, 1) + datetime.timedelta(n)}[values]
+
+    # Even numbers alone, dealt out to eight row groups.
+    ids = [n for first in range(0, 16, 2) for n in range(first, 8000, 16)]
+    table = pyarrow.table({"n": pyarrow.array(ids, "int64"), "v": pyarrow.array([value(n) for n in ids], kinds[values])})
+    pyarrow.parquet.write_table(table, folder / "t.parquet", row_group_size=len(ids) // 8, bloom_filter_options={"v": {"ndv": 1000, "fpp": 0.001}})
+    assert pyarrow.parquet.ParquetFile(folder / "t.parquet").num_row_groups == 8
+    total = 0
+    for n in [4001, 4002, 3999, 5555, 6000]:
+        rows, by_bloom = pruned(connection, f"SELECT n FROM parts.s.t WHERE v = '{value(n)}'", "Row Groups", "bloom filters")
+        assert rows == ([(n,)] if n % 2 == 0 else [])
+        # All of them, but for a false alarm; where the value is, not the one that has it.
+        assert by_bloom <= 8 - len(rows)
+        total += 8 - len(rows) - by_bloom
+    assert total <= 2
+    rows, by_bloom = pruned(connection, f"SELECT n FROM parts.s.t WHERE v IN ('{value(4001)}', '{value(16)}', '{value(4003)}')", "Row Groups", "bloom filters")
+    assert rows == [(16,)] and by_bloom >= 6
+    assert "by bloom filters" in explained(connection, f"SELECT n FROM parts.s.t WHERE v = '{value(4001)}'", "ANALYZE ")
+    # Of what is not asked for one value they say nothing.
+    rows, by_bloom = pruned(connection, f"SELECT count(*) FROM parts.s.t WHERE v > '{value(4001)}'", "Row Groups", "bloom filters")
+    assert rows == [(sum(n > 4001 for n in ids),)] and by_bloom == 0
+
+
+@pytest.mark.parametrize("nulls", [False, True])
+def test_the_page_index_leaves_out_pages(lake, nulls):
+    connection, folder = lake
+    ids = list(range(20_000))
+    values = [None if nulls and n % 5 == 0 else n * 3 for n in ids]
+    table = pyarrow.table({"n": pyarrow.array(ids, "int64"), "v": pyarrow.array(values, "int64"), "s": [f"text {n}" for n in ids]})
+    pyarrow.parquet.write_table(table, folder / "t.parquet", row_group_size=len(ids), write_page_index=True, max_rows_per_page=500, use_dictionary=False)
+    for condition, wanted in [("v = 3003", [(1001,)]), ("v = 3004", []), ("v BETWEEN 30000 AND 30010", None), ("v >= 59990", None), ("v = 3003 AND s = 'text 1001'", [(1001,)])]:
+        rows, left_out = pruned(connection, f"SELECT n FROM parts.s.t WHERE {condition} ORDER BY n", "Pages", "the page index")
+        assert wanted in (None, rows) and left_out >= 35, (condition, rows, left_out)
+    node = figures(connection, "SELECT n FROM parts.s.t WHERE v = 3003")
+    assert node["Pages Total"] == 40 and node["Pages"] == 1 and node["Row Groups"] == 1, node
+    assert "    row groups: 1 of 1, pages: 1 of 40 (left out: 39 by the page index)" in explained(connection, "SELECT n FROM parts.s.t WHERE v = 3003", "ANALYZE ")
+    # Without an index nothing is known of pages.
+    pyarrow.parquet.write_table(table, folder / "u.parquet", row_group_size=len(ids), write_page_index=False, max_rows_per_page=500, use_dictionary=False)
+    node = figures(connection, "SELECT n FROM parts.s.u WHERE v = 3003")
+    assert "Pages" not in node and node["Row Groups"] == 1, node
+
+
+def test_stripes_are_told(lake):
+    connection, folder = lake
+    with pyarrow.orc.ORCWriter(folder / "t.orc", stripe_size=1000, batch_size=100) as writer:
+        for start in range(0, 1000, 100):
+            writer.write(pyarrow.table({"n": pyarrow.array(range(start, start + 100), "int64")}))
+    sql = "SELECT count(*), max(n) FROM parts.s.t WHERE n = 555"
+    node = figures(connection, sql)
+    assert node["Stripes Total"] > 1 and node["Stripes"] == 1 and node["Stripes Left Out"] == {"statistics": node["Stripes Total"] - 1}, node
+    assert f"    stripes: 1 of {node['Stripes Total']} (left out: " in explained(connection, sql, "ANALYZE ")
+    assert connection.execute(sql).fetchone() == (1, 555)
+
+
+def test_partitions_of_a_delta_table_are_told(server):
+    with server.connect(prepare_threshold=None) as connection:
+        connection.execute(f"CREATE CATALOG ex_delta USING file WITH (path = '{FIXTURES}/delta')")
+        try:
+            everything = figures(connection, "SELECT * FROM ex_delta.public.orders")
+            assert everything["Partitions"] == everything["Partitions Total"] > 1, everything
+            some = figures(connection, "SELECT * FROM ex_delta.public.orders WHERE region IS NULL")
+            assert some["Partitions"] < some["Partitions Total"] == everything["Partitions Total"], some
+        finally:
+            connection.execute("DROP CATALOG ex_delta")
+
+
+@pytest.mark.services
+def test_partitions_of_a_hive_table_are_told(server):
+    with server.connect(prepare_threshold=None) as connection:
+        connection.execute(f"CREATE CATALOG ex_parts USING hive WITH (metastore = '{os.environ['MARU_TEST_HMS4']}')")
+        try:
+            everything = figures(connection, "SELECT * FROM ex_parts.demo.log")
+            assert everything["Partitions"] == everything["Partitions Total"] > 1, everything
+            some = figures(connection, "SELECT * FROM ex_parts.demo.log WHERE dt = (SELECT min(dt) FROM ex_parts.demo.log)")
+            day = connection.execute("SELECT min(dt) FROM ex_parts.demo.log").fetchone()[0]
+            text = explained(connection, f"SELECT * FROM ex_parts.demo.log WHERE dt = '{day}'")
+            assert f"    partitions: 1 of {everything['Partitions Total']}" in text, text
+            assert some["Partitions Total"] == everything["Partitions Total"]
+        finally:
+            connection.execute("DROP CATALOG ex_parts")

@@ -173,9 +173,14 @@ def test_partitions_that_are_not_what_the_metastore_says(lies):
     (place / "n=2").rmdir()
     assert ask("p") == "58P01" and ask("p WHERE n <> 2") == [(2,)]
     (place / "n=2").mkdir()
+    assert ask("p") == [(2,)]
+    write(place / "n=2" / "a.parquet", [2])
+    assert ask("p", "sum(id), sum(n)") == [(4, 6)]
+    # A value that is no number is an error, never left out; where the metastore finds the partition itself, it is not looked at.
     add("p", ["x7"], place / "n=2")
-    assert ask("p") == [(2,)] or ask("p") == "22P02"
-    assert ask("p WHERE n = 1") in ("22P02", [(1,)])
+    assert ask("p") == ask("p", "sum(id)") == "22P02"
+    assert ask("p WHERE n > 1") == "22P02"
+    assert ask("p WHERE n = 1") == "22P02"
 
 
 def test_places_that_hold_other_things(lies):
@@ -184,11 +189,11 @@ def test_places_that_hold_other_things(lies):
     assert ask("text_for_parquet", "id") == "XX001"
     write(make("parquet_for_text", TEXT) / "000000_0", [1, 2])
     # Lines of rubbish are rows of NULL in Hive, too; it is not the count that was written.
-    assert ask("parquet_for_text", "id") == "22P04" or {row[0] for row in ask("parquet_for_text", "id")} == {None}
+    assert {row[0] for row in ask("parquet_for_text", "id")} == {None}
     place = make("a_file")
     place.rmdir()
     write(place, [5])
-    assert ask("a_file", "id") in ("58P01", [(5,)])
+    assert ask("a_file", "id") == [(5,)]
     empty = make("empty")
     (empty / "_SUCCESS").write_text("")
     (empty / "a.parquet").write_bytes(b"")

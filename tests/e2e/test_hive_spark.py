@@ -69,7 +69,7 @@ def key(row):
     return json.dumps(row, sort_keys=True, ensure_ascii=False)
 
 
-TABLES = ["orc_plain", "orc_nested", "orc_of_spark", "avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
+TABLES = ["parquet_plain", "parquet_nested", "parquet_of_spark", "orc_plain", "orc_nested", "orc_of_spark", "avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
           "json_nested", "by_pattern", "packed_gz", "packed_bz2", "packed_deflate", "ragged", "parted"]
 VIEWS = ["v_plain", "v_renamed", "v_star", "v_functions", "v_group", "v_unnamed", "v_top", "v_numbered", "v_on_view", "v_cte",
          "v_union", "v_parted", "v_texts", "v_nested"]

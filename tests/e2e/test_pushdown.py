@@ -1,6 +1,7 @@
 """Groups, orders and joins that databases compute: what they are sent, and that the rows are the engine's own."""
 
 import os
+import sqlite3
 import urllib.parse
 
 import psycopg
@@ -26,20 +27,39 @@ def literal(value):
     return "NULL" if value is None else str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
-@pytest.fixture(scope="module", params=["postgres", "mysql"])
-def connection(server, request):
-    """A session whose catalog `pd` is a database with tables `pushed` and `groups`."""
-    kind = request.param
-    url = urllib.parse.urlsplit(os.environ["MARU_TEST_PG" if kind == "postgres" else "MARU_TEST_MYSQL"])
-    database = url.path.strip("/")
-    schema = "public" if kind == "postgres" else database
-    statements = [
-        "DROP TABLE IF EXISTS pushed", "DROP TABLE IF EXISTS pushed_groups",
-        "CREATE TABLE pushed " + TABLE.format(precision="" if kind == "postgres" else "(6)"),
+def filled(precision):
+    return [
+        "CREATE TABLE pushed " + TABLE.format(precision=precision),
         "CREATE TABLE pushed_groups (id int PRIMARY KEY, label varchar(10))",
         "INSERT INTO pushed VALUES " + ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows()),
         "INSERT INTO pushed_groups VALUES (0, 'none'), (1, 'one'), (2, 'two'), (9, 'nine')",
     ]
+
+
+def connection_to_sqlite(server, path):
+    with sqlite3.connect(path) as direct:
+        for statement in filled(""):
+            direct.execute(statement)
+    direct.close()
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG pd USING sqlite WITH (path = '{path}')")
+        connection.kind, connection.schema = "sqlite", "main"
+        yield connection
+        connection.execute("RESET ALL")
+        connection.execute("DROP CATALOG pd")
+
+
+@pytest.fixture(scope="module", params=["postgres", "mysql", "sqlite"])
+def connection(server, request, tmp_path_factory):
+    """A session whose catalog `pd` is a database with tables `pushed` and `groups`."""
+    kind = request.param
+    if kind == "sqlite":
+        yield from connection_to_sqlite(server, tmp_path_factory.mktemp("pushed") / "pushed.db")
+        return
+    url = urllib.parse.urlsplit(os.environ["MARU_TEST_PG" if kind == "postgres" else "MARU_TEST_MYSQL"])
+    database = url.path.strip("/")
+    schema = "public" if kind == "postgres" else database
+    statements = ["DROP TABLE IF EXISTS pushed", "DROP TABLE IF EXISTS pushed_groups", *filled("" if kind == "postgres" else "(6)")]
     with server.connect() as connection:
         connection.execute(f"CREATE SECRET pd_login WITH (user = '{url.username}', password = '{url.password}')")
         place = f"{kind}://{url.hostname}:{url.port}" + (url.path if kind == "postgres" else "")

@@ -8,12 +8,15 @@
 //! ```
 //!
 //! The table should have some rows (up to a few thousand: it is read some hundred times), NULLs, and texts that
-//! differ only in case or by a blank at the end. The source is closed at the end.
+//! differ only in case or by a blank at the end. Where writes are declared, a table `maru_conformance_new` is made beside it
+//! and dropped again. The source is closed at the end.
 
 mod cases;
+mod files;
 mod numbers;
 mod reading;
 mod steps;
+mod writes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,11 +144,12 @@ pub async fn hold(subject: Subject<'_>) -> Result<Report> {
     let mut report = filters(&table, &whole).await?;
     report.rows = whole.num_rows();
     limits(&table, &whole).await?;
-    flags(&subject, &table, &report)?;
+    flags(&subject, &table, &whole, &report).await?;
     steps::hold(&subject, &table, &whole).await?;
     if let SourceTable::Files(files) = &table {
         listing(files).await?;
     }
+    writes::hold(&subject).await?;
     breaking_off(&subject, &table, &whole).await?;
     closing(&subject, &table).await?;
     Ok(report)
@@ -278,13 +282,22 @@ async fn limits(table: &SourceTable, whole: &RecordBatch) -> Result<()> {
 }
 
 /// The declared capabilities are what was seen.
-fn flags(subject: &Subject<'_>, table: &SourceTable, report: &Report) -> Result<()> {
+async fn flags(
+    subject: &Subject<'_>,
+    table: &SourceTable,
+    whole: &RecordBatch,
+    report: &Report,
+) -> Result<()> {
     let declared = subject.connector.spec().capabilities;
     let files = matches!(table, SourceTable::Files(_));
     ensure(declared.files == files, || {
         format!("declared files = {}, found {files}", declared.files)
     })?;
-    let SourceTable::Remote(remote) = table else { return Ok(()) };
+    let remote = match table {
+        SourceTable::Remote(remote) => remote,
+        SourceTable::Files(table) => return files::flags(subject, table, whole).await,
+        SourceTable::View { .. } | SourceTable::ForeignView(_) => return Ok(()),
+    };
     ensure(declared.filter == (report.pushed > 0), || {
         format!("declared filter = {}, pushed {} filters", declared.filter, report.pushed)
     })?;

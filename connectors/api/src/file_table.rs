@@ -37,6 +37,7 @@ use crate::{ColumnEstimate, Predicate};
 
 pub use details::{ColumnBounds, FileDetails};
 pub use infer::{check_schema, infer_schema};
+pub use label::{PartitionsRead, partitions_read};
 pub use type_name::type_name;
 
 /// A table over files of one format in one store.
@@ -211,6 +212,13 @@ pub trait FileLister: Send + Sync + Debug {
 
     /// Returns which version of the table [`FileLister::list_in`] gives the statement, for `EXPLAIN`; `None` if it has none.
     fn version_in(&self, statement: u64) -> BoxFuture<'_, Option<u64>> {
+        let _ = statement;
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Returns how many partitions the table has by what [`FileLister::list_in`] gives the statement without filters; `None` if
+    /// that would take a listing of too many. Asked for `EXPLAIN` alone.
+    fn n_partitions(&self, statement: u64) -> BoxFuture<'_, Option<usize>> {
         let _ = statement;
         Box::pin(std::future::ready(None))
     }

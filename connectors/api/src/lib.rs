@@ -47,7 +47,8 @@ pub use decimal::rounded_quotient;
 pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
-    LazyText, check_pattern, check_schema, infer_schema, type_name,
+    LazyText, PartitionsRead, check_pattern, check_schema, infer_schema, partitions_read,
+    type_name,
 };
 pub use file_write::{
     Ahead, FILE_BYTES, FileMaking, Files, OpenFile, Packing, ROW_GROUP_ROWS, RowFormat,

@@ -11,6 +11,8 @@ use datafusion::prelude::SessionConfig;
 pub struct QueryContext {
     /// The id in `system.queries`; 0 outside of a statement.
     pub query_id: u64,
+    /// Whether the plan is told (`EXPLAIN`), so that what nobody else needs is found out as well.
+    pub explained: bool,
     /// The statement's own memory pool and list of stores. The state that it is planned with is kept for the statements
     /// that follow, so that they cannot be the state's.
     runtime: Option<Arc<RuntimeEnv>>,
@@ -18,7 +20,13 @@ pub struct QueryContext {
 
 impl QueryContext {
     pub fn new(query_id: u64, runtime: Arc<RuntimeEnv>) -> Self {
-        Self { query_id, runtime: Some(runtime) }
+        Self { query_id, explained: false, runtime: Some(runtime) }
+    }
+
+    /// The same, of a statement whose plan is told.
+    #[must_use]
+    pub fn explained(self) -> Self {
+        Self { explained: true, ..self }
     }
 
     /// Returns the context of the session's statement, or the default outside of one.

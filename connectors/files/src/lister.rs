@@ -16,6 +16,9 @@ use crate::formats::{Format, is_hidden};
 use crate::glob::Glob;
 use crate::partitions;
 
+/// Directories that are listed at most to count the partitions of a table.
+const COUNTED_DIRECTORIES: usize = 64;
+
 /// Directories listed at once.
 const CONCURRENT_LISTINGS: usize = 16;
 
@@ -52,6 +55,21 @@ impl FileLister for DirectoryFiles {
             Ok(entries)
         })
     }
+
+    fn n_partitions(&self, _: u64) -> BoxFuture<'_, Option<usize>> {
+        Box::pin(async move {
+            let mut steps = vec![Step { directory: self.root.clone(), values: Vec::new() }];
+            let mut n_listed = 0;
+            for _ in &self.partition_columns {
+                n_listed += steps.len();
+                if n_listed > COUNTED_DIRECTORIES {
+                    return None;
+                }
+                steps = self.below(steps).await.ok()?;
+            }
+            Some(steps.len())
+        })
+    }
 }
 
 /// Keeps the directories of one level whose values satisfy all of `filters`; unknown counts as no.
@@ -83,15 +101,19 @@ impl DirectoryFiles {
                 .iter()
                 .filter(|filter| filter.columns().iter().max() == Some(&(depth - 1)))
                 .collect::<Vec<_>>();
-            let found = stream::iter(steps)
-                .map(|step| self.directories(step))
-                .buffer_unordered(CONCURRENT_LISTINGS)
-                .try_concat()
-                .await?;
-            steps = keep(found, &schema, &decidable)?;
+            steps = keep(self.below(steps).await?, &schema, &decidable)?;
         }
         stream::iter(steps)
             .map(|step| self.list_below(step))
+            .buffer_unordered(CONCURRENT_LISTINGS)
+            .try_concat()
+            .await
+    }
+
+    /// Returns the partition directories directly below some.
+    async fn below(&self, steps: Vec<Step>) -> Result<Vec<Step>> {
+        stream::iter(steps)
+            .map(|step| self.directories(step))
             .buffer_unordered(CONCURRENT_LISTINGS)
             .try_concat()
             .await

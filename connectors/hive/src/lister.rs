@@ -97,6 +97,10 @@ impl FileLister for HiveFiles {
         .boxed()
     }
 
+    fn n_partitions(&self, _: u64) -> BoxFuture<'_, Option<usize>> {
+        async move { self.metastore.n_partitions(&self.database, &self.name).await.ok() }.boxed()
+    }
+
     fn column_estimates(&self) -> BoxFuture<'_, Option<Arc<Vec<ColumnEstimate>>>> {
         async move {
             let columns = self.file_schema.fields().iter().chain(&self.keys).cloned();

@@ -7,7 +7,8 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use maru_connect::RemoteScanExec;
 use serde_json::{Map, Value, json};
 
-use super::Report;
+use super::files::{Planned, Pruned};
+use super::{Report, file_scan};
 use crate::engine::run::file_catalog;
 
 impl Report<'_> {
@@ -40,6 +41,12 @@ impl Report<'_> {
             node.insert("Remote Statement".to_owned(), json!(scan.sent()));
         } else if let Some(catalog) = file_catalog(self.engine, plan) {
             node.insert("Catalog".to_owned(), json!(catalog));
+            if let Some(config) = file_scan(plan) {
+                Planned::of(config).json(&mut node);
+            }
+            if let (Some(_), Some(metrics)) = (self.ran, plan.metrics()) {
+                Pruned::of(&metrics).json(&mut node);
+            }
         }
         let rows = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok();
         if let Some(rows) = rows.and_then(|statistics| statistics.num_rows.get_value().copied()) {

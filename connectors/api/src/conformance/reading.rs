@@ -10,7 +10,8 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{InList, Like};
 use datafusion::logical_expr::{Expr, Operator, binary_expr, lit};
-use datafusion::prelude::SessionContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{DataFrame, SessionContext};
 use futures::TryStreamExt;
 use maru_core::Result;
 use maru_core::limits::BATCH_ROWS;
@@ -48,13 +49,30 @@ pub(super) async fn read(table: &SourceTable, request: &ScanRequest) -> Result<V
     Ok(batches)
 }
 
-/// Reads files as the engine does.
-async fn read_files(table: &Arc<FileTable>, request: &ScanRequest) -> Result<Vec<RecordBatch>> {
+/// Plans a read of files as the engine does.
+pub(super) async fn plan_files(
+    table: &Arc<FileTable>,
+    request: &ScanRequest,
+    pushdown: bool,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let schema = table.user_schema();
+    let frame = frame_of_files(table, request, pushdown)?;
+    let columns = request.projection.iter().map(|i| column(*i, &schema)).collect::<Vec<_>>();
+    Ok(frame.select(columns)?.create_physical_plan().await?)
+}
+
+/// Returns the rows that are asked for, with all columns.
+fn frame_of_files(
+    table: &Arc<FileTable>,
+    request: &ScanRequest,
+    pushdown: bool,
+) -> Result<DataFrame> {
     let session = SessionContext::new();
     session.register_object_store(table.store_url.as_ref(), Arc::clone(&table.store));
-    let schema = table.table_schema();
+    let schema = table.user_schema();
     let provider =
-        FederatedTable::new(table.catalog.clone(), SourceTable::Files(Arc::clone(table)));
+        FederatedTable::new(table.catalog.clone(), SourceTable::Files(Arc::clone(table)))
+            .with_pushdown(pushdown);
     let mut frame = session.read_table(Arc::new(provider))?;
     for filter in &request.filters {
         frame = frame.filter(expression(filter, &schema))?;
@@ -62,6 +80,13 @@ async fn read_files(table: &Arc<FileTable>, request: &ScanRequest) -> Result<Vec
     if request.limit.is_some() {
         frame = frame.limit(0, request.limit)?;
     }
+    Ok(frame)
+}
+
+/// Reads files as the engine does.
+async fn read_files(table: &Arc<FileTable>, request: &ScanRequest) -> Result<Vec<RecordBatch>> {
+    let schema = table.user_schema();
+    let frame = frame_of_files(table, request, true)?;
     if request.projection.is_empty() {
         let rows = frame.count().await?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -74,14 +74,14 @@ pub(super) async fn infer(store: &Arc<dyn ObjectStore>, meta: &ObjectMeta) -> Re
 }
 
 #[derive(Clone)]
-struct OrcSource {
+pub(super) struct OrcSource {
     schema: TableSchema,
     projection: SplitProjection,
     store_url: ObjectStoreUrl,
     tails: Arc<FileMetadataCache>,
     /// What leaves stripes out; the rows of the others are filtered behind the scan.
     filter: Option<Arc<dyn PhysicalExpr>>,
-    label: Arc<Label>,
+    pub(super) label: Arc<Label>,
     pushdown: bool,
     batch_rows: usize,
     metrics: ExecutionPlanMetricsSet,

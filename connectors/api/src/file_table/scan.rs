@@ -10,13 +10,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, DFSchema, ScalarValue, Statistics};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
@@ -166,6 +166,7 @@ pub(crate) fn plan<'a>(
         let statement = QueryContext::of(state.config()).query_id;
         let listed = table.files.list_in(statement, &request.predicates).await?;
         let n_listed = listed.len();
+        let n_partitions = n_partitions(&table, &request, state, &listed).await;
         let runtime = QueryContext::runtime(state);
         let memory = label::counted(&listed, &runtime.memory_pool)?;
         let entries = prune(&table, &request, listed)?;
@@ -187,7 +188,7 @@ pub(crate) fn plan<'a>(
             told.push((table, known));
         }
         let n_pruned = told.iter().map(|(_, known)| known.n_pruned).sum::<usize>();
-        let counts = Counts { n_kept: n_kept - n_pruned, n_listed };
+        let counts = Counts { n_kept: n_kept - n_pruned, n_listed, n_partitions };
         let label = Label::new(&table, &request.partition_filters, version, counts, memory);
         let label = Arc::new(label);
         let mut scans = Vec::new();
@@ -205,9 +206,30 @@ pub(crate) fn plan<'a>(
                 scans.push(last);
                 UnionExec::try_new(scans)
             }
-            None => build(&table, &request, state, Known::default(), None, label),
+            None => {
+                let (url, store) = (table.store_url.as_ref(), Arc::clone(&table.store));
+                state.runtime_env().register_object_store(url, store);
+                build(&table, &request, state, Known::default(), None, label)
+            }
         }
     })
+}
+
+/// Returns how many partitions the table has, if that is to be told and known.
+async fn n_partitions(
+    table: &FileTable,
+    request: &FileScanRequest,
+    state: &dyn Session,
+    listed: &[FileEntry],
+) -> Option<usize> {
+    let context = QueryContext::of(state.config());
+    if !context.explained || table.partition_columns.is_empty() {
+        return None;
+    }
+    if request.predicates.is_empty() {
+        return Some(label::distinct(listed.iter().map(|entry| &entry.partition_values)));
+    }
+    table.files.n_partitions(context.query_id).await
 }
 
 /// Puts files together that one scan can read, in the order in which each layout comes first.
@@ -295,19 +317,16 @@ fn build(
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
     let schema: SchemaRef = table.table_schema();
     let Known { files, cut, sample, .. } = known;
-    if files.is_empty() {
-        let projected = match &request.projection {
-            Some(projection) => Arc::new(schema.project(projection)?),
-            None => schema,
-        };
-        return Ok(Arc::new(EmptyExec::new(projected)));
-    }
+    let is_empty = files.is_empty();
     let n_groups = state.config().target_partitions().max(1);
     let groups = FileGroup::new(files).split_files(n_groups);
     let collect = state.config().collect_statistics();
     let believed = believed::columns(&schema, believed, &sample);
-    let (groups, statistics) =
-        compute_all_files_statistics(groups, Arc::clone(&schema), collect, cut)?;
+    let (groups, statistics) = match is_empty {
+        // One group without files: a scan that `EXPLAIN` can tell of, and of which all is known.
+        true => (vec![FileGroup::default()], nothing(&schema)),
+        false => compute_all_files_statistics(groups, Arc::clone(&schema), collect, cut)?,
+    };
     let ordering = parquet::common_ordering(&groups);
     let groups = order_groups(state, &schema, groups, ordering.as_ref(), n_groups);
     let table_schema = TableSchema::builder(Arc::clone(&table.file_schema))
@@ -342,6 +361,14 @@ fn build(
         }
         None => scan,
     })
+}
+
+fn nothing(schema: &Schema) -> Statistics {
+    Statistics {
+        num_rows: Precision::Exact(0),
+        total_byte_size: Precision::Exact(0),
+        column_statistics: Statistics::unknown_column(schema),
+    }
 }
 
 /// Regroups files so that a common order of their rows survives within each group, where the session asks for it.

@@ -83,11 +83,11 @@ pub(super) fn source(
 }
 
 #[derive(Clone)]
-struct TextSource {
+pub(super) struct TextSource {
     format: Arc<FileFormatSpec>,
     schema: TableSchema,
     projection: SplitProjection,
-    label: Arc<Label>,
+    pub(super) label: Arc<Label>,
     batch_rows: usize,
     metrics: ExecutionPlanMetricsSet,
 }

@@ -1,6 +1,6 @@
 //! The files of a table, by its log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -70,6 +70,17 @@ impl FileLister for DeltaFiles {
                 return Some(self.opened.version);
             }
             self.log.in_statement(statement).await.ok().map(|snapshot| snapshot.version)
+        })
+    }
+
+    fn n_partitions(&self, statement: u64) -> BoxFuture<'_, Option<usize>> {
+        Box::pin(async move {
+            let snapshot = match self.fixed {
+                true => Arc::clone(&self.opened),
+                false => self.log.in_statement(statement).await.ok()?,
+            };
+            let values = snapshot.files().map(|file| self.partition_values(&file.add).ok());
+            Some(values.collect::<Option<HashSet<_>>>()?.len())
         })
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use maru_core::Result;
+use maru_core::{Error, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -43,11 +43,11 @@ pub(super) async fn read(
                 None => return Err(corrupt(table, "the name of a deletion vector")),
             };
             let end = offset.saturating_add(vector.size_in_bytes).saturating_add(8);
-            let first = store.get_range(&path, 0..1).await?;
+            let first = part(store, &path, 0..1, end).await?;
             if first.first() != Some(&FILE_VERSION) {
                 return Err(refused(table, "an unknown version of deletion vectors"));
             }
-            (checked(store.get_range(&path, offset..end).await?, vector), path)
+            (checked(part(store, &path, offset..end, end).await?, vector), path)
         }
         "p" => return Err(refused(table, "deletion vectors outside of its directory")),
         other => return Err(refused(table, format!("deletion vectors of kind \"{other}\""))),
@@ -60,6 +60,20 @@ pub(super) async fn read(
         return Err(corrupt(&place, what));
     }
     Ok(ranges)
+}
+
+/// Reads a part of a file that should have `end` bytes at least.
+async fn part(store: &dyn ObjectStore, path: &Path, range: Range<u64>, end: u64) -> Result<Bytes> {
+    match store.get_range(path, range).await {
+        Ok(bytes) => Ok(bytes),
+        // Each store has its own error for a range that is not there.
+        Err(error) => Err(match store.head(path).await {
+            Ok(meta) if meta.size < end => {
+                corrupt(path, format!("a deletion vector that ends at {end}: the file is cut off"))
+            }
+            _ => Error::from(error),
+        }),
+    }
 }
 
 fn inline(vector: &Vector) -> Option<Bytes> {

@@ -320,15 +320,26 @@ async fn closing_frees_the_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn holds_what_every_connector_promises() {
-    for end in ["parquet", "csv"] {
+    const CSV: &str = "n,name\n1,a\n2,A\n3,a \n4,\n,b\n";
+    for kind in ["parquet", "csv", "parquet in partitions", "csv in partitions"] {
         let lake = Lake::new().await;
-        if end == "parquet" {
-            write_parquet(&lake.path("s/t.parquet"), ["n", "name"], 0..500);
-        } else {
-            lake.write("s/t.csv", "n,name\n1,a\n2,A\n3,a \n4,\n,b\n");
+        match kind {
+            "parquet" => write_parquet(&lake.path("s/t.parquet"), ["n", "name"], 0..500),
+            "csv" => lake.write("s/t.csv", CSV),
+            _ => {
+                for (p, first) in [("1", 0), ("2", 50), ("__HIVE_DEFAULT_PARTITION__", 100)] {
+                    if kind.starts_with("csv") {
+                        lake.write(&format!("s/t/p={p}/x.csv"), CSV);
+                        continue;
+                    }
+                    let path = lake.path(&format!("s/t/p={p}/x.parquet"));
+                    write_parquet(&path, ["n", "name"], first..first + 50);
+                }
+            }
         }
         let subject =
             maru_connect::conformance::Subject::new(&FILE, Arc::clone(&lake.source), "s", "t");
-        maru_connect::conformance::hold(subject).await.unwrap();
+        let held = maru_connect::conformance::hold(subject).await;
+        held.unwrap_or_else(|error| panic!("{kind}: {error:?}"));
     }
 }

@@ -80,6 +80,14 @@ async fn hold(source: &Arc<dyn Source>) {
     source.close().await;
 }
 
+/// What every connector promises, of a table with partitions.
+async fn conformance(connector: &dyn Connector, source: &Arc<dyn Source>, secret: &str) {
+    let subject = maru_connect::conformance::Subject::new(connector, Arc::clone(source), "s", "t")
+        .with_secrets(&[secret]);
+    let report = maru_connect::conformance::hold(subject).await.unwrap();
+    assert!(report.pushed > 0, "{report:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s3_holds_what_is_promised() {
     let Some(endpoint) = service("MARU_TEST_S3") else { return };
@@ -106,6 +114,8 @@ async fn s3_holds_what_is_promised() {
     };
     fill(&put, &prefix).await;
     hold(&source).await;
+    let again = attach(with(&[("bucket", &bucket), ("prefix", &prefix)])).await.unwrap();
+    conformance(&S3, &again, &secret).await;
     let again = attach(with(&[("bucket", &bucket), ("prefix", &prefix)])).await.unwrap();
     wipe(&again, &format!("s3://{bucket}/{prefix}")).await;
 
@@ -147,6 +157,8 @@ async fn hdfs_holds_what_is_promised() {
     };
     fill(&put, &root).await;
     hold(&source).await;
+    let again = open(&HDFS, &[("url", &url)]).await.unwrap();
+    conformance(&HDFS, &again, "no secret").await;
     client.delete(&format!("/{root}"), true).await.unwrap();
 
     let source = open(&HDFS, &[("url", "hdfs://127.0.0.1:1/x")]).await.unwrap();

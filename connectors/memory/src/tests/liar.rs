@@ -1,6 +1,9 @@
 //! A source that breaks one promise at a time: the suite must notice each.
 
-use maru_connect::{BatchStream, Predicate, RemoteTable, ScanRequest, batch_stream};
+use maru_connect::{
+    BatchStream, Committed, Predicate, RemoteTable, ScanRequest, WriteJob, WriteRequest, Written,
+    batch_stream,
+};
 
 use super::*;
 
@@ -16,6 +19,7 @@ pub(super) enum Lie {
     ShowsItsPassword,
     HasATableOfEveryName,
     NeverFilters,
+    TakesRows,
 }
 
 #[derive(Debug)]
@@ -57,11 +61,44 @@ impl Source for Liar {
         .boxed()
     }
 
+    fn begin_write(&self, request: WriteRequest) -> BoxFuture<'_, Result<Arc<dyn WriteJob>>> {
+        match self.lie {
+            Lie::TakesRows => ready(Ok(Arc::new(Nothing) as Arc<dyn WriteJob>)).boxed(),
+            _ => self.inner.begin_write(request),
+        }
+    }
+
     fn close(&self) -> BoxFuture<'_, ()> {
         match self.lie {
             Lie::HangsInClose => futures::future::pending().boxed(),
             _ => self.inner.close(),
         }
+    }
+}
+
+/// A write that goes nowhere.
+#[derive(Debug)]
+struct Nothing;
+
+impl WriteJob for Nothing {
+    fn describe(&self) -> String {
+        "nothing".to_owned()
+    }
+
+    fn max_streams(&self) -> usize {
+        1
+    }
+
+    fn write(self: Arc<Self>, _: BatchStream) -> BoxFuture<'static, Result<Written>> {
+        ready(Ok(Written::default())).boxed()
+    }
+
+    fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
+        ready(Ok(Committed::default())).boxed()
+    }
+
+    fn abort(self: Arc<Self>) -> BoxFuture<'static, ()> {
+        ready(()).boxed()
     }
 }
 
@@ -124,6 +161,7 @@ async fn the_suite_notices_every_lie() {
         (Lie::ShowsItsPassword, "a secret is shown"),
         (Lie::HasATableOfEveryName, "a table that is not there was opened"),
         (Lie::NeverFilters, "declared filter = true, pushed 0"),
+        (Lie::TakesRows, "declared write = false, but a write was begun"),
     ] {
         let error = told(lie).await.unwrap_err();
         assert!(error.primary().contains(said), "{lie:?}: {error}");

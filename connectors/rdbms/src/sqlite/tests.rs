@@ -11,6 +11,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::*;
 
+mod verify;
+
 const TABLE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, low TEXT COLLATE NOCASE, ok BOOLEAN, \
     price DECIMAL(10,2), ratio REAL, born DATE, at TIMESTAMP, raw BLOB, any)";
 
