@@ -61,9 +61,10 @@ pub(super) async fn flags(
     // Only partitions and these formats tell what is in a file before it is read.
     let told = !table.partition_columns.is_empty()
         || matches!(table.format, FileFormatSpec::Parquet | FileFormatSpec::Orc);
-    ensure(seen == (declared.filter && told), || {
+    let may = declared.filter && told;
+    ensure(seen == may, || {
         format!(
-            "declared filter = {}, but no plan may or must show it: some do = {seen}",
+            "declared filter = {}, but plans show filters = {seen} instead of {may}",
             declared.filter
         )
     })

@@ -1,6 +1,8 @@
 //! That tables are made and rows inserted where it is declared, and refused where it is not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use maru_core::{Options, Result};
@@ -73,10 +75,18 @@ fn request(subject: &Subject<'_>, mode: WriteMode, rows: &RecordBatch) -> Result
         mode,
         columns: rows.schema(),
         options: Options::check(&owner, spec.table_options, [])?,
-        attempt: Attempt { id: format!("conformance-{}", std::process::id()), once: None },
+        attempt: Attempt { id: attempt(), once: None },
         statement: 0,
         memory: None,
     })
+}
+
+/// Returns a name that no other try has: files of an attempt are called by it.
+fn attempt() -> String {
+    static N_ATTEMPTS: AtomicU64 = AtomicU64::new(0);
+    let n = N_ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    format!("conformance-{}-{now}-{n}", std::process::id())
 }
 
 async fn write(subject: &Subject<'_>, mode: WriteMode, rows: &RecordBatch) -> Result<()> {
