@@ -15,7 +15,9 @@ use maru_core::{Error, ErrorKind, Result};
 use super::plan::{broken_off, panicked};
 use super::state::task_context;
 use super::write::writes;
-use super::{Image, InBlock, Kind, Named, Planned, Prepared, Session, TransactionStatus, explain, in_block};
+use super::{
+    Image, InBlock, Kind, Named, Planned, Prepared, Session, TransactionStatus, explain, in_block,
+};
 use crate::engine::admission::Permit;
 use crate::engine::memory::{Governor, QueryPool};
 use crate::engine::query::{Query, QueryStart, State};

@@ -163,7 +163,7 @@ async fn told(
     query_id: u64,
     sql: &str,
 ) -> Result<Vec<String>> {
-    let context = QueryContext { query_id, explained: false };
+    let context = QueryContext::new(query_id, Arc::default());
     let state = SessionStateBuilder::new()
         .with_default_features()
         .with_config(SessionConfig::new().with_extension(Arc::new(context)))
