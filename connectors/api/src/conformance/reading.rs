@@ -39,9 +39,14 @@ pub(super) async fn read(table: &SourceTable, request: &ScanRequest) -> Result<V
         }
     };
     for batch in &batches {
-        ensure(batch.schema_ref().fields() == schema.fields(), || {
-            format!("{:?} came where {:?} was promised", batch.schema(), schema)
-        })?;
+        // What is promised to hold NULLs need not.
+        let fits = batch.schema_ref().fields().len() == schema.fields().len()
+            && batch.schema_ref().fields().iter().zip(schema.fields()).all(|(came, promised)| {
+                came.name() == promised.name()
+                    && came.data_type() == promised.data_type()
+                    && (promised.is_nullable() || !came.is_nullable())
+            });
+        ensure(fits, || format!("{:?} came where {:?} was promised", batch.schema(), schema))?;
         ensure(batch.num_rows() <= BATCH_ROWS, || {
             format!("a batch has {} rows, more than {BATCH_ROWS}", batch.num_rows())
         })?;

