@@ -202,6 +202,10 @@ def test_one_query_is_sent(connection, sql, wanted):
     sql = sql.format(t=f"pd.{connection.schema}.pushed", g=f"pd.{connection.schema}.pushed_groups")
     queries = sent(connection, sql)
     assert len(queries) == 1, explain(connection, sql)
+    # SQLite keeps decimals as doubles and dates as texts, so that it computes with neither; a mean would need sums that cannot run over.
+    if connection.kind == "sqlite" and any(word in sql for word in ("price", "total", "day", "avg(")):
+        assert not any(step in queries[0] for step in ("GROUP BY", "sum(", "max(", "count(", "ORDER BY")), queries
+        return
     assert all(part in queries[0] for part in wanted), queries
 
 

@@ -226,10 +226,13 @@ async fn n_partitions(
     if !context.explained || table.partition_columns.is_empty() {
         return None;
     }
-    if request.predicates.is_empty() {
-        return Some(label::distinct(listed.iter().map(|entry| &entry.partition_values)));
+    // A metastore knows of partitions without a file too.
+    match table.files.n_partitions(context.query_id).await {
+        None if request.predicates.is_empty() => {
+            Some(label::distinct(listed.iter().map(|entry| &entry.partition_values)))
+        }
+        known => known,
     }
-    table.files.n_partitions(context.query_id).await
 }
 
 /// Puts files together that one scan can read, in the order in which each layout comes first.
