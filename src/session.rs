@@ -31,6 +31,7 @@ mod owner_session;
 mod parameters;
 mod plan;
 mod policies;
+mod postgres_text;
 mod preview;
 mod privilege_functions;
 mod privileges;

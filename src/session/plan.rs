@@ -11,8 +11,6 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::FutureExt;
 use maru_core::{Error, ErrorKind, Result};
@@ -23,6 +21,7 @@ use super::arithmetic::{keep_peers, keep_times};
 use super::membership::refuse_lost_nulls;
 use super::multisets::count_copies;
 use super::parameters::{parameter_types, settle};
+use super::postgres_text::{as_read_by_rules, speaks_of_postgres};
 use super::rewrite::{self, rewrite};
 use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
@@ -68,36 +67,6 @@ pub(crate) async fn as_owner<T>(owner: &str, work: impl Future<Output = T>) -> T
 /// The same, of a view in a catalog that may be one user's own.
 pub(crate) async fn as_owner_for<T>(owner: &str, user: &str, work: impl Future<Output = T>) -> T {
     VIEW_OWNER.scope((owner.to_owned(), user.to_owned()), work).await
-}
-
-/// Returns whether a statement names something of PostgreSQL's own; what stands in literals does not count.
-fn speaks_of_postgres(sql: &str) -> bool {
-    const WORDS: [&str; 3] = ["regclass", "regtype", "regproc"];
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return false };
-    tokens.iter().any(|token| match token {
-        Token::Word(word) => {
-            let word = word.value.to_lowercase();
-            word.contains("pg_") || WORDS.contains(&word.as_str())
-        }
-        _ => false,
-    })
-}
-
-/// Writes `current_role()` for `current_user`, which the compatibility rules would take for `session_user`.
-fn with_current_role(sql: &str) -> Cow<'_, str> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
-    let is_it = |token: &Token| {
-        matches!(token, Token::Word(word)
-            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("current_user"))
-    };
-    if !tokens.iter().any(is_it) {
-        return Cow::Borrowed(sql);
-    }
-    let texts = tokens.iter().map(|token| match is_it(token) {
-        true => "current_role()".to_owned(),
-        false => token.to_string(),
-    });
-    Cow::Owned(texts.collect())
 }
 
 /// Writes a query that has arrays in it anew, so that the compatibility rules, which split their text at commas, find none.
@@ -356,7 +325,7 @@ impl Session {
             _ => None,
         }
         .map_or(Cow::Borrowed(sql), Cow::Owned);
-        match COMPATIBILITY.parse(&with_current_role(&sql)) {
+        match COMPATIBILITY.parse(&as_read_by_rules(&sql)) {
             Ok(mut statements) if statements.len() == 1 => {
                 let mut statement = statements.remove(0);
                 rewrite::unalias(&mut statement);

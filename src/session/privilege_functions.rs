@@ -66,7 +66,7 @@ const ACL_WORDS: &[&str] = &["relacl", "attacl", "pg_policy", VIEWS, NAMES, REMA
 
 /// What asks for tables by their names, and for remarks.
 const NAMES: &str = "to_regclass(";
-const REMARKS: &str = "_description(";
+const REMARKS: &str = "_description";
 
 /// What asks for the text of views.
 const VIEWS: &str = "pg_get_viewdef";

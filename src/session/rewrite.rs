@@ -96,6 +96,7 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(error);
         }
         path::table(table);
+        catalog::descriptions(table);
         table_function::table(table);
         flow(native::table(table))
     }

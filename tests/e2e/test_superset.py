@@ -385,7 +385,6 @@ def test_a_chart_and_a_dashboard_are_kept(shop):
         "SELECT date_trunc('month', placed), count(*), sum(amount) FROM c_superset.orders WHERE placed >= '2026-01-15' AND placed < '2026-04-01' GROUP BY 1").fetchall())
 
 
-@pytest.mark.xfail(strict=True, reason="pg_description knows nothing of them")
 def test_comments_show(shop):
     seen = shop.superset.get(f"database/{shop.database}/table_metadata/?name=orders&schema=c_superset&catalog=maru")
     assert seen["comment"] == "What was ordered"

@@ -41,6 +41,36 @@ pub(super) fn query(query: &mut Query) {
     }
 }
 
+/// What `pg_description` tells, by the functions that know it.
+const DESCRIPTIONS: &str = "(SELECT a.attrelid AS objoid, CAST(1259 AS INT) AS classoid, CAST(a.attnum AS INT) AS objsubid, \
+    col_description(a.attrelid, a.attnum) AS description FROM pg_catalog.pg_attribute a \
+    WHERE a.attnum > 0 AND col_description(a.attrelid, a.attnum) IS NOT NULL UNION ALL \
+    SELECT c.oid, CAST(1259 AS INT), CAST(0 AS INT), obj_description(c.oid) FROM pg_catalog.pg_class c \
+    WHERE obj_description(c.oid) IS NOT NULL UNION ALL \
+    SELECT n.oid, CAST(2615 AS INT), CAST(0 AS INT), obj_description(n.oid) FROM pg_catalog.pg_namespace n \
+    WHERE obj_description(n.oid) IS NOT NULL) AS pg_description";
+
+/// Fills `pg_description`, which is empty here.
+pub(super) fn descriptions(table: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: None, .. } = table else { return };
+    let parts = name.0.iter().map(|part| Some(part.as_ident()?.value.to_lowercase()));
+    let parts = parts.collect::<Option<Vec<_>>>().unwrap_or_default();
+    let names = parts.iter().map(String::as_str).collect::<Vec<_>>();
+    let is_it = matches!(names.as_slice(), ["pg_description"] | ["pg_catalog", "pg_description"]);
+    let told = is_it
+        .then(|| {
+            Parser::new(&PostgreSqlDialect {})
+                .try_with_sql(DESCRIPTIONS)
+                .ok()?
+                .parse_table_factor()
+                .ok()
+        })
+        .flatten();
+    let Some(TableFactor::Derived { lateral, subquery, alias: own, sample }) = told else { return };
+    let alias = alias.take().or(own);
+    *table = TableFactor::Derived { lateral, subquery, alias, sample };
+}
+
 /// Grafana takes the search path apart to ask whether a schema is in it.
 pub(super) fn in_search_path(expr: &Expr) -> Option<Expr> {
     let Expr::InSubquery { expr: schema, subquery, negated: false } = expr else { return None };
