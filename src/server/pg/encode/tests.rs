@@ -89,7 +89,7 @@ fn text_of_nested_types() {
         vec![one],
         Some(NullBuffer::from(vec![true, false])),
     );
-    assert_eq!(text(record), ["{a: 1}", "NULL"]);
+    assert_eq!(text(record), [r#"{"a":1}"#, "NULL"]);
 }
 
 #[test]
