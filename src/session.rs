@@ -32,6 +32,7 @@ mod parameters;
 mod plan;
 mod policies;
 mod postgres_text;
+mod prepared;
 mod preview;
 mod privilege_functions;
 mod privileges;
@@ -51,17 +52,14 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use maru_connect::{PushIntoSources, Verify};
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{CopyOptions, DeclareCursor, Fetch, Statement};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +78,8 @@ pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
 pub(crate) use plan::{as_owner, as_owner_for, word_position};
 pub(crate) use policies::is_under_policies;
+pub use prepared::Prepared;
+use prepared::{Kind, Planned};
 pub(crate) use scalars::{Style, put_json};
 pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
@@ -146,120 +146,6 @@ pub enum TransactionStatus {
     Idle,
     Open,
     Failed,
-}
-
-/// A statement that has been parsed and planned, to be executed any number of times.
-#[derive(Debug, Clone)]
-pub struct Prepared {
-    /// Columns of the result; `None` for a command without rows.
-    pub schema: Option<SchemaRef>,
-    /// Types of `$1`, `$2`, …; `None` where the statement does not tell.
-    pub parameters: Vec<Option<DataType>>,
-    /// Parameters, from zero, that the plan needs the values of: arguments of table functions.
-    arguments: Vec<usize>,
-    pub text: StatementText,
-    /// What was found out on the way and belongs before the rows.
-    notices: Vec<String>,
-    kind: Kind,
-    planned: Arc<Planned>,
-}
-
-/// How old a plan is. Tables may be dropped, made anew or replaced meanwhile, here or in a source, settings may change; so a plan
-/// is good for one run soon after it was made, and each further run plans again. A plan that reads no table is good until a
-/// command has run or a setting has changed.
-#[derive(Debug)]
-struct Planned {
-    at: Instant,
-    /// Commands that had run by then.
-    commands: u64,
-    used: AtomicBool,
-    /// The number of the session's state, if no table is read.
-    state: Option<u64>,
-}
-
-impl Planned {
-    /// Clients that prepare a statement in order to run it do so at once.
-    const GOOD_FOR: Duration = Duration::from_millis(500);
-
-    fn now(engine: &Engine) -> Arc<Self> {
-        let commands = engine.inner.commands.load(Ordering::Relaxed);
-        Arc::new(Self { at: Instant::now(), commands, used: AtomicBool::new(false), state: None })
-    }
-
-    /// Returns the age of a plan that was begun then and turned out to read no table.
-    fn of_no_table(&self, session: &Session) -> Arc<Self> {
-        let (at, commands) = (self.at, self.commands);
-        Arc::new(Self { at, commands, used: AtomicBool::new(false), state: session.state_number() })
-    }
-
-    /// Takes the plan for one run; returns whether it can be had.
-    fn take(&self, session: &Session) -> bool {
-        let first = !self.used.swap(true, Ordering::Relaxed);
-        let commands = session.engine.inner.commands.load(Ordering::Relaxed);
-        let good = match self.state {
-            Some(number) => session.state_number() == Some(number),
-            None => first && self.at.elapsed() < Self::GOOD_FOR,
-        };
-        good && self.commands == commands
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Kind {
-    Query {
-        plan: Opaque<LogicalPlan>,
-        tag: &'static str,
-        monitors: bool,
-    },
-    Command(Opaque<Statement>),
-    /// There was nothing to do; the notices say why.
-    Done {
-        tag: &'static str,
-    },
-    Prepare {
-        name: String,
-        inner: Box<Prepared>,
-        declared: Vec<Option<DataType>>,
-    },
-    Declare {
-        declare: Arc<DeclareCursor>,
-        inner: Box<Prepared>,
-    },
-    Fetch(Fetch),
-    Copy {
-        options: Arc<CopyOptions>,
-        inner: Box<Prepared>,
-    },
-    /// Rows that the client sends are written.
-    Incoming(Incoming),
-}
-
-impl Prepared {
-    /// Returns the plan of a statement that has one.
-    pub(crate) fn plan(&self) -> Option<&LogicalPlan> {
-        match &self.kind {
-            Kind::Query { plan, .. } => Some(plan),
-            _ => None,
-        }
-    }
-
-    /// Returns whether the rows are those of tables and in no order, so that they may be read by several at once.
-    pub(crate) fn is_large_and_unordered(&self) -> bool {
-        let Kind::Query { plan, monitors: false, .. } = &self.kind else { return false };
-        let mut plan: &LogicalPlan = plan;
-        loop {
-            plan = match plan {
-                LogicalPlan::Sort(_)
-                | LogicalPlan::Limit(_)
-                | LogicalPlan::Explain(_)
-                | LogicalPlan::Analyze(_) => return false,
-                LogicalPlan::Projection(inner) => &inner.input,
-                LogicalPlan::SubqueryAlias(inner) => &inner.input,
-                LogicalPlan::Filter(inner) => &inner.input,
-                _ => return self.planned.state.is_none(),
-            }
-        }
-    }
 }
 
 impl Session {

@@ -5,6 +5,8 @@ mod runtime_filters;
 
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
+
 use super::*;
 use crate::output::{Body, Output};
 

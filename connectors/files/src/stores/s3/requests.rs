@@ -81,10 +81,7 @@ impl HttpService for Limited {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let (answer, answered) = oneshot::channel();
         tokio::spawn(serve(self.inner.clone(), Arc::clone(&self.places), request, answer));
-        answered.await.unwrap_or_else(|_| {
-            let broken = io::Error::other("a request broke off");
-            Err(HttpError::new(HttpErrorKind::Interrupted, broken))
-        })
+        answered.await.unwrap_or_else(|_| Err(broken_off()))
     }
 }
 
@@ -108,7 +105,7 @@ async fn serve(
     let response = response.map(|response| {
         response.map(|inner| {
             body = Some(inner);
-            HttpResponseBody::new(Passed(read))
+            HttpResponseBody::new(Passed { pieces: read, ended: false })
         })
     });
     if answer.send(response).is_err() {
@@ -131,14 +128,21 @@ async fn serve(
             () = pieces.closed() => return,
         };
         match piece {
-            Some(piece) => room.send(piece),
-            None => return,
+            Some(piece) => room.send(Some(piece)),
+            None => return room.send(None),
         }
     }
 }
 
-/// The body of an answer that a task passes on.
-struct Passed(mpsc::Receiver<Result<Frame<Bytes>, HttpError>>);
+/// The body of an answer that a task passes on: pieces, and `None` at the end, so that a task that broke off is not taken for one.
+struct Passed {
+    pieces: mpsc::Receiver<Option<Result<Frame<Bytes>, HttpError>>>,
+    ended: bool,
+}
+
+fn broken_off() -> HttpError {
+    HttpError::new(HttpErrorKind::Interrupted, io::Error::other("a request broke off"))
+}
 
 impl Body for Passed {
     type Data = Bytes;
@@ -148,7 +152,14 @@ impl Body for Passed {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        self.0.poll_recv(context)
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.pieces.poll_recv(context).map(|piece| {
+            let piece = piece.unwrap_or_else(|| Some(Err(broken_off())));
+            self.ended = !matches!(piece, Some(Ok(_)));
+            piece
+        })
     }
 }
 
