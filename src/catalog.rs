@@ -5,6 +5,7 @@
 
 mod attached;
 pub mod builtin;
+mod copy;
 pub mod definition;
 mod own;
 mod pg_catalog;

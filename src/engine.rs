@@ -129,7 +129,9 @@ impl Engine {
             governor,
             base,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        crate::session::drop_left(&engine).await?;
+        Ok(engine)
     }
 
     pub fn config(&self) -> &Config {

@@ -9,6 +9,7 @@ mod arithmetic;
 mod average;
 mod block;
 mod cooperative;
+mod copies;
 mod cursors;
 mod execute;
 mod explain;
@@ -46,11 +47,12 @@ mod sleep;
 mod state;
 mod subqueries;
 mod sum;
+mod temporary;
 mod timezone;
 mod work;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -81,8 +83,9 @@ pub(crate) use policies::is_under_policies;
 pub use prepared::Prepared;
 use prepared::{Kind, Planned};
 pub(crate) use scalars::{Style, put_json};
-pub(crate) use settings::bytes;
 pub use settings::{SETTINGS, SettingSpec, Settings};
+pub(crate) use settings::{bytes, setting_name};
+pub(crate) use temporary::{drop_left, is_temporary_schema};
 pub(crate) use work::Work;
 pub use write::{IfExists, Incoming, Ingest};
 pub(crate) use write::{
@@ -115,6 +118,8 @@ pub struct Session {
     /// What each statement's state is made from.
     state: Opaque<SessionState>,
     kept: Mutex<Option<state::Kept>>,
+    /// Names of the temporary relations that it has made.
+    temporary: Mutex<BTreeSet<String>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -161,7 +166,8 @@ impl Session {
                 .with_hint(format!("The built-in catalog is \"{BUILTIN}\"."))
         })?;
         let secret = random(4)?.try_into().map_or(0, i32::from_be_bytes);
-        let settings = Settings::new(&engine.inner.config, &login);
+        let role = rights.rules().roles.get(&login.user);
+        let settings = Settings::new(&engine.inner.config, &login).with_role(role);
         Ok(Arc::new_cyclic(|this| {
             let mut state = SessionState::clone(&engine.inner.base);
             state.register_catalog_list(Arc::new(SessionCatalogs(this.clone())));
@@ -189,6 +195,7 @@ impl Session {
                 work: Mutex::new(None),
                 state: Opaque::new(state),
                 kept: Mutex::new(None),
+                temporary: Mutex::default(),
             }
         }))
     }
@@ -299,7 +306,9 @@ impl Session {
 
     /// Puts one setting, or all of them, back to its default.
     pub fn reset(&self, name: Option<&str>) -> Result<()> {
-        let defaults = Settings::new(self.engine.config(), &self.login);
+        let rules = self.engine.inner.authority.rules();
+        let role = rules.roles.get(&self.login.user);
+        let defaults = Settings::new(self.engine.config(), &self.login).with_role(role);
         match name {
             None => {
                 *self.settings.write() = defaults;
@@ -413,6 +422,8 @@ impl Session {
         self.cancel();
         self.engine.inner.queries.cancel_session(self.id, true);
         self.engine.forget_session(self.id);
+        self.leave_temporary();
+        self.leave_copies();
     }
 
     fn new_token(&self) -> CancellationToken {

@@ -77,6 +77,9 @@ pub(crate) async fn execute(
         Statement::Deallocate(name) => session::deallocate(session, name.as_deref()),
         Statement::CloseCursor(name) => session::close_cursor(session, name.as_deref()),
         Statement::Discard { tag, resets } => {
+            if *resets || tag.ends_with("TEMP") {
+                session.drop_temporary().await?;
+            }
             if *resets {
                 session.reset(None)?;
                 session.forget_all_named();

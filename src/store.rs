@@ -9,9 +9,9 @@ mod journal;
 mod migrations;
 pub(crate) mod models;
 pub(crate) mod pipelines;
-mod vault;
+pub(crate) mod vault;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use maru_core::{Error, ErrorKind, Result, ResultExt, Secret};
@@ -254,6 +254,32 @@ impl Store {
         let mut transaction = self.begin().await?;
         for sql in ["DELETE FROM relation WHERE schema = ?", "DELETE FROM schema WHERE name = ?"] {
             sqlx::query(sql).bind(name).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// Changes what relations are made of, and deletes schemas and what they hold, in one transaction.
+    pub async fn exchange(
+        &self,
+        relations: &[StoredRelation],
+        schemas: &BTreeSet<String>,
+    ) -> Result<()> {
+        let mut transaction = self.begin().await?;
+        for relation in relations {
+            sqlx::query("UPDATE relation SET definition = ? WHERE schema = ? AND name = ?")
+                .bind(&relation.definition)
+                .bind(&relation.schema)
+                .bind(&relation.name)
+                .execute(&mut *transaction)
+                .await
+                .map_err(failed)?;
+        }
+        for schema in schemas {
+            for sql in
+                ["DELETE FROM relation WHERE schema = ?", "DELETE FROM schema WHERE name = ?"]
+            {
+                sqlx::query(sql).bind(schema).execute(&mut *transaction).await.map_err(failed)?;
+            }
         }
         transaction.commit().await.map_err(failed)
     }

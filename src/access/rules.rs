@@ -35,6 +35,8 @@ pub struct Role {
     pub valid_until_us: Option<i64>,
     pub verifier: Option<Verifier>,
     pub comment: Option<String>,
+    /// What sessions of the user begin with, by the name of the setting.
+    pub settings: BTreeMap<String, String>,
 }
 
 impl Default for Role {
@@ -50,6 +52,7 @@ impl Default for Role {
             valid_until_us: None,
             verifier: None,
             comment: None,
+            settings: BTreeMap::new(),
         }
     }
 }
@@ -232,6 +235,7 @@ impl Rules {
                 connection_limit: role.connection_limit,
                 valid_until_us: role.valid_until_us,
                 comment: role.comment.clone(),
+                settings: role.settings.clone(),
             };
             let sealed = role.verifier.as_ref().map(Verifier::encode).transpose()?;
             facts.insert(("role".to_owned(), name.clone()), Fact::new(&body, sealed)?);
@@ -395,6 +399,9 @@ struct StoredRole {
     connection_limit: i32,
     valid_until_us: Option<i64>,
     comment: Option<String>,
+    /// Came with 2026-11.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settings: BTreeMap<String, String>,
 }
 
 impl StoredRole {
@@ -410,6 +417,7 @@ impl StoredRole {
             valid_until_us: self.valid_until_us,
             verifier,
             comment: self.comment,
+            settings: self.settings,
         }
     }
 }

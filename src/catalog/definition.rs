@@ -24,7 +24,7 @@ pub enum Definition {
 }
 
 /// A table with rows of its own.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDefinition {
     /// In the warehouse.
     pub directory: String,

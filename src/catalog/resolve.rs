@@ -14,13 +14,16 @@ use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 use super::builtin::open_path;
-use super::{Attached, pg_catalog, version};
+use super::{Attached, BUILTIN, pg_catalog, version};
 use crate::access::{Columns, Object, Privilege, Rights};
 use crate::session::{Session, as_owner, as_owner_for, is_under_policies};
 use crate::system;
 
 /// The schema that unqualified names are given: looked up along the session's search path.
 pub const SEARCH_PATH: &str = "<search path>";
+
+/// What a session calls the schema of its temporary relations.
+pub const TEMPORARY: &str = "pg_temp";
 
 /// The schema of `catalog.query('…')`: the name of a table in it is a query in the source's own language.
 pub const NATIVE_QUERY: &str = "<query>";
@@ -113,11 +116,16 @@ async fn find(
     schema: &str,
     name: &str,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
+    if schema == TEMPORARY {
+        let builtin = session.require_catalog(BUILTIN)?;
+        return find_in(session, &builtin, &session.temporary_schema(), name).await;
+    }
     if schema != SEARCH_PATH {
         return find_in(session, attached, schema, name).await;
     }
-    for schema in session.search_path() {
-        if let Some(table) = Box::pin(find_in(session, attached, &schema, name)).await? {
+    for (catalog, schema) in session.bare_places() {
+        let attached = session.require_catalog(&catalog)?;
+        if let Some(table) = Box::pin(find_in(session, &attached, &schema, name)).await? {
             return Ok(Some(table));
         }
     }
@@ -186,8 +194,12 @@ async fn find_in(
             } else {
                 policies = rights.policies(&object);
             }
+            let copy = match attached.name == BUILTIN {
+                true => session.copy_of(schema, name),
+                false => None,
+            };
             match version {
-                None => attached.table(schema, name).await?,
+                None => attached.table(copy.as_deref().unwrap_or(schema), name).await?,
                 Some(version) => attached.table_at(schema, name, version).await?,
             }
         }
@@ -353,15 +365,18 @@ async fn exists(
     let plain = version::plain_name(name);
     let of_version = plain.len() < name.len();
     let name = plain;
-    let schemas = if schema == SEARCH_PATH {
-        let mut path = session.search_path();
-        path.push(system::PG_CATALOG.to_owned());
-        path
-    } else {
-        vec![schema.to_owned()]
+    let places = match schema {
+        SEARCH_PATH => {
+            let mut places = session.bare_places();
+            places.push((attached.name.clone(), system::PG_CATALOG.to_owned()));
+            places
+        }
+        TEMPORARY => vec![(BUILTIN.to_owned(), session.temporary_schema())],
+        _ => vec![(attached.name.clone(), schema.to_owned())],
     };
     let rights = session.rights();
-    for schema in schemas {
+    for (catalog, schema) in places {
+        let attached = &session.require_catalog(&catalog)?;
         let object = Object::table(&attached.name, &schema, name);
         let found = match schema.as_str() {
             system::PG_CATALOG => {

@@ -17,9 +17,11 @@ use maru_files::{
     LocationTable, begin_delta_write, change_delta_table, delta_history, delta_leftovers,
     open_location_table, open_scattered_delta, vacuum_delta_table,
 };
+use tokio::sync::RwLock;
 use url::Url;
 
 use super::BUILTIN;
+use super::copy::{copy_table, latest_version};
 use super::definition::{Definition, TableDefinition};
 use crate::store::{RelationKind, Store, StoredRelation};
 
@@ -31,11 +33,24 @@ const NAME_CHARACTERS: usize = 40;
 pub struct Warehouse {
     root: PathBuf,
     store: Store,
+    /// Commits to single tables hold it for reading; while tables get other directories there is none.
+    exchange: Arc<RwLock<()>>,
+}
+
+/// A table that is to have the directory of a copy.
+#[derive(Debug)]
+pub struct Exchange {
+    /// For messages.
+    pub name: String,
+    pub original: TableDefinition,
+    /// Of the original, when it was copied.
+    pub version: u64,
+    pub copy: TableDefinition,
 }
 
 impl Warehouse {
     pub fn new(data_dir: &Path, store: Store) -> Self {
-        Self { root: data_dir.join("warehouse"), store }
+        Self { root: data_dir.join("warehouse"), store, exchange: Arc::default() }
     }
 
     /// Removes directories that no table has: what was written when a process died, what was dropped.
@@ -113,7 +128,7 @@ impl Warehouse {
         let (schema, name) = (request.schema.clone(), request.table.clone());
         let WriteMode::Create(new) = &request.mode else {
             let table = self.require(&schema, &name).await?;
-            return begin_delta_write(&self.opened(&table).await?, &name, request, true).await;
+            return self.begin_at(table, request).await;
         };
         if !self.store.schemas().await?.iter().any(|(known, _)| *known == schema) {
             let error = Error::new(
@@ -126,9 +141,7 @@ impl Warehouse {
         match self.table(&schema, &name).await? {
             Some(_) if !new.replace => Err(taken(&schema, &name)),
             // One commit more to the same log.
-            Some(table) => {
-                begin_delta_write(&self.opened(&table).await?, &name, request, true).await
-            }
+            Some(table) => self.begin_at(table, request).await,
             None => {
                 let letters = name.chars().filter(char::is_ascii_alphanumeric);
                 let letters = letters.take(NAME_CHARACTERS).collect::<String>();
@@ -148,7 +161,19 @@ impl Warehouse {
         }
     }
 
+    /// Begins a write to a table that is there.
+    async fn begin_at(
+        &self,
+        table: TableDefinition,
+        request: WriteRequest,
+    ) -> Result<Arc<dyn WriteJob>> {
+        let (schema, name) = (request.schema.clone(), request.table.clone());
+        let inner = begin_delta_write(&self.opened(&table).await?, &name, request, true).await?;
+        Ok(HookedJob::wrap(inner, SameTable { warehouse: self.clone(), schema, name, table }))
+    }
+
     pub async fn change(&self, schema: &str, name: &str, change: TableChange) -> Result<()> {
+        let _no_exchange = self.exchange.read().await;
         let table = self.require(schema, name).await?;
         if change == TableChange::Drop {
             self.store.delete_relation(schema, name).await?;
@@ -190,6 +215,63 @@ impl Warehouse {
         vacuum_delta_table(&self.opened(&table).await?, retain, dry_run).await
     }
 
+    /// Returns the number of the last commit to a table.
+    pub async fn version(&self, table: &TableDefinition) -> Result<u64> {
+        let path = self.root.join(&table.directory);
+        blocking(move || latest_version(&path)).await
+    }
+
+    /// Makes a table of the same rows, as of `version` or the last one; returns it with the version.
+    pub async fn copy(
+        &self,
+        table: &TableDefinition,
+        version: Option<u64>,
+    ) -> Result<(TableDefinition, u64)> {
+        let letters = table.directory.rsplit_once('-').map_or("", |(letters, _)| letters);
+        let id = crate::store::vault::random(16)?;
+        let id = id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let copy = TableDefinition { directory: format!("{letters}-{id}") };
+        let (from, to) = (self.root.join(&table.directory), self.root.join(&copy.directory));
+        let made = blocking(move || copy_table(&from, &to, version)).await;
+        match made {
+            Ok(version) => Ok((copy, version)),
+            Err(error) => {
+                self.remove(&copy).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives tables the directories of their copies, all at once, and takes the schemas of the copies away.
+    ///
+    /// # Errors
+    /// 40001 if one of the tables is not what it was when it was copied; then nothing has changed.
+    pub async fn exchange(
+        &self,
+        exchanges: Vec<Exchange>,
+        places: &BTreeSet<String>,
+    ) -> Result<()> {
+        let _alone = self.exchange.write().await;
+        let mut changed = Vec::new();
+        for relation in self.store.relations().await? {
+            let Ok(Definition::Table(table)) = Definition::decode(&relation.definition) else {
+                continue;
+            };
+            let found = exchanges.iter().find(|one| one.original == table);
+            if let Some(one) = found.filter(|_| !places.contains(&relation.schema)) {
+                let definition = Definition::Table(one.copy.clone()).encode()?;
+                changed.push(StoredRelation { definition, ..relation });
+            }
+        }
+        for one in &exchanges {
+            let is_there = changed.len() == exchanges.len();
+            if !is_there || self.version(&one.original).await? != one.version {
+                return Err(written_meanwhile(&one.name));
+            }
+        }
+        self.store.exchange(&changed, places).await
+    }
+
     /// Removes the directory of a table that is gone. What stays is collected at the next start.
     pub async fn remove(&self, table: &TableDefinition) {
         let path = self.root.join(&table.directory);
@@ -203,8 +285,51 @@ impl Warehouse {
     }
 }
 
+/// Around a write to a table that is there: it must not go to a directory that the table has no more.
+#[derive(Debug)]
+struct SameTable {
+    warehouse: Warehouse,
+    schema: String,
+    name: String,
+    table: TableDefinition,
+}
+
+impl WriteHooks for SameTable {
+    fn committing(&self) -> BoxFuture<'_, Result<Box<dyn Send + Sync>>> {
+        Box::pin(async move {
+            let no_exchange = Arc::clone(&self.warehouse.exchange).read_owned().await;
+            let now = self.warehouse.table(&self.schema, &self.name).await?;
+            match now.is_some_and(|now| now == self.table) {
+                true => Ok(Box::new(no_exchange) as Box<dyn Send + Sync>),
+                false => Err(written_meanwhile(&format!("{}.{}", self.schema, self.name))),
+            }
+        })
+    }
+
+    fn undone(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
 fn taken(schema: &str, name: &str) -> Error {
     Error::new(ErrorKind::DuplicateTable, format!("table \"{schema}.{name}\" already exists"))
+}
+
+/// The error for a table that somebody else has changed.
+fn written_meanwhile(table: &str) -> Error {
+    Error::new(
+        ErrorKind::Serialization,
+        format!("could not serialize access to table \"{table}\" due to concurrent update"),
+    )
+    .with_detail("Somebody else has changed it meanwhile, in a transaction of several statements.")
+    .with_hint("Run the transaction again.")
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let work = tokio::task::spawn_blocking(work).await;
+    work.map_err(|error| Error::internal("work on files broke off").with_cause(error))?
 }
 
 /// Around a write that makes a table: its directory is complete before its name is there.

@@ -1,6 +1,7 @@
 //! The transaction block: whether one is open, its savepoints, and how what was made in it is undone.
 //!
-//! Every statement reads what is there when it starts. What a block changes in the engine's own metadata is there for all at
+//! Every statement reads what is there when it starts. Rows of tables of the built-in catalog that were there before go into copies
+//! (`copies.rs`). What a block changes in the engine's own metadata is there for all at
 //! once, and put back when the block is rolled back. Which directory of the warehouse is which table is metadata: tables that a block
 //! makes, renames and drops come and go with it, and the rows of those that it has made. Directories are removed when the block ends.
 
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{CommentTarget, ObjectKind, Statement, Transaction};
 
+use super::copies::{self, Copied, Versions};
 use super::{Session, TransactionStatus};
 use crate::access::Fact;
 use crate::catalog::definition::{Definition, TableDefinition};
@@ -28,6 +30,7 @@ pub(super) struct Block {
     made: Vec<(usize, String)>,
     /// Directories of tables that the block has dropped.
     dropped: Vec<String>,
+    pub(super) copies: Vec<Copied>,
 }
 
 #[derive(Debug)]
@@ -35,6 +38,8 @@ struct Savepoint {
     name: String,
     /// Changes before it.
     changes: usize,
+    /// Of the copies that there were.
+    versions: Versions,
 }
 
 /// One object before and after a statement; `None` where it is not there.
@@ -78,9 +83,11 @@ impl Image {
     pub(crate) async fn take(engine: &Engine) -> Result<Self> {
         let store = &engine.inner.store;
         let relations = store.relations().await?.into_iter();
+        let relations = relations.filter(|r| !r.schema.starts_with(copies::PREFIX));
         let remarks = store.comments().await?.into_iter();
+        let schemas = store.schemas().await?.into_iter();
         Ok(Self {
-            schemas: store.schemas().await?.into_iter().collect(),
+            schemas: schemas.filter(|(name, _)| !name.starts_with(copies::PREFIX)).collect(),
             relations: relations.map(|r| ((r.schema.clone(), r.name.clone()), r)).collect(),
             remarks: remarks.map(|[a, b, c, d, text]| ([a, b, c, d], text)).collect(),
             rights: engine.inner.authority.rules().facts()?,
@@ -221,7 +228,7 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         | Statement::Model(_)
         | Statement::Pipeline(_) => InBlock::Refused,
         Statement::AlterTable(_) => InBlock::Undoable,
-        // The write itself remembers that a table was made; rows of others are refused before.
+        // The write itself remembers that a table was made.
         Statement::CreateTable(_) | Statement::Truncate(_) => InBlock::Free,
         Statement::Drop(drop) => match drop.kind {
             ObjectKind::Catalog | ObjectKind::Secret => InBlock::Refused,
@@ -308,7 +315,13 @@ impl Session {
     }
 
     /// Ends the block; returns how many changes were not undone.
+    ///
+    /// # Errors
+    /// 40001 for a commit that cannot be: then all of the block is undone.
     pub(crate) async fn close_block(&self, commit: bool, chain: bool) -> Result<usize> {
+        let copies = std::mem::take(&mut self.block.lock().copies);
+        let published = self.end_copies(copies, commit).await;
+        let commit = commit && published.is_ok();
         let (changes, made, dropped) = {
             let mut block = self.block.lock();
             block.status = if chain { TransactionStatus::Open } else { TransactionStatus::Idle };
@@ -321,7 +334,7 @@ impl Session {
         let kept = if commit { 0 } else { undo(&self.engine, changes).await? };
         let made = made.into_iter().map(|(_, directory)| directory);
         remove_unused(&self.engine, made.chain(dropped).collect()).await?;
-        Ok(kept)
+        published.map(|()| kept)
     }
 
     /// Begins the transaction that several statements of one text are.
@@ -397,10 +410,12 @@ impl Session {
         Ok(())
     }
 
-    pub(crate) fn set_savepoint(&self, name: &str) {
+    pub(crate) async fn set_savepoint(&self, name: &str) -> Result<()> {
+        let versions = self.copy_versions().await?;
         let mut block = self.block.lock();
         let changes = block.changes.len();
-        block.savepoints.push(Savepoint { name: name.to_owned(), changes });
+        block.savepoints.push(Savepoint { name: name.to_owned(), changes, versions });
+        Ok(())
     }
 
     /// # Errors
@@ -417,16 +432,19 @@ impl Session {
     /// # Errors
     /// 3B001.
     pub(crate) async fn rollback_to(&self, name: &str) -> Result<usize> {
-        let (changes, made, depth) = {
+        let (changes, made, depth, versions) = {
             let mut block = self.block.lock();
             let at = block.find(name)?;
             block.savepoints.truncate(at + 1);
             block.status = TransactionStatus::Open;
-            let from = block.savepoints.last().map_or(0, |savepoint| savepoint.changes);
+            let last = block.savepoints.last();
+            let (from, versions) =
+                last.map_or_else(Default::default, |one| (one.changes, one.versions.clone()));
             let kept = block.made.partition_point(|(at, _)| *at < from);
             let made = block.made.split_off(kept);
-            (block.changes.split_off(from), made, at + 1)
+            (block.changes.split_off(from), made, at + 1, versions)
         };
+        self.put_copies_back(&versions).await?;
         self.end_cursors_since(depth);
         let kept = undo(&self.engine, changes).await?;
         remove_unused(&self.engine, made.into_iter().map(|(_, made)| made).collect()).await?;

@@ -191,7 +191,7 @@ impl Session {
             Kind::Fetch(fetch) => return self.fetch(fetch, query, ending).await,
             Kind::Copy { options, inner } => {
                 // Its plan is as old as that of the COPY, whose text alone could be planned again.
-                let (text, planned) = (prepared.text.clone(), Planned::now(&self.engine));
+                let (text, planned) = (prepared.text.clone(), Planned::now(self));
                 let inner = Prepared { text, planned, ..Prepared::clone(inner) };
                 let options = Arc::clone(options);
                 // One statement, under the same number: the rows carry its ending.
@@ -269,7 +269,7 @@ impl Session {
             return statement::execute(self, command, sql).await;
         }
         let kind = match in_block(command) {
-            InBlock::Undoable | InBlock::Free if statement::is_final(self, command).await? => {
+            InBlock::Undoable | InBlock::Free if statement::is_final(self, command) => {
                 InBlock::Refused
             }
             kind => kind,

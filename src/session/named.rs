@@ -111,7 +111,7 @@ impl Session {
             arguments: Vec::new(),
             text: text.clone(),
             kind: Kind::Query { plan, tag, monitors: *monitors },
-            planned: Planned::now(&self.engine),
+            planned: Planned::now(self),
             ..again
         })
     }

@@ -135,12 +135,13 @@ impl Session {
 
     pub(super) async fn prepare_statement(
         self: &Arc<Self>,
-        statement: Statement,
+        mut statement: Statement,
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
         self.refuse_in_failed_block(super::block::ends_failure(&statement))?;
         self.rights().rules().role(&self.role())?;
+        self.name_temporary(&mut statement).await?;
         let mut notices = Vec::new();
         let statement = match statement {
             Statement::Preview(preview) => {
@@ -177,7 +178,7 @@ impl Session {
             }
             other => other,
         };
-        let planned = Planned::now(&self.engine);
+        let planned = Planned::now(self);
         match statement {
             Statement::Query { mut statement, tag } => {
                 rewrite(&mut statement)?;

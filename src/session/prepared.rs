@@ -9,8 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use maru_sql::{CopyOptions, DeclareCursor, Fetch, Statement};
 
 use super::write::Incoming;
-use super::{Session, StatementText};
-use crate::engine::Engine;
+use super::{Session, StatementText, TransactionStatus};
 use crate::opaque::Opaque;
 
 /// A statement that has been parsed and planned, to be executed any number of times.
@@ -40,21 +39,26 @@ pub(in crate::session) struct Planned {
     used: AtomicBool,
     /// The number of the session's state, if no table is read.
     state: Option<u64>,
+    /// Whether a transaction block was open, in which other tables may be meant.
+    in_block: bool,
 }
 
 impl Planned {
     /// Clients that prepare a statement in order to run it do so at once.
     pub(in crate::session) const GOOD_FOR: Duration = Duration::from_millis(500);
 
-    pub(in crate::session) fn now(engine: &Engine) -> Arc<Self> {
-        let commands = engine.inner.commands.load(Ordering::Relaxed);
-        Arc::new(Self { at: Instant::now(), commands, used: AtomicBool::new(false), state: None })
+    pub(in crate::session) fn now(session: &Session) -> Arc<Self> {
+        let commands = session.engine.inner.commands.load(Ordering::Relaxed);
+        let in_block = session.transaction_status() != TransactionStatus::Idle;
+        let (at, used) = (Instant::now(), AtomicBool::new(false));
+        Arc::new(Self { at, commands, used, state: None, in_block })
     }
 
     /// Returns the age of a plan that was begun then and turned out to read no table.
     pub(in crate::session) fn of_no_table(&self, session: &Session) -> Arc<Self> {
-        let (at, commands) = (self.at, self.commands);
-        Arc::new(Self { at, commands, used: AtomicBool::new(false), state: session.state_number() })
+        let (at, commands, in_block) = (self.at, self.commands, self.in_block);
+        let (used, state) = (AtomicBool::new(false), session.state_number());
+        Arc::new(Self { at, commands, used, state, in_block })
     }
 
     /// Takes the plan for one run; returns whether it can be had.
@@ -63,7 +67,10 @@ impl Planned {
         let commands = session.engine.inner.commands.load(Ordering::Relaxed);
         let good = match self.state {
             Some(number) => session.state_number() == Some(number),
-            None => first && self.at.elapsed() < Self::GOOD_FOR,
+            None => {
+                let in_block = session.transaction_status() != TransactionStatus::Idle;
+                first && self.at.elapsed() < Self::GOOD_FOR && self.in_block == in_block
+            }
         };
         good && self.commands == commands
     }

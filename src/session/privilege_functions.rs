@@ -421,8 +421,8 @@ impl Asked<'_> {
                 Err(undefined(about, &object))
             }
             [table] => {
-                let path = self.session.search_path();
-                let mut found = path.iter().map(|schema| Object::table(&catalog, schema, table));
+                let places = self.session.bare_places();
+                let mut found = places.iter().map(|(c, schema)| Object::table(c, schema, table));
                 let missing = || undefined(about, &Object::table(&catalog, "", table));
                 found.find(known).map(Some).ok_or_else(missing)
             }

@@ -7,7 +7,7 @@ use datafusion::prelude::SessionConfig;
 use maru_connect::{JoinOrderOptions, RuntimeFilterOptions, Verify};
 use maru_core::{Error, ErrorKind, Result, did_you_mean, limits};
 
-use crate::access::Login;
+use crate::access::{Login, Role};
 use crate::config::Config;
 
 /// One setting.
@@ -150,6 +150,33 @@ impl Settings {
         Self { values, catalogs: BTreeMap::new() }
     }
 
+    /// Returns the settings with those that a role was given. One that a later version does not know is passed over: nobody
+    /// could log in to mend it.
+    pub fn with_role(mut self, role: Option<&Role>) -> Self {
+        for (name, value) in role.into_iter().flat_map(|role| &role.settings) {
+            if let Err(error) = self.set(name, value) {
+                tracing::warn!(setting = %name, error = %error, "a setting of a role is passed over");
+            }
+        }
+        self
+    }
+
+    /// Returns name and value as they are kept for a role.
+    ///
+    /// # Errors
+    /// As [`Self::set`]; 42501 for the catalog, which is said when one connects.
+    pub fn of_role(name: &str, value: &str) -> Result<(String, String)> {
+        if let Some((catalog, spec)) = of_catalog(name) {
+            return Ok((format!("{catalog}.{}", spec.name), check(spec, value)?));
+        }
+        let spec = spec(name)?;
+        if spec.name == "catalog" {
+            return Err(Error::new(ErrorKind::NotAllowed, "the catalog is not kept for a role")
+                .with_hint("Clients name it as the database that they connect to."));
+        }
+        Ok((spec.name.to_owned(), check(spec, value)?))
+    }
+
     pub fn get(&self, name: &str) -> Option<String> {
         if let Some((catalog, spec)) = of_catalog(name) {
             return Some(self.of(&catalog, spec.name).to_owned());
@@ -266,6 +293,17 @@ fn of_catalog(name: &str) -> Option<(String, &'static SettingSpec)> {
 /// Returns the catalog of a setting that is for one catalog.
 pub(crate) fn catalog_of(name: &str) -> Option<String> {
     of_catalog(name).map(|(catalog, _)| catalog)
+}
+
+/// Returns the name of a setting as it is kept.
+///
+/// # Errors
+/// 42704 for an unknown one.
+pub(crate) fn setting_name(name: &str) -> Result<String> {
+    match of_catalog(name) {
+        Some((catalog, spec)) => Ok(format!("{catalog}.{}", spec.name)),
+        None => spec(name).map(|spec| spec.name.to_owned()),
+    }
 }
 
 fn spec(name: &str) -> Result<&'static SettingSpec> {

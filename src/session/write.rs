@@ -45,7 +45,7 @@ pub(crate) use target::{Target, find as find_target, place as place_of_new};
 /// The error for rows that could not be taken back.
 pub(crate) fn written_in_block() -> Error {
     Error::new(ErrorKind::InTransaction, "rows cannot be written inside a transaction block")
-        .with_detail("They could not be taken back, except those of tables of catalog maru that the block itself has made.")
+        .with_detail("They could not be taken back, except those of tables of catalog maru.")
         .with_hint("COMMIT first, or connect with autocommit.")
 }
 
@@ -64,7 +64,7 @@ impl Session {
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
-        let planned = Planned::now(&self.engine);
+        let planned = Planned::now(self);
         let outcome = match write.action {
             WriteAction::Insert(insert) => self.plan_insert(insert).await?,
             WriteAction::CreateTableAs(create) => self.plan_create_as(create).await?,
@@ -177,7 +177,8 @@ impl Session {
         match node::written(plan) {
             Some(writing) if writing.attached.name == BUILTIN => {
                 let is_new = writing.owner.is_some();
-                if is_new || self.has_made(&writing.schema, &writing.table).await? {
+                let copied = writing.schema.starts_with(super::copies::PREFIX);
+                if is_new || copied || self.has_made(&writing.schema, &writing.table).await? {
                     return Ok(());
                 }
             }

@@ -41,32 +41,19 @@ pub(super) async fn execute(session: &Arc<Session>, drop: &DropObject) -> Result
     Ok(output)
 }
 
-/// Returns whether a statement does what no rollback brings back: to tables of attached catalogs, to rows of tables that the
-/// transaction has not made, to models and pipelines.
-pub(crate) async fn is_final(
-    session: &Arc<Session>,
-    statement: &maru_sql::Statement,
-) -> Result<bool> {
+/// Returns whether a statement does what no rollback brings back: to tables of attached catalogs, to models and pipelines.
+pub(crate) fn is_final(session: &Session, statement: &maru_sql::Statement) -> bool {
     use maru_sql::Statement;
-    Ok(match statement {
+    match statement {
         Statement::CreateSchema(create) => match create.name.0.as_slice() {
             [catalog, _] => catalog != BUILTIN,
             _ => session.catalog() != BUILTIN,
         },
-        Statement::CreateTable(create) => {
-            is_elsewhere(session, &create.name)
-                || (create.or_replace && !is_own(session, &create.name, true).await?)
-        }
-        Statement::AlterTable(alter) => {
-            is_elsewhere(session, &alter.table)
-                || !(alter.is_rename() || is_own(session, &alter.table, false).await?)
-        }
+        Statement::CreateTable(create) => is_elsewhere(session, &create.name),
+        // Rows and columns of tables of the built-in catalog are changed in copies.
+        Statement::AlterTable(alter) => is_elsewhere(session, &alter.table),
         Statement::Truncate(truncate) => {
-            let mut is_final = false;
-            for name in &truncate.tables {
-                is_final |= is_elsewhere(session, name) || !is_own(session, name, false).await?;
-            }
-            is_final
+            truncate.tables.iter().any(|name| is_elsewhere(session, name))
         }
         Statement::Drop(drop) => match drop.kind {
             ObjectKind::Table => drop.names.iter().any(|name| is_elsewhere(session, name)),
@@ -81,15 +68,7 @@ pub(crate) async fn is_final(
             _ => false,
         },
         _ => false,
-    })
-}
-
-/// Returns whether the transaction has made a table, or, with `free`, there is none of its name.
-async fn is_own(session: &Arc<Session>, name: &Name, free: bool) -> Result<bool> {
-    let (schema, table) = builtin_relation(session, name)?;
-    let relations = session.engine().inner.store.relations().await?;
-    let is_there = relations.iter().any(|r| r.schema == schema && r.name == table);
-    Ok((free && !is_there) || session.has_made(&schema, &table).await?)
+    }
 }
 
 /// Returns whether a name is one of an attached catalog.
@@ -206,6 +185,7 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     }
     let attached = session.require_catalog(BUILTIN)?;
     for relation in relations {
+        session.forget_copy(schema, &relation.name).await?;
         match relation.kind {
             RelationKind::Table if session.in_transaction() => {
                 session.drop_at_end(schema, &relation.name).await?;
@@ -246,6 +226,7 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
         Some(found) => {
             rights.require_owner(&object)?;
             let attached = session.require_catalog(BUILTIN)?;
+            session.forget_copy(&schema, &relation).await?;
             match found.kind {
                 RelationKind::Table if session.in_transaction() => {
                     session.drop_at_end(&schema, &relation).await?;

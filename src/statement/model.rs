@@ -393,7 +393,7 @@ async fn in_thread(
             .with_claim(claim)
             .with_watch(Arc::new(move |step: &Iteration| told.note(step)));
         let trained = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            train(&request, collector.finish()?, &task, &Told(job))
+            train(&request, collector.finish(&task)?, &task, &Told(job))
         }));
         let result = trained.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().cloned();

@@ -30,6 +30,13 @@ pub(super) async fn create_schema(session: &Arc<Session>, create: &CreateSchema)
         return crate::session::create_schema(session, &catalog, name, create.if_not_exists).await;
     }
     session.rights().require(Privilege::Create, &Object::catalog(&catalog))?;
+    if name.starts_with("pg_") {
+        return Err(Error::new(
+            ErrorKind::NotAllowed,
+            format!("unacceptable schema name \"{name}\""),
+        )
+        .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
     let store = &session.engine().inner.store;
     let exists = VIRTUAL_SCHEMAS.contains(&name.as_str())
         || store.schemas().await?.iter().any(|(schema, _)| schema == name);
@@ -211,6 +218,13 @@ pub(super) async fn rename(session: &Arc<Session>, name: &Name, to: &Name) -> Re
     }
     rights.require_owner(&object)?;
     rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?;
+    if session.copy_of(&schema, &from).is_some() {
+        return Err(Error::new(
+            ErrorKind::InTransaction,
+            format!("table \"{from}\" cannot be renamed by the transaction that has written to it"),
+        )
+        .with_hint("COMMIT first, or rename it before."));
+    }
     let taken = || {
         let message = format!("table \"{schema}.{to}\" already exists");
         Error::new(ErrorKind::DuplicateTable, message)
@@ -248,6 +262,7 @@ pub(super) async fn rename(session: &Arc<Session>, name: &Name, to: &Name) -> Re
     let attached = session.require_catalog(BUILTIN)?;
     attached.forget(&schema, &from);
     attached.forget(&schema, to);
+    session.note_temporary(&schema, to);
     done
 }
 

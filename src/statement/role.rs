@@ -1,5 +1,6 @@
 //! `CREATE | ALTER | DROP ROLE`, `GRANT role TO …`, `SET ROLE`, `REASSIGN OWNED`, `DROP OWNED`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -13,7 +14,7 @@ use maru_sql::{
 
 use crate::access::{Rights, Role, Rules, SUPERUSER, Verifier, is_predefined, verifier_of};
 use crate::output::Output;
-use crate::session::Session;
+use crate::session::{Session, Settings, setting_name};
 
 pub(super) async fn create(session: &Arc<Session>, create: &CreateRole) -> Result<Output> {
     let actor = session.rights();
@@ -106,6 +107,25 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterRole) -> Result<O
                 false => output.with_notice(format!("attribute \"{attribute}\" was not set")),
             })
         }
+        RoleChange::Setting { name: setting, value } => {
+            let kept = match value {
+                Some(value) => Settings::of_role(setting, value)?,
+                // The value of a default fits nothing; the name is what is looked up.
+                None => (setting_name(setting)?, String::new()),
+            };
+            settings_of(session, &actor, &name, |settings| {
+                match value {
+                    Some(_) => settings.insert(kept.0, kept.1),
+                    None => settings.remove(&kept.0),
+                };
+            })
+            .await?;
+            Ok(output)
+        }
+        RoleChange::ResetSettings => {
+            settings_of(session, &actor, &name, BTreeMap::clear).await?;
+            Ok(output)
+        }
         RoleChange::Options(options) => {
             let made = MadeOptions::of(session, options, &name)?;
             change(session, |rules| {
@@ -128,6 +148,26 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterRole) -> Result<O
             Ok(output)
         }
     }
+}
+
+/// Changes what sessions of a user begin with. Everyone may change their own.
+async fn settings_of(
+    session: &Arc<Session>,
+    actor: &Rights,
+    name: &str,
+    edit: impl FnOnce(&mut BTreeMap<String, String>),
+) -> Result<()> {
+    change(session, |rules| {
+        if name != session.user() {
+            require_manage(actor, rules, name)?;
+        }
+        rules.role(name)?;
+        if let Some(role) = rules.roles.get_mut(name) {
+            edit(&mut role.settings);
+        }
+        Ok(())
+    })
+    .await
 }
 
 pub(super) async fn drop(session: &Arc<Session>, drop: &DropRole) -> Result<Output> {

@@ -27,7 +27,7 @@ pub(super) async fn execute(session: &Arc<Session>, transaction: &Transaction) -
         Transaction::Rollback { chain } => end(session, in_block, false, *chain, "ROLLBACK").await,
         Transaction::Savepoint(name) => {
             require_block(in_block, "SAVEPOINT")?;
-            session.set_savepoint(name);
+            session.set_savepoint(name).await?;
             Ok(Output::command("SAVEPOINT"))
         }
         Transaction::Release(name) => {

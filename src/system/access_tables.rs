@@ -7,7 +7,7 @@ use maru_core::Result;
 use super::ColumnKind::{Boolean, Integer, Text, Timestamp};
 use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
 use crate::access::kinds::KINDS;
-use crate::access::{Object, Rights};
+use crate::access::{Object, Rights, Role};
 
 pub(super) static ROLES: TableSpec = TableSpec {
     name: "roles",
@@ -24,6 +24,7 @@ pub(super) static ROLES: TableSpec = TableSpec {
         ("has_password", Boolean),
         ("valid_until", Timestamp),
         ("comment", Text),
+        ("settings", Text),
     ],
     rows: |session, _| {
         async {
@@ -45,6 +46,7 @@ pub(super) static ROLES: TableSpec = TableSpec {
                         boolean(role.verifier.is_some()),
                         role.valid_until_us.map_or_else(no_time, timestamp),
                         text_or_null(role.comment.clone()),
+                        text_or_null(settings(role)),
                     ]
                 })
                 .collect())
@@ -95,6 +97,9 @@ pub(super) static PRIVILEGES: TableSpec = TableSpec {
         ("grantable", Boolean),
         ("grantor", Text),
         ("owner", Text),
+        ("catalog", Text),
+        ("schema", Text),
+        ("name", Text),
     ],
     rows: |session, _| async { Ok(privileges(&session.rights())) }.boxed(),
 };
@@ -212,6 +217,14 @@ fn policies(rights: &Rights) -> Vec<Row> {
     policies.chain(masks).collect()
 }
 
+/// Shows what sessions of a user begin with; `None` where nothing was said.
+fn settings(role: &Role) -> Option<String> {
+    let pairs = role.settings.iter();
+    let pairs = pairs.map(|(name, value)| format!("{name} = {}", maru_core::quote_literal(value)));
+    let all = pairs.collect::<Vec<_>>().join(", ");
+    (!all.is_empty()).then_some(all)
+}
+
 pub(super) fn no_time() -> ScalarValue {
     ScalarValue::TimestampMicrosecond(None, Some("UTC".into()))
 }
@@ -233,6 +246,9 @@ fn privileges(rights: &Rights) -> Vec<Row> {
                 boolean(*option),
                 text(grant.grantor.as_str()),
                 text(rules.owner(&grant.object)),
+                text_or_null(grant.object.path.first().cloned()),
+                text_or_null(grant.object.path.get(1).cloned()),
+                text_or_null(grant.object.path.get(2).cloned()),
             ]
         })
         .collect()

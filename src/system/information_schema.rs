@@ -8,6 +8,11 @@ use maru_core::{quote_ident, quote_literal};
 /// The views: name and query. `$catalog` is the catalog as a literal.
 const VIEWS: &[(&str, &str)] = &[
     (
+        "applicable_roles",
+        "SELECT member AS grantee, role AS role_name, CASE WHEN admin THEN 'YES' ELSE 'NO' END AS is_grantable \
+         FROM system.role_members WHERE pg_has_role(member, 'USAGE')",
+    ),
+    (
         "character_sets",
         "SELECT CAST(NULL AS TEXT) AS character_set_catalog, CAST(NULL AS TEXT) AS character_set_schema, \
          'UTF8' AS character_set_name, 'UCS' AS character_repertoire, 'UTF8' AS form_of_use, $catalog AS default_collate_catalog, \
@@ -44,22 +49,45 @@ const VIEWS: &[(&str, &str)] = &[
          'NO' AS is_updatable \
          FROM system.columns WHERE catalog = $catalog",
     ),
+    (
+        "enabled_roles",
+        "SELECT name AS role_name FROM system.roles WHERE pg_has_role(name, 'USAGE')",
+    ),
     ("information_schema_catalog_name", "SELECT $catalog AS catalog_name"),
     (
+        "role_table_grants",
+        "SELECT * FROM $catalog_name.information_schema.table_privileges WHERE grantee <> 'PUBLIC'",
+    ),
+    (
         "schemata",
-        "SELECT catalog AS catalog_name, name AS schema_name, 'maru' AS schema_owner \
+        "SELECT catalog AS catalog_name, name AS schema_name, owner AS schema_owner, CAST(NULL AS TEXT) AS default_character_set_catalog, \
+         CAST(NULL AS TEXT) AS default_character_set_schema, CAST(NULL AS TEXT) AS default_character_set_name, CAST(NULL AS TEXT) AS sql_path \
          FROM system.schemas WHERE catalog = $catalog",
+    ),
+    (
+        "table_privileges",
+        "SELECT grantor, coalesce(grantee, 'PUBLIC') AS grantee, catalog AS table_catalog, schema AS table_schema, name AS table_name, \
+         privilege AS privilege_type, CASE WHEN grantable THEN 'YES' ELSE 'NO' END AS is_grantable, \
+         CASE WHEN privilege = 'SELECT' THEN 'YES' ELSE 'NO' END AS with_hierarchy \
+         FROM system.privileges WHERE catalog = $catalog AND kind = 'table' AND \"column\" IS NULL \
+         UNION ALL SELECT owner, owner, catalog, schema, name, word, 'YES', CASE WHEN word = 'SELECT' THEN 'YES' ELSE 'NO' END \
+         FROM system.tables CROSS JOIN (VALUES ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE'), ('TRUNCATE')) AS own (word) \
+         WHERE catalog = $catalog AND (writable OR word = 'SELECT') AND schema NOT IN ('information_schema', 'pg_catalog', 'system')",
     ),
     (
         "tables",
         "SELECT catalog AS table_catalog, schema AS table_schema, name AS table_name, \
-         CASE WHEN kind = 'view' THEN 'VIEW' ELSE 'BASE TABLE' END AS table_type, 'NO' AS is_insertable_into \
+         CASE WHEN kind = 'view' THEN 'VIEW' WHEN schema LIKE 'pg\\_temp\\_%' THEN 'LOCAL TEMPORARY' ELSE 'BASE TABLE' END AS table_type, CAST(NULL AS TEXT) AS self_referencing_column_name, \
+         CAST(NULL AS TEXT) AS reference_generation, CAST(NULL AS TEXT) AS user_defined_type_catalog, \
+         CAST(NULL AS TEXT) AS user_defined_type_schema, CAST(NULL AS TEXT) AS user_defined_type_name, \
+         CASE WHEN writable THEN 'YES' ELSE 'NO' END AS is_insertable_into, 'NO' AS is_typed, CAST(NULL AS TEXT) AS commit_action \
          FROM system.tables WHERE catalog = $catalog",
     ),
     (
         "views",
         "SELECT catalog AS table_catalog, schema AS table_schema, name AS table_name, \
-         CAST(NULL AS TEXT) AS view_definition, 'NO' AS is_updatable \
+         definition AS view_definition, 'NONE' AS check_option, 'NO' AS is_updatable, 'NO' AS is_insertable_into, \
+         'NO' AS is_trigger_updatable, 'NO' AS is_trigger_deletable, 'NO' AS is_trigger_insertable_into \
          FROM system.tables WHERE catalog = $catalog AND kind = 'view'",
     ),
 ];
@@ -227,6 +255,7 @@ const EMPTY: &[(&str, &[&str])] = &[
 /// Returns the query behind a view of `information_schema` in `catalog`.
 pub fn query(catalog: &str, view: &str) -> Option<String> {
     if let Some((_, query)) = VIEWS.iter().find(|(name, _)| *name == view) {
+        let query = query.replace("$catalog_name", &quote_ident(catalog));
         return Some(query.replace("$catalog", &quote_literal(catalog)));
     }
     let (_, columns) = EMPTY.iter().find(|(name, _)| *name == view)?;
@@ -241,13 +270,13 @@ pub fn query(catalog: &str, view: &str) -> Option<String> {
 const OF_POSTGRES: &[(&str, &str)] = &[
     (
         "pg_tables",
-        "SELECT schema AS schemaname, name AS tablename, CAST(NULL AS TEXT) AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
+        "SELECT schema AS schemaname, name AS tablename, owner AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
      false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity \
      FROM system.tables WHERE catalog = $catalog AND kind <> 'view'",
     ),
     (
         "pg_views",
-        "SELECT schema AS schemaname, name AS viewname, CAST(NULL AS TEXT) AS viewowner, CAST(NULL AS TEXT) AS definition \
+        "SELECT schema AS schemaname, name AS viewname, owner AS viewowner, definition \
          FROM system.tables WHERE catalog = $catalog AND kind = 'view'",
     ),
 ];

@@ -1,5 +1,6 @@
 //! `system.catalogs`, `schemas`, `tables`, `columns`, `secrets`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -13,8 +14,10 @@ use super::{
     information_schema, integer, text, text_or_null, types,
 };
 use crate::access::{Columns, Object, Privilege};
+use crate::catalog::definition::Definition;
 use crate::catalog::{Attached, BUILTIN};
-use crate::session::Session;
+use crate::session::{Session, is_temporary_schema};
+use crate::store::RelationKind;
 
 /// Tables opened at the same time while columns are listed.
 const OPENED_AT_ONCE: usize = 8;
@@ -35,19 +38,22 @@ pub(super) static CATALOGS: TableSpec = TableSpec {
 pub(super) static SCHEMAS: TableSpec = TableSpec {
     name: "schemas",
     doc: "Schemas of all catalogs.",
-    columns: &[("catalog", Text), ("name", Text), ("comment", Text)],
+    columns: &[("catalog", Text), ("name", Text), ("comment", Text), ("owner", Text)],
     rows: schemas,
 };
 
 pub(super) static TABLES: TableSpec = TableSpec {
     name: "tables",
-    doc: "Tables and views of all catalogs, as the sources list them now.",
+    doc: "Tables and views of all catalogs, as the sources list them now; the definition of a view is told to those who own it.",
     columns: &[
         ("catalog", Text),
         ("schema", Text),
         ("name", Text),
         ("kind", Text),
         ("comment", Text),
+        ("owner", Text),
+        ("writable", Boolean),
+        ("definition", Text),
     ],
     rows: tables,
 };
@@ -142,6 +148,9 @@ pub(super) async fn schema_names(
     let mut names = tolerate(attached, hints, attached.schemas().await)?;
     let rights = session.rights();
     names.retain(|name| rights.sees(&Object::schema(&attached.name, name)));
+    // Temporary relations are their session's alone.
+    let own = session.temporary_schema();
+    names.retain(|name| !is_temporary_schema(name) || *name == own);
     names.push(INFORMATION_SCHEMA.to_owned());
     if attached.name == BUILTIN {
         names.push(SYSTEM.to_owned());
@@ -205,6 +214,7 @@ fn schemas<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
     async move {
         let remarks = Remarks::read(session).await?;
         let stored = session.engine().inner.store.schemas().await?;
+        let rights = session.rights();
         let mut rows = Vec::new();
         for attached in wanted_catalogs(session, hints) {
             for name in schema_names(session, &attached, hints).await? {
@@ -213,7 +223,13 @@ fn schemas<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
                     let found = stored.iter().find(|(schema, _)| own && *schema == name);
                     found.and_then(|(_, comment)| comment.clone())
                 });
-                rows.push(vec![text(attached.name.as_str()), text(name), text_or_null(comment)]);
+                let owner = rights.rules().owner(&Object::schema(&attached.name, &name)).to_owned();
+                rows.push(vec![
+                    text(attached.name.as_str()),
+                    text(name),
+                    text_or_null(comment),
+                    text(owner),
+                ]);
             }
         }
         Ok(rows)
@@ -221,14 +237,64 @@ fn schemas<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
     .boxed()
 }
 
+/// Which relations of a catalog take rows, and what its views are made of.
+struct Written {
+    /// Whether the connector writes, and was not told to leave it.
+    writes: bool,
+    /// Of the built-in catalog, by schema and name: whether it takes rows, and the query of a view.
+    own: BTreeMap<(String, String), (bool, Option<String>)>,
+}
+
+impl Written {
+    async fn new(session: &Arc<Session>, attached: &Attached) -> Result<Self> {
+        if attached.name == BUILTIN {
+            let relations = session.engine().inner.store.relations().await?.into_iter();
+            let own = relations.map(|relation| {
+                let takes_rows = relation.kind == RelationKind::Table;
+                let query = match Definition::decode(&relation.definition) {
+                    Ok(Definition::View(view)) => Some(view.sql),
+                    _ => None,
+                };
+                ((relation.schema, relation.name), (takes_rows, query))
+            });
+            return Ok(Self { writes: true, own: own.collect() });
+        }
+        let connector = crate::registry::require_connector(attached.connector)?;
+        let read_only = attached.options.get("read_only").is_some_and(|option| option == "true");
+        let writes = connector.spec().capabilities.write && !read_only;
+        Ok(Self { writes, own: BTreeMap::new() })
+    }
+
+    fn find(&self, schema: &str, name: &str) -> Option<&(bool, Option<String>)> {
+        self.own.get(&(schema.to_owned(), name.to_owned()))
+    }
+
+    fn takes_rows(&self, schema: &str, entry: &TableEntry) -> bool {
+        let own = self.find(schema, &entry.name).is_none_or(|(takes_rows, _)| *takes_rows);
+        let made = VIRTUAL_SCHEMAS.contains(&schema) || entry.kind == TableKind::View;
+        self.writes && own && !made
+    }
+
+    fn view(&self, schema: &str, name: &str) -> Option<&str> {
+        self.find(schema, name).and_then(|(_, query)| query.as_deref())
+    }
+}
+
 fn tables<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Result<Vec<Row>>> {
     async move {
         let remarks = Remarks::read(session).await?;
+        let rights = session.rights();
         let mut rows = Vec::new();
         for attached in wanted_catalogs(session, hints) {
+            let written = Written::new(session, &attached).await?;
             for schema in schema_names(session, &attached, hints).await? {
                 for entry in entries(session, &attached, &schema, hints).await? {
                     let comment = remarks.find([&attached.name, &schema, &entry.name, ""]);
+                    let object = Object::table(&attached.name, &schema, &entry.name);
+                    let writable = written.takes_rows(&schema, &entry);
+                    let owns = rights.owns(&object);
+                    let definition = written.view(&schema, &entry.name).filter(|_| owns);
+                    let definition = definition.map(str::to_owned);
                     rows.push(vec![
                         text(attached.name.as_str()),
                         text(schema.as_str()),
@@ -238,6 +304,9 @@ fn tables<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Resu
                             TableKind::View => "view",
                         }),
                         text_or_null(comment.or(entry.comment)),
+                        text(rights.rules().owner(&object)),
+                        boolean(writable),
+                        text_or_null(definition),
                     ]);
                 }
             }

@@ -253,3 +253,26 @@ def test_questions_about_rights_are_answered(server, office):
 def test_a_table_as_a_statement(server, office):
     done = server.psql("-Atc", "TABLE office.staff")
     assert done.stdout == "1|Kim|5000\n", done.stderr
+
+
+def test_sessions_begin_with_what_their_role_says(server, office):
+    with server.connect() as admin:
+        admin.execute("ALTER ROLE insider SET statement_timeout = '7s'")
+        admin.execute("ALTER ROLE insider SET search_path = office, public")
+    try:
+        with insider(server) as connection:
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("7s",)
+            assert connection.execute("SELECT * FROM staff").fetchall() == [(1, "Kim")]
+            connection.execute("SET statement_timeout = '1s'")
+            connection.execute("RESET statement_timeout")
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("7s",)
+            connection.execute("ALTER ROLE CURRENT_USER RESET statement_timeout")
+        # What the client says when it connects goes before it.
+        with insider(server, options="-c search_path=public") as connection:
+            assert connection.execute("SHOW search_path").fetchone() == ("public",)
+            assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)
+    finally:
+        with server.connect() as admin:
+            admin.execute("ALTER ROLE insider RESET ALL")
+    with insider(server) as connection:
+        assert connection.execute("SHOW search_path").fetchone() == ("public",)

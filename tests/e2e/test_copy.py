@@ -363,8 +363,13 @@ def test_rights(connection, server, table):
 def test_in_a_block(connection, server, table):
     name = table("a int")
     with server.connect(autocommit=False) as other:
-        with pytest.raises(psycopg.errors.ActiveSqlTransaction, match="autocommit"):
-            copy(other, f"COPY {name} FROM STDIN", "1\n")
+        copy(other, f"COPY {name} FROM STDIN", "1\n")
+        assert left(other, name) == 1 and left(connection, name) == 0
+        other.rollback()
+        assert left(other, name) == 0
+        copy(other, f"COPY {name} FROM STDIN", "1\n2\n")
+        other.commit()
+        assert left(connection, name) == 2
     with server.flight() as flight, flight.cursor() as cursor:
         with pytest.raises(adbc_driver_manager.NotSupportedError, match="ExecuteIngest"):
             cursor.execute(f"COPY {name} FROM STDIN")

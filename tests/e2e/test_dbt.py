@@ -33,22 +33,30 @@ def project(server, tmp_path):
 def test_a_project_is_built_and_tested(server, project):
     folder, dbt = project
     assert "PASS=1 " in dbt("seed")
-    assert "PASS=3 " in dbt("run")
+    assert "PASS=4 " in dbt("run")
+    assert "PASS=1 " in dbt("snapshot")
     with server.connect() as connection:
         ask = lambda sql: connection.execute(sql).fetchall()
         customers = "SELECT customer, n_orders, amount, mark FROM c_dbt.customers ORDER BY customer"
         assert [tuple(map(str, row)) for row in ask(customers)] == [("Kim", "2", "42.50", "first"), ("Lee", "1", "7.25", "first")]
         assert ask("SELECT customer, region FROM c_dbt.best ORDER BY 1") == [("Kim", "Seoul")]
         assert "PASS=5 " in dbt("test")
-        # Once more: what is there is renamed out of the way and dropped at the end.
-        assert "PASS=3 " in dbt("run", "--vars", "mark: second")
+        totals = "SELECT customer, amount, mark FROM c_dbt.totals ORDER BY customer"
+        assert [tuple(map(str, row)) for row in ask(totals)] == [("Kim", "42.50", "first"), ("Lee", "7.25", "first")]
+        # Once more: what is there is renamed out of the way and dropped at the end; an incremental model takes new rows for old ones.
+        assert "PASS=4 " in dbt("run", "--vars", "mark: second")
+        assert [tuple(map(str, row)) for row in ask(totals)] == [("Kim", "42.50", "second"), ("Lee", "7.25", "first")]
+        # A snapshot keeps both rows of what has changed.
+        assert "PASS=1 " in dbt("snapshot")
+        history = "SELECT customer, mark, dbt_valid_to IS NULL FROM c_dbt.history ORDER BY 1, 2"
+        assert ask(history) == [("Kim", "first", False), ("Kim", "second", True), ("Lee", "first", True)]
         assert {row[3] for row in ask(customers)} == {"second"}
         names = "SELECT name FROM system.tables WHERE catalog = 'maru' AND schema = 'c_dbt' ORDER BY name"
-        assert [name for name, in ask(names)] == ["best", "customers", "orders", "regions"]
+        assert [name for name, in ask(names)] == ["best", "customers", "history", "orders", "regions", "totals"]
         # A model that fails leaves the table as it was.
         (folder / "models/customers.sql").write_text("select customer, 1 / (amount - amount) as n from {{ ref('orders') }}")
         dbt("run", "--select", "customers", succeeds=False)
         assert {row[3] for row in ask(customers)} == {"second"}
-        assert [name for name, in ask(names)] == ["best", "customers", "orders", "regions"]
+        assert [name for name, in ask(names)] == ["best", "customers", "history", "orders", "regions", "totals"]
     warehouse = [entry.name for entry in (server.data_dir / "warehouse").iterdir()]
-    assert len([name for name in warehouse if "dbt" in name or name.startswith(("customers", "orders", "regions"))]) == 3, warehouse
+    assert len([name for name in warehouse if "dbt" in name or name.startswith(("customers", "history", "orders", "regions", "totals"))]) == 5, warehouse

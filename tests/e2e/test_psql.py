@@ -1,5 +1,10 @@
 """psql, as people type into it."""
 
+import os
+import signal
+import subprocess
+import time
+
 
 def test_rows_and_row_count(server):
     done = server.psql("-c", "SELECT 1 AS one, 'zwei' AS two")
@@ -86,7 +91,6 @@ def test_timing_and_expanded_output(server):
 def test_many_tables_in_many_catalogs(server, tmp_path):
     """Three thousand tables: describing one asks for its own catalog, from what is known of it."""
     import sqlite3
-    import time
     names = [f"wide_{n}" for n in range(10)]
     for name in names:
         with sqlite3.connect(tmp_path / f"{name}.db") as database:
@@ -115,3 +119,45 @@ def test_many_tables_in_many_catalogs(server, tmp_path):
         finally:
             for name in names:
                 connection.execute(f"DROP CATALOG {name}")
+
+
+def test_what_people_type(server, tmp_path):
+    def run(script, *arguments):
+        done = server.psql(*arguments, "-f", "-", stdin=script)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        return done.stdout
+
+    assert run("SELECT 7 AS number, 'seven' AS word \\gset its_\nSELECT :its_number + 1, :'its_word';\n", "-At") == "8|seven\n"
+    assert run("SELECT 1 \\g\nSELECT 2 \\gx\n", "-At") == "1\n?column?|2\n"
+    host, port = server.host_port("pg")
+    environment = {**os.environ, "PGPASSWORD": server.password, "PAGER": "cat"}
+    with subprocess.Popen(["psql", "-X", "-At", "-h", host, "-p", str(port), "-U", "maru", "-d", "maru", "-c", "SELECT 1", "-f", "-"],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        process.stdin.write("SELECT 'again' \\watch 0.1\n")
+        process.stdin.close()
+        time.sleep(1.5)
+        process.send_signal(signal.SIGINT)
+        text = process.stdout.read()
+    assert text.count("again") >= 3, text
+    assert run("SELECT 'SELECT ' || n FROM generate_series(1, 3) AS g(n) ORDER BY n \\gexec\n", "-At") == "1\n2\n3\n"
+    crossed = run("SELECT a, b, a * b FROM generate_series(1, 2) AS x(a), generate_series(1, 2) AS y(b) ORDER BY 1, 2 \\crosstabview\n", "-At")
+    assert crossed == "a|1|2\n1|1|2\n2|2|4\n"
+    run("CREATE SCHEMA e2e_typed; CREATE TABLE e2e_typed.t (id int, name text); CREATE VIEW e2e_typed.v AS SELECT id FROM e2e_typed.t;\n"
+        "COMMENT ON TABLE e2e_typed.t IS 'a table to look at'; COMMENT ON COLUMN e2e_typed.t.name IS 'what it is called';\n", "-q")
+    try:
+        (tmp_path / "rows.csv").write_text("1,one\n2,\n")
+        assert run(f"\\copy e2e_typed.t FROM '{tmp_path}/rows.csv' WITH (FORMAT csv)\n", "-At") == "COPY 2\n"
+        assert run(f"\\copy (SELECT * FROM e2e_typed.t ORDER BY id) TO '{tmp_path}/back.csv' WITH (FORMAT csv)\n", "-At") == "COPY 2\n"
+        assert (tmp_path / "back.csv").read_text() == "1,one\n2,\n"
+        described = run("\\d+ e2e_typed.t\n")
+        assert "what it is called" in described and "integer" in described
+        assert "a table to look at" in run("\\dt+ e2e_typed.*\n")
+        assert "SELECT id FROM e2e_typed.t" in " ".join(run("\\d+ e2e_typed.v\n").split())
+        assert "SELECT id FROM e2e_typed.t" in " ".join(run("\\sv e2e_typed.v\n").split())
+        assert "a table to look at" in run("\\dd e2e_typed.*\n\\d+\nSELECT obj_description('e2e_typed.t'::regclass);\n")
+        for command in ["\\du+", "\\l+", "\\dn+", "\\db", "\\dx", "\\dT", "\\do", "\\dC", "\\des", "\\dew", "\\det", "\\di", "\\ds", "\\dm", "\\dg", "\\drds", "\\conninfo",
+                        "\\encoding", "\\dL", "\\dO", "\\dRp", "\\dRs", "\\dy", "\\dF", "\\dp", "\\ddp", "\\dA"]:
+            done = server.psql("-c", command)
+            assert done.returncode == 0 and "ERROR" not in done.stderr, (command, done.stderr)
+    finally:
+        run("DROP SCHEMA e2e_typed CASCADE;\n", "-q")

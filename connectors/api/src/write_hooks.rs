@@ -17,6 +17,11 @@ pub trait WriteHooks: Send + Sync + Debug {
         ready(Ok(())).boxed()
     }
 
+    /// Called when the rows are about to be committed; what it gives is kept until they are. An error keeps them from it.
+    fn committing(&self) -> BoxFuture<'_, Result<Box<dyn Send + Sync>>> {
+        ready(Ok(Box::new(()) as Box<dyn Send + Sync>)).boxed()
+    }
+
     /// Called when the rows are committed; an error takes the commit back.
     fn committed(&self) -> BoxFuture<'_, Result<()>> {
         ready(Ok(())).boxed()
@@ -63,6 +68,14 @@ impl<H: WriteHooks + 'static> WriteJob for HookedJob<H> {
 
     fn commit(self: Arc<Self>) -> BoxFuture<'static, Result<Committed>> {
         async move {
+            let _kept = match self.hooks.committing().await {
+                Ok(kept) => kept,
+                Err(error) => {
+                    Arc::clone(&self.inner).abort().await;
+                    self.hooks.undone().await;
+                    return Err(error);
+                }
+            };
             let work = async {
                 let committed = Arc::clone(&self.inner).commit().await?;
                 self.hooks.committed().await?;

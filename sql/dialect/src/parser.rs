@@ -448,15 +448,13 @@ fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
             if view.materialized {
                 return Err(unsupported("CREATE MATERIALIZED VIEW"));
             }
-            if view.temporary {
-                return Err(unsupported("CREATE TEMPORARY VIEW"));
-            }
             Statement::CreateView(Box::new(CreateView {
                 name: object_name(&view.name)?,
                 columns: view.columns.iter().map(|column| fold(&column.name)).collect(),
                 query: view.query,
                 or_replace: view.or_replace,
                 if_not_exists: view.if_not_exists,
+                temporary: view.temporary,
             }))
         }
         Ast::Drop { object_type, if_exists, names, cascade, .. } => {
@@ -493,7 +491,7 @@ fn unsupported(statement: &str) -> Error {
         .with_hint("Run SHOW STATEMENTS to list the statements Maru has.")
 }
 
-fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
+pub(crate) fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
     let text = |expr: &ast::Expr| -> String {
         match expr {
             ast::Expr::Value(value) => match &value.value {

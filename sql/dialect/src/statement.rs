@@ -199,6 +199,8 @@ pub struct CreateView {
     pub query: Box<ast::Query>,
     pub or_replace: bool,
     pub if_not_exists: bool,
+    /// It goes with the session.
+    pub temporary: bool,
 }
 
 /// `PREVIEW 'path' | name [LIMIT n]`
@@ -308,7 +310,7 @@ statements! {
     "ALTER RESOURCE GROUP", "ALTER RESOURCE GROUP name { SET (option = value, …) | RESET (option, …) | RENAME TO new_name }",
         "Changes what the statements of a group may take, at once.",
         "ALTER RESOURCE GROUP bi SET (concurrency = 8)";
-    "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name | SET ATTRIBUTE attribute { = | TO } 'value' | RESET ATTRIBUTE attribute }",
+    "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name | SET setting { = | TO } value | RESET { setting | ALL } | SET ATTRIBUTE attribute { = | TO } 'value' | RESET ATTRIBUTE attribute }",
         "Changes a role; the options are those of CREATE ROLE. Attributes fill in catalog templates.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
     "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",

@@ -49,7 +49,7 @@ pub struct OnConflict {
     pub replaced: Vec<String>,
 }
 
-/// `CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [(columns)] [PARTITIONED BY (…)] [WITH (…)] [AS query]`
+/// `CREATE [OR REPLACE] [TEMPORARY] TABLE [IF NOT EXISTS] name [(columns)] [PARTITIONED BY (…)] [WITH (…)] [AS query]`
 #[derive(Debug, Clone)]
 pub struct CreateTable {
     pub name: Name,
@@ -60,6 +60,8 @@ pub struct CreateTable {
     pub query: Option<Box<ast::Query>>,
     pub or_replace: bool,
     pub if_not_exists: bool,
+    /// It goes with the session.
+    pub temporary: bool,
 }
 
 /// `TRUNCATE [TABLE] name, …`
@@ -109,7 +111,7 @@ pub enum TableAlteration {
     RenameTable(Name),
 }
 
-/// `DELETE FROM table [AS alias] [WHERE condition]`
+/// `DELETE FROM table [AS alias] [USING table, …] [WHERE condition]`: other tables are in the condition.
 #[derive(Debug, Clone)]
 pub struct Delete {
     pub table: Name,
@@ -137,6 +139,8 @@ pub struct Merge {
     pub source_alias: String,
     pub on: ast::Expr,
     pub clauses: Vec<MergeClause>,
+    /// What it is told as: `MERGE`, or `UPDATE` for one with `FROM`.
+    pub tag: &'static str,
 }
 
 #[derive(Debug, Clone)]

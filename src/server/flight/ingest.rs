@@ -19,7 +19,7 @@ use crate::session::{IfExists, Ingest};
 /// Writes what the client sends; returns the number of rows.
 ///
 /// # Errors
-/// 0A000 for temporary tables and transactions, 22023 for modes that are not given; those of `INSERT` and `CREATE TABLE AS`.
+/// 0A000 for transactions, 22023 for modes that are not given; those of `INSERT` and `CREATE TABLE AS`.
 ///
 /// # Cancel
 /// Dropping the future, as happens when the client goes away, leaves nothing behind.
@@ -56,10 +56,6 @@ fn unreadable(error: impl ToString) -> Error {
 
 fn request(command: CommandStatementIngest, schema: Schema) -> Result<Ingest> {
     let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidParameter, message));
-    if command.temporary {
-        return Err(Error::unsupported("there are no temporary tables")
-            .with_hint("Ingest into a table of a catalog, and drop it afterwards."));
-    }
     if command.transaction_id.is_some_and(|id| !id.is_empty()) {
         return Err(Error::unsupported("rows cannot be ingested in a transaction")
             .with_hint("Each ingest is a transaction of its own: connect with autocommit."));
@@ -89,5 +85,6 @@ fn request(command: CommandStatementIngest, schema: Schema) -> Result<Ingest> {
     let parts = before.into_iter().chain([command.table]).collect();
     let mut options = command.options.into_iter().collect::<Vec<_>>();
     options.sort();
-    Ok(Ingest { table: Name(parts), schema: Arc::new(schema), creates, if_exists, options })
+    let (table, schema) = (Name(parts), Arc::new(schema));
+    Ok(Ingest { table, schema, creates, if_exists, options, temporary: command.temporary })
 }

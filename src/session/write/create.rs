@@ -48,6 +48,11 @@ pub(super) async fn new_place(
     let is_view = matches!(there, SourceTable::View { .. } | SourceTable::ForeignView(_));
     if create.or_replace && !is_view {
         rights.require_owner(&object)?;
+        let copy = match attached.name == BUILTIN {
+            true => session.own_copy(&schema, &table).await?,
+            false => None,
+        };
+        let schema = copy.unwrap_or(schema);
         return Ok(Some(Place { attached, schema, table, replaces: true }));
     }
     let kind = if is_view { "view" } else { "table" };

@@ -73,6 +73,8 @@ pub struct Ingest {
     pub if_exists: IfExists,
     /// `WITH (…)` of a table that is made.
     pub options: Vec<(String, String)>,
+    /// Whether it is a table of the session alone.
+    pub temporary: bool,
 }
 
 /// What becomes of a table that is there.
@@ -175,9 +177,15 @@ impl Session {
     ///
     /// # Errors
     /// 42P07 for a table that is there and should not be, 42P01 for one that is not; those of `INSERT` and `CREATE TABLE AS`.
-    pub async fn prepare_ingest(self: &Arc<Self>, ingest: Ingest) -> Result<(Prepared, Incoming)> {
+    pub async fn prepare_ingest(
+        self: &Arc<Self>,
+        mut ingest: Ingest,
+    ) -> Result<(Prepared, Incoming)> {
         self.refuse_in_failed_block(false)?;
-        let planned = Planned::now(&self.engine);
+        if ingest.temporary {
+            ingest.table = self.enter_temporary(&ingest.table).await?;
+        }
+        let planned = Planned::now(self);
         let slot = Slot::default();
         let names = ingest.schema.fields().iter().map(|field| field.name().clone());
         let names = names.collect::<Vec<_>>();
@@ -193,6 +201,7 @@ impl Session {
             query: None,
             or_replace: ingest.if_exists == IfExists::Replace,
             if_not_exists: appends,
+            temporary: ingest.temporary,
         };
         let place = match ingest.creates {
             true => new_place(self, &create).await?,

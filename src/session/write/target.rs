@@ -21,11 +21,14 @@ pub(crate) struct Target {
     pub(crate) schema: String,
     pub(crate) name: String,
     pub(crate) table: SourceTable,
+    /// The schema of the table that a block's copy stands for.
+    pub(crate) original: Option<String>,
 }
 
 impl Target {
     pub(crate) fn object(&self) -> Object {
-        Object::table(&self.attached.name, &self.schema, &self.name)
+        let schema = self.original.as_ref().unwrap_or(&self.schema);
+        Object::table(&self.attached.name, schema, &self.name)
     }
 
     /// Returns the columns, in order.
@@ -88,7 +91,17 @@ pub(crate) async fn find(session: &Arc<Session>, name: &Name, verb: &str) -> Res
             )
             .with_hint("Write to the tables that it reads."));
         }
-        return Ok(Target { attached, schema, name: table.clone(), table: found });
+        let name = table.clone();
+        if catalog == BUILTIN && !["drop", "vacuum"].contains(&verb) {
+            // What a block writes to a table goes into a copy.
+            if let Some(place) = session.own_copy(&schema, &name).await?
+                && let Some(found) = attached.table(&place, &name).await?
+            {
+                let original = Some(schema);
+                return Ok(Target { attached, schema: place, name, table: found, original });
+            }
+        }
+        return Ok(Target { attached, schema, name, table: found, original: None });
     }
     let reference = match name.0.as_slice() {
         [table] => TableReference::bare(table.as_str()),

@@ -209,7 +209,7 @@ impl Session {
             merge.on,
         );
         let changes = Changes { alias: merge.alias, from, act, actions, joined: true, partial };
-        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "MERGE"))
+        Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, merge.tag))
     }
 
     /// Asks for a privilege on rows that are read to be written again.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
-use arrow::compute::{cast, concat};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::gather::{Gatherer, Ordered};
 use maru_ml_kernels::pipeline::Kind;
-use maru_ml_kernels::{Column, Frame};
+use maru_ml_kernels::{Column, Task};
 
 /// Says whether a type is learnt from as numbers or as text; `None` if it cannot be.
 pub fn kind(data_type: &DataType) -> Option<Kind> {
@@ -123,95 +124,47 @@ fn nulls(array: &Float64Array) -> Vec<usize> {
 /// Gathers the batches of a query as columns, so that they need not be kept beside them.
 #[derive(Debug)]
 pub struct Collector {
-    columns: Vec<(String, Kind, Building)>,
-    n_rows: usize,
+    columns: Vec<(String, Kind)>,
+    rows: Gatherer,
     n_bytes: usize,
-}
-
-#[derive(Debug)]
-enum Building {
-    Numbers(Vec<f64>),
-    Texts(Vec<StringArray>),
 }
 
 impl Collector {
     /// `columns` are names and kinds, in the order of the batches.
     pub fn new(columns: Vec<(String, Kind)>) -> Self {
-        let empty = |kind| match kind {
-            Kind::Number => Building::Numbers(Vec::new()),
-            Kind::Text => Building::Texts(Vec::new()),
-        };
-        let columns = columns.into_iter().map(|(name, kind)| (name, kind, empty(kind)));
-        Self { columns: columns.collect(), n_rows: 0, n_bytes: 0 }
+        Self { rows: Gatherer::new(columns.clone()), columns, n_bytes: 0 }
     }
 
+    /// # Errors
+    /// As [`column`] and [`Gatherer::push`].
     pub fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        for ((name, kind, building), array) in self.columns.iter_mut().zip(batch.columns()) {
-            if let (Building::Numbers(all), Some(values)) =
-                (&mut *building, array.as_primitive_opt::<Float64Type>())
-            {
-                // As they are wanted: copied once.
-                let start = all.len();
-                all.extend_from_slice(values.values());
-                for row in nulls(values) {
-                    all[start + row] = f64::NAN;
-                }
-                self.n_bytes += values.len() * 8;
-                continue;
-            }
-            match (column(name, array, *kind)?, building) {
-                (Column::Number(values), Building::Numbers(all)) => {
-                    self.n_bytes += values.len() * 8;
-                    all.extend_from_slice(&values);
-                }
-                (Column::Text(values), Building::Texts(all)) => {
-                    self.n_bytes += values.get_array_memory_size();
-                    all.push(values);
-                }
-                _ => return Err(Error::internal("a column changed its kind")),
-            }
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for ((name, kind), array) in self.columns.iter().zip(batch.columns()) {
+            let column = column(name, array, *kind)?;
+            self.n_bytes += match &column {
+                Column::Number(values) => values.len() * 8,
+                Column::Text(values) => values.get_array_memory_size(),
+            };
+            columns.push(column);
         }
-        self.n_rows += batch.num_rows();
-        Ok(())
+        self.rows.push(&columns)
     }
 
-    /// Returns how much memory training on what is here takes before any model: the columns, once more in another order, and
+    /// Returns how much memory training on what is here takes before any model: the columns, once more in order, and
     /// what transforms make of them.
     pub fn bytes_needed(&self) -> usize {
         self.n_bytes * 3
     }
 
     pub fn n_rows(&self) -> usize {
-        self.n_rows
+        self.rows.n_rows()
     }
 
-    pub fn finish(self) -> Result<Frame> {
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for (name, _, building) in self.columns {
-            columns.push((
-                name,
-                match building {
-                    Building::Numbers(values) => Column::number(values),
-                    Building::Texts(parts) => {
-                        let parts = parts.iter().map(|part| part as &dyn Array).collect::<Vec<_>>();
-                        let all = match parts.is_empty() {
-                            true => {
-                                Arc::new(StringArray::from(Vec::<Option<&str>>::new())) as ArrayRef
-                            }
-                            false => concat(&parts).map_err(|error| {
-                                Error::new(
-                                    ErrorKind::LimitExceeded,
-                                    "the text columns are too large to train on",
-                                )
-                                .with_cause(error)
-                                .with_hint("Train on a sample, or leave long texts out.")
-                            })?,
-                        };
-                        Column::Text(all.as_string::<i32>().clone())
-                    }
-                },
-            ));
-        }
-        Ok(Frame { n_rows: self.n_rows, columns })
+    /// Returns the rows in an order of their own.
+    ///
+    /// # Errors
+    /// As [`Gatherer::finish`].
+    pub fn finish(self, task: &Task) -> Result<Ordered> {
+        self.rows.finish(task)
     }
 }

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::artifact::Artifact;
 use maru_ml_kernels::evaluate::measure;
+use maru_ml_kernels::gather::Ordered;
 use maru_ml_kernels::model::{self, Data, Parameters, Prediction, Problem, Target};
 use maru_ml_kernels::pipeline::{Features, Kind, Output, Pipeline, apply_all, learn_all};
 use maru_ml_kernels::seasonal::TimeUnit;
@@ -67,21 +68,21 @@ pub struct Trained {
 /// 22023 and 22003 for data that leaves nothing to learn; 57014 if the task is cancelled; what trials fail with, if all do.
 pub fn train(
     request: &Request,
-    frame: Frame,
+    rows: Ordered,
     task: &Task,
     progress: &dyn Progress,
 ) -> Result<Trained> {
     let start = Instant::now();
     let options = &request.options;
     let spec = options.spec;
-    let n_all = frame.n_rows;
+    let n_all = rows.frame.n_rows;
     if n_all == 0 {
         return Err(Error::new(ErrorKind::InvalidParameter, "the query gives no rows to train on"));
     }
     if spec.problem == Problem::Forecast {
-        return series::train(request, frame, task);
+        return series::train(request, rows.frame, task);
     }
-    let rows = Rows::new(request, frame, task)?;
+    let rows = Rows::new(request, rows)?;
     let label_name = options.label.clone().unwrap_or_default();
     let labelled = rows.labelled();
     if labelled.is_empty() {
@@ -271,7 +272,7 @@ impl Learnt {
             target = pick_target(&target, &kept);
             weights = weights.map(|w| kept.iter().map(|row| w[*row as usize]).collect());
         }
-        let features = Features::learn(&gathered)?;
+        let features = Features::learn(&gathered, task)?;
         let x = features.matrix(&gathered, task)?;
         let facts = facts(&gathered, task)?;
         let weights = with_class_weights(&options.parameters, weights, &target, classes)?;

@@ -4,9 +4,10 @@
 
 use datafusion::error::DataFusionError;
 use maru_core::{Error, ErrorKind, Result, Secret};
+use sqlparser::ast::Statement as Ast;
 use sqlparser::tokenizer::Token;
 
-use super::Words;
+use super::{Words, lower_set};
 use crate::statement::*;
 
 impl Words<'_> {
@@ -210,6 +211,28 @@ impl Words<'_> {
                 None
             };
             let change = RoleChange::Attribute { name, value };
+            return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
+        }
+        if self.sees(&["set"]) {
+            let statement = self.0.parser.parse_statement().map_err(DataFusionError::from)?;
+            let Ast::Set(set) = statement else { return Err(self.unexpected("a setting")) };
+            let Statement::Set(set) = lower_set(set, "ALTER ROLE")? else {
+                return Err(self.unexpected("a setting"));
+            };
+            let change = RoleChange::Setting { name: set.name, value: set.value };
+            return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
+        }
+        if self.take(&["reset"]) {
+            let change = match self.take(&["all"]) {
+                true => RoleChange::ResetSettings,
+                false => {
+                    let mut name = self.ident()?;
+                    while self.0.parser.consume_token(&Token::Period) {
+                        name = format!("{name}.{}", self.ident()?);
+                    }
+                    RoleChange::Setting { name, value: None }
+                }
+            };
             return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
         }
         self.take(&["with"]);

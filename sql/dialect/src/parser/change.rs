@@ -1,19 +1,19 @@
 //! `DELETE`, `UPDATE`, `MERGE INTO`.
 
+use datafusion::error::DataFusionError;
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, TableFactor};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 use super::write::column_name;
 use super::{fold, object_name, unsupported};
 use crate::statement::Name;
 use crate::write::*;
 
-const BY_MERGE: &str = "MERGE INTO … USING … changes rows by those of another table.";
-
+/// Reads `DELETE`. Rows of `USING` that belong to a row are looked for, not joined: a row that several belong to goes once, as in
+/// PostgreSQL.
 pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
-    if delete.using.is_some() {
-        return Err(unsupported("DELETE … USING").with_hint(BY_MERGE));
-    }
     if delete.returning.is_some() {
         return Err(returning());
     }
@@ -28,13 +28,22 @@ pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
         [one] if one.joins.is_empty() && !strange => target(&one.relation)?,
         _ => return Err(unsupported("this form of DELETE")),
     };
-    Ok(Delete { table, alias, selection: delete.selection })
+    let mut selection = delete.selection;
+    if let Some(selection) = &mut selection {
+        shorten(selection, &table, &alias);
+    }
+    if let Some(using) = delete.using {
+        selection = Some(ast::Expr::Exists {
+            subquery: Box::new(any_row(&using, selection)?),
+            negated: false,
+        });
+    }
+    Ok(Delete { table, alias, selection })
 }
 
-pub(super) fn lower_update(update: ast::Update) -> Result<Update> {
-    if update.from.is_some() || !update.table.joins.is_empty() {
-        return Err(unsupported("UPDATE … FROM").with_hint(BY_MERGE));
-    }
+/// Reads `UPDATE`. With `FROM` it is a `MERGE`: a row that several rows of the other table belong to is an error there, where
+/// PostgreSQL takes any of them.
+pub(super) fn lower_update(update: ast::Update) -> Result<WriteAction> {
     if update.returning.is_some() {
         return Err(returning());
     }
@@ -45,9 +54,93 @@ pub(super) fn lower_update(update: ast::Update) -> Result<Update> {
     {
         return Err(unsupported("this form of UPDATE"));
     }
+    if !update.table.joins.is_empty() {
+        return Err(unsupported("UPDATE of a join").with_hint(ONE_SOURCE));
+    }
     let (table, alias) = target(&update.table.relation)?;
-    let sets = assignments(update.assignments)?;
-    Ok(Update { table, alias, sets, selection: update.selection })
+    let mut sets = assignments(update.assignments)?;
+    let mut selection = update.selection;
+    for expr in sets.iter_mut().map(|(_, value)| value).chain(&mut selection) {
+        shorten(expr, &table, &alias);
+    }
+    let from = match update.from {
+        None => return Ok(WriteAction::Update(Box::new(Update { table, alias, sets, selection }))),
+        Some(
+            ast::UpdateTableFromKind::BeforeSet(from) | ast::UpdateTableFromKind::AfterSet(from),
+        ) => from,
+    };
+    let source = match from.as_slice() {
+        [one] if one.joins.is_empty() => &one.relation,
+        _ => return Err(unsupported("UPDATE … FROM several tables").with_hint(ONE_SOURCE)),
+    };
+    let source_alias = source_name(source, &alias, "UPDATE … FROM")?;
+    Ok(WriteAction::Merge(Box::new(Merge {
+        table,
+        alias,
+        source: source.to_string(),
+        source_alias,
+        on: selection.unwrap_or_else(|| ast::Expr::value(ast::Value::Boolean(true))),
+        clauses: vec![MergeClause {
+            when: MergeWhen::Matched,
+            condition: None,
+            action: MergeAction::Update(sets),
+        }],
+        tag: "UPDATE",
+    })))
+}
+
+const ONE_SOURCE: &str = "Write FROM (SELECT … ) AS name with the join in it.";
+
+/// Takes what stands before a table's name off the columns that are written with it: `mart.t.id` is `t.id`.
+fn shorten(expr: &mut ast::Expr, table: &Name, alias: &str) {
+    let _ = ast::visit_expressions_mut(expr, |expr| {
+        if let ast::Expr::CompoundIdentifier(parts) = expr
+            && let [before @ .., column] = parts.as_slice()
+            && before.len() > 1
+            && table.0.last().is_some_and(|own| own == alias)
+            && before.len() <= table.0.len()
+            && before.iter().rev().zip(table.0.iter().rev()).all(|(a, b)| fold(a) == *b)
+        {
+            let own = ast::Ident::with_quote('"', alias);
+            *expr = ast::Expr::CompoundIdentifier(vec![own, column.clone()]);
+        }
+        std::ops::ControlFlow::<()>::Continue(())
+    });
+}
+
+/// Returns what the source of a change is called.
+fn source_name(source: &TableFactor, target: &str, what: &str) -> Result<String> {
+    let name = match source {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. } => fold(&alias.name),
+        TableFactor::Table { name, .. } => object_name(name)?.0.pop().unwrap_or_default(),
+        _ => {
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                format!("the source of {what} needs a name"),
+            )
+            .with_hint("Write (query) AS name."));
+        }
+    };
+    if name == target {
+        return Err(Error::new(
+            ErrorKind::DuplicateAlias,
+            format!("name \"{target}\" specified more than once"),
+        )
+        .with_detail(format!("The name is used both as {what} target table and data source."))
+        .with_hint(format!("Give the source of {what} another alias.")));
+    }
+    Ok(name)
+}
+
+/// Returns `SELECT 1 FROM … WHERE …`.
+fn any_row(from: &[ast::TableWithJoins], selection: Option<ast::Expr>) -> Result<ast::Query> {
+    let from = from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let filter = selection.map(|selection| format!(" WHERE {selection}")).unwrap_or_default();
+    let text = format!("SELECT 1 FROM {from}{filter}");
+    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text);
+    let query = parser.and_then(|mut parser| parser.parse_query());
+    Ok(*query.map_err(DataFusionError::from)?)
 }
 
 fn returning() -> Error {
@@ -96,23 +189,7 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
         return Err(unsupported("MERGE … OUTPUT"));
     }
     let (table, alias) = target(&merge.table)?;
-    let source_alias = match &merge.source {
-        TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. } => fold(&alias.name),
-        TableFactor::Table { name, .. } => object_name(name)?.0.pop().unwrap_or_default(),
-        _ => {
-            return Err(Error::new(ErrorKind::Syntax, "the source of MERGE needs a name")
-                .with_hint("Write USING (query) AS name."));
-        }
-    };
-    if source_alias == alias {
-        return Err(Error::new(
-            ErrorKind::DuplicateAlias,
-            format!("name \"{alias}\" specified more than once"),
-        )
-        .with_detail("The name is used both as MERGE target table and data source.")
-        .with_hint("Give the source of MERGE another alias."));
-    }
+    let source_alias = source_name(&merge.source, &alias, "MERGE")?;
     let mut clauses = Vec::new();
     for clause in merge.clauses {
         let when = match clause.clause_kind {
@@ -148,12 +225,8 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
     if clauses.is_empty() {
         return Err(Error::new(ErrorKind::Syntax, "MERGE needs a WHEN clause"));
     }
-    Ok(Merge {
-        table,
-        alias,
-        source: merge.source.to_string(),
-        source_alias,
-        on: *merge.on,
-        clauses,
-    })
+    let mut on = *merge.on;
+    shorten(&mut on, &table, &alias);
+    let source = merge.source.to_string();
+    Ok(Merge { table, alias, source, source_alias, on, clauses, tag: "MERGE" })
 }

@@ -73,9 +73,7 @@ pub(super) fn lower_write(
         ast::Statement::Delete(delete) => {
             WriteAction::Delete(Box::new(change::lower_delete(delete)?))
         }
-        ast::Statement::Update(update) => {
-            WriteAction::Update(Box::new(change::lower_update(update)?))
-        }
+        ast::Statement::Update(update) => change::lower_update(update)?,
         ast::Statement::Merge(merge) => WriteAction::Merge(Box::new(change::lower_merge(merge)?)),
         ast::Statement::CreateTable(create) => {
             let create = lower_create(create)?;
@@ -231,7 +229,6 @@ fn excluded(assignment: &ast::Assignment) -> Result<String> {
 
 fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
     let refused = [
-        (create.temporary, "TEMPORARY tables"),
         (create.external, "this form of CREATE EXTERNAL TABLE"),
         (create.like.is_some(), "CREATE TABLE … LIKE"),
         (create.clone.is_some(), "CREATE TABLE … CLONE"),
@@ -240,13 +237,20 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
         (create.partition_by.is_some(), "PARTITION BY"),
         (create.cluster_by.is_some() || create.clustered_by.is_some(), "CLUSTER BY"),
         (create.order_by.is_some(), "ORDER BY in CREATE TABLE"),
-        (create.on_commit.is_some(), "ON COMMIT"),
+        (
+            !matches!(create.on_commit, None | Some(ast::OnCommit::PreserveRows)),
+            "ON COMMIT DROP or DELETE ROWS",
+        ),
+        (create.on_commit.is_some() && !create.temporary, "ON COMMIT"),
         (create.unlogged_or_strange(), "this form of CREATE TABLE"),
     ];
     if let Some((_, what)) = refused.iter().find(|(is, _)| *is) {
         let error = unsupported(what);
         return Err(match *what {
             "PARTITION BY" => error.with_hint("Write PARTITIONED BY (column, …)."),
+            "ON COMMIT DROP or DELETE ROWS" => {
+                error.with_hint("Temporary tables stay until they are dropped or the session ends.")
+            }
             _ => error,
         });
     }
@@ -326,6 +330,7 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
         query: create.query,
         or_replace: create.or_replace,
         if_not_exists: create.if_not_exists,
+        temporary: create.temporary,
     })
 }
 

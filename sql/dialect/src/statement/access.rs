@@ -58,7 +58,8 @@ pub struct CreateRole {
     pub admins: Vec<String>,
 }
 
-/// `ALTER { ROLE | USER } name { [WITH] option … | RENAME TO name | SET ATTRIBUTE … | RESET ATTRIBUTE … }`
+/// `ALTER { ROLE | USER } name { [WITH] option … | RENAME TO name | SET setting = value | RESET setting | SET ATTRIBUTE … |
+/// RESET ATTRIBUTE … }`
 #[derive(Debug, Clone)]
 pub struct AlterRole {
     pub role: RoleName,
@@ -74,6 +75,13 @@ pub enum RoleChange {
         name: String,
         value: Option<String>,
     },
+    /// `SET name = value`, `RESET name` (`None`): what sessions of the user begin with.
+    Setting {
+        name: String,
+        value: Option<String>,
+    },
+    /// `RESET ALL`
+    ResetSettings,
 }
 
 /// `DROP { ROLE | USER } [IF EXISTS] name, …`

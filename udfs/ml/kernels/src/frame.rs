@@ -43,7 +43,7 @@ impl Column {
         }
     }
 
-    fn select(&self, rows: &[u32]) -> Result<Self> {
+    pub(crate) fn select(&self, rows: &[u32]) -> Result<Self> {
         Ok(match self {
             Self::Number(values) => {
                 Self::number(rows.iter().map(|row| values[*row as usize]).collect())
@@ -88,72 +88,36 @@ impl Frame {
 
     /// Returns a hash of each row's values, the same for the same values.
     pub fn hashes(&self, task: &Task) -> Result<Vec<u64>> {
-        let parts = task.map_rows(self.n_rows, 8, |range| {
-            let mut hashes = vec![0x1319_8a2e_0370_7344_u64; range.len()];
-            for (_, column) in &self.columns {
-                match column {
-                    Column::Number(values) => {
-                        for (hash, value) in hashes.iter_mut().zip(&values[range.clone()]) {
-                            // One zero and one NaN.
-                            let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
-                            *hash = hash_with(*hash, value.to_bits());
-                        }
-                    }
-                    Column::Text(values) => {
-                        for (hash, row) in hashes.iter_mut().zip(range.clone()) {
-                            let text = values.is_valid(row).then(|| hash_text(values.value(row)));
-                            *hash = hash_with(*hash, text.unwrap_or(1));
-                        }
-                    }
-                }
-            }
-            Ok(hashes)
-        })?;
+        let columns = || self.columns.iter().map(|(_, column)| column);
+        let parts = task.map_rows(self.n_rows, 8, |range| Ok(hash_rows(columns(), range)))?;
         Ok(parts.concat())
-    }
-
-    /// Returns the rows in an order that depends on their values alone, with their hashes. A parallel engine gives rows in any
-    /// order; what is learnt from them must not depend on it.
-    pub fn canonical(&self, task: &Task) -> Result<(Self, Vec<u64>)> {
-        let n_rows = u32::try_from(self.n_rows).map_err(|_| {
-            Error::new(ErrorKind::LimitExceeded, "too many rows to train on")
-                .with_detail(format!(
-                    "The query gave {} rows, the limit is {}.",
-                    self.n_rows,
-                    u32::MAX
-                ))
-                .with_hint("Train on a sample: AS SELECT … WHERE random() < 0.1.")
-        })?;
-        let hashes = self.hashes(task)?;
-        let (order, sorted) = sorted(&hashes, n_rows, task)?;
-        Ok((self.select(&order, task)?, sorted))
     }
 }
 
-/// Parts that hashes are dealt out to by their first bits, each sorted on its own.
-const PARTS: usize = 256;
-
-/// Returns the rows in the order of their hashes, and the hashes in it.
-fn sorted(hashes: &[u64], n_rows: u32, task: &Task) -> Result<(Vec<u32>, Vec<u64>)> {
-    let part = |hash: u64| (hash >> 56) as usize;
-    let mut sizes = [0_usize; PARTS];
-    hashes.iter().for_each(|hash| sizes[part(*hash)] += 1);
-    let mut parts = sizes.map(Vec::<(u64, u32)>::with_capacity);
-    hashes.iter().zip(0..n_rows).for_each(|(hash, row)| parts[part(*hash)].push((*hash, row)));
-    task.check()?;
-    let parts = parts.map(parking_lot::Mutex::new);
-    let parts = task.map(PARTS, |index| {
-        let mut part = std::mem::take(&mut *parts[index].lock());
-        part.sort_unstable();
-        Ok(part)
-    })?;
-    let mut order = Vec::with_capacity(hashes.len());
-    let mut sorted = Vec::with_capacity(hashes.len());
-    for (hash, row) in parts.iter().flatten() {
-        order.push(*row);
-        sorted.push(*hash);
+/// Returns a hash of each row's values, the same for the same values.
+pub(crate) fn hash_rows<'a>(
+    columns: impl Iterator<Item = &'a Column>,
+    range: std::ops::Range<usize>,
+) -> Vec<u64> {
+    let mut hashes = vec![0x1319_8a2e_0370_7344_u64; range.len()];
+    for column in columns {
+        match column {
+            Column::Number(values) => {
+                for (hash, value) in hashes.iter_mut().zip(&values[range.clone()]) {
+                    // One zero and one NaN.
+                    let value = if value.is_nan() { f64::NAN } else { value + 0.0 };
+                    *hash = hash_with(*hash, value.to_bits());
+                }
+            }
+            Column::Text(values) => {
+                for (hash, row) in hashes.iter_mut().zip(range.clone()) {
+                    let text = values.is_valid(row).then(|| hash_text(values.value(row)));
+                    *hash = hash_with(*hash, text.unwrap_or(1));
+                }
+            }
+        }
     }
-    Ok((order, sorted))
+    hashes
 }
 
 /// Numbers by column, without NULLs.

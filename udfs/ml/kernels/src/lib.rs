@@ -11,6 +11,7 @@ pub mod artifact;
 pub mod evaluate;
 pub mod explain;
 pub mod frame;
+pub mod gather;
 pub mod imported;
 mod linalg;
 pub mod model;

@@ -179,8 +179,9 @@ impl Features {
     ///
     /// # Errors
     /// 54000 for text of too many values.
-    pub fn learn(frame: &Frame) -> Result<Self> {
-        let step = |(name, column): &(String, Column)| {
+    pub fn learn(frame: &Frame, task: &Task) -> Result<Self> {
+        let steps = task.map(frame.columns.len(), |index| {
+            let (name, column) = &frame.columns[index];
             let feature = match column {
                 Column::Number(_) => match Impute::default_for(column) {
                     crate::transform::Fill::Number(fill) => Feature::Number { fill },
@@ -193,8 +194,8 @@ impl Features {
                 }
             };
             Ok((name.clone(), feature))
-        };
-        Ok(Self { steps: frame.columns.iter().map(step).collect::<Result<_>>()? })
+        })?;
+        Ok(Self { steps })
     }
 
     /// Makes the matrix.

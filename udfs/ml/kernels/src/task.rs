@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use maru_core::{Error, Result};
+use parking_lot::Mutex;
 
 use crate::model::Iteration;
 
@@ -144,14 +145,53 @@ impl Task {
         work: impl Fn(Range<usize>) -> Result<T> + Sync,
     ) -> Result<Vec<T>> {
         let most = ((64 << 20) / n_bytes.max(1)).clamp(4, 64);
-        let n_parts = n_rows.div_ceil(4 * BLOCK_ROWS).clamp(1, most);
-        let n_blocks = n_rows.div_ceil(BLOCK_ROWS);
-        self.map(n_parts, |part| {
-            let start = part * n_blocks / n_parts * BLOCK_ROWS;
-            let end = ((part + 1) * n_blocks / n_parts * BLOCK_ROWS).min(n_rows);
-            work(start..end.max(start))
-        })
+        let ranges = ranges(n_rows, most);
+        self.map(ranges.len(), |part| work(ranges[part].clone()))
     }
+
+    /// Makes `n_columns` columns of numbers: `work` is given a range of rows and its part of each column, all 0, to fill in.
+    pub fn fill(
+        &self,
+        n_rows: usize,
+        n_columns: usize,
+        work: impl Fn(Range<usize>, &mut [&mut [f64]]) -> Result<()> + Sync,
+    ) -> Result<Vec<Vec<f64>>> {
+        let ranges = ranges(n_rows, 64);
+        let mut columns = (0..n_columns).map(|_| vec![0.0; n_rows]).collect::<Vec<_>>();
+        let mut parts = ranges.iter().map(|_| Vec::with_capacity(n_columns)).collect::<Vec<_>>();
+        for column in &mut columns {
+            let cut = cut(column, ranges.iter().map(Range::len));
+            parts.iter_mut().zip(cut).for_each(|(part, column)| part.push(column));
+        }
+        let parts = parts.into_iter().map(Mutex::new).collect::<Vec<_>>();
+        self.map(ranges.len(), |part| work(ranges[part].clone(), &mut parts[part].lock()))?;
+        drop(parts);
+        Ok(columns)
+    }
+}
+
+/// Cuts rows into ranges of whole blocks, as many as `most`.
+fn ranges(n_rows: usize, most: usize) -> Vec<Range<usize>> {
+    let n_parts = n_rows.div_ceil(4 * BLOCK_ROWS).clamp(1, most);
+    let n_blocks = n_rows.div_ceil(BLOCK_ROWS);
+    let range = |part: usize| {
+        let start = part * n_blocks / n_parts * BLOCK_ROWS;
+        let end = ((part + 1) * n_blocks / n_parts * BLOCK_ROWS).min(n_rows);
+        start..end.max(start)
+    };
+    (0..n_parts).map(range).collect()
+}
+
+/// Cuts into parts of these sizes.
+pub(crate) fn cut<T>(
+    mut whole: &mut [T],
+    sizes: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = &mut [T]> {
+    sizes.map(move |size| {
+        let (part, rest) = std::mem::take(&mut whole).split_at_mut(size);
+        whole = rest;
+        part
+    })
 }
 
 /// Cuts a range into blocks.
@@ -173,6 +213,22 @@ mod tests {
             };
             assert_eq!(ranges(1), ranges(3));
             assert_eq!(ranges(2).iter().map(Range::len).sum::<usize>(), n_rows);
+        }
+    }
+
+    #[test]
+    fn columns_are_filled_by_ranges() {
+        for n_rows in [0, 5, 70_000] {
+            let task = Task::single().with_threads(3);
+            let number = |range: Range<usize>, columns: &mut [&mut [f64]]| {
+                for (at, row) in range.enumerate() {
+                    (columns[0][at], columns[1][at]) = (row as f64, -(row as f64));
+                }
+                Ok(())
+            };
+            let columns = task.fill(n_rows, 2, number).unwrap();
+            assert!((0..n_rows).all(|row| columns[0][row] == row as f64));
+            assert!((0..n_rows).all(|row| columns[1][row] == -(row as f64)));
         }
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
+use maru_ml_kernels::gather::Ordered;
 use maru_ml_kernels::model::{Problem, Target};
 use maru_ml_kernels::split::{Folding, Parts, Split, fold_parts};
-use maru_ml_kernels::{Column, Frame, Task};
+use maru_ml_kernels::{Column, Frame};
 
 use super::Request;
 use crate::options::{SplitMethod, TrainingOptions};
@@ -23,8 +24,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(request: &Request, frame: Frame, task: &Task) -> Result<Self> {
-        let (mut frame, hashes) = frame.canonical(task)?;
+    pub(super) fn new(request: &Request, rows: Ordered) -> Result<Self> {
+        let Ordered { mut frame, hashes } = rows;
         let mut rest = frame.columns.split_off(request.lowered.leaves.len()).into_iter();
         let mut next = |wanted: bool| -> Result<Option<Column>> {
             match wanted {

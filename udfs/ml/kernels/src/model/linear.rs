@@ -147,20 +147,20 @@ pub(super) fn linear_values(
     intercept: f64,
     task: &Task,
 ) -> Result<Vec<f64>> {
-    let parts = task.map_rows(x.n_rows, 8, |range| {
-        let mut out = vec![intercept; range.len()];
+    let mut filled = task.fill(x.n_rows, 1, |range, out| {
         let start = range.start;
         for block in blocks(range) {
-            let out = &mut out[block.start - start..block.end - start];
+            let out = &mut out[0][block.start - start..block.end - start];
+            out.fill(intercept);
             for (column, weight) in x.columns.iter().zip(weights) {
                 if *weight != 0.0 {
                     add_scaled(out, *weight, &column[block.clone()]);
                 }
             }
         }
-        Ok(out)
+        Ok(())
     })?;
-    Ok(parts.concat())
+    Ok(filled.pop().unwrap_or_default())
 }
 
 /// Minimises `½ xᵀAx − bᵀx + Σ penalty·|x|`, one coordinate at a time. Returns whether it came to rest.

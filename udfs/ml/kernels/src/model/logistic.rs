@@ -256,9 +256,10 @@ impl Problem<'_> {
     /// Returns the probability of each logit's class by row.
     fn probabilities(&self, unknowns: &[f64]) -> Result<Vec<Vec<f64>>> {
         let plain = (0..self.n_logits).map(|k| self.plain(unknowns, k)).collect::<Vec<_>>();
-        let parts = self.task.map_rows(self.x.n_rows, 8 * self.n_logits, |range| {
-            let mut out = vec![Vec::with_capacity(range.len()); self.n_logits];
+        self.task.fill(self.x.n_rows, self.n_logits, |range, out| {
+            let start = range.start;
             for block in blocks(range) {
+                let within = block.start - start..block.end - start;
                 let mut logits = self.logits(&plain, block);
                 match self.n_logits {
                     1 => logits[0].iter_mut().for_each(|z| *z = sigmoid(*z)),
@@ -267,12 +268,12 @@ impl Problem<'_> {
                         softmax(&mut logits, rows);
                     }
                 }
-                out.iter_mut().zip(logits).for_each(|(out, logits)| out.extend(logits));
+                for (out, logits) in out.iter_mut().zip(&logits) {
+                    out[within.clone()].copy_from_slice(logits);
+                }
             }
-            Ok(out)
-        })?;
-        let join = |k: usize| parts.iter().flat_map(|part| part[k].iter().copied()).collect();
-        Ok((0..self.n_logits).map(join).collect())
+            Ok(())
+        })
     }
 
     /// Newton's method with steps halved until they help; with an l1 penalty each step minimises the quadratic with it.
@@ -417,9 +418,19 @@ impl Predict for Logistic {
         let logits = rows.map(|(w, b)| super::linear::linear_values(x, w, *b, task));
         let mut logits = logits.collect::<Result<Vec<_>>>()?;
         if let [z] = logits.as_mut_slice() {
-            let positive = z.iter().map(|z| sigmoid(*z)).collect::<Vec<_>>();
-            let negative = z.iter().map(|z| sigmoid(-*z)).collect();
-            return Ok(Prediction::Probabilities(vec![negative, positive]));
+            let both = task.fill(x.n_rows, 2, |range, both| {
+                let [negative, positive] = both else { return Ok(()) };
+                for ((z, negative), positive) in
+                    z[range].iter().zip(&mut **negative).zip(&mut **positive)
+                {
+                    // Both of one exponential.
+                    let small = (-z.abs()).exp();
+                    let (less, more) = (small / (1.0 + small), 1.0 / (1.0 + small));
+                    (*negative, *positive) = if *z >= 0.0 { (less, more) } else { (more, less) };
+                }
+                Ok(())
+            })?;
+            return Ok(Prediction::Probabilities(both));
         }
         softmax(&mut logits, x.n_rows);
         Ok(Prediction::Probabilities(logits))

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::evaluate::{Ranked, measure};
+use crate::gather::Ordered;
 use crate::model::Model;
 
 fn cancer() -> Data {
@@ -235,7 +236,7 @@ fn threads_and_the_order_of_rows_change_nothing() {
         let mut all = columns.iter().map(order).collect::<Vec<Vec<f64>>>();
         all.push(order(&y));
         let named = all.into_iter().enumerate().map(|(i, c)| (format!("x{i}"), Column::number(c)));
-        let (frame, _) = Frame::new(named.collect()).canonical(&task).unwrap();
+        let frame = Ordered::new(&Frame::new(named.collect()), &task).unwrap().frame;
         let mut columns = frame.columns.into_iter().map(|(_, column)| match column {
             Column::Number(values) => values,
             Column::Text(_) => panic!(),

@@ -155,7 +155,7 @@ fn a_linear_chain_is_one_dot_product() {
     let (outputs, learnt) = learn_all(&plans, &input, &context).unwrap();
     let columns = learnt.into_iter().flat_map(|(_, frame)| frame.columns).collect();
     let gathered = Frame { n_rows: input.n_rows, columns };
-    let features = Features::learn(&gathered).unwrap();
+    let features = Features::learn(&gathered, &Task::single()).unwrap();
     let x = features.matrix(&gathered, &task).unwrap();
     assert_eq!(x.names, ["pc1", "pc2", "pc3", "pc4", "raw"]);
     let data = Data { x, target: classes("cancer.y"), weights: None };

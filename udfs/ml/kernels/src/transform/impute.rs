@@ -114,9 +114,9 @@ fn most_frequent(column: &Column) -> Option<Fill> {
 }
 
 impl Apply for Impute {
-    fn apply(&self, input: &Frame, _: &Task) -> Result<Frame> {
-        let mut columns = Vec::new();
-        for ((name, column), fill) in input.columns.iter().zip(&self.values) {
+    fn apply(&self, input: &Frame, task: &Task) -> Result<Frame> {
+        let columns = task.map(input.columns.len().min(self.values.len()), |index| {
+            let ((name, column), fill) = (&input.columns[index], &self.values[index]);
             let missing = |row| column.text(row).is_none();
             let indicator = self.indicator.then(|| {
                 let flags = (0..column.len()).map(|row| f64::from(u8::from(missing(row))));
@@ -137,9 +137,10 @@ impl Apply for Impute {
                 }
                 _ => column.clone(),
             };
-            columns.push((name.clone(), filled));
-            columns.extend(indicator);
-        }
-        Ok(Frame { n_rows: input.n_rows, columns })
+            Ok((Some((name.clone(), filled)), indicator))
+        })?;
+        let columns =
+            columns.into_iter().flat_map(|(filled, flags)| filled.into_iter().chain(flags));
+        Ok(Frame { n_rows: input.n_rows, columns: columns.collect() })
     }
 }

@@ -114,21 +114,21 @@ impl Pca {
         let weights = self.weights();
         let offset = |row: &Vec<f64>| -crate::linalg::dot(row, &self.mean);
         let offsets = weights.iter().map(offset).collect::<Vec<_>>();
-        let parts = task.map_rows(x.n_rows, 8, |range| {
-            let mut out = offsets.iter().map(|o| vec![*o; range.len()]).collect::<Vec<_>>();
+        task.fill(x.n_rows, weights.len(), |range, out| {
             let start = range.start;
             for block in blocks(range) {
+                task.check()?;
                 let within = block.start - start..block.end - start;
-                for (out, weights) in out.iter_mut().zip(&weights) {
+                for ((out, weights), offset) in out.iter_mut().zip(&weights).zip(&offsets) {
+                    let out = &mut out[within.clone()];
+                    out.fill(*offset);
                     for (column, weight) in x.columns.iter().zip(weights) {
-                        add_scaled(&mut out[within.clone()], *weight, &column[block.clone()]);
+                        add_scaled(out, *weight, &column[block.clone()]);
                     }
                 }
             }
-            Ok(out)
-        })?;
-        let joined = |k: usize| parts.iter().flat_map(|part| part[k].iter().copied()).collect();
-        Ok((0..self.components.len()).map(joined).collect())
+            Ok(())
+        })
     }
 }
 
