@@ -26,6 +26,7 @@ mod named;
 mod named_casts;
 mod named_objects;
 mod nested;
+mod now;
 mod operators;
 mod ordered_set;
 mod owner_session;
@@ -474,6 +475,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     extremes::register(&mut state)?;
     ordered_set::register(&mut state)?;
     ranks::register(&mut state)?;
+    now::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
     sleep::register(&mut state)?;

@@ -164,6 +164,7 @@ impl Session {
             },
             Statement::ShowVariable(name) => {
                 let value = self.setting(&name).ok_or_else(|| super::settings::unknown(&name))?;
+                let value = super::settings::shown(&name, value);
                 let shown = maru_sql::parse(&format!(
                     "SELECT {} AS {}",
                     maru_core::quote_literal(&value),

@@ -23,6 +23,7 @@ mod set_returning;
 mod similar;
 mod table_function;
 mod template;
+mod using;
 mod version;
 
 use std::ops::ControlFlow;
@@ -80,7 +81,7 @@ impl VisitorMut for Rewriter {
         catalog::query(query);
         keys::query(query);
         columns::query(query);
-        flow(fetch::query(query))
+        flow(using::order(query).and_then(|()| fetch::query(query)))
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
@@ -113,6 +114,9 @@ impl VisitorMut for Rewriter {
 
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Err(error) = using::select(select) {
+            return ControlFlow::Break(error);
+        }
         columns::select(select, self.depth == 1);
         clients::select(select);
         set_returning::select(select);

@@ -290,6 +290,21 @@ fn of_catalog(name: &str) -> Option<(String, &'static SettingSpec)> {
     Some((catalog.to_owned(), SETTINGS.iter().find(|spec| spec.name == *name)?))
 }
 
+/// Writes a value as `SHOW` does: times and sizes in the greatest unit that leaves no fraction.
+pub(crate) fn shown(name: &str, value: String) -> String {
+    const TIMES: &[(&str, u64)] =
+        &[("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000), ("ms", 1)];
+    const SIZES: &[(&str, u64)] = &[("GB", 1 << 30), ("MB", 1 << 20), ("kB", 1 << 10), ("B", 1)];
+    let units = match spec(name).map(|spec| spec.kind) {
+        Ok(Kind::Duration) => TIMES,
+        Ok(Kind::Bytes) => SIZES,
+        _ => return value,
+    };
+    let Some(number) = value.parse::<u64>().ok().filter(|number| *number > 0) else { return value };
+    let unit = units.iter().find(|(_, size)| number.is_multiple_of(*size));
+    unit.map_or(value, |(unit, size)| format!("{}{unit}", number / size))
+}
+
 /// Returns the catalog of a setting that is for one catalog.
 pub(crate) fn catalog_of(name: &str) -> Option<String> {
     of_catalog(name).map(|(catalog, _)| catalog)
