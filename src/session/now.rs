@@ -15,8 +15,9 @@ use datafusion::logical_expr::{
 };
 use maru_core::{Error, Result};
 
-/// Every statement is a transaction of its own as far as time goes.
-const ALIASES: [&str; 3] = ["current_timestamp", "statement_timestamp", "transaction_timestamp"];
+/// Every statement is a transaction of its own as far as time goes, and time stands still in it.
+const ALIASES: [&str; 4] =
+    ["clock_timestamp", "current_timestamp", "statement_timestamp", "transaction_timestamp"];
 
 /// Registers the function in the place of the planner's.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {

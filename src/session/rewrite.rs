@@ -18,6 +18,7 @@ mod moments;
 mod native;
 mod operators;
 mod path;
+mod psql;
 mod sample;
 mod set_returning;
 mod similar;
@@ -103,7 +104,9 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        clients::before(expr);
+        if !psql::before(expr) {
+            clients::before(expr);
+        }
         distinct::regroup(expr);
         ControlFlow::Continue(())
     }
@@ -118,6 +121,7 @@ impl VisitorMut for Rewriter {
             return ControlFlow::Break(error);
         }
         columns::select(select, self.depth == 1);
+        psql::select(select);
         clients::select(select);
         set_returning::select(select);
         ControlFlow::Continue(())

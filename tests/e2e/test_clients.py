@@ -23,7 +23,7 @@ def shop(server):
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind,program,checks", [
-    ("python", "with_sqlalchemy.py", 7), ("python", "with_asyncpg.py", 7), ("python", "with_adbc.py", 6), ("node", "with_node.js", 7),
+    ("python", "with_sqlalchemy.py", 8), ("python", "with_asyncpg.py", 7), ("python", "with_adbc.py", 6), ("node", "with_node.js", 7),
 ])
 def test_drivers(shop, kind, program, checks):
     host, port = shop.host_port("pg")

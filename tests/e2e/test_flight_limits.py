@@ -121,7 +121,7 @@ def test_a_client_that_goes_away_ends_its_statement(server, connection):
 
 
 def test_logins_are_recorded_and_slowed(server, connection):
-    last = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'login_failed' AND protocol LIKE 'flight%'").fetchone()[0]
+    last = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'login failed' AND protocol LIKE 'flight%'").fetchone()[0]
     with pf.connect("grpc://" + server.endpoints["flight"]) as flight:
         times = []
         for _ in range(5):
@@ -131,7 +131,7 @@ def test_logins_are_recorded_and_slowed(server, connection):
             times.append(time.monotonic() - began)
         assert times[4] > times[0] + 0.3, times
         flight.authenticate_basic_token("maru", server.password)
-    now = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'login_failed' AND protocol LIKE 'flight%'").fetchone()[0]
+    now = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'login failed' AND protocol LIKE 'flight%'").fetchone()[0]
     assert now == last + 5
     login = "SELECT count(*) FROM system.audit WHERE event = 'login' AND protocol LIKE 'flight%' AND user_name = 'maru'"
     assert connection.execute(login).fetchone()[0] >= 1

@@ -72,22 +72,65 @@ def reflects_tables(connection):
     assert len(frame) == 3
 
 
+def writes_in_transactions(connection):
+    """The ORM at its defaults: units of work that are committed or not, savepoints, changes of rows that were there."""
+    kept = sa.Table("units", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("name", sa.Text), schema="e2e_clients")
+
+    class Unit:
+        def __init__(self, id, name):
+            self.id, self.name = id, name
+
+    sa.orm.registry().map_imperatively(Unit, kept)
+    with engine.begin() as own:
+        # Tables of files have no keys, so it is not made by its definition.
+        own.execute(sa.text("CREATE TABLE e2e_clients.units (id int NOT NULL, name text)"))
+    try:
+        with Session(engine) as session:
+            session.add_all([Unit(1, "one"), Unit(2, "two")])
+            session.commit()
+            session.add(Unit(3, "three"))
+            session.get(Unit, 1).name = "first"
+            session.flush()
+            assert session.scalar(sa.select(sa.func.count()).select_from(kept)) == 3
+            # Nobody else sees it, and it can be taken back.
+            assert connection.scalar(sa.select(sa.func.count()).select_from(kept)) == 2
+            session.rollback()
+            with session.begin_nested():
+                session.add(Unit(4, "four"))
+            inner = session.begin_nested()
+            session.add(Unit(5, "five"))
+            session.flush()
+            inner.rollback()
+            session.delete(session.get(Unit, 2))
+            session.commit()
+        connection.rollback()
+        assert connection.execute(sa.select(kept.c.id, kept.c.name).order_by(kept.c.id)).all() == [(1, "one"), (4, "four")]
+        with engine.begin() as own:
+            own.execute(kept.insert(), [{"id": n, "name": str(n)} for n in range(10, 60)])
+            own.execute(kept.update().where(kept.c.id > 20).values(name=kept.c.name + "!"))
+        assert connection.scalar(sa.select(sa.func.count()).where(kept.c.name.like("%!"))) == 39
+    finally:
+        connection.rollback()
+        with engine.begin() as own:
+            kept.drop(own)
+
+
 def writes_frames(connection):
-    """Every statement commits by itself, so the engine is told not to open transactions."""
-    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     frame = pandas.DataFrame({"id": [1, 2, 3], "name": ["a", None, "c"], "at": pandas.to_datetime(["2026-01-01", None, "2026-01-03"])})
     try:
-        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False)
-        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False, if_exists="append", method="multi")
-        frame.to_sql("frames", autocommit, schema="e2e_clients", index=False, if_exists="replace")
+        frame.to_sql("frames", engine, schema="e2e_clients", index=False)
+        frame.to_sql("frames", engine, schema="e2e_clients", index=False, if_exists="append", method="multi")
+        assert pandas.read_sql("SELECT count(*) AS n FROM e2e_clients.frames", connection)["n"][0] == 6
+        connection.rollback()
+        frame.to_sql("frames", engine, schema="e2e_clients", index=False, if_exists="replace")
         got = pandas.read_sql("SELECT * FROM e2e_clients.frames ORDER BY id", connection)
         assert list(got["id"]) == [1, 2, 3] and list(got["name"])[0] == "a" and str(got["at"][2].date()) == "2026-01-03"
     finally:
-        with autocommit.connect() as other:
+        with engine.begin() as other:
             other.execute(sa.text("DROP TABLE e2e_clients.frames"))
 
 
-for check in [connects, reflects, maps_a_class, reads_frames, streams, reflects_tables, writes_frames]:
+for check in [connects, reflects, maps_a_class, reads_frames, streams, reflects_tables, writes_in_transactions, writes_frames]:
     with engine.connect() as connection:
         check(connection)
     print("ok", check.__name__, flush=True)
