@@ -69,11 +69,15 @@ fn of_function(function: &Function) -> Option<Expr> {
         "pg_char_to_encoding" => Some(Expr::value(Value::Number("6".to_owned(), false))),
         "array_to_string" => {
             let written = function.args.to_string();
-            if ["unnest(tc.reloptions)", "unnest(evttags)"].iter().any(|part| written.contains(part)) {
+            if ["unnest(tc.reloptions)", "unnest(evttags)"]
+                .iter()
+                .any(|part| written.contains(part))
+            {
                 return Some(text(""));
             }
             let FunctionArguments::List(list) = &function.args else { return None };
-            let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first() else {
+            let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.first()
+            else {
                 return None;
             };
             let is_text = last(argument).is_some_and(|name| LISTS.contains(&name.as_str()));

@@ -156,17 +156,26 @@ impl Task {
         n_columns: usize,
         work: impl Fn(Range<usize>, &mut [&mut [f64]]) -> Result<()> + Sync,
     ) -> Result<Vec<Vec<f64>>> {
-        let ranges = ranges(n_rows, 64);
         let mut columns = (0..n_columns).map(|_| vec![0.0; n_rows]).collect::<Vec<_>>();
-        let mut parts = ranges.iter().map(|_| Vec::with_capacity(n_columns)).collect::<Vec<_>>();
-        for column in &mut columns {
+        self.fill_in(columns.iter_mut().map(Vec::as_mut_slice).collect(), work)?;
+        Ok(columns)
+    }
+
+    /// The same in columns that are there, all of one length; what `work` makes of each range comes back in order.
+    pub fn fill_in<T: Send>(
+        &self,
+        columns: Vec<&mut [f64]>,
+        work: impl Fn(Range<usize>, &mut [&mut [f64]]) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
+        let ranges = ranges(columns.first().map_or(0, |column| column.len()), 64);
+        let empty = || Vec::with_capacity(columns.len());
+        let mut parts = ranges.iter().map(|_| empty()).collect::<Vec<_>>();
+        for column in columns {
             let cut = cut(column, ranges.iter().map(Range::len));
             parts.iter_mut().zip(cut).for_each(|(part, column)| part.push(column));
         }
         let parts = parts.into_iter().map(Mutex::new).collect::<Vec<_>>();
-        self.map(ranges.len(), |part| work(ranges[part].clone(), &mut parts[part].lock()))?;
-        drop(parts);
-        Ok(columns)
+        self.map(ranges.len(), |part| work(ranges[part].clone(), &mut parts[part].lock()))
     }
 }
 

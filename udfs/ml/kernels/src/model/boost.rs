@@ -32,20 +32,12 @@ fn held_out(n_rows: usize, seed: u64) -> Vec<bool> {
     (0..n_rows).map(|_| random.next_f64() < 0.1).collect()
 }
 
-/// What some of the rows say of the loss.
-struct Slopes {
+/// The loss of some of the rows.
+#[derive(Default)]
+struct Losses {
     loss: f64,
     /// Of rows that are kept apart.
     apart: f64,
-    gradients: Vec<f64>,
-    hessians: Vec<f64>,
-}
-
-impl Slopes {
-    fn with_capacity(n: usize) -> Self {
-        let (gradients, hessians) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        Self { loss: 0.0, apart: 0.0, gradients, hessians }
-    }
 }
 
 /// Loss, slope and curve of a row of two classes at log odds `z`, of one exponential.
@@ -110,8 +102,7 @@ impl Boosted {
         let learns = |row: usize| apart.as_ref().is_none_or(|apart| !apart[row]);
         let (mut best, mut best_trees) = (f64::INFINITY, 0);
         let mut diary = Diary::new(task);
-        let (mut gradients, mut hessians) =
-            (Vec::with_capacity(n_rows), Vec::with_capacity(n_rows));
+        let (mut gradients, mut hessians) = (vec![0.0; n_rows], vec![0.0; n_rows]);
         for round in 0..rounds {
             task.check()?;
             let mut random = Random::new(seed, round as u64);
@@ -142,10 +133,12 @@ impl Boosted {
             }
             let (mut loss, mut apart_loss) = (0.0, 0.0);
             for output in 0..n_outputs {
-                let parts = task.map_rows(n_rows, 16, |range| {
+                let columns = vec![gradients.as_mut_slice(), hessians.as_mut_slice()];
+                let parts = task.fill_in(columns, |range, slopes| {
                     task.check()?;
-                    let mut part = Slopes::with_capacity(range.len());
-                    for row in range {
+                    let mut part = Losses::default();
+                    let [gradients, hessians] = slopes else { return Ok(part) };
+                    for (at, row) in range.enumerate() {
                         let (loss, gradient, hessian) = match &data.target {
                             Target::Classes { codes, .. } if n_outputs == 1 => {
                                 binary(scores[0][row], codes[row] == 1)
@@ -164,18 +157,14 @@ impl Boosted {
                         };
                         let w = weight(row);
                         *if learns(row) { &mut part.loss } else { &mut part.apart } += w * loss;
-                        part.gradients.push(w * gradient);
-                        part.hessians.push(w * hessian.max(1e-16));
+                        gradients[at] = w * gradient;
+                        hessians[at] = w * hessian.max(1e-16);
                     }
                     Ok(part)
                 })?;
-                gradients.clear();
-                hessians.clear();
                 for part in parts {
                     loss += part.loss;
                     apart_loss += part.apart;
-                    gradients.extend(part.gradients);
-                    hessians.extend(part.hessians);
                 }
                 let grow = Grow {
                     binned: &binned,
