@@ -133,8 +133,8 @@ impl Boosted {
             }
             let (mut loss, mut apart_loss) = (0.0, 0.0);
             for output in 0..n_outputs {
-                let columns = vec![gradients.as_mut_slice(), hessians.as_mut_slice()];
-                let parts = task.fill_in(columns, |range, slopes| {
+                let slopes = vec![gradients.as_mut_slice(), hessians.as_mut_slice()];
+                let parts = task.fill_in(slopes, |range, slopes| {
                     task.check()?;
                     let mut part = Losses::default();
                     let [gradients, hessians] = slopes else { return Ok(part) };

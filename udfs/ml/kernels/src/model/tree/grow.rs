@@ -242,24 +242,7 @@ impl Grow<'_> {
             leaves.push((at as u32, rows));
             return Ok(at as u32);
         };
-        let codes = &self.binned.codes[split.feature];
-        let (low, high) = match rows.len() >= ROWS_PARALLEL * 4 {
-            true => {
-                // Parts side by side keep the order of the rows.
-                let n = rows.len().div_ceil(self.task.n_threads().max(1));
-                let parts = rows.chunks(n).collect::<Vec<_>>();
-                let parts =
-                    self.task.map(parts.len(), |part| Ok(divide(parts[part], codes, split.bin)))?;
-                let joined = |pick: fn(&(Vec<u32>, Vec<u32>)) -> &Vec<u32>| match parts.len() {
-                    1 => pick(&parts[0]).clone(),
-                    _ => {
-                        parts.iter().map(|part| pick(part).as_slice()).collect::<Vec<_>>().concat()
-                    }
-                };
-                (joined(|part| &part.0), joined(|part| &part.1))
-            }
-            false => divide(&rows, codes, split.bin),
-        };
+        let (low, high) = self.divided(&rows, split)?;
         drop(rows);
         let (mut low_known, mut high_known) = (None, None);
         let (mut low_carried, mut high_carried) = (None, None);
@@ -294,6 +277,19 @@ impl Grow<'_> {
         tree.left[at] = left;
         tree.right[at] = right;
         Ok(at as u32)
+    }
+
+    /// Cuts the rows of a node in two, many of them on several threads; each part keeps its order.
+    fn divided(&self, rows: &[u32], split: Split) -> Result<(Vec<u32>, Vec<u32>)> {
+        let codes = &self.binned.codes[split.feature];
+        let n_threads = self.task.n_threads();
+        if rows.len() < ROWS_PARALLEL * 4 || n_threads == 1 {
+            return Ok(divide(rows, codes, split.bin));
+        }
+        let parts = rows.chunks(rows.len().div_ceil(n_threads)).collect::<Vec<_>>();
+        let parts = self.task.map(parts.len(), |part| Ok(divide(parts[part], codes, split.bin)))?;
+        let (low, high) = parts.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
+        Ok((low.concat(), high.concat()))
     }
 
     /// Sums by bin of the chosen features. What a row adds is gathered once, in the order of the rows.
