@@ -21,7 +21,7 @@ use maru_core::Error;
 use super::Session;
 use super::owner_session::{OwnerSession, add};
 use crate::access::kinds::KINDS;
-use crate::access::{Object, Rights};
+use crate::access::{Object, Rights, SUPERUSER};
 
 /// What a list is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +31,15 @@ enum About {
     Policies,
     /// The query of a view, as text.
     View,
+    /// Who owns it, by the kind of object.
+    Owner(Kind),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Catalog,
+    Schema,
+    Table,
 }
 
 const FUNCTIONS: &[(&str, About)] = &[
@@ -38,6 +47,9 @@ const FUNCTIONS: &[(&str, About)] = &[
     ("maru_column_acls", About::Columns),
     ("maru_policies", About::Policies),
     ("pg_get_viewdef", About::View),
+    ("maru_catalog_owner", About::Owner(Kind::Catalog)),
+    ("maru_schema_owner", About::Owner(Kind::Schema)),
+    ("maru_table_owner", About::Owner(Kind::Table)),
 ];
 
 /// Registers the functions of a session with its state.
@@ -76,7 +88,7 @@ impl ScalarUDFImpl for AclFunction {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.about {
-            About::View => DataType::Utf8,
+            About::View | About::Owner(_) => DataType::Utf8,
             _ => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         })
     }
@@ -98,6 +110,20 @@ impl ScalarUDFImpl for AclFunction {
             let texts = (0..oids.len()).map(text).collect::<StringArray>();
             return Ok(ColumnarValue::Array(Arc::new(texts)));
         }
+        if let About::Owner(kind) = self.about {
+            let owner = |row: usize| {
+                let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                let object = match kind {
+                    Kind::Catalog => known.catalog(oid),
+                    Kind::Schema => known.schema(oid),
+                    Kind::Table => known.table(oid),
+                };
+                // What is the engine's own is the superuser's.
+                Some(object.map_or(SUPERUSER, |object| rights.rules().owner(object)))
+            };
+            let owners = (0..oids.len()).map(owner).collect::<StringArray>();
+            return Ok(ColumnarValue::Array(Arc::new(owners)));
+        }
         let mut lists = ListBuilder::new(StringBuilder::new());
         for row in 0..oids.len() {
             let object = oids.is_valid(row).then(|| known.table(oids.value(row))).flatten();
@@ -105,7 +131,7 @@ impl ScalarUDFImpl for AclFunction {
                 About::Table => table_acl(&rights, object),
                 About::Columns => column_acls(&rights, object),
                 About::Policies => policies(&rights, object),
-                About::View => Vec::new(),
+                About::View | About::Owner(_) => Vec::new(),
             });
             match list.filter(|list| !list.is_empty()) {
                 Some(list) => {

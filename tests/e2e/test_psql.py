@@ -149,6 +149,8 @@ def test_what_people_type(server, tmp_path):
         assert run(f"\\copy e2e_typed.t FROM '{tmp_path}/rows.csv' WITH (FORMAT csv)\n", "-At") == "COPY 2\n"
         assert run(f"\\copy (SELECT * FROM e2e_typed.t ORDER BY id) TO '{tmp_path}/back.csv' WITH (FORMAT csv)\n", "-At") == "COPY 2\n"
         assert (tmp_path / "back.csv").read_text() == "1,one\n2,\n"
+        listed = [line.split("|") for line in run("\\dt e2e_typed.*\n\\dn e2e_typed\n", "-At").splitlines()]
+        assert listed == [["e2e_typed", "t", "table", "maru"], ["e2e_typed", "maru"]], listed
         described = run("\\d+ e2e_typed.t\n")
         assert "what it is called" in described and "integer" in described
         assert "a table to look at" in run("\\dt+ e2e_typed.*\n")
@@ -156,7 +158,7 @@ def test_what_people_type(server, tmp_path):
         assert "SELECT id FROM e2e_typed.t" in " ".join(run("\\sv e2e_typed.v\n").split())
         assert "a table to look at" in run("\\dd e2e_typed.*\n\\d+\nSELECT obj_description('e2e_typed.t'::regclass);\n")
         for command in ["\\du+", "\\l+", "\\dn+", "\\db", "\\dx", "\\dT", "\\do", "\\dC", "\\des", "\\dew", "\\det", "\\di", "\\ds", "\\dm", "\\dg", "\\drds", "\\conninfo",
-                        "\\encoding", "\\dL", "\\dO", "\\dRp", "\\dRs", "\\dy", "\\dF", "\\dp", "\\ddp", "\\dA"]:
+                        "\\encoding", "\\dL", "\\dt+ e2e_typed.*", "\\dv+ e2e_typed.*", "\\db+", "\\dRp", "\\dRs", "\\dy", "\\dF", "\\dp", "\\ddp", "\\dA"]:
             done = server.psql("-c", command)
             assert done.returncode == 0 and "ERROR" not in done.stderr, (command, done.stderr)
     finally:

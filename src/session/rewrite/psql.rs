@@ -21,9 +21,17 @@ const SIZES: &[&str] = &[
 const LISTS: &[&str] =
     &["defaclacl", "fdwacl", "lanacl", "nspacl", "setconfig", "spcacl", "srvacl", "typacl"];
 
+/// Owners, which the engine's catalogs have no OIDs of, and what tells them by the OID of the object.
+const OWNERS: &[(&str, &str)] = &[
+    ("datdba", "maru_catalog_owner"),
+    ("nspowner", "maru_schema_owner"),
+    ("relowner", "maru_table_owner"),
+];
+
 /// OIDs of PostgreSQL's catalogs themselves, which `tableoid` of their rows is.
 const CATALOGS: &[(&str, &str)] = &[
     ("pg_am", "2601"),
+    ("pg_cast", "2605"),
     ("pg_class", "1259"),
     ("pg_constraint", "2606"),
     ("pg_database", "1262"),
@@ -65,6 +73,20 @@ fn of_function(function: &Function) -> Option<Expr> {
         return super::clients::parsed("CAST(NULL AS BIGINT)");
     }
     match name.as_str() {
+        "pg_get_userbyid" => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(parts)))] =
+                list.args.as_slice()
+            else {
+                return None;
+            };
+            let [before @ .., column] = parts.as_slice() else { return None };
+            let (_, owner) =
+                OWNERS.iter().find(|(name, _)| column.value.eq_ignore_ascii_case(name))?;
+            let mut oid = before.to_vec();
+            oid.push(Ident::new("oid"));
+            Some(super::literals::call(owner, vec![Expr::CompoundIdentifier(oid)]))
+        }
         // UTF8, which everything is in.
         "pg_char_to_encoding" => Some(Expr::value(Value::Number("6".to_owned(), false))),
         "array_to_string" => {
@@ -80,6 +102,9 @@ fn of_function(function: &Function) -> Option<Expr> {
             else {
                 return None;
             };
+            if last(argument).is_some_and(|name| name == "proacl") {
+                return Some(text(""));
+            }
             let is_text = last(argument).is_some_and(|name| LISTS.contains(&name.as_str()));
             is_text.then(|| super::clients::parsed(&format!("CAST({argument} AS TEXT)"))).flatten()
         }
