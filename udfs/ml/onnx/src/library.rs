@@ -97,7 +97,8 @@ pub(crate) fn provider(name: &str) -> Result<Option<ExecutionProviderDispatch>> 
     }
     let (there, dispatch) = match name {
         "cpu" => return Ok(None),
-        "cuda" => (there::<ep::CUDA>(), ep::CUDA::default().build()),
+        // Without the shortened numbers that it multiplies by default: the third digit of a result would be its own.
+        "cuda" => (there::<ep::CUDA>(), ep::CUDA::default().with_tf32(false).build()),
         "tensorrt" => (there::<ep::TensorRT>(), ep::TensorRT::default().build()),
         "openvino" => (there::<ep::OpenVINO>(), ep::OpenVINO::default().build()),
         "coreml" => (there::<ep::CoreML>(), ep::CoreML::default().build()),
