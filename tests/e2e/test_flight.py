@@ -216,8 +216,13 @@ def test_ingest_modes(flight, place, connection):
     with pytest.raises(adbc_driver_manager.Error, match="42P01"):
         ingest(flight, "nosuch", data, "append", **where)
     assert ingest(flight, "nosuch", data, "create_append", **where) == 3
-    with pytest.raises(adbc_driver_manager.Error, match="0A000"):
+    with pytest.raises(adbc_driver_manager.Error, match="42P01"):
         ingest(flight, "t", data, "append", temporary=True)
+    assert ingest(flight, "t", data, "create_append", temporary=True) == 3
+    assert ingest(flight, "t", data, "append", temporary=True) == 3
+    assert query(flight, "SELECT count(*) AS n FROM t").to_pylist() == [{"n": 6}]
+    with pytest.raises(adbc_driver_manager.Error, match="42601"):
+        ingest(flight, "t", data, "create", temporary=True, **where)
 
 
 def test_ingest_assigns_as_insert_does(flight, place, connection):
