@@ -1,5 +1,7 @@
 //! `DELETE`, `UPDATE`, `MERGE INTO`.
 
+use std::ops::ControlFlow;
+
 use datafusion::error::DataFusionError;
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, TableFactor};
@@ -33,6 +35,14 @@ pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
         shorten(selection, &table, &alias);
     }
     if let Some(using) = delete.using {
+        for relation in using.iter().flat_map(|from| {
+            std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+        }) {
+            source_name(relation, &alias, "DELETE … USING")?;
+        }
+        if let Some(selection) = &mut selection {
+            require_qualified(selection)?;
+        }
         selection = Some(ast::Expr::Exists {
             subquery: Box::new(any_row(&using, selection)?),
             negated: false,
@@ -104,8 +114,41 @@ fn shorten(expr: &mut ast::Expr, table: &Name, alias: &str) {
             let own = ast::Ident::with_quote('"', alias);
             *expr = ast::Expr::CompoundIdentifier(vec![own, column.clone()]);
         }
-        std::ops::ControlFlow::<()>::Continue(())
+        ControlFlow::<()>::Continue(())
     });
+}
+
+/// Refuses bare columns: in a query within they would be those of the tables there, where PostgreSQL finds two of the name.
+fn require_qualified(expr: &mut ast::Expr) -> Result<()> {
+    struct Bare(usize);
+    impl ast::VisitorMut for Bare {
+        type Break = String;
+
+        fn pre_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<String> {
+            self.0 += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &mut ast::Query) -> ControlFlow<String> {
+            self.0 -= 1;
+            ControlFlow::Continue(())
+        }
+
+        fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<String> {
+            match expr {
+                ast::Expr::Identifier(name) if self.0 == 0 => ControlFlow::Break(fold(name)),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match ast::VisitMut::visit(expr, &mut Bare(0)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => Err(Error::new(
+            ErrorKind::AmbiguousColumn,
+            format!("it is not clear whose column \"{name}\" DELETE … USING means"),
+        )
+        .with_hint("Write the table's name or alias before each column: t.column.")),
+    }
 }
 
 /// Returns what the source of a change is called.
