@@ -26,9 +26,10 @@ SERVICES = pathlib.Path(__file__).parents[1] / "services"
 DATABASE = f"e2e_many_{PARTITIONS}"
 FOLDER = f"/user/e2e/{DATABASE}"
 COLUMNS = [("id", "bigint"), ("name", "string")]
-SECONDS = {"one": 10, "range": 15, "names": 30, "count": 240, "sum": 240}
+# Of a program that is not optimised, on two cores that do other things as well.
+SECONDS = {"one": 20, "range": 30, "names": 60, "count": 480, "sum": 480}
 # Of the server's memory, at its peak, above what it has before.
-MEGABYTES = 1500
+MEGABYTES = 2500
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +107,8 @@ def test_many_partitions(start, metastore):
                 assert connection.execute(sql).fetchone() == expected, name
                 figures[name + again] = round(time.monotonic() - began, 2)
                 assert figures[name + again] < SECONDS[name], figures
+        figures["MB"] = round(peak(server) - before)
+        print(PARTITIONS, "partitions:", figures)
         plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + cases["range"][0]).fetchall())
-        assert "100 files" in plan, plan
-    figures["MB"] = round(peak(server) - before)
-    print(PARTITIONS, "partitions:", figures)
+        assert f"partitions: 100 of {PARTITIONS}" in plan, plan
     assert figures["MB"] < MEGABYTES, figures
