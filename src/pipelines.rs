@@ -16,6 +16,7 @@ mod scheduler;
 mod start;
 mod step;
 mod tables;
+mod together;
 mod webhook;
 
 use std::collections::BTreeMap;

@@ -14,7 +14,7 @@ use super::order::{Node, order};
 use super::parameters::{INTERVAL_END, INTERVAL_START, Kind, example, kind_of, substitute};
 use super::schedule::{Schedule, zone};
 use super::tables::{Effects, Named, effects, read_by, sql_name};
-use super::webhook;
+use super::{together, webhook};
 use crate::catalog::resolve::require_table;
 use crate::session::{Session, word_position};
 
@@ -29,6 +29,7 @@ const OPTIONS: &[&str] = &[
     "catch_up",
     "max_active_runs",
     "parallel",
+    "publish",
     "on_failure",
 ];
 
@@ -78,6 +79,9 @@ pub(crate) async fn check(
     let mut all = Vec::with_capacity(create.steps.len());
     for step in &create.steps {
         all.push(look_at(session, step, &examples, sql).await?);
+    }
+    if options.publish_at_once {
+        together::check(session, &create.steps, &all, at).await?;
     }
     let nodes = create.steps.iter().zip(&all).map(|(step, seen)| Node {
         name: step.name.clone(),
@@ -328,6 +332,8 @@ async fn look_at(
         }
         found = effects(session, &parsed).await.map_err(in_part)?;
     }
+    // Of what expects, there is nothing to hold back.
+    found.held_back |= found.again.is_none();
     found.reads.append(&mut seen.reads);
     found.sources.append(&mut seen.sources);
     found.again.get_or_insert(Again::Reads);
@@ -472,9 +478,15 @@ fn set_option(
         }
         "on_failure" => return Err(wrong("webhook('https://…')")),
         "publish" => {
-            return Err(Error::unsupported("a pipeline cannot publish all of its tables at once")
-                .with_detail("Targets of several kinds have no commit in common: there would be a moment at which some show and others do not.")
-                .with_hint("Write to tables of its own, EXPECT … ON VIOLATION FAIL, and put one step behind that replaces the table people read; it is one commit."));
+            options.publish_at_once = match value.to_lowercase().as_str() {
+                "atomic" => true,
+                "steps" => false,
+                _ => {
+                    return Err(wrong(
+                        "'atomic' for all steps at once, or 'steps' for each by itself",
+                    ));
+                }
+            }
         }
         _ => {
             let error = Error::new(

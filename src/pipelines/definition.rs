@@ -70,6 +70,9 @@ pub(crate) struct Options {
     pub max_active_runs: usize,
     /// Steps of one run side by side.
     pub parallel: usize,
+    /// Whether what the steps write is seen when all of them have succeeded.
+    #[serde(default)]
+    pub publish_at_once: bool,
 }
 
 impl Default for Options {
@@ -82,6 +85,7 @@ impl Default for Options {
             catch_up: CatchUp::Last,
             max_active_runs: 1,
             parallel: 4,
+            publish_at_once: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_core::{Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use super::definition::Definition;
@@ -18,7 +19,7 @@ use super::parameters::{
 use super::schedule::zone;
 use super::start::{Arguments, evaluate, no_value};
 use super::step::{Context, End};
-use super::{Active, moment, now_us, webhook};
+use super::{Active, moment, now_us, together, webhook};
 use crate::engine::Engine;
 use crate::store::pipelines::{StoredRun, StoredStep};
 
@@ -106,6 +107,7 @@ async fn go_through(engine: &Engine, run_id: i64, active: &Arc<Active>) -> Resul
         values: BTreeMap::new(),
         token: active.token.clone(),
         active: Arc::clone(active),
+        block: Mutex::default(),
     };
     let mut failure = None;
     if !active.token.is_cancelled()
@@ -117,7 +119,12 @@ async fn go_through(engine: &Engine, run_id: i64, active: &Arc<Active>) -> Resul
     let deadline = Deadline::start(&context);
     let context = Arc::new(context);
     if failure.is_none() {
-        match all_steps(&context, &mut steps, &mut failure).await? {
+        let going = if context.definition.options.publish_at_once {
+            all_at_once(&context, &mut steps, &mut failure).await?
+        } else {
+            all_steps(&context, &mut steps, &mut failure).await?
+        };
+        match going {
             Going::Interrupted => return Ok(()),
             Going::Over => {}
         }
@@ -166,6 +173,32 @@ enum Going {
     Interrupted,
 }
 
+/// Runs all steps in one block, and all of them again if somebody else has changed one of its tables meanwhile.
+async fn all_at_once(
+    context: &Arc<Context>,
+    steps: &mut [StoredStep],
+    failure: &mut Option<(Option<String>, Error)>,
+) -> Result<Going> {
+    let mut left = context.definition.options.retries;
+    loop {
+        let session = together::begin(context, steps).await?;
+        *context.block.lock() = Some(Arc::clone(&session));
+        let going = all_steps(context, steps, failure).await;
+        *context.block.lock() = None;
+        match (going, together::end(context, session, steps).await) {
+            (Ok(Going::Interrupted), _) => return Ok(Going::Interrupted),
+            (Ok(Going::Over), Ok(())) => return Ok(Going::Over),
+            (Ok(Going::Over), Err(error)) => {
+                if !together::again(context, &error, &mut left).await {
+                    failure.get_or_insert((None, error));
+                    return Ok(Going::Over);
+                }
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+}
+
 /// Runs the steps that have not run, side by side as far as their order lets them.
 async fn all_steps(
     context: &Arc<Context>,
@@ -175,13 +208,15 @@ async fn all_steps(
     let pipelines = &context.engine.inner.pipelines;
     let mut running: JoinSet<(String, End)> = JoinSet::new();
     let mut interrupted = false;
+    let parallel = context.definition.options.parallel;
     for step in steps.iter().filter(|step| step.state == "unknown") {
         let error = Error::new(ErrorKind::CommitUnknown, step.error.clone().unwrap_or_default());
         failure.get_or_insert((Some(step.step.clone()), error));
     }
     loop {
         let may_start = !context.token.is_cancelled() && !pipelines.is_closing() && !interrupted;
-        let n_free = context.definition.options.parallel.saturating_sub(running.len());
+        let at_once = if context.definition.options.publish_at_once { 1 } else { parallel };
+        let n_free = at_once.saturating_sub(running.len());
         let ready = steps.iter().enumerate().filter(|(_, stored)| {
             stored.state == "waiting"
                 && context.definition.step(&stored.step).is_some_and(|step| {

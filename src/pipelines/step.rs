@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use futures::StreamExt;
 use maru_core::{Blame, Error, ErrorKind, Result};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::definition::{Again, Body as StepBody, Definition, Step};
@@ -27,6 +28,9 @@ use crate::store::pipelines::{StoredRun, StoredStep};
 /// How often a statement is told again to stop: it may be between planning and running.
 const TOLD_AGAIN: Duration = Duration::from_millis(100);
 
+/// What a try of a step goes back to, in a block.
+const SAVEPOINT: &str = "before the step";
+
 /// What the steps of one run have in common.
 #[derive(Debug)]
 pub(super) struct Context {
@@ -37,6 +41,8 @@ pub(super) struct Context {
     pub values: BTreeMap<String, String>,
     pub token: CancellationToken,
     pub active: Arc<Active>,
+    /// The session of all steps, in a block, if they are published at once.
+    pub block: Mutex<Option<Arc<Session>>>,
 }
 
 /// How a step ended.
@@ -185,7 +191,14 @@ impl Context {
     }
 
     async fn try_once(&self, step: &Step, sql: &str, work: &Arc<Work>) -> Result<Done> {
-        let session = self.session().await?;
+        let block = self.block.lock().clone();
+        let session = match &block {
+            Some(block) => {
+                block.set_savepoint(SAVEPOINT).await?;
+                Arc::clone(block)
+            }
+            None => self.session().await?,
+        };
         let done = {
             let work = self.work(&session, step, sql, work);
             tokio::pin!(work);
@@ -201,7 +214,15 @@ impl Context {
                 }
             }
         };
-        session.close();
+        if block.is_some() {
+            session.set_work(None);
+            if done.is_err() {
+                session.rollback_to(SAVEPOINT).await?;
+            }
+            session.release_savepoint(SAVEPOINT)?;
+        } else {
+            session.close();
+        }
         done
     }
 

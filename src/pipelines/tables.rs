@@ -40,6 +40,16 @@ pub(super) struct Effects {
     /// What is read through views, with all that `reads` names.
     pub sources: BTreeSet<String>,
     pub again: Option<Again>,
+    /// Whether nobody sees what it does before the transaction block that it is in is over.
+    pub held_back: bool,
+}
+
+impl Named {
+    /// Catalog, schema and name.
+    pub(super) fn parts(&self) -> [&str; 3] {
+        let mut parts = self.full.split('\u{1f}');
+        std::array::from_fn(|_| parts.next().unwrap_or_default())
+    }
 }
 
 impl Effects {
@@ -65,11 +75,13 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
         Statement::Query { statement, .. } => {
             queries.push((**statement).clone());
             effects.again = Some(Again::Reads);
+            effects.held_back = true;
         }
         Statement::Write(write) if write.explain.is_some() => return Err(refused("EXPLAIN")),
         Statement::Write(write) => match &write.action {
             WriteAction::Insert(insert) | WriteAction::CopyFrom(insert) => {
                 keeps = true;
+                effects.held_back = true;
                 same = insert.overwrite;
                 effects.changes.push(named(session, &insert.table).await?);
                 queries.push(of_query(&insert.source));
@@ -88,24 +100,28 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
             }
             WriteAction::CreateTableAs(create) => {
                 keeps = create.or_replace;
+                effects.held_back = create.or_replace;
                 same = create.or_replace || create.if_not_exists;
                 effects.makes.push(to_make(session, &create.name).await?);
                 queries.extend(create.query.as_ref().map(|query| of_query(query)));
             }
             WriteAction::Delete(delete) => {
                 keeps = true;
+                effects.held_back = true;
                 same = true;
                 effects.removes.push(named(session, &delete.table).await?);
                 queries.push(read(&asking(delete.selection.iter()))?);
             }
             WriteAction::Update(update) => {
                 keeps = true;
+                effects.held_back = true;
                 effects.changes.push(named(session, &update.table).await?);
                 let values = update.sets.iter().map(|(_, value)| value).chain(&update.selection);
                 queries.push(read(&asking(values))?);
             }
             WriteAction::Merge(merge) => {
                 keeps = true;
+                effects.held_back = true;
                 effects.changes.push(named(session, &merge.table).await?);
                 let mut values = vec![&merge.on];
                 for clause in &merge.clauses {
@@ -131,6 +147,7 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
         }
         Statement::Truncate(truncate) => {
             same = true;
+            effects.held_back = true;
             for table in &truncate.tables {
                 effects.removes.push(named(session, table).await?);
             }

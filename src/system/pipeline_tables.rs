@@ -175,13 +175,14 @@ async fn pipelines(session: &Arc<Session>) -> Result<Vec<Row>> {
         });
         let options = &definition.options;
         let shown = format!(
-            "retries = {}, retry_wait = '{}ms', timeout = '{}ms', step_timeout = '{}ms', max_active_runs = {}, parallel = {}",
+            "retries = {}, retry_wait = '{}ms', timeout = '{}ms', step_timeout = '{}ms', max_active_runs = {}, parallel = {}, publish = '{}'",
             options.retries,
             options.retry_wait_ms,
             options.timeout_ms,
             options.step_timeout_ms,
             options.max_active_runs,
-            options.parallel
+            options.parallel,
+            if options.publish_at_once { "atomic" } else { "steps" }
         );
         let text_of = definition.schedule.as_ref();
         let last = last.get(&entry.id);

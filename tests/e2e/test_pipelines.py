@@ -91,6 +91,61 @@ def test_steps_run_side_by_side_under_a_limit(connection):
     connection.execute("DROP PIPELINE side")
 
 
+def test_a_run_published_at_once_survives_kills_and_others(start):
+    """Two tables change together or not at all: under kill -9 at random moments, and while others write to one of them."""
+    server = start()
+    with server.connect() as connection:
+        for table in ("ledger", "totals"):
+            connection.execute(f"CREATE TABLE {table} (run int, n bigint)")
+        connection.execute("""CREATE PIPELINE both (run int) WITH (publish = 'atomic', retries = 20, retry_wait = '50ms') AS BEGIN
+            STEP more AS INSERT INTO ledger SELECT :run, i FROM generate_series(1, 5000) AS t (i);
+            STEP again AFTER more AS INSERT INTO ledger SELECT :run, i FROM generate_series(5001, 9000) AS t (i);
+            STEP sum AFTER again AS INSERT INTO totals SELECT run, count(*) FROM ledger WHERE run = :run GROUP BY run;
+            STEP fits EXPECT 'the sums fit' (SELECT (SELECT count(*) FROM ledger) = (SELECT sum(n) FROM totals)) ON VIOLATION FAIL;
+        END""")
+    seen, chance = set(), random.Random(29)
+    for run in range(1, KILLS + 1):
+        with server.connect() as connection:
+            connection.execute(f"RUN PIPELINE both (run => {run}) WITH (async = true)")
+        time.sleep(chance.uniform(0.0, 0.8))
+        server.process.kill()
+        server.process.wait()
+        server = start()
+        with server.connect() as connection:
+            # What the kill left shows no half, before the run has gone on and after.
+            for _ in range(20):
+                rows, total = connection.execute("SELECT (SELECT count(*) FROM ledger WHERE run > 0), coalesce((SELECT sum(n) FROM totals), 0)").fetchone()
+                assert rows == total, (run, rows, total)
+                seen.add(rows - 9000 * (run - 1))
+            assert is_over(connection, run) == "succeeded", steps(connection, run)
+            assert connection.execute("SELECT count(*), count(DISTINCT n) FROM ledger WHERE run = " + str(run)).fetchone() == (9000, 9000)
+    print(KILLS, "kills of a run that is published at once; rows seen behind them:", sorted(seen))
+    assert seen <= {0, 9000}, seen
+
+    # Others write to the same table: the run begins again until it comes through.
+    stop = threading.Event()
+    written = []
+
+    def others():
+        with server.connect() as connection:
+            while not stop.is_set():
+                connection.execute("INSERT INTO totals VALUES (0, 0)")
+                written.append(1)
+                time.sleep(0.4)
+
+    writer = threading.Thread(target=others)
+    writer.start()
+    try:
+        with server.connect() as connection:
+            connection.execute(f"RUN PIPELINE both (run => {KILLS + 1})")
+    finally:
+        stop.set()
+        writer.join()
+    with server.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM totals WHERE run = 0").fetchone() == (len(written),)
+        assert connection.execute("SELECT count(*) FROM ledger").fetchone() == (9000 * (KILLS + 1),)
+
+
 def test_cancel_retry_and_time(connection):
     connection.execute("CREATE TABLE ended (n int)")
     connection.execute("CREATE PIPELINE slow AS BEGIN STEP a AS SELECT pg_sleep(60); STEP b AFTER a AS INSERT INTO ended VALUES (1); END")
