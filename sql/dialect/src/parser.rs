@@ -10,6 +10,7 @@ pub mod model;
 mod pipeline;
 mod show;
 mod table_command;
+mod trim;
 pub mod versions;
 mod write;
 
@@ -39,7 +40,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     }
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
-            versions::rewrite(tokens),
+            versions::rewrite(trim::rewrite(tokens)),
         ))))
         .with_dialect(&PostgreSqlDialect {})
         .with_recursion_limit(limits::NESTING_MAX)
