@@ -34,6 +34,7 @@ const CATALOGS: &[(&str, &str)] = &[
     ("pg_cast", "2605"),
     ("pg_class", "1259"),
     ("pg_constraint", "2606"),
+    ("pg_conversion", "2607"),
     ("pg_database", "1262"),
     ("pg_language", "2612"),
     ("pg_namespace", "2615"),
@@ -55,6 +56,9 @@ pub(super) fn before(expr: &mut Expr) -> bool {
         }
         Expr::CompoundIdentifier(_) if last(expr).is_some_and(|name| name == "proparallel") => {
             Some(text("s"))
+        }
+        Expr::CompoundIdentifier(_) if last(expr).is_some_and(|name| name == "colliculocale") => {
+            super::clients::parsed("CAST(NULL AS TEXT)")
         }
         _ => None,
     };
@@ -86,6 +90,12 @@ fn of_function(function: &Function) -> Option<Expr> {
             let mut oid = before.to_vec();
             oid.push(Ident::new("oid"));
             Some(super::literals::call(owner, vec![Expr::CompoundIdentifier(oid)]))
+        }
+        "pg_describe_object" | "pg_get_function_sqlbody" | "pg_get_statisticsobjdef_columns" => {
+            super::clients::parsed("CAST(NULL AS TEXT)")
+        }
+        "pg_ts_dict_is_visible" | "pg_ts_parser_is_visible" | "pg_ts_template_is_visible" => {
+            Some(Expr::value(Value::Boolean(true)))
         }
         // UTF8, which everything is in.
         "pg_char_to_encoding" => Some(Expr::value(Value::Number("6".to_owned(), false))),

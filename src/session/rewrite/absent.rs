@@ -1,0 +1,64 @@
+//! What PostgreSQL's catalogs tell of features that the engine does not have: text search, foreign data wrappers, partition trees,
+//! extended statistics, families of operators. psql asks for them (`\dF`, `\des+`, `\dP+`, `\dX`, `\dAp`), and finds none.
+
+use datafusion::sql::sqlparser::parser::Parser;
+use maru_sql::ast::{ObjectNamePart, TableAlias, TableFactor};
+use maru_sql::dialect::PostgreSqlDialect;
+
+/// Tables and functions in the place of tables, and their columns.
+const EMPTY: &[(&str, &str)] = &[
+    (
+        "pg_amproc",
+        "oid oid, amprocfamily oid, amproclefttype oid, amprocrighttype oid, amprocnum int, amproc oid",
+    ),
+    ("pg_options_to_table", "option_name text, option_value text"),
+    ("pg_partition_tree", "relid oid, parentrelid oid, isleaf bool, level int"),
+    (
+        "pg_statistic_ext",
+        "oid oid, stxrelid oid, stxname text, stxnamespace oid, stxowner oid, stxstattarget int, stxkeys text[], stxkind text[]",
+    ),
+    ("pg_ts_config", "oid oid, cfgname text, cfgnamespace oid, cfgowner oid, cfgparser oid"),
+    ("pg_ts_config_map", "mapcfg oid, maptokentype int, mapseqno int, mapdict oid"),
+    (
+        "pg_ts_dict",
+        "oid oid, dictname text, dictnamespace oid, dictowner oid, dicttemplate oid, dictinitoption text",
+    ),
+    (
+        "pg_ts_parser",
+        "oid oid, prsname text, prsnamespace oid, prsstart text, prstoken text, prsend text, prsheadline text, prslextype text",
+    ),
+    ("pg_ts_template", "oid oid, tmplname text, tmplnamespace oid, tmplinit text, tmpllexize text"),
+    ("ts_token_type", "tokid int, alias text, description text"),
+];
+
+/// Puts a table without rows in the place of one of them.
+pub(super) fn table(table: &mut TableFactor) {
+    let (name, alias) = match table {
+        TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => {
+            (name, alias)
+        }
+        _ => return,
+    };
+    let parts = name.0.iter().map(ObjectNamePart::as_ident);
+    let parts = parts.map(|part| part.map(|part| part.value.to_lowercase()));
+    let Some(parts) = parts.collect::<Option<Vec<_>>>() else { return };
+    let name = match parts.as_slice() {
+        [name] => name,
+        [schema, name] if schema == "pg_catalog" => name,
+        _ => return,
+    };
+    let Some((name, columns)) = EMPTY.iter().find(|(known, _)| known == name) else { return };
+    let columns = columns.split(", ").filter_map(|column| column.split_once(' '));
+    let columns = columns.map(|(name, of)| format!("CAST(NULL AS {of}) AS {name}"));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let sql = format!("(SELECT {columns} WHERE false) AS {name}");
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql);
+    let Ok(mut empty) = parsed.and_then(|mut parser| parser.parse_table_factor()) else { return };
+    if let (TableFactor::Derived { alias: own, .. }, Some(TableAlias { name, .. })) =
+        (&mut empty, alias.as_ref())
+        && let Some(own) = own
+    {
+        own.name = name.clone();
+    }
+    *table = empty;
+}
