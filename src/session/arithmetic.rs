@@ -11,9 +11,10 @@ mod date;
 mod float;
 mod frames;
 mod interval;
-
+mod moments;
 mod promised;
 mod quotient;
+mod zeros;
 
 use std::sync::{Arc, LazyLock};
 
@@ -35,6 +36,7 @@ use maru_core::{Error, ErrorKind};
 pub(super) use cast::assigned;
 pub(super) use date::keep_times;
 pub(super) use frames::keep_peers;
+pub(super) use zeros::same_zeros;
 
 /// The rule.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ const FUNCTIONS: &[(&[&str], Answer)] = &[
             format!("PostgreSQL {} (Maru {})", crate::POSTGRES_VERSION, env!("CARGO_PKG_VERSION"))
         }),
     ),
+    (&["pg_client_encoding"], Answer::Text(|_| "UTF8".to_owned())),
     (&["pg_backend_pid"], Answer::Integer(|s| s.id())),
     (&["txid_current", "pg_current_xact_id"], Answer::Count(|s| s.engine.commands_so_far())),
     (&["current_setting"], Answer::Setting),

@@ -17,14 +17,16 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{PipelineStatement, Statement};
 use tokio::task::JoinError;
 
-use super::arithmetic::{keep_peers, keep_times};
+use super::arithmetic::{keep_peers, keep_times, same_zeros};
 use super::membership::refuse_lost_nulls;
 use super::multisets::count_copies;
 use super::parameters::{parameter_types, settle};
 use super::postgres_text::{as_read_by_rules, speaks_of_postgres};
 use super::rewrite::{self, rewrite};
+use super::scalar_subqueries::one_row;
 use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
+use super::{correlated, lateral};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
@@ -478,7 +480,9 @@ impl Session {
 
 /// Changes what the planner has made of a text where PostgreSQL means something else.
 pub(super) fn as_meant(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    keep_peers(keep_times(in_columns(count_copies(plan)?)?)?)
+    let plan = one_row(in_columns(lateral::joined(count_copies(plan)?)?)?)?;
+    let plan = correlated::by_number(plan)?;
+    same_zeros(keep_peers(keep_times(plan)?)?)
 }
 
 pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! One walk over the statement; each file of the folder is one such difference.
 
+mod absent;
 pub(super) mod arguments;
 mod array;
 mod catalog;
@@ -19,11 +20,14 @@ mod native;
 mod operators;
 mod path;
 mod psql;
+mod row_in;
+mod rows;
 mod sample;
 mod set_returning;
 mod similar;
 mod table_function;
 mod template;
+mod types;
 mod using;
 mod version;
 
@@ -56,6 +60,7 @@ pub(super) fn rewrite(statement: &mut DfStatement) -> Result<()> {
 
 /// What is done to each expression, after its parts.
 const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
+    types::expression,
     array::expression,
     clients::expression,
     fields::expression,
@@ -97,8 +102,10 @@ impl VisitorMut for Rewriter {
         if let Err(error) = version::table(table).and_then(|()| sample::table(table)) {
             return ControlFlow::Break(error);
         }
+        absent::table(table);
         path::table(table);
         catalog::descriptions(table);
+        rows::table(table);
         table_function::table(table);
         flow(native::table(table))
     }
@@ -124,6 +131,7 @@ impl VisitorMut for Rewriter {
         psql::select(select);
         clients::select(select);
         set_returning::select(select);
+        row_in::select(select);
         ControlFlow::Continue(())
     }
 }

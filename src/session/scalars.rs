@@ -7,6 +7,7 @@
 
 mod arrays;
 mod concat;
+mod date_trunc;
 mod dates;
 mod format;
 mod json;
@@ -54,6 +55,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
         state.register_udf(Arc::new(ScalarUDF::from(Rowwise::new(function))))?;
     }
     concat::register(state)?;
+    date_trunc::register(state)?;
     rounded::register(state)
 }
 

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
     super::promised::digits,
     super::cast::bytes_to_text,
+    super::moments::settle,
     super::float::compare,
     super::float::unify,
     super::branches::settle,

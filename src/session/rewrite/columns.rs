@@ -6,7 +6,7 @@
 
 use maru_sql::ast::{
     AccessExpr, ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Statement, Value,
+    SelectItem, SetExpr, Statement, TrimWhereField, Value,
 };
 
 /// Between the name that is shown and a number. Nobody types it.
@@ -161,7 +161,11 @@ fn found(expr: &Expr) -> Option<Name> {
         Expr::Substring { .. } => strong("substring"),
         Expr::Position { .. } => strong("position"),
         Expr::Overlay { .. } => strong("overlay"),
-        Expr::Trim { .. } => strong("btrim"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            Some(TrimWhereField::Both) | None => "btrim",
+        }),
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
         Expr::AtTimeZone { .. } => strong("timezone"),

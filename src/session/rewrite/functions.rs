@@ -3,7 +3,7 @@
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Value,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, TimezoneInfo, Value,
 };
 
 use super::literal;
@@ -49,9 +49,44 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 *expr = of_calendar(part, from.clone());
             } else if let ("age", [from]) = (name.as_str(), arguments(function).as_slice()) {
                 *expr = call("age", vec![call("current_date", Vec::new()), from.clone()]);
+            } else if let ("date_trunc", [field, moment, zone]) =
+                (name.as_str(), arguments(function).as_slice())
+            {
+                let wall = call("timezone", vec![zone.clone(), moment.clone()]);
+                let cut = call("date_trunc", vec![field.clone(), wall]);
+                *expr = call("timezone", vec![zone.clone(), cut]);
+            } else if name == "make_timestamptz" {
+                let mut parts = arguments(function);
+                let zone = if parts.len() == 7 { parts.pop() } else { None };
+                let wall = call("make_timestamp", parts);
+                *expr = match zone {
+                    Some(zone) => call("timezone", vec![zone, wall]),
+                    None => cast(wall, timestamp(TimezoneInfo::Tz)),
+                };
+            } else if let ("current_timestamp" | "now", [digits]) =
+                (name.as_str(), arguments(function).as_slice())
+            {
+                *expr = cast(call("now", Vec::new()), rounded(digits, TimezoneInfo::Tz)?);
+            } else if let ("localtimestamp", digits) =
+                (name.as_str(), arguments(function).as_slice())
+            {
+                let to = match digits {
+                    [digits] => rounded(digits, TimezoneInfo::None)?,
+                    _ => timestamp(TimezoneInfo::None),
+                };
+                *expr = cast(call("now", Vec::new()), to);
+            } else if name == "localtime" {
+                let wall = cast(call("now", Vec::new()), timestamp(TimezoneInfo::None));
+                *expr = cast(wall, DataType::Time(None, TimezoneInfo::None));
             } else if name == "make_interval" {
                 *expr = call("make_interval", parts_of_interval(function)?);
             }
+        }
+        // A word of SQL, and no column unless it is quoted.
+        Expr::Identifier(Ident { value, quote_style: None, .. })
+            if value.eq_ignore_ascii_case("current_schema") =>
+        {
+            *expr = call("current_schema", Vec::new());
         }
         Expr::Extract { field, expr: from, .. } => {
             if let Some(step) = step_of(&field.to_string()) {
@@ -71,6 +106,29 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+fn timestamp(zone: TimezoneInfo) -> DataType {
+    DataType::Timestamp(Some(6), zone)
+}
+
+/// The type of `current_timestamp(digits)`.
+///
+/// # Errors
+/// 0A000 for digits that timestamps cannot have.
+fn rounded(digits: &Expr, zone: TimezoneInfo) -> Result<DataType> {
+    let known = match digits {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    match known.filter(|digits| [0, 3, 6].contains(digits)) {
+        Some(digits) => Ok(DataType::Timestamp(Some(digits), zone)),
+        None => Err(Error::unsupported(format!("timestamps have no {digits} digits"))
+            .with_hint("A second has 0, 3 or 6 of them.")),
+    }
 }
 
 /// Parts of the calendar that the engine underneath does not know.

@@ -18,7 +18,10 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             }
         }
         Expr::Value(value) => {
-            if let Value::Number(text, _) = &value.value
+            if let Value::UnicodeStringLiteral(text) = &mut value.value {
+                // The parser has put the characters in the place of their numbers.
+                value.value = Value::SingleQuotedString(std::mem::take(text));
+            } else if let Value::Number(text, _) = &value.value
                 && is_beyond_numeric(text)
             {
                 if text.parse::<f64>().is_ok_and(f64::is_infinite) {
@@ -44,7 +47,10 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
             {
-                spell_time(text);
+                match iso_interval(text) {
+                    Some(spelled) => *text = spelled,
+                    None => spell_time(text),
+                }
             }
         }
         Expr::Cast { expr: inner, data_type, .. } if is_timestamp(data_type) => {
@@ -183,6 +189,35 @@ fn add_seconds(text: &mut String) {
     }
 }
 
+/// `P1Y2M3DT4H5M6.5S`, by ISO 8601, in words; `None` for another text.
+fn iso_interval(text: &str) -> Option<String> {
+    let mut rest = text.trim().strip_prefix('P').filter(|rest| !rest.is_empty())?;
+    let mut spelled = String::new();
+    let mut is_time = false;
+    while !rest.is_empty() {
+        if let Some(time) = rest.strip_prefix('T') {
+            (is_time, rest) = (true, time);
+            continue;
+        }
+        let end = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+'))?;
+        let (number, unit) = rest.split_at(end);
+        number.parse::<f64>().ok()?;
+        let unit = match (is_time, unit.chars().next()?) {
+            (false, 'Y') => "years",
+            (false, 'M') => "months",
+            (false, 'W') => "weeks",
+            (false, 'D') => "days",
+            (true, 'H') => "hours",
+            (true, 'M') => "minutes",
+            (true, 'S') => "seconds",
+            _ => return None,
+        };
+        spelled.push_str(&format!("{number} {unit} "));
+        rest = &rest[end + 1..];
+    }
+    (!spelled.is_empty()).then(|| spelled.trim_end().to_owned())
+}
+
 /// `1 day 04:05:06` becomes `1 day 4 hours 5 minutes 6 seconds`.
 fn spell_time(text: &mut String) {
     let (before, last) = text.trim_end().rsplit_once(' ').unwrap_or(("", text.trim()));
@@ -229,6 +264,11 @@ mod tests {
             spell_time(&mut text);
             assert_eq!(text, changed);
         }
+        let iso = |text| iso_interval(text);
+        let all = "1 years 2 months 3 days 4 hours 5 minutes 6.5 seconds";
+        assert_eq!(iso("P1Y2M3DT4H5M6.5S").as_deref(), Some(all));
+        assert_eq!(iso("P-1W").as_deref(), Some("-1 weeks"));
+        assert_eq!([iso("P"), iso("P1X"), iso("1 day"), iso("PT")], [None, None, None, None]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Operators that the engine underneath has no word for: `@`, `|/`, `||/`, `~`, `OVERLAPS`, `LIKE ANY`, `COLLATE "C"`, slices
-//! without a lower bound.
+//! Operators that the engine underneath has no word for: `@`, `|/`, `||/`, `~`, `^@`, `OVERLAPS`, `LIKE ANY`, `COLLATE "C"`, slices
+//! without a lower bound; and `ROW(…) IS NULL`, which asks each part.
 //!
 //! Source: PostgreSQL 16, tables 9.5 and 9.32, 9.24.
 
@@ -31,6 +31,19 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 UnaryOperator::BitwiseNot => binary(of, BinaryOperator::PGBitwiseXor, number("-1")),
                 _ => return Ok(()),
             };
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            *expr = call("starts_with", vec![(**left).clone(), (**right).clone()]);
+        }
+        Expr::IsNull(of) => {
+            if let Some(parts) = parts_of_row(of) {
+                *expr = all(parts, Expr::IsNull);
+            }
+        }
+        Expr::IsNotNull(of) => {
+            if let Some(parts) = parts_of_row(of) {
+                *expr = all(parts, Expr::IsNotNull);
+            }
         }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => {
             if let (Expr::Tuple(first), Expr::Tuple(second)) = (left.as_ref(), right.as_ref())
@@ -84,6 +97,30 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Returns what a row is written of: `(a, b)` or `ROW(a, b)`.
+fn parts_of_row(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(inner) => parts_of_row(inner),
+        Expr::Tuple(parts) => Some(parts.clone()),
+        Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            let part = |argument: &FunctionArg| match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(part)) => Some(part.clone()),
+                _ => None,
+            };
+            list.args.iter().map(part).collect()
+        }
+        _ => None,
+    }
+    .filter(|parts: &Vec<Expr>| !parts.is_empty())
+}
+
+fn all(parts: Vec<Expr>, ask: fn(Box<Expr>) -> Expr) -> Expr {
+    let asked = parts.into_iter().map(|part| ask(Box::new(Expr::Nested(Box::new(part)))));
+    let asked = asked.reduce(|left, right| binary(left, BinaryOperator::And, right));
+    asked.unwrap_or_else(|| Expr::value(Value::Boolean(true)))
 }
 
 fn number(text: &str) -> Expr {

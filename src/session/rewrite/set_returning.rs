@@ -1,7 +1,11 @@
 //! Functions that return rows among the columns of a SELECT: `SELECT generate_series(1, 3)` gives three rows.
 
-use maru_sql::ast::{Expr, Ident, ObjectName, ObjectNamePart, Select, SelectItem};
+use maru_sql::ast::{
+    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
+    ObjectNamePart, Select, SelectItem,
+};
 
+use super::literal;
 use super::literals::call;
 
 /// PostgreSQL's functions, and what gives their rows as an array.
@@ -10,6 +14,24 @@ const FUNCTIONS: &[(&str, &str)] = &[
     ("regexp_split_to_table", "regexp_split_to_array"),
     ("string_to_table", "string_to_array"),
 ];
+
+/// Returns the function that gives the rows of another one as an array.
+pub(super) fn array_of(name: &str) -> Option<&'static str> {
+    FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, array)| *array)
+}
+
+/// The step of a series of moments may be written as a text: `'1 day'`.
+pub(super) fn steps(function: &str, arguments: &mut [FunctionArg]) {
+    if let ("generate_series", [_, _, FunctionArg::Unnamed(FunctionArgExpr::Expr(step))]) =
+        (function, arguments)
+        && literal(step).is_some()
+    {
+        let data_type = DataType::Interval { fields: None, precision: None };
+        let kind = CastKind::Cast;
+        let expr = Box::new(step.clone());
+        *step = Expr::Cast { kind, expr, data_type, array: false, format: None };
+    }
+}
 
 /// Makes rows of the array.
 pub(super) fn select(select: &mut Select) {
@@ -20,8 +42,11 @@ pub(super) fn select(select: &mut Select) {
         let Expr::Function(function) = expr else { continue };
         let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { continue };
         let name = name.value.to_lowercase();
-        let Some((_, array)) = FUNCTIONS.iter().find(|(known, _)| *known == name) else { continue };
-        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*array))]);
+        let Some(array) = array_of(&name) else { continue };
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(array))]);
+        if let FunctionArguments::List(list) = &mut function.args {
+            steps(array, &mut list.args);
+        }
         *expr = call("unnest", vec![expr.clone()]);
     }
 }

@@ -5,6 +5,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{Ident, ObjectNamePart, TableAlias, TableAliasColumnDef, TableFactor};
 use maru_sql::dialect::PostgreSqlDialect;
 
+use super::set_returning::steps;
+
 /// Functions of one column.
 const OF_ONE_COLUMN: &[&str] = &["generate_series"];
 
@@ -32,7 +34,8 @@ fn of_one_value(table: &TableFactor) -> Option<TableFactor> {
 
 /// Names the column, if the statement does not. Names of functions are folded to small letters, as other names are.
 pub(super) fn table(table: &mut TableFactor) {
-    if let TableFactor::Table { name, args: Some(_), .. } = table {
+    if let TableFactor::Table { name, args: Some(args), .. } = table {
+        steps(&name.to_string().to_lowercase(), &mut args.args);
         for part in &mut name.0 {
             if let ObjectNamePart::Identifier(ident) = part
                 && ident.quote_style.is_none()

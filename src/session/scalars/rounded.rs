@@ -1,25 +1,27 @@
-//! `ceil`, `floor` and `trunc` of numerics, which leave no places: `ceil(4.2)` is 5, not 5.0.
+//! `ceil`, `floor` and `trunc` of numerics, which leave no places: `ceil(4.2)` is 5, not 5.0; and `round` of floats, which rounds a
+//! half to the even number: `round(2.5::float8)` is 2.
 //!
-//! Of floats they are DataFusion's own, and so is `trunc` to a number of places.
+//! The others of floats are DataFusion's own, and so are `round` and `trunc` to a number of places.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{DataType, Decimal128Type};
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use maru_core::{Error, Result};
 
 /// Puts the functions in the place of DataFusion's.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
-    for (name, aliases) in [("ceil", &["ceiling"][..]), ("floor", &[]), ("trunc", &[])] {
+    let names = [("ceil", &["ceiling"][..]), ("floor", &[]), ("trunc", &[]), ("round", &[])];
+    for (name, aliases) in names {
         let inner = state.udf(name)?;
         let aliases = aliases.iter().map(|alias| (*alias).to_owned());
         let aliases = inner.aliases().iter().cloned().chain(aliases).collect();
@@ -34,6 +36,12 @@ struct Rounded {
     inner: Arc<ScalarUDF>,
     aliases: Vec<String>,
     signature: Signature,
+}
+
+impl Rounded {
+    fn is_round(&self) -> bool {
+        self.inner.name() == "round"
+    }
 }
 
 impl ScalarUDFImpl for Rounded {
@@ -54,12 +62,13 @@ impl ScalarUDFImpl for Rounded {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        if let [data_type @ DataType::Decimal128(..)] = types {
+        if let [data_type @ DataType::Decimal128(..)] = types
+            && !self.is_round()
+        {
             return Ok(vec![data_type.clone()]);
         }
-        let fields = types
-            .iter()
-            .map(|data_type| Arc::new(arrow::datatypes::Field::new("", data_type.clone(), true)));
+        let fields =
+            types.iter().map(|data_type| Arc::new(Field::new("", data_type.clone(), true)));
         let fields = fields.collect::<Vec<_>>();
         let coerced = datafusion::logical_expr::type_coercion::functions::fields_with_udf(
             &fields,
@@ -68,8 +77,19 @@ impl ScalarUDFImpl for Rounded {
         Ok(coerced.iter().map(|field| field.data_type().clone()).collect())
     }
 
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DfResult<FieldRef> {
+        if self.is_round() {
+            // Its places tell the type.
+            return self.inner.return_field_from_args(args);
+        }
+        let types = args.arg_fields.iter().map(|field| field.data_type().clone());
+        let data_type = self.return_type(&types.collect::<Vec<_>>())?;
+        Ok(Arc::new(Field::new(self.name(), data_type, true)))
+    }
+
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(match types {
+            _ if self.is_round() => return self.inner.return_type(types),
             // One digit more, for what is rounded away from zero.
             [DataType::Decimal128(precision, places)] if *places > 0 => {
                 let whole = (i16::from(*precision) - i16::from(*places) + 1).clamp(1, 38);
@@ -82,6 +102,10 @@ impl ScalarUDFImpl for Rounded {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let [argument] = args.args.as_slice() else { return self.inner.invoke_with_args(args) };
+        if self.is_round() {
+            let is_float = argument.data_type().is_floating();
+            return if is_float { to_even(argument) } else { self.inner.invoke_with_args(args) };
+        }
         let DataType::Decimal128(_, places) = argument.data_type() else {
             return self.inner.invoke_with_args(args);
         };
@@ -105,6 +129,29 @@ impl ScalarUDFImpl for Rounded {
             &self.return_type(&inputs.iter().map(|input| input.data_type()).collect::<Vec<_>>())?,
         )
     }
+}
+
+/// Rounds floats, a half to the even number.
+fn to_even(values: &ColumnarValue) -> DfResult<ColumnarValue> {
+    let rounded = |array: &ArrayRef| -> ArrayRef {
+        match array.data_type() {
+            DataType::Float32 => {
+                let array = array.as_primitive::<Float32Type>();
+                Arc::new(array.unary::<_, Float32Type>(f32::round_ties_even))
+            }
+            DataType::Float64 => {
+                let array = array.as_primitive::<Float64Type>();
+                Arc::new(array.unary::<_, Float64Type>(f64::round_ties_even))
+            }
+            _ => Arc::clone(array),
+        }
+    };
+    Ok(match values {
+        ColumnarValue::Array(array) => ColumnarValue::Array(rounded(array)),
+        ColumnarValue::Scalar(value) => {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&rounded(&value.to_array()?), 0)?)
+        }
+    })
 }
 
 fn whole(name: &str, array: &ArrayRef, places: i8) -> Result<Decimal128Array> {

@@ -28,11 +28,13 @@ class Answer:
             self.message = result.error_message.decode(errors="replace").strip()
 
     def seen(self, query):
-        """What of it is determined. Of the first rows of an order it may be 0 or -0: they are equal, and either may be among them."""
+        """What of it is determined. In an order 0 and -0 are equal: rows that differ in nothing else come one way or the other, and of the first ones
+        either may be among them."""
         if self.sqlstate:
             return self.sqlstate
-        rows = [tuple(map(self.unsigned, self.types, row)) for row in self.rows] if query.form == "top" else self.rows
-        return self.types, [row[:query.n_keys] for row in rows] if query.n_keys else [], collections.Counter(rows)
+        unsigned = [tuple(map(self.unsigned, self.types, row)) for row in self.rows]
+        rows = unsigned if query.form == "top" else self.rows
+        return self.types, [row[:query.n_keys] for row in unsigned] if query.n_keys else [], collections.Counter(rows)
 
     @staticmethod
     def unsigned(oid, value):
