@@ -28,6 +28,10 @@ const EMPTY: &[(&str, &str)] = &[
         "oid oid, prsname text, prsnamespace oid, prsstart text, prstoken text, prsend text, prsheadline text, prslextype text",
     ),
     ("pg_ts_template", "oid oid, tmplname text, tmplnamespace oid, tmplinit text, tmpllexize text"),
+    (
+        "pg_user_mappings",
+        "umid oid, srvid oid, srvname text, umuser oid, usename text, umoptions text[]",
+    ),
     ("ts_token_type", "tokid int, alias text, description text"),
 ];
 

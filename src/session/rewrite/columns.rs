@@ -32,7 +32,8 @@ pub(super) fn select(select: &mut Select, outermost: bool) {
         // A star may hold a column of any name, and `*` holds each column that could be written out.
         let behind_star = some && outermost || all && is_column(expr);
         let twice = behind_star || seen.iter().any(|other| column.may_be(other));
-        let is_plain = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        let is_plain =
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_word(expr);
         let alias = match (twice, is_plain) {
             (true, _) => Some(format!("{}{MARK}{position}", column.name)),
             (false, false) => Some(column.name.clone()),
@@ -44,6 +45,11 @@ pub(super) fn select(select: &mut Select, outermost: bool) {
         }
         seen.push(column);
     }
+}
+
+/// Returns whether a name is a word of SQL, which `functions.rs` makes a call of.
+fn is_word(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(Ident { value, quote_style: None, .. }) if value.eq_ignore_ascii_case("current_schema"))
 }
 
 /// Turns names that the compatibility rules gave a column beside a star (`oid, *`) into ones that are shown without.
