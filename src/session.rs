@@ -81,13 +81,14 @@ use block::Block;
 
 pub(crate) use block::{Image, InBlock, in_block};
 pub use cursors::Cursor;
+use json::ROW_COLUMN;
 pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
 pub(crate) use plan::{as_owner, as_owner_for, word_position};
 pub(crate) use policies::is_under_policies;
 pub use prepared::Prepared;
 use prepared::{Kind, Planned};
-pub(crate) use scalars::{Style, put_json};
+pub(crate) use scalars::{Style, TYPE_KEY, mark, put_json, style_of};
 pub use settings::{SETTINGS, SettingSpec, Settings};
 pub(crate) use settings::{bytes, setting_name};
 pub(crate) use temporary::{drop_left, is_temporary_schema};
@@ -489,6 +490,10 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     maru_clean::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
     let mut builder = guarded::register(state);
+    // Before the engine's own, which takes every subscript for one of an array or a row.
+    if let Some(planners) = builder.expr_planners() {
+        planners.insert(0, Arc::new(json::JsonOperators));
+    }
     if let Some(analyzer) = builder.analyzer() {
         analyzer.rules.insert(0, Arc::new(sum::SettleSums));
     }

@@ -1,283 +1,207 @@
-//! `LATERAL`: tables that are made for each row of those to their left.
+//! `LATERAL`: rows that are made for each row of the tables before it, by functions and expressions (`FROM t, jsonb_array_elements(t.doc)`,
+//! `LEFT JOIN LATERAL … ON true`), and the first ones of an order (`first.rs`).
 //!
-//! The planner joins them where the subquery only compares with the row, or is an aggregate (DataFusion 55.2). It has no plan for a
-//! subquery that computes with it, among them `unnest(t.items)` and `generate_series(1, t.n)` (`rewrite/rows.rs` makes subqueries
-//! of them), nor for the first rows of an order: `LEFT JOIN LATERAL (SELECT … WHERE o.customer = c.id ORDER BY … LIMIT 3) …`. Here the
-//! first become columns beside those of the row, the second numbers of rows among those with the same key, which a join can ask for.
+//! The planner makes a join with a query in it that reads the left side, and cannot run it: rows that come of rows are no join. Where
+//! that query makes its rows of one row with `unnest`, and passes them on, it is the left side's own rows that are unnested: the
+//! query's steps are put above the left side, whose columns go along under names that nothing else has.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
-use datafusion::common::{Column, DFSchema, JoinType, NullHandling, ScalarValue, UnnestOptions};
+mod first;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, JoinType, NullHandling, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::expr::Sort as SortExpr;
-use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::functions_nested::expr_fn::cardinality;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprFunctionExt, FetchType, Join, Limit, LogicalPlan, LogicalPlanBuilder,
-    Operator, SkipType, lit,
+    Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, lit, when,
 };
+use maru_core::Error;
 
+use super::json;
 use super::outer_row::OuterRow;
 
-/// Gives lateral joins plans where the planner has none.
-///
-/// # Errors
-/// What the planner says of the plan it is given.
-pub(super) fn joined(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::Join(join) = node else { return Ok(Transformed::no(node)) };
-        if !matches!(join.join_type, JoinType::Inner | JoinType::Left) || !is_lateral(&join.right) {
-            return Ok(Transformed::no(LogicalPlan::Join(join)));
-        }
-        for way in [beside, first_rows] {
-            if let Some(plan) = way(&join)? {
-                return Ok(Transformed::yes(plan));
+/// Whether a row of a left join stands for none.
+const PADDED: &str = "\u{1}padded";
+
+/// Changes the joins of a plan.
+pub(super) fn as_unnested(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|plan| {
+        let LogicalPlan::Join(join) = &plan else { return Ok(Transformed::no(plan)) };
+        for way in [unnested, first::rows] {
+            if let Some(changed) = way(join)? {
+                return Ok(Transformed::yes(changed));
             }
         }
-        Ok(Transformed::no(LogicalPlan::Join(join)))
+        Ok(Transformed::no(plan))
     })
     .data()
+    .and_then(refuse_rest)
 }
 
-fn is_lateral(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
-        LogicalPlan::Subquery(subquery) => !subquery.outer_ref_columns.is_empty(),
-        _ => false,
-    }
-}
-
-/// Makes columns of what is computed of a row alone.
-fn beside(join: &Join) -> DfResult<Option<LogicalPlan>> {
-    let row = OuterRow::new(join.left.schema());
-    let stays = join.join_type == JoinType::Left;
-    let always =
-        matches!(&join.filter, None | Some(Expr::Literal(ScalarValue::Boolean(Some(true)), _)))
-            && join.on.is_empty();
-    if stays && !always {
-        return Ok(None);
-    }
-    let base = row.renamed(join.left.as_ref().clone())?;
-    let Some(plan) = computed(&join.right, &base, &row, stays)? else { return Ok(None) };
-    let made = join.right.schema().columns().into_iter().map(Expr::Column);
-    let all = row.restored().into_iter().chain(made);
-    let mut plan = LogicalPlanBuilder::from(plan).project(all)?;
-    if !always {
-        let equal = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
-        for condition in equal.chain(join.filter.clone()) {
-            plan = plan.filter(condition)?;
-        }
-    }
-    plan.build().map(Some)
-}
-
-/// Puts what a subquery without a table computes behind the columns of the row, which stays if there is nothing and it is to; `None` for
-/// a subquery of another kind.
-fn computed(
-    plan: &LogicalPlan,
-    base: &LogicalPlan,
-    row: &OuterRow,
-    stays: bool,
-) -> DfResult<Option<LogicalPlan>> {
-    let below = |input: &LogicalPlan| computed(input, base, row, stays);
-    Ok(match plan {
-        LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => Some(base.clone()),
-        LogicalPlan::Subquery(subquery) => below(&subquery.subquery)?,
-        LogicalPlan::SubqueryAlias(alias) => {
-            let Some(input) = below(&alias.input)? else { return Ok(None) };
-            let from = alias.input.schema().columns();
-            let named = from
-                .into_iter()
-                .zip(alias.schema.columns())
-                .map(|(from, to)| Expr::Column(from).alias_qualified(to.relation, to.name));
-            let all = row.columns().into_iter().chain(named).collect::<Vec<_>>();
-            Some(LogicalPlanBuilder::from(input).project(all)?.build()?)
-        }
-        LogicalPlan::Projection(projection) => {
-            let is_plain =
-                |expr: &Expr| matches!(expr.clone().unalias_nested().data, Expr::Column(_));
-            if stays && has_rows(&projection.input) && !projection.expr.iter().all(is_plain) {
-                return Ok(None);
-            }
-            let Some(input) = below(&projection.input)? else { return Ok(None) };
-            let made = projection.expr.iter().cloned().map(|expr| row.inside(expr));
-            let all =
-                row.columns().into_iter().map(Ok).chain(made).collect::<DfResult<Vec<_>>>()?;
-            Some(LogicalPlanBuilder::from(input).project(all)?.build()?)
-        }
-        LogicalPlan::Unnest(unnest) => {
-            let Some(input) = below(&unnest.input)? else { return Ok(None) };
-            let mut options: UnnestOptions = unnest.options.clone();
-            if stays {
-                options = options.with_null_handling(NullHandling::PreserveAndExpandEmpty);
-            }
-            let columns = unnest.exec_columns.clone();
-            let plan = LogicalPlanBuilder::from(input);
-            Some(plan.unnest_columns_with_options(columns, options)?.build()?)
-        }
-        LogicalPlan::Filter(filter) if !stays => {
-            let Some(input) = below(&filter.input)? else { return Ok(None) };
-            let condition = row.inside(filter.predicate.clone())?;
-            Some(LogicalPlanBuilder::from(input).filter(condition)?.build()?)
-        }
-        _ => None,
-    })
-}
-
-/// Returns whether a plan may have another number of rows than one.
-fn has_rows(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::EmptyRelation(_) => false,
-        LogicalPlan::Projection(projection) => has_rows(&projection.input),
-        LogicalPlan::SubqueryAlias(alias) => has_rows(&alias.input),
-        LogicalPlan::Subquery(subquery) => has_rows(&subquery.subquery),
-        _ => true,
-    }
-}
-
-/// `… WHERE key = row.key … ORDER BY … LIMIT n`, taken apart.
-struct First<'a> {
-    skip: i64,
-    fetch: Option<i64>,
-    /// What is shown of `columns`; all of them if nothing is said.
-    shown: Option<&'a [Expr]>,
-    order: Vec<SortExpr>,
-    columns: &'a [Expr],
-    /// What is asked of the rows themselves.
-    conditions: Vec<Expr>,
-    /// Equal pairs: of the rows, of the row they are for.
-    keys: Vec<(Expr, Expr)>,
-    rows: &'a LogicalPlan,
-}
-
-/// Numbers the rows of each key and joins those that are asked for.
-fn first_rows(join: &Join) -> DfResult<Option<LogicalPlan>> {
-    let mut subquery = join.right.as_ref();
-    while let LogicalPlan::SubqueryAlias(alias) = subquery {
-        subquery = &alias.input;
-    }
-    let LogicalPlan::Subquery(subquery) = subquery else { return Ok(None) };
-    let LogicalPlan::Limit(limit) = subquery.subquery.as_ref() else { return Ok(None) };
-    let Some(first) = taken_apart(limit, join.left.schema())? else { return Ok(None) };
-    let mut rows = LogicalPlanBuilder::from(first.rows.clone());
-    for condition in first.conditions {
-        rows = rows.filter(condition)?;
-    }
-    let key = |at: usize| Column::new_unqualified(format!("key {at} of the row"));
-    let keys = || (0..first.keys.len()).map(|at| Expr::Column(key(at)));
-    let named =
-        first.keys.iter().enumerate().map(|(at, (of_rows, _))| of_rows.clone().alias(key(at).name));
-    let rows = rows.project(first.columns.iter().cloned().chain(named))?.build()?;
-    let columns = rows.schema().columns();
-    let mut number = row_number().partition_by(keys().collect());
-    if !first.order.is_empty() {
-        number = number.order_by(first.order);
-    }
-    let rows = LogicalPlanBuilder::from(rows).window([number.build()?])?.build()?;
-    let number = rows.schema().columns().into_iter().find(|column| !columns.contains(column));
-    let Some(number) = number.map(Expr::Column) else { return Ok(None) };
-    let mut wanted = number.clone().gt(lit(first.skip));
-    if let Some(fetch) = first.fetch {
-        wanted = wanted.and(number.lt_eq(lit(first.skip.saturating_add(fetch))));
-    }
-    let shown = match first.shown {
-        Some(shown) => shown.to_vec(),
-        None => columns.iter().take(first.columns.len()).cloned().map(Expr::Column).collect(),
-    };
-    let rows =
-        LogicalPlanBuilder::from(rows).filter(wanted)?.project(shown.into_iter().chain(keys()))?;
-    let rows = rows.build()?;
-    let to = join.right.schema().columns();
-    let named = rows
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(&to)
-        .map(|(from, to)| Expr::Column(from).alias_qualified(to.relation.clone(), &to.name));
-    let named = named.chain(keys()).collect::<Vec<_>>();
-    let rows = LogicalPlanBuilder::from(rows).project(named)?.build()?;
-    let pairs = first
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(at, (_, of_row))| of_row.clone().eq(Expr::Column(key(at))));
-    let on = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
-    let conditions = pairs.chain(on).chain(join.filter.clone()).collect::<Vec<_>>();
-    let all = join.left.schema().columns().into_iter().chain(to).map(Expr::Column);
-    LogicalPlanBuilder::from(join.left.as_ref().clone())
-        .join_on(rows, join.join_type, conditions)?
-        .project(all)?
-        .build()
-        .map(Some)
-}
-
-fn taken_apart<'a>(limit: &'a Limit, row: &DFSchema) -> DfResult<Option<First<'a>>> {
-    let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
-        (limit.get_skip_type()?, limit.get_fetch_type()?)
-    else {
-        return Ok(None);
-    };
-    let (shown, inner) = match limit.input.as_ref() {
-        LogicalPlan::Projection(projection)
-            if matches!(*projection.input, LogicalPlan::Sort(_)) =>
+/// What is left would be refused without a word on what to do.
+fn refuse_rest(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Unnest(unnest) = node
+            && !unnest.input.all_out_ref_exprs().is_empty()
         {
-            (Some(projection.expr.as_slice()), projection.input.as_ref())
+            let what = "rows made of a row of the query around this one are not supported here";
+            return Err(Error::unsupported(what)
+                .with_hint("Put the function into FROM of that query: FROM t, jsonb_array_elements(t.doc) AS e.")
+                .into());
         }
-        other => (None, other),
-    };
-    let (order, inner) = match inner {
-        LogicalPlan::Sort(sort) if sort.fetch.is_none() => (sort.expr.clone(), sort.input.as_ref()),
-        other => (Vec::new(), other),
-    };
-    let LogicalPlan::Projection(projection) = inner else { return Ok(None) };
-    let mut rows = projection.input.as_ref();
-    let (mut conditions, mut keys) = (Vec::new(), Vec::new());
-    while let LogicalPlan::Filter(filter) = rows {
-        for condition in split_conjunction_owned(filter.predicate.clone()) {
-            if !condition.contains_outer() {
-                conditions.push(condition);
-                continue;
-            }
-            let Some(key) = key(condition, row)? else { return Ok(None) };
-            keys.push(key);
-        }
-        rows = &filter.input;
-    }
-    let looks_out = order.iter().any(|sort| sort.expr.contains_outer())
-        || shown.unwrap_or_default().iter().any(Expr::contains_outer)
-        || projection.expr.iter().any(Expr::contains_outer)
-        || !rows.all_out_ref_exprs().is_empty();
-    if looks_out || keys.is_empty() {
-        return Ok(None);
-    }
-    let columns = projection.expr.as_slice();
-    let (skip, fetch) = (skip as i64, fetch.map(|fetch| fetch as i64));
-    Ok(Some(First { skip, fetch, shown, order, columns, conditions, keys, rows }))
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(plan)
 }
 
-/// Returns the sides of `column = row.column`, that of the rows first; `None` for another condition.
-fn key(condition: Expr, row: &DFSchema) -> DfResult<Option<(Expr, Expr)>> {
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else {
-        return Ok(None);
-    };
-    let (of_rows, of_row) = match (left.contains_outer(), right.contains_outer()) {
-        (false, true) => (*left, *right),
-        (true, false) => (*right, *left),
+fn unnested(join: &Join) -> DfResult<Option<LogicalPlan>> {
+    let pads = match join.join_type {
+        JoinType::Inner => false,
+        JoinType::Left => true,
         _ => return Ok(None),
     };
-    if !of_row.column_refs().is_empty() {
+    let (alias, right) = match join.right.as_ref() {
+        LogicalPlan::SubqueryAlias(alias) => (Some(alias.alias.clone()), alias.input.as_ref()),
+        other => (None, other),
+    };
+    let LogicalPlan::Subquery(query) = right else { return Ok(None) };
+    let is_true = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+    if pads && !(join.on.is_empty() && join.filter.as_ref().is_none_or(is_true)) {
         return Ok(None);
     }
-    let mut known = true;
-    let of_row = of_row
-        .transform_up(|part| {
-            Ok(match part {
-                Expr::OuterReferenceColumn(_, column) => {
-                    known &= row.maybe_index_of_column(&column).is_some();
-                    Transformed::yes(Expr::Column(column))
+    let lift = Lift { left: join.left.schema(), row: OuterRow::new(join.left.schema()), pads };
+    let left = lift.row.renamed(join.left.as_ref().clone())?;
+    let Some(lifted) = lift.steps(&query.subquery, left)? else { return Ok(None) };
+    let mut columns = lift.row.restored();
+    let has_padding = lifted.schema().has_column_with_unqualified_name(PADDED);
+    for (qualifier, field) in query.subquery.schema().iter() {
+        let of = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        let of = match has_padding {
+            true => when(column(PADDED), null(field.data_type())?).otherwise(of)?,
+            false => of,
+        };
+        let metadata = datafusion::common::metadata::FieldMetadata::from(field.metadata().clone());
+        let qualifier = alias.clone().or_else(|| qualifier.cloned());
+        columns.push(of.alias_qualified_with_metadata(qualifier, field.name(), Some(metadata)));
+    }
+    let mut plan = LogicalPlan::Projection(Projection::try_new(columns, Arc::new(lifted))?);
+    for (left, right) in &join.on {
+        let equal = left.clone().eq(right.clone());
+        plan = LogicalPlan::Filter(Filter::try_new(equal, Arc::new(plan))?);
+    }
+    if let Some(filter) = join.filter.as_ref().filter(|filter| !is_true(filter)) {
+        plan = LogicalPlan::Filter(Filter::try_new(filter.clone(), Arc::new(plan))?);
+    }
+    Ok(Some(plan))
+}
+
+fn column(name: impl Into<String>) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+fn null(data_type: &DataType) -> DfResult<Expr> {
+    Ok(lit(ScalarValue::try_new_null(data_type)?))
+}
+
+struct Lift<'a> {
+    left: &'a DFSchema,
+    row: OuterRow<'a>,
+    /// Whether a row stays for which there is none.
+    pads: bool,
+}
+
+impl Lift<'_> {
+    /// Puts the steps of a query above the left side; `None` for one that is more than steps.
+    fn steps(&self, query: &LogicalPlan, left: LogicalPlan) -> DfResult<Option<LogicalPlan>> {
+        let Some(input) = (match query {
+            LogicalPlan::EmptyRelation(empty) if empty.produce_one_row => return Ok(Some(left)),
+            LogicalPlan::Projection(step) => self.steps(&step.input, left)?,
+            LogicalPlan::Filter(step) if !self.pads => self.steps(&step.input, left)?,
+            LogicalPlan::Unnest(step) => self.steps(&step.input, left)?,
+            LogicalPlan::SubqueryAlias(step) => self.steps(&step.input, left)?,
+            _ => return Ok(None),
+        }) else {
+            return Ok(None);
+        };
+        Ok(match query {
+            LogicalPlan::Projection(step) => {
+                let mut columns = self.passed_on(&input);
+                for expr in &step.expr {
+                    columns.push(self.inner(expr.clone())?);
                 }
-                other => Transformed::no(other),
-            })
+                Some(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?))
+            }
+            LogicalPlan::Filter(step) => {
+                let condition = self.inner(step.predicate.clone())?;
+                Some(LogicalPlan::Filter(Filter::try_new(condition, Arc::new(input))?))
+            }
+            LogicalPlan::SubqueryAlias(step) => {
+                let mut columns = self.passed_on(&input);
+                for (qualifier, field) in step.input.schema().iter() {
+                    let of = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+                    columns.push(of.alias_qualified(Some(step.alias.clone()), field.name()));
+                }
+                Some(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?))
+            }
+            LogicalPlan::Unnest(step) => {
+                let input = if self.pads { self.padded(input, &step.exec_columns)? } else { input };
+                let mut options = step.options.clone();
+                if self.pads {
+                    options.null_handling = NullHandling::PreserveAndExpandEmpty;
+                }
+                let builder = LogicalPlanBuilder::from(input);
+                let builder =
+                    builder.unnest_columns_with_options(step.exec_columns.clone(), options)?;
+                Some(builder.build()?)
+            }
+            _ => None,
         })
-        .data()?;
-    Ok(known.then_some((of_rows, of_row)))
+    }
+
+    /// The columns of the left side, and whether a row is padded, if that is known.
+    fn passed_on(&self, input: &LogicalPlan) -> Vec<Expr> {
+        let mut columns = self.row.columns();
+        if input.schema().has_column_with_unqualified_name(PADDED) {
+            columns.push(column(PADDED));
+        }
+        columns
+    }
+
+    /// What the query reads of the left side stands beside its own columns now.
+    fn inner(&self, expr: Expr) -> DfResult<Expr> {
+        expr.apply(|part| {
+            if let Expr::ScalarFunction(call) = part
+                && call.name() == json::ROW_VALUE
+                && let Some(Expr::Literal(name, _)) = call.args.get(1)
+            {
+                let name = name.try_as_str().flatten().unwrap_or_default();
+                json::refuse_ambiguous(name, self.left)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        self.row.inside(expr)
+    }
+
+    /// Tells which rows have no elements, and stay as rows of NULLs.
+    fn padded(&self, input: LogicalPlan, arrays: &[Column]) -> DfResult<LogicalPlan> {
+        let has_none = |name: &Column| {
+            let length = cardinality(Expr::Column(name.clone()));
+            let length = Expr::Cast(Cast::new(Box::new(length), DataType::Int64));
+            Expr::Column(name.clone()).is_null().or(length.eq(lit(0_i64)))
+        };
+        let is_array = |name: &&Column| {
+            let field = input.schema().qualified_field_from_column(name);
+            field.is_ok_and(|(_, field)| matches!(field.data_type(), DataType::List(_)))
+        };
+        let all = arrays.iter().filter(is_array).map(has_none).reduce(Expr::and);
+        let fields = input.schema().iter();
+        let columns = fields
+            .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())));
+        let mut columns = columns.collect::<Vec<_>>();
+        columns.push(all.unwrap_or(lit(false)).alias(PADDED));
+        Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?))
+    }
 }

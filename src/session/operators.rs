@@ -7,7 +7,6 @@ use datafusion::error::Result as DfResult;
 use datafusion::functions_nested::expr_fn::array_has_any;
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use maru_core::Error;
 use maru_sql::ast::BinaryOperator;
 
 use super::scalars;
@@ -24,10 +23,7 @@ impl ExprPlanner for TypedOperators {
     ) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let typed = matches!(
             expr.op,
-            BinaryOperator::Multiply
-                | BinaryOperator::Divide
-                | BinaryOperator::PGOverlap
-                | BinaryOperator::StringConcat
+            BinaryOperator::Multiply | BinaryOperator::Divide | BinaryOperator::PGOverlap
         );
         if !typed {
             return Ok(PlannerResult::Original(expr));
@@ -58,11 +54,6 @@ impl ExprPlanner for TypedOperators {
                 if is_list(left.data_type()) && is_list(right.data_type()) =>
             {
                 Some(array_has_any(expr.left.clone(), expr.right.clone()))
-            }
-            BinaryOperator::StringConcat if scalars::is_json(&left) && scalars::is_json(&right) => {
-                return Err(Error::unsupported("|| of JSON values is not supported")
-                    .with_hint("Build a new value with jsonb_build_object, or CAST both to text.")
-                    .into());
             }
             _ => None,
         };

@@ -115,7 +115,8 @@ fn client_schema(schema: &Schema) -> SchemaRef {
         .iter()
         .map(|field| {
             let kept = field.metadata().iter().filter(|(key, _)| {
-                key.starts_with("ARROW:extension:") || key.as_str() == "pg.oid_alias"
+                key.starts_with("ARROW:extension:")
+                    || ["pg.oid_alias", super::TYPE_KEY].contains(&key.as_str())
             });
             let kept = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
             Field::new(shown(field.name()), field.data_type().clone(), true).with_metadata(kept)

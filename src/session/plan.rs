@@ -18,6 +18,9 @@ use maru_sql::{PipelineStatement, Statement};
 use tokio::task::JoinError;
 
 use super::arithmetic::{keep_peers, keep_times, same_zeros};
+use super::correlated::by_number;
+use super::json::as_json_meant;
+use super::lateral::as_unnested;
 use super::membership::refuse_lost_nulls;
 use super::multisets::count_copies;
 use super::parameters::{parameter_types, settle};
@@ -26,7 +29,6 @@ use super::rewrite::{self, rewrite};
 use super::scalar_subqueries::one_row;
 use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
-use super::{correlated, lateral};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
@@ -480,8 +482,8 @@ impl Session {
 
 /// Changes what the planner has made of a text where PostgreSQL means something else.
 pub(super) fn as_meant(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let plan = one_row(in_columns(lateral::joined(count_copies(plan)?)?)?)?;
-    let plan = correlated::by_number(plan)?;
+    let plan = count_copies(as_unnested(as_json_meant(plan)?)?)?;
+    let plan = by_number(one_row(in_columns(plan)?)?)?;
     same_zeros(keep_peers(keep_times(plan)?)?)
 }
 

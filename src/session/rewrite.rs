@@ -13,6 +13,8 @@ mod fetch;
 mod fields;
 mod functions;
 mod json;
+mod json_row;
+mod json_rows;
 mod keys;
 mod literals;
 mod moments;
@@ -69,6 +71,7 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     functions::expression,
     operators::expression,
     json::expression,
+    json_rows::expression,
     moments::expression,
     literals::expression,
 ];
@@ -87,6 +90,7 @@ impl VisitorMut for Rewriter {
         catalog::query(query);
         keys::query(query);
         columns::query(query);
+        json_rows::order(query);
         flow(using::order(query).and_then(|()| fetch::query(query)))
     }
 
@@ -105,6 +109,9 @@ impl VisitorMut for Rewriter {
         absent::table(table);
         path::table(table);
         catalog::descriptions(table);
+        if let Err(error) = json_rows::table(table) {
+            return ControlFlow::Break(error);
+        }
         rows::table(table);
         table_function::table(table);
         flow(native::table(table))
@@ -114,6 +121,7 @@ impl VisitorMut for Rewriter {
         if !psql::before(expr) {
             clients::before(expr);
         }
+        json_rows::before(expr);
         distinct::regroup(expr);
         ControlFlow::Continue(())
     }
@@ -132,7 +140,8 @@ impl VisitorMut for Rewriter {
         clients::select(select);
         set_returning::select(select);
         row_in::select(select);
-        ControlFlow::Continue(())
+        json_rows::select(select);
+        flow(json_row::select(select))
     }
 }
 

@@ -33,25 +33,28 @@ use maru_core::{Error, ErrorKind, Result};
 use crate::system::types::sql_name;
 use crate::value_text::Zone;
 
-pub(super) use json::is_json;
-use json::json_field;
-pub(crate) use json::{Style, put_json};
+pub(super) use json::Gives;
+use json::marked;
+pub(crate) use json::{Style, TYPE_KEY, mark, put_json, style_of};
 
 /// All tables.
 const TABLES: &[&[RowFunction]] = &[
     arrays::FUNCTIONS,
     dates::FUNCTIONS,
     format::FUNCTIONS,
-    json::FUNCTIONS,
     numbers::FUNCTIONS,
     text::FUNCTIONS,
     to_char::FUNCTIONS,
     to_number::FUNCTIONS,
 ];
 
+fn all() -> impl Iterator<Item = &'static RowFunction> {
+    TABLES.iter().chain(json::TABLES).copied().flatten()
+}
+
 /// Registers the functions.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
-    for function in TABLES.iter().copied().flatten() {
+    for function in all() {
         state.register_udf(Arc::new(ScalarUDF::from(Rowwise::new(function))))?;
     }
     concat::register(state)?;
@@ -59,14 +62,14 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     rounded::register(state)
 }
 
-/// Returns whether a function gives JSON.
-pub(super) fn gives_json(name: &str) -> bool {
-    TABLES.iter().copied().flatten().any(|function| function.json && function.name == name)
+/// Returns which JSON a function gives.
+pub(super) fn gives_json(name: &str) -> Gives {
+    all().find(|function| function.name == name).map_or(Gives::Other, |function| function.json)
 }
 
 /// Returns a call of one of the functions; `None` if there is none of that name.
 pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Option<Expr> {
-    let function = TABLES.iter().copied().flatten().find(|function| function.name == name)?;
+    let function = all().find(|function| function.name == name)?;
     Some(ScalarUDF::from(Rowwise::new(function)).call(arguments))
 }
 
@@ -89,6 +92,10 @@ pub(super) enum Kind {
     Bytes,
     /// A list.
     Array,
+    /// A list of texts, or the text of one.
+    Path,
+    /// Boolean.
+    Truth,
     /// As it comes.
     Any,
 }
@@ -129,6 +136,11 @@ impl Kind {
             (Self::Bytes, D::Binary | D::LargeBinary | D::BinaryView | D::Null) => {
                 (D::Binary, true)
             }
+            (Self::Path, _) if is_text || data_type.is_null() => (D::Utf8, true),
+            (Self::Path, D::List(_) | D::LargeList(_) | D::FixedSizeList(..)) => {
+                return Self::Array.takes(data_type);
+            }
+            (Self::Truth, D::Boolean | D::Null) => (D::Boolean, true),
             (Self::Array, D::List(_)) => (data_type.clone(), true),
             (Self::Array, D::LargeList(item) | D::FixedSizeList(item, _)) => {
                 (D::List(Arc::clone(item)), true)
@@ -191,8 +203,8 @@ pub(super) struct RowFunction {
     pub(super) returns: fn(&[DataType]) -> DataType,
     /// The same by arguments that are known, where the type depends on them.
     pub(super) returns_of: Option<TypeOf>,
-    /// Whether the result is JSON.
-    pub(super) json: bool,
+    /// Whether the result is JSON, and which.
+    pub(super) json: Gives,
     /// NULL by [`ScalarValue::Null`].
     pub(super) compute: fn(&Row) -> Result<ScalarValue>,
     pub(super) syntax: &'static str,
@@ -209,7 +221,7 @@ impl RowFunction {
         strict: true,
         returns: |_| DataType::Utf8,
         returns_of: None,
-        json: false,
+        json: Gives::Other,
         compute: |_| Ok(ScalarValue::Null),
         syntax: "",
         description: "",
@@ -315,8 +327,16 @@ impl ScalarUDFImpl for Rowwise {
             Some(returns) => returns(args.scalar_arguments),
             None => (self.function.returns)(&types.collect::<Vec<_>>()),
         };
+        if let (name @ ("json" | "jsonb"), [from]) = (self.name(), args.arg_fields)
+            && Kind::Text.takes(from.data_type()).is_none()
+        {
+            let what = format!("cannot cast type {} to {name}", sql_name(from.data_type()));
+            return Err(Error::new(ErrorKind::CannotCast, what)
+                .with_hint(format!("to_{name}(value) makes JSON of a value."))
+                .into());
+        }
         let field = Field::new(self.name(), data_type, true);
-        Ok(Arc::new(if self.function.json { json_field(field) } else { field }))
+        Ok(Arc::new(marked(field, self.function.json, args.arg_fields.first().map(AsRef::as_ref))))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

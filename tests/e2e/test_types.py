@@ -88,15 +88,23 @@ NESTED = [
     ("map(array[1, 2], array[array['x'], array['한글']])", {"1": ["x"], "2": ["한글"]}),
     ("arrow_cast(array[array[1]], 'LargeList(List(Int64))')", [[1]]),
     ("json_build_object('a', 1)", {"a": 1}),
+]
+# What is jsonb, and travels as such.
+JSONB = [
     ("'[1, {\"b\": null}]'::jsonb", [1, {"b": None}]),
+    ("jsonb_build_object('b', 1, 'a', array[1, 2]) - 'b'", {"a": [1, 2]}),
+    ("'{\"a\": {\"k\": \"한글\"}}'::jsonb -> 'a'", {"k": "한글"}),
 ]
 
 
-@pytest.mark.parametrize("expression,value", NESTED, ids=[expression for expression, _ in NESTED])
-def test_nested_values_are_json(server, connection, expression, value):
+TRAVELS = [("json", *case) for case in NESTED] + [("jsonb", *case) for case in JSONB]
+
+
+@pytest.mark.parametrize("name,expression,value", TRAVELS, ids=[expression for _, expression, _ in TRAVELS])
+def test_nested_values_are_json(server, connection, name, expression, value):
     for binary in [False, True]:
         cursor = connection.execute(f"SELECT {expression} AS v FROM generate_series(1, 3)".encode(), binary=binary)
-        assert cursor.description[0].type_code == psycopg.adapters.types["json"].oid
+        assert cursor.description[0].type_code == psycopg.adapters.types[name].oid
         assert cursor.fetchall() == [(value,)] * 3
 
     async def work(other):
@@ -113,6 +121,14 @@ def test_parameters_that_are_text_to_the_engine(connection, binary):
     for kind in (Json, Jsonb):
         (text,) = connection.execute(f"SELECT {placeholder}::text", [kind({"a": [1]})], binary=binary).fetchone()
         assert json.loads(text) == {"a": [1]}
+        (contains,) = connection.execute(f"SELECT {placeholder}::jsonb @> '[2]'", [kind([1, 2])], binary=binary).fetchone()
+        assert contains
+
+
+def test_jsonb_is_copied_in_binary(connection):
+    with connection.cursor() as cursor, cursor.copy("COPY (SELECT '{\"a\": 1}'::jsonb, '[1]'::json) TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["jsonb", "json"])
+        assert list(copy.rows()) == [({"a": 1}, [1])]
 
 
 def test_null_of_unknown_type(connection):

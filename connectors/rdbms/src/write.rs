@@ -106,6 +106,7 @@ pub(crate) enum Declared {
     Char(u32),
     Uuid,
     Json,
+    Jsonb,
 }
 
 /// Reads how a text column was declared.
@@ -124,7 +125,10 @@ pub(crate) fn declared(field: &arrow::datatypes::Field) -> Declared {
     }
     match field.metadata().get("ARROW:extension:name").map(String::as_str) {
         Some("arrow.uuid") => Declared::Uuid,
-        Some("arrow.json") => Declared::Json,
+        Some("arrow.json") => match field.metadata().get("pg.type").map(String::as_str) {
+            Some("jsonb") => Declared::Jsonb,
+            _ => Declared::Json,
+        },
         _ => Declared::Nothing,
     }
 }

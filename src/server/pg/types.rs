@@ -6,6 +6,8 @@ use pgwire::api::Type;
 use pgwire::messages::data::{FieldDescription, RowDescription};
 use postgres_types::Kind;
 
+use crate::session::{Style, style_of};
+
 /// How a column travels: its PostgreSQL type, and the Arrow type its values are brought to before they are written.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Wire {
@@ -27,7 +29,9 @@ impl Wire {
                 return Self::new(Type::UUID, DataType::FixedSizeBinary(16));
             }
             (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, Some("arrow.json")) => {
-                return Self::new(Type::JSON, DataType::Utf8);
+                let is_jsonb = style_of(field) == Some(Style::Jsonb);
+                let pg = if is_jsonb { Type::JSONB } else { Type::JSON };
+                return Self::new(pg, DataType::Utf8);
             }
             (DataType::Int32, _)
                 if field.metadata().get(OID_ALIAS_KEY).is_some_and(|kind| kind == "oid") =>

@@ -143,10 +143,13 @@ fn found(expr: &Expr) -> Option<Name> {
     match expr {
         Expr::Identifier(ident) => strong(&ident.value),
         Expr::CompoundIdentifier(parts) => strong(&parts.last()?.value),
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(Expr::Identifier(name))) => strong(&name.value),
-            _ => found(root),
-        },
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let named = access_chain.iter().rev().find_map(|access| match access {
+                AccessExpr::Dot(Expr::Identifier(name)) => Some(name),
+                _ => None,
+            });
+            named.map_or_else(|| found(root), |name| strong(&name.value))
+        }
         Expr::Nested(expr) | Expr::Collate { expr, .. } => found(expr),
         Expr::Function(function) => {
             let ident = function.name.0.last()?.as_ident()?;

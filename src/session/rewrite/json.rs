@@ -1,92 +1,130 @@
-//! JSON, which is text here: `->`, `->>`, `#>`, `#>>` and the functions of the same meaning read a part of it.
+//! JSON in the syntax tree: casts to `json` and `jsonb`, and `json_agg` and its like, which are arrays of JSON values put together
+//! (`scalars/json/make.rs`). Operators wait for the types of their sides (`session/json/operators.rs`).
 //!
-//! What is no JSON, or has no such part, gives NULL. A cast to `json` or `jsonb` checks a text and leaves it as it is: spaces and
-//! the order of keys stay. `json_agg` and its like are arrays of JSON values, put together (`scalars/json.rs`).
+//! Branches of `CASE` and `coalesce` are JSON as a whole if the text says so of one: the planner would forget it.
 
-use maru_core::{Error, ErrorKind, Result};
+use maru_core::{Error, Result};
 use maru_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, Value,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Parens, SelectItem, SetExpr, Value,
 };
 
 use super::literal;
 use super::literals::call;
-use crate::session::scalars;
-use crate::value_text::{Item, parse_array};
-
-/// The parts as they are written.
-const JSON: &str = "json_get_json";
-/// The parts as text: a string without its quotes, NULL for null.
-const TEXT: &str = "json_as_text";
-
-/// PostgreSQL's names and the ones underneath.
-const NAMES: &[(&str, &str)] = &[
-    ("json_extract_path", JSON),
-    ("jsonb_extract_path", JSON),
-    ("json_extract_path_text", TEXT),
-    ("jsonb_extract_path_text", TEXT),
-    ("json_array_length", "json_length"),
-    ("jsonb_array_length", "json_length"),
-];
-
-/// What says that a text is JSON.
-const PART: &str = "json_part";
+use crate::session::scalars::{self, Gives};
 
 /// Aggregates, what each of their values becomes, and what all of them become.
 const AGGREGATES: &[(&str, &str, &str)] = &[
-    ("json_agg", "to_json", "json_of_elements"),
-    ("jsonb_agg", "to_jsonb", "json_of_elements"),
+    ("json_agg", "json_element", "json_of_elements"),
+    ("jsonb_agg", "to_jsonb", "jsonb_of_elements"),
     ("json_object_agg", "json_pair", "json_of_pairs"),
     ("jsonb_object_agg", "jsonb_pair", "jsonb_of_pairs"),
 ];
 
-/// Changes one operator, cast or call.
+/// Functions that give one of their arguments.
+const BRANCHES: &[&str] = &["coalesce", "nullif"];
+
+/// Changes one cast or call.
 ///
 /// # Errors
-/// 0A000 for a path that is no literal, 22P02 for one that is none.
+/// 0A000 for an aggregate of `*`, and for functions that make rows of a type of the catalog.
 pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     match expr {
-        Expr::BinaryOp { left, op, right } => {
-            let (function, parts) = match op {
-                BinaryOperator::Arrow => (JSON, vec![(**right).clone()]),
-                BinaryOperator::LongArrow => (TEXT, vec![(**right).clone()]),
-                BinaryOperator::HashArrow => (JSON, path(right)?),
-                BinaryOperator::HashLongArrow => (TEXT, path(right)?),
-                _ => return Ok(()),
-            };
-            let of = std::iter::once((**left).clone());
-            let part = call(function, of.chain(parts).collect());
-            *expr = if function == JSON { call(PART, vec![part]) } else { part };
-        }
-        Expr::Cast { kind, data_type: data_type @ (DataType::JSON | DataType::JSONB), .. } => {
+        Expr::Cast { kind, expr: inner, data_type, .. } => {
+            let Some(function) = name_of(data_type) else { return Ok(()) };
             *data_type = DataType::Text;
-            if *kind == CastKind::Cast || *kind == CastKind::DoubleColon {
-                *expr = call("json", vec![expr.clone()]);
+            if *kind != CastKind::Cast && *kind != CastKind::DoubleColon {
+                return Ok(());
+            }
+            let mut bare = inner.as_ref();
+            while let Expr::Nested(nested) = bare {
+                bare = nested;
+            }
+            // What has no type yet is a text.
+            let is_open = matches!(bare, Expr::Value(value)
+                if matches!(value.value, Value::Placeholder(_) | Value::Null));
+            *expr = call(function, vec![if is_open { expr.clone() } else { (**inner).clone() }]);
+        }
+        Expr::TypedString(typed) => {
+            if let Some(function) = name_of(&typed.data_type) {
+                *expr = call(function, vec![Expr::Value(typed.value.clone())]);
             }
         }
-        Expr::Function(Function { name, args, .. }) => {
-            let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return Ok(()) };
-            let called = ident.value.to_lowercase();
-            if let Some((_, each, all)) = AGGREGATES.iter().find(|(known, ..)| *known == called) {
-                let FunctionArguments::List(list) = args else { return Ok(()) };
-                let values = std::mem::take(&mut list.args);
-                let values = values.into_iter().map(|argument| match argument {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value),
-                    _ => {
-                        Err(Error::unsupported(format!("{called} takes values, no names and no *")))
-                    }
-                });
-                let value = call(each, values.collect::<Result<Vec<_>>>()?);
-                list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value))];
-                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("array_agg"))]);
-                *expr = call(all, vec![expr.clone()]);
-            } else if let Some((_, other)) = NAMES.iter().find(|(known, _)| *known == called) {
-                *name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*other))]);
-            }
+        Expr::Case { conditions, else_result, .. } => {
+            let branches = || {
+                let thens = conditions.iter().map(|when| &when.result);
+                thens.chain(else_result.as_deref())
+            };
+            let Some(style) = branches().find_map(json_of) else { return Ok(()) };
+            let thens = conditions.iter_mut().map(|when| &mut when.result);
+            thens.chain(else_result.as_deref_mut()).for_each(|branch| settle(branch, style));
+            *expr = call(mark_of(style), vec![expr.clone()]);
+        }
+        Expr::Function(function) => {
+            return function_call(function).map(|changed| {
+                if let Some(changed) = changed {
+                    *expr = changed;
+                }
+            });
         }
         _ => {}
     }
     Ok(())
+}
+
+fn function_call(function: &mut Function) -> Result<Option<Expr>> {
+    let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return Ok(None) };
+    let called = ident.value.to_lowercase();
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(None) };
+    if let Some((_, each, all)) = AGGREGATES.iter().find(|(known, ..)| *known == called) {
+        let values = std::mem::take(&mut list.args).into_iter().map(|argument| match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Ok(value),
+            _ => Err(Error::unsupported(format!("{called} takes values, no names and no *"))),
+        });
+        let value = call(each, values.collect::<Result<Vec<_>>>()?);
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value))];
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("array_agg"))]);
+        return Ok(Some(call(all, vec![Expr::Function(function.clone())])));
+    }
+    if called.contains("populate_record") && called.starts_with("json") {
+        return Err(Error::unsupported(format!("{called} is not supported"))
+            .with_hint("Use jsonb_to_recordset(doc) AS t (name type, …) in FROM."));
+    }
+    if !BRANCHES.contains(&called.as_str()) {
+        return Ok(None);
+    }
+    let mut values = list.args.iter_mut().filter_map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => Some(value),
+        _ => None,
+    });
+    let Some(style) = values.find_map(|value| json_of(value)) else { return Ok(None) };
+    for argument in &mut list.args {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument {
+            settle(value, style);
+        }
+    }
+    Ok(Some(call(mark_of(style), vec![Expr::Function(function.clone())])))
+}
+
+/// Returns the function that makes a value of a type.
+fn name_of(data_type: &DataType) -> Option<&'static str> {
+    match data_type {
+        DataType::JSON => Some("json"),
+        DataType::JSONB => Some("jsonb"),
+        _ => None,
+    }
+}
+
+fn mark_of(style: Gives) -> &'static str {
+    if style == Gives::Jsonb { "jsonb_mark" } else { "json_mark" }
+}
+
+/// Makes JSON of a literal that stands beside some.
+fn settle(value: &mut Expr, style: Gives) {
+    if literal(value).is_some() {
+        let function = if style == Gives::Jsonb { "jsonb" } else { "json" };
+        *value = call(function, vec![value.clone()]);
+    }
 }
 
 /// Makes a column of VALUES JSON as a whole, if it is in one of its rows.
@@ -94,42 +132,50 @@ pub(super) fn values(rows: &mut [Parens<Vec<Expr>>]) {
     let width = rows.iter().map(|row| row.content.len()).max().unwrap_or(0);
     for at in 0..width {
         let cells = || rows.iter().filter_map(|row| row.content.get(at));
-        if !cells().any(is_json) || cells().all(is_json) {
-            continue;
-        }
+        let Some(style) = cells().find_map(json_of) else { continue };
         for cell in rows.iter_mut().filter_map(|row| row.content.get_mut(at)) {
-            if !is_json(cell) {
-                *cell = call("json", vec![cell.clone()]);
+            if json_of(cell).is_none() {
+                let function = if style == Gives::Jsonb { "jsonb" } else { "json" };
+                let text = Expr::Cast {
+                    kind: CastKind::Cast,
+                    expr: Box::new(cell.clone()),
+                    data_type: DataType::Text,
+                    array: false,
+                    format: None,
+                };
+                *cell = call(function, vec![text]);
             }
         }
     }
 }
 
-fn is_json(expr: &Expr) -> bool {
+/// Returns which JSON an expression is, as far as its text tells.
+fn json_of(expr: &Expr) -> Option<Gives> {
     match expr {
-        Expr::Nested(inner) => is_json(inner),
-        Expr::Function(function) => scalars::gives_json(&function.name.to_string()),
-        _ => false,
+        Expr::Nested(inner) => json_of(inner),
+        Expr::Function(function) => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            match scalars::gives_json(&function.name.to_string().to_lowercase()) {
+                Gives::Other => None,
+                Gives::AsFirst | Gives::Same => match list.args.first() {
+                    Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) => json_of(first),
+                    _ => None,
+                },
+                style => Some(style),
+            }
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Arrow | BinaryOperator::HashArrow, .. } => {
+            json_of(left)
+        }
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.as_slice() {
+                [SelectItem::UnnamedExpr(only) | SelectItem::ExprWithAlias { expr: only, .. }] => {
+                    json_of(only)
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
     }
-}
-
-/// Reads `'{a,0,b}'`: keys, and places in arrays.
-fn path(expr: &Expr) -> Result<Vec<Expr>> {
-    let Some(text) = literal(expr) else {
-        return Err(Error::unsupported("#> takes its path as a text literal")
-            .with_hint("Write doc #> '{a,b}', or doc -> a -> b."));
-    };
-    let hint = |error: Error| error.with_hint("A path is written '{a,b}'.");
-    let parts = parse_array(text).map_err(hint)?;
-    let step = |part: Item| match part {
-        Item::Text(part) if part.parse::<i64>().is_ok() => {
-            Ok(Expr::value(Value::Number(part, false)))
-        }
-        Item::Text(part) => Ok(Expr::value(Value::SingleQuotedString(part))),
-        Item::Null | Item::Array(_) => {
-            let message = format!("malformed array literal: \"{text}\"");
-            Err(hint(Error::new(ErrorKind::InvalidText, message)))
-        }
-    };
-    parts.into_iter().map(step).collect()
 }

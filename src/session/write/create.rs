@@ -14,7 +14,7 @@ use crate::access::{Object, Privilege};
 use crate::catalog::{Attached, BUILTIN};
 use crate::output::Output;
 use crate::registry;
-use crate::session::Session;
+use crate::session::{Session, Style};
 
 /// Where a table is made, and what is there.
 pub(super) struct Place {
@@ -210,8 +210,10 @@ pub(crate) async fn declared_column(
     if let ast::DataType::Uuid = column.data_type {
         metadata.insert("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned());
     }
-    if let ast::DataType::JSON | ast::DataType::JSONB = column.data_type {
-        metadata.insert("ARROW:extension:name".to_owned(), "arrow.json".to_owned());
+    match column.data_type {
+        ast::DataType::JSON => metadata.extend(crate::session::mark(Style::Json)),
+        ast::DataType::JSONB => metadata.extend(crate::session::mark(Style::Jsonb)),
+        _ => {}
     }
     Ok(field.with_metadata(metadata))
 }

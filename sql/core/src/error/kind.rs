@@ -73,6 +73,16 @@ kinds! {
     DivisionByZero = "22012", Client, false;
     OutOfRange = "22003", Client, false;
     InvalidText = "22P02", Client, false;
+    NullNotAllowed = "22004", Client, false;
+    /// A character that JSON can write and a text cannot hold.
+    Untranslatable = "22P05", Client, false;
+    ArraySubscript = "2202E", Client, false;
+    JsonSubscript = "22033", Client, false;
+    JsonSingleton = "22038", Client, false;
+    JsonArray = "22039", Client, false;
+    JsonMember = "2203A", Client, false;
+    JsonNumber = "2203B", Client, false;
+    JsonObject = "2203C", Client, false;
     TextTooLong = "22001", Client, false;
     NotNullViolation = "23502", Client, false;
     UniqueViolation = "23505", Client, false;

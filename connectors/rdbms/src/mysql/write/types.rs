@@ -24,7 +24,7 @@ pub(super) fn created(field: &Field, n_keys: usize) -> Result<(String, Mapping)>
         }
         Declared::Varchar(length) => format!("VARCHAR({length}) {UTF8}"),
         Declared::Char(length) => format!("CHAR({length}) {UTF8}"),
-        Declared::Json => "JSON".to_owned(),
+        Declared::Json | Declared::Jsonb => "JSON".to_owned(),
     };
     Ok((sql, plain(Kind::Text)))
 }

@@ -18,6 +18,7 @@ pub(super) fn created(field: &Field) -> Result<(String, Wire)> {
         Declared::Char(length) => (format!("char({length})"), Kind::Text),
         Declared::Uuid => ("uuid".to_owned(), Kind::Uuid),
         Declared::Json => ("json".to_owned(), Kind::Text),
+        Declared::Jsonb => ("jsonb".to_owned(), Kind::Jsonb),
     };
     Ok((sql, Wire { kind, item: 0 }))
 }
