@@ -109,6 +109,7 @@ impl VisitorMut for Rewriter {
         absent::table(table);
         path::table(table);
         catalog::descriptions(table);
+        rows::arrays_of_columns(table);
         if let Err(error) = json_rows::table(table) {
             return ControlFlow::Break(error);
         }

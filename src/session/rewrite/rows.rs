@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
+    SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor, visit_expressions_mut,
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
@@ -20,6 +20,25 @@ const TABLES: &[&str] = &["generate_series"];
 
 /// What the number of a row is called.
 const ORDINALITY: &str = "ordinality";
+
+/// Makes calls of arrays that are written of columns, in the arguments of functions in the place of tables: in an array the planner looks
+/// for columns in the subquery alone (DataFusion 55.2).
+pub(super) fn arrays_of_columns(table: &mut TableFactor) {
+    let made = |expr: &mut Expr| {
+        if let Expr::Array(array) = expr
+            && array.elem.iter().any(looks_around)
+        {
+            *expr = call("make_array", std::mem::take(&mut array.elem));
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    let _ = match table {
+        TableFactor::Table { args: Some(args), .. } => visit_expressions_mut(&mut args.args, made),
+        TableFactor::Function { args, .. } => visit_expressions_mut(args, made),
+        TableFactor::UNNEST { array_exprs, .. } => visit_expressions_mut(array_exprs, made),
+        _ => ControlFlow::Continue(()),
+    };
+}
 
 /// Makes a subquery of a call.
 pub(super) fn table(table: &mut TableFactor) {
