@@ -158,7 +158,9 @@ def test_what_people_type(server, tmp_path):
         assert "SELECT id FROM e2e_typed.t" in " ".join(run("\\sv e2e_typed.v\n").split())
         assert "a table to look at" in run("\\dd e2e_typed.*\n\\d+\nSELECT obj_description('e2e_typed.t'::regclass);\n")
         for command in ["\\du+", "\\l+", "\\dn+", "\\db", "\\dx", "\\dT", "\\do", "\\dC", "\\des", "\\dew", "\\det", "\\di", "\\ds", "\\dm", "\\dg", "\\drds", "\\conninfo",
-                        "\\encoding", "\\dL", "\\dt+ e2e_typed.*", "\\dv+ e2e_typed.*", "\\db+", "\\dRp", "\\dRs", "\\dy", "\\dF", "\\dp", "\\ddp", "\\dA"]:
+                        "\\encoding", "\\dL", "\\dt+ e2e_typed.*", "\\dv+ e2e_typed.*", "\\db+", "\\dRp", "\\dRs", "\\dy", "\\dF", "\\dp", "\\ddp", "\\dA",
+                        "\\dO", "\\dX", "\\df+", "\\des+", "\\dew+", "\\deu+", "\\det+", "\\dP+", "\\dx+", "\\dC+", "\\dF+", "\\dFd+", "\\dFp+", "\\dFt+", "\\dc+", "\\dAc",
+                        "\\dAf", "\\dAo", "\\dAp", "\\da+", "\\dD+"]:
             done = server.psql("-c", command)
             assert done.returncode == 0 and "ERROR" not in done.stderr, (command, done.stderr)
     finally:
