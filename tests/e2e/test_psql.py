@@ -162,6 +162,6 @@ def test_what_people_type(server, tmp_path):
                         "\\dO", "\\dX", "\\df+", "\\des+", "\\dew+", "\\deu+", "\\det+", "\\dP+", "\\dx+", "\\dC+", "\\dF+", "\\dFd+", "\\dFp+", "\\dFt+", "\\dc+", "\\dAc",
                         "\\dAf", "\\dAo", "\\dAp", "\\da+", "\\dD+"]:
             done = server.psql("-c", command)
-            assert done.returncode == 0 and "ERROR" not in done.stderr, (command, done.stderr)
+            assert "ERROR" not in done.stderr and (done.returncode == 0 or "Did not find any" in done.stderr), (command, done.stderr)
     finally:
         run("DROP SCHEMA e2e_typed CASCADE;\n", "-q")

@@ -88,6 +88,11 @@ fn planned(expr: &RawBinaryExpr, schema: &DFSchema) -> Result<Option<Expr>> {
         if !is_text(left, schema) {
             return Ok(None);
         }
+        let function = match (mark_of(left, schema), function) {
+            (Some(Style::Jsonb), "json_get_part") => "jsonb_get_part",
+            (Some(Style::Jsonb), "json_get_part_text") => "jsonb_get_part_text",
+            _ => function,
+        };
         return call(function, vec![settled(left, schema)?, right.clone()]).map(Some);
     }
     if let Some(function) = function_of(OF_JSONB) {

@@ -37,6 +37,21 @@ pub(in crate::session::scalars) const FUNCTIONS: &[RowFunction] = &[
         ..AT
     },
     RowFunction {
+        name: "jsonb_get_part",
+        json: Gives::Jsonb,
+        compute: |row| written(at_jsonb(row)?),
+        syntax: "jsonb -> key",
+        description: "Returns the value of a key, or the element of a number, which -> calls.",
+        ..AT
+    },
+    RowFunction {
+        name: "jsonb_get_part_text",
+        compute: |row| as_text(at_jsonb(row)?),
+        syntax: "jsonb ->> key",
+        description: "Returns the value of a key, or the element of a number, as text, which ->> calls.",
+        ..AT
+    },
+    RowFunction {
         name: "json_get_path",
         json: Gives::AsFirst,
         compute: |row| written(at_path(row.text(0), &row.texts(1)?)?),
@@ -94,6 +109,17 @@ fn at<'a>(row: &'a Row) -> Result<Option<&'a str>> {
         ScalarValue::Int64(Some(index)) => element(of, *index),
         _ => member(of, row.text(1)),
     }
+}
+
+/// A scalar of `jsonb` is the one element of an array here, as PostgreSQL keeps it.
+fn at_jsonb<'a>(row: &'a Row) -> Result<Option<&'a str>> {
+    if let ScalarValue::Int64(Some(0 | -1)) = &row.values[1]
+        && let (kind, of) = read::whole(row.text(0))?
+        && kind.is_scalar()
+    {
+        return Ok(Some(of));
+    }
+    at(row)
 }
 
 fn written(part: Option<&str>) -> Result<ScalarValue> {
