@@ -184,7 +184,10 @@ fn with_value(
     let among = LogicalPlanBuilder::from(parts.rows.clone())
         .project(among.chain([lit(true).alias(THERE)]))?
         .build()?;
-    let conditions = inside(&parts.conditions)?;
+    let mut conditions = inside(&parts.conditions)?;
+    if conditions.is_empty() {
+        conditions.push(lit(true));
+    }
     let mut plan = LogicalPlanBuilder::from(rows).join_on(among, JoinType::Left, conditions)?;
     for made in parts.made.into_iter().rev() {
         let exprs = match made {

@@ -37,7 +37,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, Result};
-use maru_sql::ast::{Expr, Query, Select, SetExpr, TableFactor, Value, VisitMut, VisitorMut};
+use maru_sql::ast::{
+    Expr, Ident, Query, Select, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+};
 
 pub(super) use array::protect;
 pub(super) use columns::{shown, unalias};
@@ -160,5 +162,13 @@ fn literal(expr: &Expr) -> Option<&str> {
         Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
         Value::DollarQuotedString(text) => Some(&text.value),
         _ => None,
+    }
+}
+
+/// Returns a name as it is meant: in small letters, unless it is quoted.
+fn folded(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
     }
 }

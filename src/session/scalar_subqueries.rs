@@ -15,14 +15,14 @@ use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::named_struct;
-use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::functions_aggregate::expr_fn::{count, count_distinct};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Distinct, Expr, FetchType, LogicalPlan, LogicalPlanBuilder,
     ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SkipType, Subquery,
-    Volatility, lit,
+    Volatility, lit, when,
 };
 use maru_core::{Error, ErrorKind};
 
@@ -82,39 +82,26 @@ fn settle(subquery: Subquery) -> DfResult<Transformed<Expr>> {
     let Some(value) = rows.schema().columns().into_iter().next().map(Expr::Column) else {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     };
-    let number = match distinct {
-        true => count(value.clone()).distinct(),
-        false => count(lit(1_i64)),
+    let counts = match distinct {
+        // A count leaves NULL out, which is a row as well.
+        true => {
+            let null = when(value.clone().is_null(), lit(1_i64)).end()?;
+            vec![count_distinct(value.clone()), count_distinct(null)]
+        }
+        false => vec![count(lit(1_i64))],
     };
+    let aggregates = std::iter::once(first(value, Vec::new())).chain(counts);
     let aggregated = LogicalPlanBuilder::from(rows.clone())
-        .aggregate(Vec::<Expr>::new(), [first(value, Vec::new()), number])?
+        .aggregate(Vec::<Expr>::new(), aggregates)?
         .build()?;
     let columns = aggregated.schema().columns();
-    let [first, number] = columns.as_slice() else {
+    let mut columns = columns.into_iter().map(Expr::Column);
+    let (Some(first), Some(number)) = (columns.next(), columns.reduce(|all, one| all + one)) else {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     };
-    let both = named_struct(vec![
-        lit(VALUE),
-        Expr::Column(first.clone()),
-        lit(ROWS),
-        Expr::Column(number.clone()),
-    ]);
+    let both = named_struct(vec![lit(VALUE), first, lit(ROWS), number]);
     let both = LogicalPlanBuilder::from(aggregated).project([both.alias(name)])?.build()?;
     Ok(Transformed::yes(ScalarUDF::from(OneRow::new(false)).call(vec![with(both)])))
-}
-
-trait Counted {
-    fn distinct(self) -> Self;
-}
-
-impl Counted for Expr {
-    /// Counts each value once.
-    fn distinct(mut self) -> Self {
-        if let Self::AggregateFunction(function) = &mut self {
-            function.params.distinct = true;
-        }
-        self
-    }
 }
 
 fn first(value: Expr, order: Vec<Sort>) -> Expr {

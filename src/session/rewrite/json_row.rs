@@ -14,6 +14,7 @@ use maru_sql::ast::{
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
+use super::folded;
 use super::literals::call;
 use crate::session::ROW_COLUMN;
 
@@ -62,13 +63,6 @@ pub(super) fn select(select: &mut Select) -> Result<()> {
     }
     hide(select, &found);
     Ok(())
-}
-
-fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
 }
 
 /// The name that a table goes by, if it can be put into a query.

@@ -15,6 +15,7 @@ use maru_sql::ast::{
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
+use super::folded;
 use super::literals::call;
 
 /// Functions whose rows are one value: the array of them, what marks them, and whether the column is called `value`.
@@ -120,13 +121,6 @@ fn names(alias: &TableAlias) -> String {
     match names.collect::<Vec<_>>() {
         names if names.is_empty() => String::new(),
         names => format!(" ({})", names.join(", ")),
-    }
-}
-
-fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
     }
 }
 

@@ -12,6 +12,7 @@ use maru_sql::ast::{
 use maru_sql::dialect::PostgreSqlDialect;
 
 use super::columns::MARK;
+use super::folded;
 
 /// Catalogs without rows.
 const EMPTY: &[&str] = &["pg_index", "pg_constraint"];
@@ -101,10 +102,6 @@ fn projection(body: &SetExpr) -> Option<String> {
         })
         .collect::<Option<Vec<_>>>()?;
     Some(format!("SELECT {} WHERE false", items.join(", ")))
-}
-
-fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
 /// Returns what PostgreSQL calls a column.

@@ -14,6 +14,7 @@ use maru_sql::ast::{
     TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
+use super::folded;
 use super::literals::call;
 
 /// Changes joins and all that names their columns.
@@ -114,7 +115,7 @@ impl Merged {
     }
 
     fn forget(&mut self, name: &Ident) {
-        self.known.remove(&fold(name));
+        self.known.remove(&folded(name));
     }
 
     fn join(&mut self, from: &mut TableWithJoins) -> Result<()> {
@@ -318,7 +319,7 @@ impl VisitorMut for Replace<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         if self.depth == 0
             && let Expr::Identifier(name) = expr
-            && let Some(means) = self.known.get(&fold(name))
+            && let Some(means) = self.known.get(&folded(name))
         {
             *expr = means.clone();
         }
@@ -326,16 +327,9 @@ impl VisitorMut for Replace<'_> {
     }
 }
 
-fn fold(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
-}
-
 fn single(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
-        [part] => part.as_ident().map(fold),
+        [part] => part.as_ident().map(folded),
         _ => None,
     }
 }
