@@ -47,12 +47,59 @@ fn civil(days: i64) -> (i64, u32, u32) {
     (yoe + era * 400 + i64::from(month <= 2), month as u32, day as u32)
 }
 
+/// Two digits of a number below 100, which stand in the way of formatting far more often than anything else.
+fn two(number: i64) -> [u8; 2] {
+    let number = number.rem_euclid(100) as u8;
+    [b'0' + number / 10, b'0' + number % 10]
+}
+
 /// Writes `YYYY-MM-DD`; years before 1 as `… BC` by the caller.
 fn put_date(days: i64, out: &mut BytesMut) -> bool {
     let (year, month, day) = civil(days);
     let (shown, before_christ) = if year <= 0 { (1 - year, true) } else { (year, false) };
-    put!(out, "{shown:04}-{month:02}-{day:02}");
+    let ([m, n], [d, e]) = (two(i64::from(month)), two(i64::from(day)));
+    if shown < 10_000 {
+        let ([a, b], [c, y]) = (two(shown / 100), two(shown));
+        out.put_slice(&[a, b, c, y, b'-', m, n, b'-', d, e]);
+    } else {
+        put_integer(shown, out);
+        out.put_slice(&[b'-', m, n, b'-', d, e]);
+    }
     before_christ
+}
+
+/// Writes a whole number.
+pub(crate) fn put_integer(number: impl itoa::Integer, out: &mut BytesMut) {
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Writes a decimal, whose unscaled value is given, with all digits of its scale.
+pub(crate) fn put_decimal(value: i128, scale: i8, out: &mut BytesMut) {
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(value.unsigned_abs()).as_bytes();
+    if value < 0 {
+        out.put_u8(b'-');
+    }
+    let Some(scale) = usize::try_from(scale).ok().filter(|scale| *scale > 0) else {
+        out.put_slice(digits);
+        // A scale below 0 counts zeros before the point.
+        if value != 0 {
+            out.put_bytes(b'0', usize::from(scale.unsigned_abs()));
+        }
+        return;
+    };
+    match digits.len().checked_sub(scale).filter(|whole| *whole > 0) {
+        Some(whole) => {
+            out.put_slice(&digits[..whole]);
+            out.put_u8(b'.');
+            out.put_slice(&digits[whole..]);
+        }
+        None => {
+            out.put_slice(b"0.");
+            out.put_bytes(b'0', scale - digits.len());
+            out.put_slice(digits);
+        }
+    }
 }
 
 pub(crate) fn date(days: i64, out: &mut BytesMut) {
@@ -63,15 +110,27 @@ pub(crate) fn date(days: i64, out: &mut BytesMut) {
 
 /// Microseconds of a day as `HH:MM:SS[.ffffff]`.
 pub(crate) fn time(micros: i64, out: &mut BytesMut) {
-    let seconds = micros / 1_000_000;
-    put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    clock(micros / 1_000_000, out);
     fraction(micros % 1_000_000, out);
+}
+
+/// Writes seconds as `HH:MM:SS`; an interval may have more than 99 hours.
+fn clock(seconds: i64, out: &mut BytesMut) {
+    let hours = seconds / 3600;
+    match hours < 100 {
+        true => out.put_slice(&two(hours)),
+        false => put_integer(hours, out),
+    }
+    let ([m, n], [s, t]) = (two(seconds / 60 % 60), two(seconds % 60));
+    out.put_slice(&[b':', m, n, b':', s, t]);
 }
 
 fn fraction(micros: i64, out: &mut BytesMut) {
     if micros != 0 {
-        let digits = format!("{micros:06}");
-        put!(out, ".{}", digits.trim_end_matches('0'));
+        let ([a, b], [c, d], [e, f]) = (two(micros / 10_000), two(micros / 100), two(micros));
+        let digits = [b'.', a, b, c, d, e, f];
+        let n_zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+        out.put_slice(&digits[..digits.len() - n_zeros]);
     }
 }
 
@@ -159,8 +218,7 @@ pub(crate) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) 
             out.put_u8(b'+');
         }
         let micros = micros.unsigned_abs();
-        let seconds = micros / 1_000_000;
-        put!(out, "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+        clock((micros / 1_000_000) as i64, out);
         fraction((micros % 1_000_000) as i64, out);
     }
 }
@@ -211,6 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn decimals_have_all_digits_of_their_scale() {
+        for (value, scale, text) in [
+            (0, 0, "0"),
+            (0, 2, "0.00"),
+            (5, 2, "0.05"),
+            (-5, 1, "-0.5"),
+            (12_345, 2, "123.45"),
+            (-100, 2, "-1.00"),
+            (7, -3, "7000"),
+            (0, -3, "0"),
+            (i128::MIN, 38, "-1.70141183460469231731687303715884105728"),
+        ] {
+            assert_eq!(shown(|o| put_decimal(value, scale, o)), text);
+        }
+    }
+
+    #[test]
     fn intervals_carry_their_signs() {
         assert_eq!(shown(|o| interval(0, 0, 0, o)), "00:00:00");
         assert_eq!(
@@ -219,6 +294,7 @@ mod tests {
         );
         assert_eq!(shown(|o| interval(-1, 1, 0, o)), "-1 mons +1 day");
         assert_eq!(shown(|o| interval(0, -1, 1_000_000, o)), "-1 days +00:00:01");
+        assert_eq!(shown(|o| interval(0, 0, -360_000_000_100, o)), "-100:00:00.0001");
     }
 
     #[test]

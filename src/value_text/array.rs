@@ -1,14 +1,14 @@
 //! Values of Arrow arrays as PostgreSQL writes them.
 
-use std::fmt::Write as _;
-
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
 use bytes::{BufMut, BytesMut};
 use maru_core::{Error, ErrorKind, Result};
 
-use super::{Zone, bytea, date, interval, time, timestamp, timestamptz, uuid};
+use super::{
+    Zone, bytea, date, interval, put_decimal, put_integer, time, timestamp, timestamptz, uuid,
+};
 use crate::float_text::{DOUBLE_DIGITS, REAL_DIGITS, write_float};
 
 /// Returns the type that values of this type are brought to before [`put_value`] writes them; `None` if there is none.
@@ -86,15 +86,16 @@ pub(crate) fn put_value(
 ) -> Result<()> {
     match array.data_type() {
         DataType::Boolean => out.put_u8(if array.as_boolean().value(row) { b't' } else { b'f' }),
-        DataType::Int16 => put(out, array.as_primitive::<Int16Type>().value(row)),
-        DataType::Int32 => put(out, array.as_primitive::<Int32Type>().value(row)),
-        DataType::Int64 => put(out, array.as_primitive::<Int64Type>().value(row)),
-        DataType::UInt64 => put(out, array.as_primitive::<UInt64Type>().value(row)),
-        DataType::Decimal128(_, _) => {
-            put(out, array.as_primitive::<Decimal128Type>().value_as_string(row));
+        DataType::Int16 => put_integer(array.as_primitive::<Int16Type>().value(row), out),
+        DataType::Int32 => put_integer(array.as_primitive::<Int32Type>().value(row), out),
+        DataType::Int64 => put_integer(array.as_primitive::<Int64Type>().value(row), out),
+        DataType::UInt64 => put_integer(array.as_primitive::<UInt64Type>().value(row), out),
+        DataType::Decimal128(_, scale) => {
+            put_decimal(array.as_primitive::<Decimal128Type>().value(row), *scale, out);
         }
         DataType::Decimal256(_, _) => {
-            put(out, array.as_primitive::<Decimal256Type>().value_as_string(row));
+            let text = array.as_primitive::<Decimal256Type>().value_as_string(row);
+            out.put_slice(text.as_bytes());
         }
         DataType::Float32 => {
             let value = array.as_primitive::<Float32Type>().value(row);
@@ -132,11 +133,6 @@ pub(crate) fn put_value(
         }
     }
     Ok(())
-}
-
-fn put(out: &mut BytesMut, value: impl std::fmt::Display) {
-    // Writing into memory cannot fail.
-    let _ = write!(out, "{value}");
 }
 
 /// Writes an array: `{1,NULL,"a b"}`; one in another stands in braces of its own.

@@ -9,19 +9,20 @@ use arrow::datatypes::*;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::{BufMut, BytesMut};
 use maru_core::{Error, ErrorKind, Result, ResultExt};
-use pgwire::messages::data::DataRow;
 
-use super::numeric::numeric_binary;
+use super::numeric::{decimal_binary, numeric_binary};
 use super::types::{Wire, wires};
 use crate::session::{Style, put_json};
 use crate::value_text::{self as text, Zone};
+
+/// The letter of a row's message.
+const DATA_ROW: u8 = b'D';
 
 /// Writes the rows of one result.
 #[derive(Debug)]
 pub(super) struct RowEncoder {
     columns: Vec<(Wire, bool)>,
     zone: Zone,
-    buffer: BytesMut,
 }
 
 impl RowEncoder {
@@ -33,7 +34,6 @@ impl RowEncoder {
                 .map(|(i, wire)| (wire, formats.get(i).is_some_and(|format| *format == 1)))
                 .collect(),
             zone,
-            buffer: BytesMut::new(),
         }
     }
 
@@ -50,9 +50,30 @@ impl RowEncoder {
         columns.map(|((wire, _), array)| prepare(wire, array, &self.zone)).collect()
     }
 
-    /// Returns one row of prepared columns as a message.
-    pub(super) fn row(&mut self, columns: &[ArrayRef], row: usize) -> Result<DataRow> {
-        let out = &mut self.buffer;
+    /// Writes one row of prepared columns as the message `DataRow`. It is written into `out`, behind what is there, since it would be
+    /// copied once more on its way through a message of its own.
+    ///
+    /// # Errors
+    /// As for single values; then `out` is as it was.
+    pub(super) fn put_row(
+        &self,
+        columns: &[ArrayRef],
+        row: usize,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        put_message(DATA_ROW, out, |out| self.put_fields(columns, row, out))
+    }
+
+    /// Writes one row of prepared columns as messages have it: the number of fields, and each behind its length.
+    pub(super) fn put_fields(
+        &self,
+        columns: &[ArrayRef],
+        row: usize,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        let count = i16::try_from(self.columns.len())
+            .or_error(ErrorKind::LimitExceeded, || "too many columns for the protocol".into())?;
+        out.put_i16(count);
         for ((wire, binary), array) in self.columns.iter().zip(columns) {
             if is_null(array, row) {
                 out.put_i32(-1);
@@ -61,22 +82,49 @@ impl RowEncoder {
             let start = out.len();
             out.put_i32(0);
             value(array, row, *binary, wire, &self.zone, out)?;
-            patch_length(out, start)?;
+            patch_length(out, start, start + 4)?;
         }
-        let count = i16::try_from(self.columns.len())
-            .or_error(ErrorKind::LimitExceeded, || "too many columns for the protocol".into())?;
-        Ok(DataRow::new(out.split(), count))
+        Ok(())
+    }
+
+    /// Writes one value of a prepared column, which is not NULL, as text.
+    pub(super) fn put_text(
+        &self,
+        column: usize,
+        array: &ArrayRef,
+        row: usize,
+        out: &mut BytesMut,
+    ) -> Result<()> {
+        value(array, row, false, &self.columns[column].0, &self.zone, out)
     }
 }
 
-fn is_null(array: &dyn Array, row: usize) -> bool {
+/// Writes a message of that letter, with what `body` writes in it; nothing, if that fails.
+pub(super) fn put_message(
+    letter: u8,
+    out: &mut BytesMut,
+    body: impl FnOnce(&mut BytesMut) -> Result<()>,
+) -> Result<()> {
+    let start = out.len();
+    out.put_u8(letter);
+    out.put_i32(0);
+    // The length counts itself.
+    let written = body(out).and_then(|()| patch_length(out, start + 1, start + 1));
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
+}
+
+pub(super) fn is_null(array: &dyn Array, row: usize) -> bool {
     array.data_type() == &DataType::Null || array.is_null(row)
 }
 
-fn patch_length(out: &mut BytesMut, start: usize) -> Result<()> {
-    let length = i32::try_from(out.len() - start - 4)
+/// Writes the number of bytes since `from` into the four at `place`.
+fn patch_length(out: &mut BytesMut, place: usize, from: usize) -> Result<()> {
+    let length = i32::try_from(out.len() - from)
         .or_error(ErrorKind::LimitExceeded, || "a value is larger than 2 GB".to_owned())?;
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    out[place..place + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
 
@@ -146,8 +194,8 @@ fn binary_value(array: &ArrayRef, row: usize, wire: &Wire, out: &mut BytesMut) -
         DataType::UInt64 => {
             numeric_binary(&array.as_primitive::<UInt64Type>().value(row).to_string(), out);
         }
-        DataType::Decimal128(_, _) => {
-            numeric_binary(&array.as_primitive::<Decimal128Type>().value_as_string(row), out);
+        DataType::Decimal128(_, scale) => {
+            decimal_binary(array.as_primitive::<Decimal128Type>().value(row), *scale, out);
         }
         DataType::Decimal256(_, _) => {
             numeric_binary(&array.as_primitive::<Decimal256Type>().value_as_string(row), out);
@@ -224,7 +272,7 @@ fn binary_list(items: &ArrayRef, element: &Wire, out: &mut BytesMut) -> Result<(
         let start = out.len();
         out.put_i32(0);
         binary_value(items, row, element, out)?;
-        patch_length(out, start)?;
+        patch_length(out, start, start + 4)?;
     }
     Ok(())
 }

@@ -2,10 +2,8 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use maru_core::Result;
-use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::data::DataRow;
 use pgwire::messages::response::CommandComplete;
 
 use super::Socket;
@@ -41,12 +39,14 @@ impl Running {
         }
     }
 
-    /// Returns the next row if it is in memory already.
-    fn ready(&mut self) -> Option<Result<DataRow>> {
-        (self.next < self.batch_rows).then(|| {
-            self.next += 1;
-            self.encoder.row(&self.batch, self.next - 1)
-        })
+    /// Writes the next row if it is in memory already; returns whether it was.
+    fn put_ready(&mut self, socket: &mut Socket) -> Result<bool> {
+        if self.next == self.batch_rows {
+            return Ok(false);
+        }
+        self.next += 1;
+        self.encoder.put_row(&self.batch, self.next - 1, socket.out())?;
+        Ok(true)
     }
 
     /// Reads the next batch; `false` at the end, where the statement is over.
@@ -94,8 +94,8 @@ impl Running {
     ) -> Step<Option<CommandComplete>> {
         let mut sent = 0;
         loop {
-            while let Some(row) = self.ready() {
-                socket.feed(PgWireBackendMessage::DataRow(row?)).await?;
+            while self.put_ready(socket)? {
+                socket.relieve().await?;
                 sent += 1;
                 if limit > 0 && sent == limit {
                     return Ok(None);

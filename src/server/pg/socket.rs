@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 
+use bytes::BytesMut;
 use futures::{SinkExt, StreamExt};
 use pgwire::api::PgWireConnectionState;
 use pgwire::error::PgWireError;
@@ -17,6 +18,9 @@ use super::errors::{Failure, Step, WireError};
 /// Messages, and bytes of them, that are read before their turn at most.
 const AHEAD_MESSAGES_MAX: usize = 64;
 const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes that are gathered before they are sent: fewer cost more calls of the system, more come too late to the client.
+const SENT_BYTES: usize = 64 << 10;
 
 type Message = Result<PgWireFrontendMessage, Broken>;
 
@@ -51,8 +55,22 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>) -> Self {
-        let framed = framed.map_codec(Codec::new);
+        let mut framed = framed.map_codec(Codec::new);
+        framed.set_backpressure_boundary(SENT_BYTES);
         Self { framed, ahead: VecDeque::new(), ahead_bytes: 0 }
+    }
+
+    /// Where messages are written that are no values of the library's.
+    pub(super) fn out(&mut self) -> &mut BytesMut {
+        self.framed.write_buffer_mut()
+    }
+
+    /// Sends what was written if it is much, as fast as the client reads.
+    pub(super) async fn relieve(&mut self) -> Step {
+        if self.framed.write_buffer().len() >= SENT_BYTES {
+            self.framed.flush().await?;
+        }
+        Ok(())
     }
 
     /// Tells how messages are to be read from now on.

@@ -19,6 +19,7 @@ use pgwire::api::Type;
 
 use super::times;
 use crate::server::pg::errors::WireError;
+use crate::server::pg::numeric::numeric_digits;
 use crate::server::pg::params::{boolean, bytea, from_binary, from_text};
 use crate::server::pg::types::{Wire, parameter_type};
 use crate::system::types::sql_name;
@@ -302,6 +303,11 @@ impl Column {
             Values::Timestamp(builder) => {
                 let micros = fixed!(i64).checked_add(EPOCH_MICROS);
                 builder.append_value(micros.ok_or_else(|| out_of_range("timestamp out of range"))?);
+            }
+            Values::Decimal(builder, precision, scale)
+                if let Some((digits, from)) = numeric_digits(bytes) =>
+            {
+                builder.append_value(rescale(digits, from, *precision, *scale)?);
             }
             Values::Uuid(values) => {
                 values.push(Some(bytes.try_into().map_err(|_| bad_binary(pg))?));

@@ -12,13 +12,18 @@ type f16 = <Float16Type as ArrowPrimitiveType>::Native;
 /// The values of one column as messages, `None` for NULL.
 fn sent(array: ArrayRef, binary: bool) -> Vec<Option<Vec<u8>>> {
     let schema = Arc::new(Schema::new(vec![Field::new("c", array.data_type().clone(), true)]));
-    let mut encoder = RowEncoder::new(&schema, &[i16::from(binary)], Zone::parse("Asia/Seoul"));
+    let encoder = RowEncoder::new(&schema, &[i16::from(binary)], Zone::parse("Asia/Seoul"));
     let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
     let columns = encoder.prepare(&batch).unwrap();
     (0..batch.num_rows())
         .map(|row| {
-            let message = encoder.row(&columns, row).unwrap();
-            let (length, rest) = message.data.split_first_chunk::<4>().unwrap();
+            let mut message = BytesMut::from("before");
+            encoder.put_row(&columns, row, &mut message).unwrap();
+            let message = message.strip_prefix(b"before").unwrap();
+            let (header, data) = message.split_at(7);
+            let told = i32::from_be_bytes(header[1..5].try_into().unwrap());
+            assert_eq!((header[0], told, &header[5..]), (b'D', data.len() as i32 + 6, &[0, 1][..]));
+            let (length, rest) = data.split_first_chunk::<4>().unwrap();
             let length = i32::from_be_bytes(*length);
             assert_eq!(rest.len(), length.max(0) as usize);
             (length >= 0).then(|| rest.to_vec())
