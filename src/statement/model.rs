@@ -1,5 +1,6 @@
 //! `CREATE MODEL`, `ALTER MODEL`, `DROP MODEL`, `EXPORT MODEL`, `CANCEL TRAINING JOB`.
 
+mod gather;
 mod import;
 mod retrain;
 
@@ -9,7 +10,6 @@ use std::time::SystemTime;
 
 use arrow::datatypes::DataType;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
-use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_ml::columns::require_kind;
 use maru_ml::manifest::Trial;
@@ -22,6 +22,7 @@ use maru_ml_kernels::seasonal::TimeUnit;
 use maru_ml_kernels::task::Claim;
 use maru_sql::{AlterModel, CreateModel, DropModel, ExportModel, ModelChange, ModelStatement};
 
+use self::gather::gather;
 use super::relation::created;
 use crate::access::{Object, Privilege, Protocol};
 use crate::catalog::BUILTIN;
@@ -287,21 +288,15 @@ impl Training {
         };
         let reserve = |bytes: usize| reservation.try_resize(bytes).map_err(too_much);
         let (_, output) = session.read(&self.sql).await?;
-        let Body::Rows(mut rows) = output.body else {
+        let Body::Rows(rows) = output.body else {
             return Err(Error::internal("a query gave no rows"));
         };
-        let mut collector = Collector::new(self.columns);
-        while let Some(batch) = rows.stream.next().await {
-            collector.push(&batch?)?;
-            reserve(collector.bytes_needed())?;
-        }
-        std::mem::drop(rows);
-        reserve(collector.bytes_needed())?;
+        let n_threads = inner.config.target_partitions.max(1);
+        let collector = gather(rows, self.columns, n_threads, reserve).await?;
         // What transforms and the model take is known when they come to it: columns for categories, classes.
         let more = parking_lot::Mutex::new(MemoryConsumer::new("training, more").register(&pool));
         let claim: Claim = Arc::new(move |bytes| more.lock().try_grow(bytes).map_err(too_much));
         job.set_state("training");
-        let n_threads = inner.config.target_partitions.max(1);
         let set_default = self.request.options.set_default;
         let mut trained =
             in_thread(self.request, collector, n_threads, claim, Arc::clone(job)).await?;

@@ -160,6 +160,15 @@ impl Collector {
         self.rows.n_rows()
     }
 
+    /// Takes what another one of the same columns has gathered.
+    ///
+    /// # Errors
+    /// As [`Gatherer::append`].
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        self.n_bytes += other.n_bytes;
+        self.rows.append(other.rows)
+    }
+
     /// Returns the rows in an order of their own.
     ///
     /// # Errors

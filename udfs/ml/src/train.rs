@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::artifact::Artifact;
-use maru_ml_kernels::evaluate::measure;
+use maru_ml_kernels::evaluate::{measure, measure_ranked, ranked};
 use maru_ml_kernels::gather::Ordered;
 use maru_ml_kernels::model::{self, Data, Parameters, Prediction, Problem, Target};
 use maru_ml_kernels::pipeline::{Features, Kind, Output, Pipeline, apply_all, learn_all};
@@ -119,13 +119,17 @@ pub fn train(
     {
         threshold = maru_ml_kernels::transform::quantiles(scores.clone(), &[1.0 - share])[0];
     }
+    let target = &evaluate.target;
+    let ranked = prediction.as_ref().and_then(|prediction| ranked(prediction, target));
     let metrics = match &prediction {
         Some(prediction) if evaluate.x.n_rows > 0 => {
-            named(measure(prediction, &evaluate.target, threshold)?)
+            named(measure_ranked(prediction, target, threshold, ranked.as_ref())?)
         }
         _ => Vec::new(),
     };
-    let measured = Measured::new(prediction.as_ref(), &evaluate.target, &classes, threshold);
+    let measured =
+        Measured::new(prediction.as_ref(), target, ranked.as_ref(), &classes, threshold, task)?;
+    drop(ranked);
     let mut remarks = Vec::new();
     if !fit.converged {
         remarks.push("Training stopped before the model came to rest: raise max_iterations, or give l2_reg a value if the classes can be told apart perfectly.".to_owned());

@@ -96,9 +96,34 @@ pub fn confusion(
 /// # Errors
 /// 22023 if there are no rows.
 pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Result<Metrics> {
+    let ranked = ranked(prediction, target);
+    measure_ranked(prediction, target, threshold, ranked.as_ref())
+}
+
+/// Orders the rows of a model of two classes by their scores; `None` for other models.
+pub fn ranked(prediction: &Prediction, target: &Target) -> Option<Ranked> {
+    match (prediction, target) {
+        (Prediction::Probabilities(p), Target::Classes { codes, .. }) => match p.as_slice() {
+            [_, second] => Some(Ranked::new(second, |row| codes[row] == 1)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The same as [`measure`], with what [`ranked`] has given.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_ranked(
+    prediction: &Prediction,
+    target: &Target,
+    threshold: f64,
+    ranked: Option<&Ranked>,
+) -> Result<Metrics> {
     match (prediction, target) {
         (Prediction::Probabilities(p), Target::Classes { codes, .. }) if !codes.is_empty() => {
-            Ok(classification(p, codes, threshold))
+            Ok(classification(p, codes, threshold, ranked))
         }
         (Prediction::Numbers(p), Target::Numbers(y)) if !y.is_empty() => Ok(regression(p, y)),
         (Prediction::Clusters { nearest, distances, noise }, _) if !nearest.is_empty() => {
@@ -128,7 +153,12 @@ pub fn measure(prediction: &Prediction, target: &Target, threshold: f64) -> Resu
     }
 }
 
-fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
+fn classification(
+    p: &[Vec<f64>],
+    codes: &[u32],
+    threshold: f64,
+    ranked: Option<&Ranked>,
+) -> Metrics {
     let n = codes.len() as f64;
     let counts = confusion(p, codes, threshold);
     let n_classes = p.len();
@@ -172,9 +202,9 @@ fn classification(p: &[Vec<f64>], codes: &[u32], threshold: f64) -> Metrics {
         ("log_loss", log_loss),
     ];
     if n_classes == 2 {
-        let ranked = against_rest(1);
-        metrics.push(("roc_auc", ranked.as_ref().map_or(f64::NAN, Ranked::roc_auc)));
-        metrics.push(("pr_auc", ranked.as_ref().map_or(f64::NAN, Ranked::average_precision)));
+        let ranked = ranked.filter(|ranked| ranked.has_both());
+        metrics.push(("roc_auc", ranked.map_or(f64::NAN, Ranked::roc_auc)));
+        metrics.push(("pr_auc", ranked.map_or(f64::NAN, Ranked::average_precision)));
         let (tp, fp, tn, fn_) = (count(1, 1), count(0, 1), count(0, 0), count(1, 0));
         let whole = ((tp + fp) * (tp + fn_) * (tn + fp) * (tn + fn_)).sqrt();
         metrics.push(("mcc", ratio(tp * tn - fp * fn_, whole)));

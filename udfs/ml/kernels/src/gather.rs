@@ -3,7 +3,7 @@
 //! A parallel engine gives rows in any order; what is learnt from them must not depend on it. So rows are ordered by a hash of
 //! their values. Many rows are dealt out to buckets by the first bits of their hashes while they come, each bucket is then
 //! sorted on its own: both passes stay within the processor's caches, where ordering all rows at the end would jump about
-//! in all of memory.
+//! in all of memory. Several may gather at once, each some of the rows, and are put together before the end.
 
 use std::sync::Arc;
 
@@ -66,11 +66,21 @@ enum Numbers {
 }
 
 /// Rows of a range of hashes: what orders them with the number of the row, and their numbers in chunks of `n_chunk` rows,
-/// column after column.
+/// column after column. A chunk that another gatherer has not filled has no rows behind its end.
 #[derive(Debug, Default)]
 struct Bucket {
     keys: Vec<(u64, u32)>,
     chunks: Vec<Box<[f64]>>,
+    n_rows: usize,
+}
+
+/// In the place of a row that is not there.
+const NO_ROW: (u64, u32) = (u64::MAX, u32::MAX);
+
+impl Default for Numbers {
+    fn default() -> Self {
+        Self::Plain(Vec::new(), Vec::new())
+    }
 }
 
 fn bucket_of(hash: u64) -> usize {
@@ -102,12 +112,7 @@ impl Gatherer {
     /// 54000 for more rows than `u32` counts, XX000 for columns of another kind than was said.
     pub fn push(&mut self, rows: &[Column]) -> Result<()> {
         let n = rows.first().map_or(0, Column::len);
-        let all = self.n_rows + n;
-        if u32::try_from(all).is_err() {
-            return Err(Error::new(ErrorKind::LimitExceeded, "too many rows to train on")
-                .with_detail(format!("The query gave more than {}.", u32::MAX))
-                .with_hint("Train on a sample: AS SELECT … WHERE random() < 0.1."));
-        }
+        let all = counted(self.n_rows + n)?;
         let kinds = self.columns.iter().map(|(_, kind)| *kind);
         let same = |(kind, column): (Kind, &Column)| match column {
             Column::Number(_) => kind == Kind::Number,
@@ -136,17 +141,58 @@ impl Gatherer {
                 }
                 known.extend(hashes);
                 if all >= ROWS_DEALT {
-                    let columns = std::mem::take(columns);
-                    let known = std::mem::take(known);
-                    let columns = columns.iter().map(Vec::as_slice).collect::<Vec<_>>();
+                    let (columns, known) = (std::mem::take(columns), std::mem::take(known));
                     let mut buckets = Vec::new();
                     buckets.resize_with(BUCKETS, Bucket::default);
-                    deal(&mut buckets, &columns, &known, 0);
+                    deal_plain(&mut buckets, &columns, &known, 0);
                     self.numbers = Numbers::Dealt(buckets);
                 }
             }
             Numbers::Dealt(buckets) => deal(buckets, &numbers, &hashes, self.n_rows as u32),
         }
+        self.n_rows = all;
+        Ok(())
+    }
+
+    /// Takes the rows of another one of the same columns.
+    ///
+    /// # Errors
+    /// 54000 for more rows than `u32` counts.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        let all = counted(self.n_rows + other.n_rows)?;
+        let first = self.n_rows as u32;
+        for (texts, more) in self.texts.iter_mut().zip(other.texts) {
+            texts.extend(more);
+        }
+        self.numbers = match (std::mem::take(&mut self.numbers), other.numbers) {
+            (Numbers::Plain(mut columns, mut hashes), Numbers::Plain(more, more_hashes)) => {
+                columns.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
+                hashes.extend(more_hashes);
+                Numbers::Plain(columns, hashes)
+            }
+            (Numbers::Dealt(mut buckets), Numbers::Plain(columns, hashes)) => {
+                deal_plain(&mut buckets, &columns, &hashes, first);
+                Numbers::Dealt(buckets)
+            }
+            (Numbers::Plain(columns, hashes), Numbers::Dealt(mut buckets)) => {
+                let moved = buckets.iter_mut().flat_map(|bucket| &mut bucket.keys);
+                moved.for_each(|(_, row)| *row += first);
+                deal_plain(&mut buckets, &columns, &hashes, 0);
+                Numbers::Dealt(buckets)
+            }
+            (Numbers::Dealt(mut buckets), Numbers::Dealt(more)) => {
+                let n_numbers = self.columns.iter().filter(|(_, k)| *k == Kind::Number).count();
+                let n_chunk = chunk_rows(n_numbers);
+                for (bucket, more) in buckets.iter_mut().zip(more) {
+                    bucket.keys.resize(bucket.chunks.len() * n_chunk, NO_ROW);
+                    let moved = more.keys.iter().map(|(hash, row)| (*hash, row + first));
+                    bucket.keys.extend(moved);
+                    bucket.chunks.extend(more.chunks);
+                    bucket.n_rows += more.n_rows;
+                }
+                Numbers::Dealt(buckets)
+            }
+        };
         self.n_rows = all;
         Ok(())
     }
@@ -164,8 +210,15 @@ impl Gatherer {
                 sorted(buckets, n_numbers, n_rows, task)?
             }
         };
-        let texts = task
-            .map(texts.len(), |index| Column::Text(concatenated(&texts[index])?).select(&order))?;
+        let texts = texts.iter().map(|parts| {
+            let whole = Column::Text(concatenated(parts)?);
+            let picked = task.map_rows(n_rows, 8, |rows| match whole.select(&order[rows])? {
+                Column::Text(picked) => Ok(picked),
+                Column::Number(_) => Err(Error::internal("text became something else")),
+            })?;
+            Ok(Column::Text(concatenated(&picked)?))
+        });
+        let texts = texts.collect::<Result<Vec<_>>>()?;
         let (mut numbers, mut texts) = (numbers.into_iter(), texts.into_iter());
         let mut ordered = Vec::with_capacity(columns.len());
         for (name, kind) in columns {
@@ -177,6 +230,20 @@ impl Gatherer {
         }
         Ok(Ordered { frame: Frame { n_rows, columns: ordered }, hashes })
     }
+}
+
+fn counted(n_rows: usize) -> Result<usize> {
+    match u32::try_from(n_rows) {
+        Ok(_) => Ok(n_rows),
+        Err(_) => Err(Error::new(ErrorKind::LimitExceeded, "too many rows to train on")
+            .with_detail(format!("The query gave more than {}.", u32::MAX))
+            .with_hint("Train on a sample: AS SELECT … WHERE random() < 0.1.")),
+    }
+}
+
+fn deal_plain(buckets: &mut [Bucket], columns: &[Vec<f64>], hashes: &[u64], first: u32) {
+    let columns = columns.iter().map(Vec::as_slice).collect::<Vec<_>>();
+    deal(buckets, &columns, hashes, first);
 }
 
 /// Deals rows out to buckets: a batch at a time, whose columns then lie in the nearest cache.
@@ -218,6 +285,7 @@ fn deal(buckets: &mut [Bucket], columns: &[&[f64]], hashes: &[u64], first: u32) 
                     (hashes[row], first + (start + row) as u32)
                 };
                 bucket.keys.extend(now.iter().map(key));
+                bucket.n_rows += now.len();
                 let Some(chunk) = bucket.chunks.last_mut() else { continue };
                 for (to, from) in chunk.chunks_exact_mut(n_chunk).zip(columns) {
                     let from = &from[start..start + hashes.len()];
@@ -245,7 +313,7 @@ fn plain(columns: Vec<Vec<f64>>, hashes: Vec<u64>) -> Parts {
 /// Orders the rows of each bucket and puts the buckets one after another.
 fn sorted(buckets: Vec<Bucket>, n_numbers: usize, n_rows: usize, task: &Task) -> Result<Parts> {
     let n_chunk = chunk_rows(n_numbers);
-    let sizes = buckets.iter().map(|bucket| bucket.keys.len()).collect::<Vec<_>>();
+    let sizes = buckets.iter().map(|bucket| bucket.n_rows).collect::<Vec<_>>();
     let mut order = vec![0_u32; n_rows];
     let mut hashes = vec![0_u64; n_rows];
     let mut columns = (0..n_numbers).map(|_| vec![0.0; n_rows]).collect::<Vec<_>>();
@@ -263,8 +331,9 @@ fn sorted(buckets: Vec<Bucket>, n_numbers: usize, n_rows: usize, task: &Task) ->
         let Some(((bucket, columns), (order, hashes))) = places[index].lock().take() else {
             return Ok(());
         };
-        let mut sorted = Vec::with_capacity(bucket.keys.len());
-        sorted.extend(bucket.keys.iter().zip(0_u32..).map(|((hash, _), place)| (*hash, place)));
+        let mut sorted = Vec::with_capacity(bucket.n_rows);
+        let placed = bucket.keys.iter().zip(0_u32..).filter(|(key, _)| **key != NO_ROW);
+        sorted.extend(placed.map(|((hash, _), place)| (*hash, place)));
         sorted.sort_unstable();
         for ((hash, place), (order, to)) in sorted.iter().zip(order.iter_mut().zip(hashes)) {
             (*order, *to) = (bucket.keys[*place as usize].1, *hash);
@@ -316,14 +385,21 @@ mod tests {
 
     fn gathered(rows: &[(f64, f64, Option<String>)], batch: usize, threads: usize) -> Ordered {
         let kinds = [("a", Kind::Number), ("t", Kind::Text), ("b", Kind::Number)];
-        let mut gatherer = Gatherer::new(kinds.map(|(name, kind)| (name.to_owned(), kind)).into());
-        for part in rows.chunks(batch) {
+        let kinds = kinds.map(|(name, kind)| (name.to_owned(), kind));
+        let new = || Gatherer::new(kinds.clone().into());
+        // The first one takes most, so that some have dealt their rows out and some have not.
+        let mut gatherers = (0..threads).map(|_| new()).collect::<Vec<_>>();
+        for (at, part) in rows.chunks(batch).enumerate() {
             let texts = StringArray::from_iter(part.iter().map(|row| row.2.clone()));
             let a = Column::number(part.iter().map(|row| row.0).collect());
             let b = Column::number(part.iter().map(|row| row.1).collect());
-            gatherer.push(&[a, Column::Text(texts), b]).unwrap();
+            let turn = if at % 7 < 5 { 0 } else { at % threads };
+            gatherers[turn].push(&[a, Column::Text(texts), b]).unwrap();
         }
-        gatherer.finish(&Task::single().with_threads(threads)).unwrap()
+        let mut gatherers = gatherers.into_iter();
+        let mut all = gatherers.next().unwrap();
+        gatherers.for_each(|one| all.append(one).unwrap());
+        all.finish(&Task::single().with_threads(threads)).unwrap()
     }
 
     fn shown(ordered: &Ordered) -> Vec<(u64, Vec<Option<String>>)> {
@@ -337,7 +413,7 @@ mod tests {
 
     #[test]
     fn the_order_is_that_of_the_values_alone() {
-        for n in [0, 1, 1000, ROWS_DEALT - 1, ROWS_DEALT, 150_001] {
+        for n in [0, 1, 1000, ROWS_DEALT - 1, ROWS_DEALT, 150_001, 600_000] {
             let rows = rows(n);
             let first = shown(&gathered(&rows, 8192, 1));
             assert_eq!(first.len(), n);
@@ -345,7 +421,9 @@ mod tests {
             let mut other = rows.clone();
             other.reverse();
             other.rotate_left(n / 3);
-            assert!(first == shown(&gathered(&other, 777, 3)), "{n} rows");
+            for threads in [2, 3] {
+                assert!(first == shown(&gathered(&other, 777, threads)), "{n} rows");
+            }
             // Nothing is lost, nothing comes twice.
             let mut lines = first.iter().map(|(_, row)| format!("{row:?}")).collect::<Vec<_>>();
             let text = |one: &f64| (!one.is_nan()).then(|| crate::frame::number_text(*one));

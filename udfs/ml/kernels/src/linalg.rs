@@ -1,5 +1,7 @@
 //! Dense linear algebra on small symmetric matrices, and the sums over rows that make them.
 
+use std::ops::Range;
+
 use maru_core::{Error, ErrorKind, Result};
 use ndarray::{Array2, ArrayView2, ShapeBuilder};
 
@@ -70,6 +72,60 @@ pub(crate) fn means(x: &Matrix, task: &Task) -> Result<Vec<f64>> {
     })
 }
 
+/// `Σ w·(x − center)(x − center)ᵀ`, block by block.
+pub(crate) struct Products<'a> {
+    x: &'a Matrix,
+    center: &'a [f64],
+    total: Array2<f64>,
+    plain: Vec<f64>,
+    weighted: Vec<f64>,
+}
+
+impl<'a> Products<'a> {
+    pub(crate) fn new(x: &'a Matrix, center: &'a [f64]) -> Self {
+        let d = x.n_columns();
+        Self { x, center, total: Array2::zeros((d, d)), plain: Vec::new(), weighted: Vec::new() }
+    }
+
+    /// Adds the rows of a block; `weights` of `None` are ones.
+    pub(crate) fn add(&mut self, block: Range<usize>, weights: Option<&[f64]>) -> Result<()> {
+        let (n, d) = (block.len(), self.x.n_columns());
+        self.plain.clear();
+        for (column, center) in self.x.columns.iter().zip(self.center) {
+            self.plain.extend(column[block.clone()].iter().map(|value| value - center));
+        }
+        let left = view(&self.plain, n, d)?;
+        let Some(weights) = weights else {
+            ndarray::linalg::general_mat_mul(1.0, &left.t(), &left, 1.0, &mut self.total);
+            return Ok(());
+        };
+        self.weighted.clear();
+        for column in self.plain.chunks(n) {
+            self.weighted.extend(column.iter().zip(weights).map(|(x, w)| x * w));
+        }
+        let right = view(&self.weighted, n, d)?;
+        ndarray::linalg::general_mat_mul(1.0, &left.t(), &right, 1.0, &mut self.total);
+        Ok(())
+    }
+
+    pub(crate) fn into_total(self) -> Array2<f64> {
+        self.total
+    }
+}
+
+/// Adds up what parts of the rows have given, and makes it the same on both sides of the diagonal.
+pub(crate) fn symmetric(d: usize, parts: impl IntoIterator<Item = Array2<f64>>) -> Square {
+    let mut total = Array2::<f64>::zeros((d, d));
+    parts.into_iter().for_each(|part| total += &part);
+    let mut square = Square::zeros(d);
+    for row in 0..d {
+        for column in 0..d {
+            *square.at_mut(row, column) = 0.5 * (total[(row, column)] + total[(column, row)]);
+        }
+    }
+    square
+}
+
 /// Returns `Σ w·(x − center)(x − center)ᵀ` over the rows; `weights` of `None` are ones.
 pub(crate) fn gram(
     x: &Matrix,
@@ -79,40 +135,15 @@ pub(crate) fn gram(
 ) -> Result<Square> {
     let d = x.n_columns();
     let parts = task.map_rows(x.n_rows, d * d * 8, |range| {
-        let mut total = Array2::<f64>::zeros((d, d));
-        let (mut plain, mut weighted) = (Vec::new(), Vec::new());
+        let mut products = Products::new(x, center);
         for block in blocks(range) {
             task.check()?;
-            let n = block.len();
-            plain.clear();
-            for (column, center) in x.columns.iter().zip(center) {
-                plain.extend(column[block.clone()].iter().map(|value| value - center));
-            }
-            let left = view(&plain, n, d)?;
-            match weights {
-                Some(weights) => {
-                    let weights = &weights[block];
-                    weighted.clear();
-                    for column in plain.chunks(n) {
-                        weighted.extend(column.iter().zip(weights).map(|(x, w)| x * w));
-                    }
-                    let right = view(&weighted, n, d)?;
-                    ndarray::linalg::general_mat_mul(1.0, &left.t(), &right, 1.0, &mut total);
-                }
-                None => ndarray::linalg::general_mat_mul(1.0, &left.t(), &left, 1.0, &mut total),
-            }
+            let weights = weights.map(|weights| &weights[block.clone()]);
+            products.add(block, weights)?;
         }
-        Ok(total)
+        Ok(products.into_total())
     })?;
-    let mut total = Array2::<f64>::zeros((d, d));
-    parts.iter().for_each(|part| total += part);
-    let mut square = Square::zeros(d);
-    for row in 0..d {
-        for column in 0..d {
-            *square.at_mut(row, column) = 0.5 * (total[(row, column)] + total[(column, row)]);
-        }
-    }
-    Ok(square)
+    Ok(symmetric(d, parts))
 }
 
 fn view(values: &[f64], n: usize, d: usize) -> Result<ArrayView2<'_, f64>> {

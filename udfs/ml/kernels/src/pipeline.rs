@@ -96,7 +96,7 @@ impl Node {
             Self::Output(index) => Ok(outputs[*index].clone()),
             Self::Step { transform, inputs } => {
                 let parts = inputs.iter().map(|node| node.apply(input, outputs, task));
-                transform.apply(&side_by_side(input.n_rows, parts)?, task)
+                transform.apply_owned(side_by_side(input.n_rows, parts)?, task)
             }
         }
     }
@@ -132,7 +132,7 @@ fn learn(
                 frames.push(Ok(frame));
             }
             let frame = side_by_side(input.n_rows, frames.into_iter())?;
-            let (transform, out) = fit(name, arguments, &frame, context)?;
+            let (transform, out) = fit(name, arguments, frame, context)?;
             Ok((Node::Step { transform, inputs: nodes }, out))
         }
     }

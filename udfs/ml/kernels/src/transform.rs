@@ -145,6 +145,11 @@ pub enum Transform {
 pub trait Apply {
     /// Gives the columns that come of `input`, which has as many columns, of the same kind, as the transform has learnt from.
     fn apply(&self, input: &Frame, task: &Task) -> Result<Frame>;
+
+    /// The same of columns that may be changed in place, where nobody else holds them.
+    fn apply_owned(&self, input: Frame, task: &Task) -> Result<Frame> {
+        self.apply(&input, task)
+    }
 }
 
 impl Transform {
@@ -169,6 +174,12 @@ impl Transform {
         task.check()?;
         self.inner().apply(input, task)
     }
+
+    /// The same of columns that may be changed in place, where nobody else holds them.
+    pub fn apply_owned(&self, input: Frame, task: &Task) -> Result<Frame> {
+        task.check()?;
+        self.inner().apply_owned(input, task)
+    }
 }
 
 /// Learns the transform `name` from columns and gives what it makes of them. That is [`Transform::apply`] of the same columns, but
@@ -179,7 +190,7 @@ impl Transform {
 pub fn fit(
     name: &str,
     arguments: &Arguments,
-    input: &Frame,
+    input: Frame,
     context: &Context<'_>,
 ) -> Result<(Transform, Frame)> {
     let spec = spec(name)?;
@@ -187,33 +198,34 @@ pub fn fit(
     if input.columns.is_empty() {
         return Err(given.invalid("it takes a column"));
     }
+    let learnt = &input;
     let transform = match spec.name {
-        "imputer" => Transform::Impute(Impute::fit(&given, input, context)?),
+        "imputer" => Transform::Impute(Impute::fit(&given, learnt, context)?),
         "min_max_scaler" | "standard_scaler" | "max_abs_scaler" | "robust_scaler" => {
-            Transform::Scale(Scale::fit(&given, &numbers(spec.name, input)?, context)?)
+            Transform::Scale(Scale::fit(&given, &numbers(spec.name, learnt)?, context)?)
         }
-        "normalizer" => Transform::Normalize(Normalize::fit(&given, &numbers(spec.name, input)?)?),
-        "pca" => Transform::Pca(Pca::fit(&given, &numbers(spec.name, input)?, context)?),
+        "normalizer" => Transform::Normalize(Normalize::fit(&given, &numbers(spec.name, learnt)?)?),
+        "pca" => Transform::Pca(Pca::fit(&given, &numbers(spec.name, learnt)?, context)?),
         "outlier_score" => {
-            Transform::Outlier(Outlier::fit(&given, &numbers(spec.name, input)?, context)?)
+            Transform::Outlier(Outlier::fit(&given, &numbers(spec.name, learnt)?, context)?)
         }
         "bucketize" | "quantile_bucketize" => {
-            Transform::Bucketize(Bucketize::fit(&given, &numbers(spec.name, input)?, context)?)
+            Transform::Bucketize(Bucketize::fit(&given, &numbers(spec.name, learnt)?, context)?)
         }
         "polynomial_expand" => {
-            Transform::Polynomial(Polynomial::fit(&given, &numbers(spec.name, input)?)?)
+            Transform::Polynomial(Polynomial::fit(&given, &numbers(spec.name, learnt)?)?)
         }
         "feature_cross" => Transform::Cross(Cross::fit(&given)?),
-        "tf_idf" | "bag_of_words" => Transform::Words(Words::fit(&given, input, context)?),
+        "tf_idf" | "bag_of_words" => Transform::Words(Words::fit(&given, learnt, context)?),
         "ngrams" => Transform::Ngrams(Ngrams::fit(&given)?),
-        "date_parts" => Transform::Named(Named::fit(&given, input)?),
+        "date_parts" => Transform::Named(Named::fit(&given, learnt)?),
         "target_encoder" => {
-            let (encode, frame) = Encode::fit_target(&given, input, context)?;
+            let (encode, frame) = Encode::fit_target(&given, learnt, context)?;
             return Ok((Transform::Encode(encode), frame));
         }
-        _ => Transform::Encode(Encode::fit(&given, input, context)?),
+        _ => Transform::Encode(Encode::fit(&given, learnt, context)?),
     };
-    let output = transform.apply(input, context.task)?;
+    let output = transform.apply_owned(input, context.task)?;
     Ok((transform, output))
 }
 

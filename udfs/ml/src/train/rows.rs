@@ -1,6 +1,6 @@
 //! The rows of training: label, weight and split apart, which rows train and which evaluate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
@@ -90,6 +90,43 @@ impl Rows {
     }
 }
 
+/// Classes that a label may have.
+const CLASSES_MAX: usize = 10_000;
+
+/// Classes numbered as they are met. Few as a rule: those met last are looked at first.
+#[derive(Default)]
+struct Seen {
+    known: BTreeMap<String, u32>,
+    recent: VecDeque<(String, u32)>,
+}
+
+impl Seen {
+    const RECENT: usize = 4;
+
+    fn code(&mut self, text: &str, label: &str) -> Result<u32> {
+        if let Some((_, code)) = self.recent.iter().find(|(known, _)| known == text) {
+            return Ok(*code);
+        }
+        let code = match self.known.get(text) {
+            Some(code) => *code,
+            None if self.known.len() == CLASSES_MAX => {
+                return Err(Error::new(ErrorKind::LimitExceeded, format!("the label \"{label}\" has more than {CLASSES_MAX} classes"))
+                    .with_hint("If it is a number to be estimated, use a regression such as model_type = 'linear_reg'."));
+            }
+            None => {
+                let code = self.known.len() as u32;
+                self.known.insert(text.to_owned(), code);
+                code
+            }
+        };
+        if self.recent.len() == Self::RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((text.to_owned(), code));
+        Ok(code)
+    }
+}
+
 /// The label by row as the model learns it, and the classes.
 pub(super) fn target(
     problem: Problem,
@@ -109,58 +146,29 @@ pub(super) fn target(
             .with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'.")),
         };
     }
-    const CLASSES_MAX: usize = 10_000;
-    let mut known = BTreeMap::<String, u32>::new();
-    let mut last = None;
-    for row in 0..label.len() {
-        let text = label.text(row);
-        if text.is_some() && text == last {
-            continue;
-        }
-        last.clone_from(&text);
-        if let Some(text) = text
-            && !known.contains_key(text.as_ref())
-        {
-            known.insert(text.into_owned(), 0);
-            if known.len() > CLASSES_MAX {
-                return Err(Error::new(ErrorKind::LimitExceeded, format!("the label \"{name}\" has more than {CLASSES_MAX} classes"))
-                    .with_hint("If it is a number to be estimated, use a regression such as model_type = 'linear_reg'."));
-            }
-        }
-    }
-    let mut classes = known.keys().cloned().collect::<Vec<_>>();
-    if classes.iter().all(|class| class.parse::<f64>().is_ok()) {
-        let number = |class: &String| class.parse::<f64>().unwrap_or(f64::NAN);
-        classes.sort_by(|a, b| number(a).total_cmp(&number(b)));
-    }
-    for (code, class) in classes.iter().enumerate() {
-        known.insert(class.clone(), code as u32);
-    }
-    let codes = match label {
-        // Few classes as a rule: those last seen are looked at first.
+    let mut seen = Seen::default();
+    let found = match label {
         Column::Text(values) => {
-            let mut recent = Vec::<(&str, u32)>::with_capacity(4);
-            let codes = values.iter().map(|text| {
-                let Some(text) = text else { return 0 };
-                if let Some((_, code)) = recent.iter().find(|(known, _)| *known == text) {
-                    return *code;
-                }
-                let code = known.get(text).copied().unwrap_or(0);
-                if recent.len() == 4 {
-                    recent.remove(0);
-                }
-                recent.push((text, code));
-                code
-            });
-            codes.collect()
+            let code = |text: Option<&str>| text.map_or(Ok(0), |text| seen.code(text, name));
+            values.iter().map(code).collect::<Result<Vec<_>>>()?
         }
         Column::Number(_) => {
-            let code = |row: usize| {
-                label.text(row).and_then(|text| known.get(text.as_ref()).copied()).unwrap_or(0)
-            };
-            (0..label.len()).map(code).collect()
+            let code = |row: usize| label.text(row).map_or(Ok(0), |text| seen.code(&text, name));
+            (0..label.len()).map(code).collect::<Result<Vec<_>>>()?
         }
     };
+    // Numbered as they were met; now in their order.
+    let mut classes = seen.known.into_iter().collect::<Vec<_>>();
+    if classes.iter().all(|(class, _)| class.parse::<f64>().is_ok()) {
+        let number = |class: &String| class.parse::<f64>().unwrap_or(f64::NAN);
+        classes.sort_by(|(a, _), (b, _)| number(a).total_cmp(&number(b)));
+    }
+    let mut code = vec![0; classes.len()];
+    for (at, (_, met)) in classes.iter().enumerate() {
+        code[*met as usize] = at as u32;
+    }
+    let classes = classes.into_iter().map(|(class, _)| class).collect::<Vec<_>>();
+    let codes = found.into_iter().map(|met| code.get(met as usize).copied().unwrap_or(0)).collect();
     let codes = Arc::new(codes);
     Ok((Target::Classes { codes, n_classes: classes.len() }, classes))
 }

@@ -66,6 +66,22 @@ pub fn groups(groups: &[Group]) -> Vec<ScoreGroup> {
     groups.iter().map(one).collect()
 }
 
+/// One of the tables about a classifier.
+enum Table {
+    Points(Vec<CurvePoint>),
+    Groups(Vec<ScoreGroup>),
+}
+
+impl Table {
+    fn points(self) -> Vec<CurvePoint> {
+        if let Self::Points(points) = self { points } else { Vec::new() }
+    }
+
+    fn groups(self) -> Vec<ScoreGroup> {
+        if let Self::Groups(groups) = self { groups } else { Vec::new() }
+    }
+}
+
 /// What is kept of the measuring of a classifier.
 #[derive(Default)]
 pub(super) struct Measured {
@@ -80,13 +96,15 @@ impl Measured {
     pub(super) fn new(
         prediction: Option<&Prediction>,
         target: &Target,
+        ranked: Option<&Ranked>,
         classes: &[String],
         threshold: f64,
-    ) -> Self {
+        task: &Task,
+    ) -> Result<Self> {
         let (Some(Prediction::Probabilities(p)), Target::Classes { codes, .. }) =
             (prediction, target)
         else {
-            return Self::default();
+            return Ok(Self::default());
         };
         let class = |code: u32| classes.get(code as usize).cloned().unwrap_or_default();
         let counts = confusion(p, codes, threshold).into_iter();
@@ -96,14 +114,22 @@ impl Measured {
                 .collect(),
             ..Self::default()
         };
-        if let [_, second] = p.as_slice() {
-            let ranked = Ranked::new(second, |row| codes[row] == 1);
-            measured.curve = thinned(&ranked);
-            measured.thresholds = points(&thresholds(&ranked));
-            measured.lift = groups(&tenths(&ranked));
-            measured.calibration = groups(&calibration(second, |row| codes[row] == 1));
+        if let ([_, second], Some(ranked)) = (p.as_slice(), ranked) {
+            // Each walks all rows.
+            let tables = task.map(4, |which| {
+                Ok(match which {
+                    0 => Table::Points(thinned(ranked)),
+                    1 => Table::Points(points(&thresholds(ranked))),
+                    2 => Table::Groups(groups(&tenths(ranked))),
+                    _ => Table::Groups(groups(&calibration(second, |row| codes[row] == 1))),
+                })
+            })?;
+            if let Ok([curve, thresholds, lift, calibration]) = <[Table; 4]>::try_from(tables) {
+                (measured.curve, measured.thresholds) = (curve.points(), thresholds.points());
+                (measured.lift, measured.calibration) = (lift.groups(), calibration.groups());
+            }
         }
-        measured
+        Ok(measured)
     }
 }
 

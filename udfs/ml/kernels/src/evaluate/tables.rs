@@ -40,18 +40,22 @@ impl Group {
 
 /// Returns the point of the curve at each threshold from 0 to 1 in steps of a twentieth.
 pub fn thresholds(ranked: &Ranked) -> Vec<Point> {
-    let mut found = [None::<Point>; 21];
-    // Points go down: the last one whose rows all reach the threshold.
-    for point in ranked.points() {
-        for (step, found) in found.iter_mut().enumerate() {
-            let threshold = step as f64 / 20.0;
-            if point.threshold < threshold {
-                break;
-            }
-            *found = Some(Point { threshold, ..point });
+    const STEPS: usize = 20;
+    let mut found = Vec::with_capacity(STEPS + 1);
+    let mut points = ranked.points();
+    let Some(mut last) = points.next() else { return found };
+    // Points go down, as the steps do here: of a step it is the last point whose rows all reach the threshold.
+    let mut next = points.next();
+    for step in (0..=STEPS).rev() {
+        let threshold = step as f64 / STEPS as f64;
+        while let Some(point) = next.filter(|point| point.threshold >= threshold) {
+            last = point;
+            next = points.next();
         }
+        found.push(Point { threshold, ..last });
     }
-    found.into_iter().flatten().collect()
+    found.reverse();
+    found
 }
 
 /// Returns tenths of the rows, those with the highest scores first. Rows of the same score are in an order of their own, so

@@ -3,12 +3,13 @@
 mod descent;
 
 use maru_core::Result;
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use super::linear::{coordinate_descent, shares};
 use super::{Data, Diary, Fit, Model, Parameters, Predict, Prediction};
 use crate::frame::Matrix;
-use crate::linalg::{Cholesky, Square, add_scaled, dot, gram, means, sum};
+use crate::linalg::{Cholesky, Products, Square, add_scaled, dot, gram, means, sum, symmetric};
 use crate::task::{Task, blocks};
 
 /// Unknowns up to which Newton's matrix is made.
@@ -42,6 +43,62 @@ struct Problem<'a> {
     l2: Vec<f64>,
     intercept: bool,
     task: &'a Task,
+}
+
+/// What the loss is like at a place.
+struct At {
+    loss: f64,
+    gradient: Vec<f64>,
+    hessian: Option<Square>,
+}
+
+/// Second derivatives of one logit, block by block.
+struct Curve<'a> {
+    /// Of the rows of the block, which the products are weighted by.
+    weights: Vec<f64>,
+    products: Products<'a>,
+    /// Of each column, and of nothing.
+    firsts: Vec<f64>,
+    total: f64,
+}
+
+impl<'a> Curve<'a> {
+    fn new(problem: &'a Problem<'_>) -> Self {
+        let products = Products::new(problem.x, &problem.mean);
+        let firsts = vec![0.0; problem.x.n_columns()];
+        Self { weights: Vec::new(), products, firsts, total: 0.0 }
+    }
+
+    fn add(&mut self, x: &Matrix, block: std::ops::Range<usize>) -> Result<()> {
+        for (first, column) in self.firsts.iter_mut().zip(&x.columns) {
+            *first += dot(&column[block.clone()], &self.weights);
+        }
+        self.total += sum(&self.weights);
+        self.products.add(block, Some(&self.weights))
+    }
+
+    fn finish(self) -> (Array2<f64>, Vec<f64>, f64) {
+        (self.products.into_total(), self.firsts, self.total)
+    }
+}
+
+/// Makes residuals of the logits of a block, by class; returns its loss.
+fn many_classes(logits: &mut [Vec<f64>], codes: &[u32], weights: Option<&[f64]>) -> f64 {
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let own = codes.iter().enumerate().map(|(row, code)| logits[*code as usize][row]);
+    let own = own.collect::<Vec<_>>();
+    let norms = softmax(logits, codes.len());
+    let mut loss = 0.0;
+    for (row, code) in codes.iter().enumerate() {
+        loss += weight(row) * (norms[row] - own[row]);
+        logits[*code as usize][row] -= 1.0;
+    }
+    if let Some(weights) = weights {
+        for class in logits {
+            class.iter_mut().zip(weights).for_each(|(residual, weight)| *residual *= weight);
+        }
+    }
+    loss
 }
 
 pub(super) fn sigmoid(z: f64) -> f64 {
@@ -100,50 +157,28 @@ impl Problem<'_> {
 
     /// Returns the loss without the l1 penalty and its gradient, in one pass over the rows.
     fn loss_and_gradient(&self, unknowns: &[f64]) -> Result<(f64, Vec<f64>)> {
-        self.pass(unknowns, &mut Vec::new(), false)
+        self.pass(unknowns, false).map(|at| (at.loss, at.gradient))
     }
 
-    /// The same; `keep` leaves the probability of the second class by row in `known`, if there is one logit.
-    fn pass(&self, unknowns: &[f64], known: &mut Vec<f64>, keep: bool) -> Result<(f64, Vec<f64>)> {
-        let keep = keep && self.n_logits == 1;
+    /// The same; for one logit with the second derivatives, if they are `wanted`: the rows are in the nearest cache then.
+    fn pass(&self, unknowns: &[f64], wanted: bool) -> Result<At> {
+        let wanted = wanted && self.n_logits == 1;
         let d = self.x.n_columns();
         let plain = (0..self.n_logits).map(|k| self.plain(unknowns, k)).collect::<Vec<_>>();
-        let parts = self.task.map_rows(self.x.n_rows, self.n() * 8, |range| {
+        let n_bytes = if wanted { d * d * 8 } else { self.n() * 8 };
+        let parts = self.task.map_rows(self.x.n_rows, n_bytes, |range| {
             let mut loss = 0.0;
             let mut gradient = vec![0.0; self.n()];
-            let mut kept = Vec::with_capacity(if keep { range.len() } else { 0 });
+            let mut curve = wanted.then(|| Curve::new(self));
             for block in blocks(range) {
                 self.task.check()?;
                 let mut logits = self.logits(&plain, block.clone());
                 let codes = &self.codes[block.clone()];
-                let weight = |row: usize| self.row_weights.map_or(1.0, |w| w[block.start + row]);
-                if self.n_logits == 1 {
-                    for (row, z) in logits[0].iter_mut().enumerate() {
-                        let y = f64::from(codes[row]);
-                        // `ln(1 + e^z)` and `1 / (1 + e^-z)` of one exponential, which cannot overflow.
-                        let small = (-z.abs()).exp();
-                        let p = if *z >= 0.0 { 1.0 } else { small } / (1.0 + small);
-                        loss += weight(row) * (z.max(0.0) + small.ln_1p() - y * *z);
-                        *z = weight(row) * (p - y);
-                        if keep {
-                            kept.push(p);
-                        }
-                    }
-                } else {
-                    let own =
-                        codes.iter().enumerate().map(|(row, code)| logits[*code as usize][row]);
-                    let own = own.collect::<Vec<_>>();
-                    let norms = softmax(&mut logits, codes.len());
-                    for (row, code) in codes.iter().enumerate() {
-                        loss += weight(row) * (norms[row] - own[row]);
-                        logits[*code as usize][row] -= 1.0;
-                    }
-                    if self.row_weights.is_some() {
-                        for class in &mut logits {
-                            class.iter_mut().enumerate().for_each(|(row, r)| *r *= weight(row));
-                        }
-                    }
-                }
+                let weights = self.row_weights.map(|weights| &weights[block.clone()]);
+                loss += match &mut logits[..] {
+                    [z] => self.two_classes(z, codes, weights, curve.as_mut(), block.clone())?,
+                    _ => many_classes(&mut logits, codes, weights),
+                };
                 for (k, residuals) in logits.iter().enumerate() {
                     let gradient = &mut gradient[k * (d + 1)..(k + 1) * (d + 1)];
                     for (gradient, column) in gradient.iter_mut().zip(&self.x.columns) {
@@ -152,15 +187,15 @@ impl Problem<'_> {
                     gradient[d] += sum(residuals);
                 }
             }
-            Ok((loss, gradient, kept))
+            Ok((loss, gradient, curve.map(Curve::finish)))
         })?;
         let mut loss = 0.0;
         let mut gradient = vec![0.0; self.n()];
-        known.clear();
-        for (part, parts, kept) in parts {
+        let mut curves = Vec::new();
+        for (part, parts, curve) in parts {
             loss += part;
             add_scaled(&mut gradient, 1.0, &parts);
-            known.extend(kept);
+            curves.extend(curve);
         }
         for k in 0..self.n_logits {
             let gradient = &mut gradient[k * (d + 1)..(k + 1) * (d + 1)];
@@ -176,29 +211,80 @@ impl Problem<'_> {
             *value += l2 * unknown;
             loss += 0.5 * l2 * unknown * unknown;
         }
-        Ok((loss, gradient))
+        let hessian = wanted.then(|| {
+            let (mut firsts, mut total) = (vec![0.0; d], 0.0);
+            for (_, first, sum) in &curves {
+                add_scaled(&mut firsts, 1.0, first);
+                total += sum;
+            }
+            let products = symmetric(d, curves.into_iter().map(|(products, ..)| products));
+            let mut hessian = Square::zeros(self.n());
+            self.block(&mut hessian, (0, 0), &products, &firsts, total);
+            self.with_penalty(hessian)
+        });
+        Ok(At { loss, gradient, hessian })
+    }
+
+    /// Makes residuals of the logits of a block; returns its loss.
+    fn two_classes(
+        &self,
+        logits: &mut [f64],
+        codes: &[u32],
+        weights: Option<&[f64]>,
+        mut curve: Option<&mut Curve<'_>>,
+        block: std::ops::Range<usize>,
+    ) -> Result<f64> {
+        /// As many factors between 1 and 2 have a product that is a number.
+        const FACTORS: usize = 512;
+        let (mut loss, mut product) = (0.0, 1.0);
+        if let Some(curve) = &mut curve {
+            curve.weights.clear();
+        }
+        for (row, (z, code)) in logits.iter_mut().zip(codes).enumerate() {
+            let y = f64::from(*code);
+            let weight = weights.map_or(1.0, |weights| weights[row]);
+            // `ln(1 + e^z)` and `1 / (1 + e^-z)` of one exponential, which cannot overflow.
+            let small = (-z.abs()).exp();
+            let p = if *z >= 0.0 { 1.0 } else { small } / (1.0 + small);
+            let linear = z.max(0.0) - y * *z;
+            match weights {
+                Some(_) => loss += weight * (linear + small.ln_1p()),
+                None => {
+                    // One logarithm for many rows.
+                    loss += linear;
+                    product *= 1.0 + small;
+                    if row % FACTORS == FACTORS - 1 {
+                        loss += f64::ln(product);
+                        product = 1.0;
+                    }
+                }
+            }
+            *z = weight * (p - y);
+            if let Some(curve) = &mut curve {
+                curve.weights.push(weight * p * (1.0 - p));
+            }
+        }
+        if let Some(curve) = curve {
+            curve.add(self.x, block)?;
+        }
+        Ok(loss + f64::ln(product))
     }
 
     fn l1_loss(&self, unknowns: &[f64]) -> f64 {
         unknowns.iter().zip(&self.l1).map(|(u, l1)| l1 * u.abs()).sum()
     }
 
-    /// Returns the second derivatives. `known` are the probabilities of [`Self::pass`] at the same place, or nothing.
-    fn hessian(&self, unknowns: &[f64], known: &[f64]) -> Result<Square> {
-        let (d, width) = (self.x.n_columns(), self.width());
-        let probabilities = match known.len() == self.x.n_rows && self.n_logits == 1 {
-            true => Vec::new(),
-            false => self.probabilities(unknowns)?,
-        };
-        let all = match probabilities.is_empty() {
-            true => vec![known],
-            false => probabilities.iter().map(Vec::as_slice).collect(),
-        };
-        let p = |logit: usize| all[logit];
+    /// Returns the second derivatives.
+    fn hessian(&self, unknowns: &[f64]) -> Result<Square> {
+        if let Some(hessian) = self.pass(unknowns, true)?.hessian {
+            return Ok(hessian);
+        }
+        let d = self.x.n_columns();
+        let p = self.probabilities(unknowns)?;
         let mut hessian = Square::zeros(self.n());
         for a in 0..self.n_logits {
             for b in a..self.n_logits {
-                let (left, right) = (p(a), p(b));
+                let (left, right) = (&p[a], &p[b]);
                 let curve = |row: usize| match a == b {
                     true => left[row] * (1.0 - left[row]),
                     false => -left[row] * right[row],
@@ -207,9 +293,16 @@ impl Problem<'_> {
                     None => (0..self.x.n_rows).map(curve).collect::<Vec<_>>(),
                     Some(w) => (0..self.x.n_rows).map(|row| curve(row) * w[row]).collect(),
                 };
-                self.block(&mut hessian, a, b, &weights, d, width)?;
+                let products = gram(self.x, &self.mean, Some(&weights), self.task)?;
+                let firsts = self.task.map(d, |i| Ok(dot(&self.x.columns[i], &weights)))?;
+                self.block(&mut hessian, (a, b), &products, &firsts, sum(&weights));
             }
         }
+        Ok(self.with_penalty(hessian))
+    }
+
+    fn with_penalty(&self, mut hessian: Square) -> Square {
+        let (d, width) = (self.x.n_columns(), self.width());
         for index in 0..self.n() {
             *hessian.at_mut(index, index) += self.l2[index];
             if !self.intercept && index % width == d {
@@ -219,28 +312,27 @@ impl Problem<'_> {
                 }
             }
         }
-        Ok(hessian)
+        hessian
     }
 
-    /// Fills the part of two logits in.
+    /// Fills the part of two logits in: of the weighted products of the columns less their means, the weighted sums of the columns
+    /// as they are, and the sum of the weights.
     fn block(
         &self,
         hessian: &mut Square,
-        a: usize,
-        b: usize,
-        weights: &[f64],
-        d: usize,
-        width: usize,
-    ) -> Result<()> {
-        let block = gram(self.x, &self.mean, Some(weights), self.task)?;
-        let total = sum(weights);
-        let firsts = self.task.map(d, |i| {
-            Ok((dot(&self.x.columns[i], weights) - self.mean[i] * total) / self.deviation[i])
-        })?;
+        (a, b): (usize, usize),
+        products: &Square,
+        firsts: &[f64],
+        total: f64,
+    ) {
+        let (d, width) = (self.x.n_columns(), self.width());
+        let first = |i: usize| (firsts[i] - self.mean[i] * total) / self.deviation[i];
         let value = |row: usize, column: usize| match (row < d, column < d) {
-            (true, true) => block.at(row, column) / (self.deviation[row] * self.deviation[column]),
-            (true, false) => firsts[row],
-            (false, true) => firsts[column],
+            (true, true) => {
+                products.at(row, column) / (self.deviation[row] * self.deviation[column])
+            }
+            (true, false) => first(row),
+            (false, true) => first(column),
             (false, false) => total,
         };
         for row in 0..width {
@@ -250,7 +342,6 @@ impl Problem<'_> {
                 *hessian.at_mut(b * width + column, a * width + row) = value;
             }
         }
-        Ok(())
     }
 
     /// Returns the probability of each logit's class by row.
@@ -285,10 +376,12 @@ impl Problem<'_> {
     ) -> Result<bool> {
         let rows = (self.x.n_rows as f64).max(1.0);
         let with_l1 = self.l1.iter().any(|l1| *l1 > 0.0);
-        let mut known = Vec::new();
-        let (mut loss, mut gradient) = self.pass(unknowns, &mut known, true)?;
+        let At { mut loss, mut gradient, hessian: mut known } = self.pass(unknowns, true)?;
         for _ in 0..max_iterations {
-            let mut hessian = self.hessian(unknowns, &known)?;
+            let mut hessian = match known.take() {
+                Some(hessian) => hessian,
+                None => self.hessian(unknowns)?,
+            };
             // Adding one constant to all logits of a softmax changes nothing: a little weight keeps the matrix regular.
             let largest = (0..hessian.n).map(|i| hessian.at(i, i)).fold(0.0, f64::max);
             if self.n_logits > 1 || largest < 1e-9 * rows {
@@ -314,12 +407,12 @@ impl Problem<'_> {
             let promised = dot(&gradient, &step) + self.l1_loss(&target) - self.l1_loss(unknowns);
             let whole = loss + self.l1_loss(unknowns);
             let mut length = 1.0;
-            let (mut next, mut next_loss, mut next_gradient);
+            let (mut next, mut at);
             loop {
                 next = unknowns.clone();
                 add_scaled(&mut next, length, &step);
-                (next_loss, next_gradient) = self.pass(&next, &mut known, true)?;
-                let lower = next_loss + self.l1_loss(&next)
+                at = self.pass(&next, true)?;
+                let lower = at.loss + self.l1_loss(&next)
                     <= whole + 1e-4 * length * promised + 1e-14 * whole.abs();
                 if lower || length < 1e-6 {
                     break;
@@ -329,7 +422,7 @@ impl Problem<'_> {
             let change = step.iter().map(|s| (s * length).abs()).fold(0.0, f64::max);
             let size = next.iter().map(|u| u.abs()).fold(1.0, f64::max);
             *unknowns = next;
-            (loss, gradient) = (next_loss, next_gradient);
+            At { loss, gradient, hessian: known } = at;
             diary.note((loss + self.l1_loss(unknowns)) / rows, Some(change));
             if change <= 1e-10 * size || -promised <= 1e-15 * (1.0 + whole.abs()) {
                 return Ok(true);
@@ -388,7 +481,7 @@ impl Logistic {
         };
         let mut standard_errors = None;
         if n_logits == 1 && l1 == 0.0 && l2 == 0.0 && converged {
-            let inverse = Cholesky::new(&problem.hessian(&unknowns, &[])?)?.inverse_diagonal();
+            let inverse = Cholesky::new(&problem.hessian(&unknowns)?)?.inverse_diagonal();
             let errors = inverse.iter().zip(&problem.deviation).map(|(v, s)| v.sqrt() / s);
             standard_errors = Some(errors.collect());
         }

@@ -166,7 +166,7 @@ fn text_that_says_nothing_is_refused() {
     let context = Context { task: &task, seed: 1, target: None };
     let fit = |name: &str, frame: &Frame, positional: Vec<Literal>| {
         let arguments = Arguments { positional, named: Vec::new() };
-        transform::fit(name, &arguments, frame, &context).unwrap_err().report()
+        transform::fit(name, &arguments, frame.clone(), &context).unwrap_err().report()
     };
     assert!(fit("tf_idf", &nothing, vec![]).contains("no words"));
     assert!(fit("ngrams", &nothing, vec![]).contains("ARRAY[least, most]"));

@@ -11,7 +11,7 @@ fn apply(name: &str, positional: Vec<Literal>, input: &Frame) -> Vec<Vec<f64>> {
     let task = Task::single();
     let context = Context { task: &task, seed: 1, target: None };
     let arguments = Arguments { positional, named: Vec::new() };
-    let (_, out) = transform::fit(name, &arguments, input, &context).unwrap();
+    let (_, out) = transform::fit(name, &arguments, input.clone(), &context).unwrap();
     columns(&out)
 }
 

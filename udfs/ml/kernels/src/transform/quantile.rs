@@ -7,21 +7,33 @@ use super::{Apply, Context, Given, Literal, frame, numbers};
 use crate::frame::{Frame, Matrix};
 use crate::task::Task;
 
+/// Quantiles from which on values are sorted: each on its own looks at all of them.
+const SORTED_FROM: usize = 5;
+
 /// Returns the quantiles of values, between neighbours in proportion, as NumPy does; 0 for no values at all.
 pub fn quantiles(mut values: Vec<f64>, at: &[f64]) -> Vec<f64> {
     if values.is_empty() {
         return vec![0.0; at.len()];
     }
     let last = values.len() - 1;
-    let one = |quantile: &f64, values: &mut Vec<f64>| {
+    let sorted = at.len() >= SORTED_FROM;
+    if sorted {
+        values.sort_unstable_by(f64::total_cmp);
+    }
+    let neighbours = |values: &mut Vec<f64>, below: usize| match sorted {
+        true => (values[below], values[last.min(below + 1)]),
+        false => {
+            let (_, low, above) = values.select_nth_unstable_by(below, f64::total_cmp);
+            (*low, above.iter().copied().fold(f64::INFINITY, f64::min))
+        }
+    };
+    let one = |quantile: &f64| {
         let place = quantile.clamp(0.0, 1.0) * last as f64;
         let below = place.floor() as usize;
-        let (_, low, above) = values.select_nth_unstable_by(below, f64::total_cmp);
-        let low = *low;
-        let high = above.iter().copied().fold(f64::INFINITY, f64::min);
+        let (low, high) = neighbours(&mut values, below);
         if below == last { low } else { low + (high - low) * (place - below as f64) }
     };
-    at.iter().map(|quantile| one(quantile, &mut values)).collect()
+    at.iter().map(one).collect()
 }
 
 /// The number of the bucket: how many of the points are at or below the value, plus 1. NULL is 0.
@@ -72,5 +84,22 @@ impl Apply for Bucketize {
             Ok((x.names[index].clone(), x.columns[index].iter().map(bucket).collect::<Vec<_>>()))
         })?;
         Ok(frame(input.n_rows, columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn many_quantiles_are_those_that_are_asked_for_one_by_one() {
+        let mut random = Random::new(1, 0);
+        for n in [1, 2, 7, 1000] {
+            let values = (0..n).map(|_| random.next_f64() - 0.5).collect::<Vec<_>>();
+            let at = (0..=100).map(|step| f64::from(step) / 100.0).collect::<Vec<_>>();
+            let single = at.iter().map(|at| quantiles(values.clone(), &[*at])[0]);
+            assert_eq!(quantiles(values.clone(), &at), single.collect::<Vec<_>>());
+        }
     }
 }

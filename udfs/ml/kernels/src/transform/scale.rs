@@ -1,11 +1,14 @@
 //! Scalers: each column minus something, divided by something; and the normaliser of rows.
 
+use std::sync::Arc;
+
 use maru_core::Result;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::quantile::quantiles;
 use super::{Apply, Context, Given, Literal, frame, numbers};
-use crate::frame::{Frame, Matrix};
+use crate::frame::{Column, Frame, Matrix};
 use crate::task::Task;
 
 /// `(x − center) / scale`. A column without spread is divided by 1, as in scikit-learn. NULL stays NULL.
@@ -36,11 +39,13 @@ impl Scale {
             let known = || x.columns[index].iter().copied().filter(|value| value.is_finite());
             Ok(match given.name() {
                 "min_max_scaler" => {
-                    let least = known().fold(f64::INFINITY, f64::min);
-                    let most = known().fold(f64::NEG_INFINITY, f64::max);
+                    let (least, most) = finite_extremes(&x.columns[index]);
                     (least, most - least)
                 }
-                "max_abs_scaler" => (0.0, known().map(f64::abs).fold(0.0, f64::max)),
+                "max_abs_scaler" => {
+                    let (least, most) = finite_extremes(&x.columns[index]);
+                    (0.0, most.max(-least).max(0.0))
+                }
                 "standard_scaler" => {
                     let (n, mean, squares) = finite_moments(&x.columns[index]);
                     (mean, if n > 0.0 { (squares / n).sqrt() } else { 0.0 })
@@ -122,15 +127,53 @@ pub fn finite_moments(values: &[f64]) -> (f64, f64, f64) {
     (n, first + rest / n, (squares - rest * (rest / n)).max(0.0))
 }
 
+/// Returns the least and the greatest of the values that are finite, in lanes; infinities of the other sign if there is none.
+fn finite_extremes(values: &[f64]) -> (f64, f64) {
+    let (mut least, mut most) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
+    let mut look = |lane: usize, value: f64| {
+        let known = value.abs() < f64::INFINITY;
+        least[lane] = if known && value < least[lane] { value } else { least[lane] };
+        most[lane] = if known && value > most[lane] { value } else { most[lane] };
+    };
+    let (chunks, rest) = values.as_chunks::<8>();
+    for chunk in chunks {
+        for lane in 0..8 {
+            look(lane, chunk[lane]);
+        }
+    }
+    rest.iter().for_each(|value| look(0, *value));
+    (
+        least.into_iter().fold(f64::INFINITY, f64::min),
+        most.into_iter().fold(-f64::INFINITY, f64::max),
+    )
+}
+
 impl Apply for Scale {
     fn apply(&self, input: &Frame, task: &Task) -> Result<Frame> {
-        let x = numbers("scaler", input)?;
-        let columns = task.map(x.n_columns(), |index| {
+        self.apply_owned(input.clone(), task)
+    }
+
+    /// A column that nobody else holds is scaled where it lies: it is as large as the rows, and new memory costs more than the
+    /// division.
+    fn apply_owned(&self, input: Frame, task: &Task) -> Result<Frame> {
+        let n_rows = input.n_rows;
+        let Matrix { names, columns, .. } = numbers("scaler", &input)?;
+        drop(input);
+        let columns =
+            columns.into_iter().map(|column| Mutex::new(Some(column))).collect::<Vec<_>>();
+        let columns = task.map(columns.len(), |index| {
             let (center, scale) = (self.center[index], self.scale[index]);
-            let scaled = x.columns[index].iter().map(|value| (value - center) / scale);
-            Ok((x.names[index].clone(), scaled.collect::<Vec<_>>()))
+            let mut column = columns[index].lock().take().unwrap_or_default();
+            match Arc::get_mut(&mut column) {
+                Some(own) => own.iter_mut().for_each(|value| *value = (*value - center) / scale),
+                None => {
+                    let scaled = column.iter().map(|value| (value - center) / scale);
+                    column = Arc::new(scaled.collect());
+                }
+            }
+            Ok((names[index].clone(), Column::Number(column)))
         })?;
-        Ok(frame(input.n_rows, columns))
+        Ok(Frame { n_rows, columns })
     }
 }
 
