@@ -9,6 +9,7 @@ mod copy;
 pub mod definition;
 mod own;
 mod pg_catalog;
+pub mod readers;
 pub mod resolve;
 pub mod version;
 pub mod warehouse;

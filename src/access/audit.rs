@@ -101,9 +101,14 @@ impl Audit {
         self.journal.record((micros(SystemTime::now()), event));
     }
 
+    /// Waits until what was recorded so far is kept.
+    pub async fn settle(&self) {
+        self.journal.flush().await;
+    }
+
     /// Reads the newest events first, those of just now included.
     pub async fn past(&self) -> Result<Vec<Kept>> {
-        self.journal.flush().await;
+        self.settle().await;
         let rows = sqlx::query("SELECT * FROM audit ORDER BY id DESC LIMIT 100000")
             .fetch_all(self.store.pool())
             .await

@@ -23,6 +23,7 @@ use url::Url;
 use super::BUILTIN;
 use super::copy::{copy_table, latest_version};
 use super::definition::{Definition, TableDefinition};
+use super::readers::{Readers, Reading};
 use crate::store::{RelationKind, Store, StoredRelation};
 
 /// Characters of a table's name that its directory is called by.
@@ -35,6 +36,7 @@ pub struct Warehouse {
     store: Store,
     /// Commits to single tables hold it for reading; while tables get other directories there is none.
     exchange: Arc<RwLock<()>>,
+    readers: Readers,
 }
 
 /// A table that is to have the directory of a copy.
@@ -50,7 +52,12 @@ pub struct Exchange {
 
 impl Warehouse {
     pub fn new(data_dir: &Path, store: Store) -> Self {
-        Self { root: data_dir.join("warehouse"), store, exchange: Arc::default() }
+        Self {
+            root: data_dir.join("warehouse"),
+            store,
+            exchange: Arc::default(),
+            readers: Readers::default(),
+        }
     }
 
     /// Removes directories that no table has: what was written when a process died, what was dropped.
@@ -177,7 +184,7 @@ impl Warehouse {
         let table = self.require(schema, name).await?;
         if change == TableChange::Drop {
             self.store.delete_relation(schema, name).await?;
-            self.remove(&table).await;
+            self.remove_unread(vec![table]);
             return Ok(());
         }
         if matches!(change, TableChange::RenameTable(_)) {
@@ -270,6 +277,26 @@ impl Warehouse {
             }
         }
         self.store.exchange(&changed, places).await
+    }
+
+    /// Says that a statement looks up tables from now on and reads them until what is returned is dropped.
+    pub fn begin_reading(&self) -> Reading {
+        self.readers.begin()
+    }
+
+    /// Removes directories that no table has any more, when the statements that may read them are over. What a process leaves
+    /// that ends before is collected at the next start.
+    pub fn remove_unread(&self, tables: Vec<TableDefinition>) {
+        if tables.is_empty() {
+            return;
+        }
+        let (warehouse, gone) = (self.clone(), self.readers.gone());
+        tokio::spawn(async move {
+            gone.await;
+            for table in &tables {
+                warehouse.remove(table).await;
+            }
+        });
     }
 
     /// Removes the directory of a table that is gone. What stays is collected at the next start.

@@ -16,6 +16,7 @@ use super::executor::Lane;
 use super::memory::QueryPool;
 use super::run::{deadline, timed_out};
 use crate::access::Protocol;
+use crate::catalog::readers::Reading;
 
 /// Where a statement is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Query {
     plan: Mutex<Option<Arc<dyn ExecutionPlan>>>,
     /// Whether its rows are being published: then it is too late to stop it.
     committing: Mutex<bool>,
+    /// Keeps what it reads, until it has ended.
+    reading: Mutex<Option<Reading>>,
 }
 
 impl Query {
@@ -170,6 +173,7 @@ pub struct QueryStart<'a> {
     pub sql: &'a str,
     pub cursor: bool,
     pub pool: Arc<QueryPool>,
+    pub reading: Reading,
 }
 
 /// All statements that have not ended.
@@ -209,6 +213,7 @@ impl Queries {
             state: Mutex::new(State::Queued),
             plan: Mutex::new(None),
             committing: Mutex::new(false),
+            reading: Mutex::new(Some(start.reading)),
         });
         self.running.write().insert(query.id, Arc::clone(&query));
         query
@@ -216,7 +221,9 @@ impl Queries {
 
     /// Takes a statement that has ended off the list.
     pub fn end(&self, id: u64) {
-        self.running.write().remove(&id);
+        if let Some(query) = self.running.write().remove(&id) {
+            drop(query.reading.lock().take());
+        }
         self.ended.notify_waiters();
     }
 

@@ -150,9 +150,8 @@ async fn remove_unused(engine: &Engine, directories: Vec<String>) -> Result<()> 
     }
     let used = Image::take(engine).await?.directories();
     let warehouse = engine.inner.catalogs.warehouse();
-    for directory in directories.into_iter().filter(|directory| !used.contains(directory)) {
-        warehouse.remove(&TableDefinition { directory }).await;
-    }
+    let unused = directories.into_iter().filter(|directory| !used.contains(directory));
+    warehouse.remove_unread(unused.map(|directory| TableDefinition { directory }).collect());
     Ok(())
 }
 

@@ -9,9 +9,7 @@
 //! removed when the next one starts, and the tables are as they were before the block.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use maru_core::Result;
 
@@ -20,7 +18,6 @@ use super::{Session, TransactionStatus};
 use crate::catalog::BUILTIN;
 use crate::catalog::definition::{Definition, TableDefinition};
 use crate::catalog::warehouse::Exchange;
-use crate::engine::Engine;
 use crate::store::{RelationKind, StoredRelation};
 
 /// What the names of schemas of copies begin with; the number of the session and the table's schema follow.
@@ -204,7 +201,7 @@ impl Session {
                 inner.store.delete_schema(place).await?;
             }
         }
-        remove_unread(&self.engine, unused);
+        warehouse.remove_unread(unused);
         outcome
     }
 
@@ -222,24 +219,4 @@ impl Session {
             });
         }
     }
-}
-
-/// Removes directories that no table has any more, when the statements that may read them are over.
-fn remove_unread(engine: &Engine, tables: Vec<TableDefinition>) {
-    let readers = engine.inner.queries.running().iter().map(|query| query.id).collect::<Vec<_>>();
-    let engine = Arc::downgrade(&engine.inner);
-    tokio::spawn(async move {
-        loop {
-            // An engine that is gone leaves them to the next start.
-            let Some(inner) = engine.upgrade() else { return };
-            if !inner.queries.running().iter().any(|query| readers.contains(&query.id)) {
-                for table in &tables {
-                    inner.catalogs.warehouse().remove(table).await;
-                }
-                return;
-            }
-            drop(inner);
-            tokio::time::sleep(Duration::from_millis(250)).await;
-        }
-    });
 }

@@ -87,6 +87,7 @@ impl Session {
             sql: &statement::redact(&prepared.text.text),
             cursor,
             pool: QueryPool::new(self.budget(), limit),
+            reading: inner.catalogs.warehouse().begin_reading(),
         });
         if let Some(work) = self.work() {
             work.runs_as(query.id);
@@ -165,6 +166,8 @@ impl Session {
                     result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotAllowed);
                 if let Some(what) = statement::audited(command).filter(|_| !denied) {
                     self.engine.audit_statement(&query, what, result.as_ref().err());
+                    // What a client has been told is on record, whatever happens to the process next.
+                    self.engine.inner.audit.settle().await;
                 }
                 result
             }

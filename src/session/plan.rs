@@ -143,6 +143,7 @@ impl Session {
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
+        let _reading = self.engine.inner.catalogs.warehouse().begin_reading();
         self.refuse_in_failed_block(super::block::ends_failure(&statement))?;
         self.rights().rules().role(&self.role())?;
         self.name_temporary(&mut statement).await?;
@@ -475,6 +476,7 @@ impl Session {
             sql: &crate::statement::redact(&statement.text),
             cursor: false,
             pool: QueryPool::new(Arc::clone(&inner.governor), 0),
+            reading: inner.catalogs.warehouse().begin_reading(),
         });
         Ending::new(self.engine.clone(), query).fail(error);
     }

@@ -210,6 +210,7 @@ impl Session {
         if !denied {
             let what = if tag == "SELECT" { What::Ddl } else { What::Write };
             self.engine.audit_statement(query, what, end.as_ref().err());
+            self.engine.inner.audit.settle().await;
         }
         end?;
         Ok(Output::command(format!("{tag} {n_rows}")))
