@@ -21,6 +21,7 @@ mod guarded;
 mod json;
 mod lateral;
 mod like_pattern;
+mod meaning;
 mod membership;
 mod models;
 mod multisets;

@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use datafusion::error::Result as DfResult;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -17,17 +16,12 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{PipelineStatement, Statement};
 use tokio::task::JoinError;
 
-use super::arithmetic::{keep_peers, keep_times, same_zeros};
-use super::correlated::by_number;
-use super::json::as_json_meant;
-use super::lateral::as_unnested;
+use super::meaning::as_meant;
 use super::membership::refuse_lost_nulls;
-use super::multisets::count_copies;
 use super::parameters::{parameter_types, settle};
 use super::postgres_text::{as_read_by_rules, speaks_of_postgres};
+use super::prepared::Believed;
 use super::rewrite::{self, rewrite};
-use super::scalar_subqueries::one_row;
-use super::subqueries::in_columns;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
@@ -480,13 +474,6 @@ impl Session {
         });
         Ending::new(self.engine.clone(), query).fail(error);
     }
-}
-
-/// Changes what the planner has made of a text where PostgreSQL means something else.
-pub(super) fn as_meant(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    let plan = count_copies(as_unnested(as_json_meant(plan)?)?)?;
-    let plan = by_number(one_row(in_columns(plan)?)?)?;
-    same_zeros(keep_peers(keep_times(plan)?)?)
 }
 
 pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {

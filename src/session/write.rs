@@ -27,8 +27,8 @@ use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{Write, WriteAction};
 
+use super::meaning::as_meant;
 use super::parameters::{parameter_types, settle};
-use super::plan::as_meant;
 use super::rewrite::rewrite;
 use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::access::audit::What;

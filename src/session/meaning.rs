@@ -1,0 +1,41 @@
+//! What a statement means in PostgreSQL where the planner has made something else of its text.
+//!
+//! Each pass is given a plan whose types are not settled yet: what is a cast in it was written as one. Their order counts, and is
+//! this list. After it a client is told the columns, so that no pass may come later that changes a type.
+
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::arithmetic::{keep_peers, keep_times, same_zeros};
+use super::correlated::by_number;
+use super::json::as_json_meant;
+use super::lateral::as_unnested;
+use super::multisets::count_copies;
+use super::scalar_subqueries::one_row;
+use super::subqueries::in_columns;
+
+/// Makes a plan that of what the statement means.
+///
+/// # Errors
+/// Those of the passes: 42883, 42846 and 0A000 of operators on JSON, and what the planner says of a plan that it is given.
+pub(super) fn as_meant(mut plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    // JSON's casts, comparisons and keys stop being those of text, which all that follows would take them for.
+    plan = as_json_meant(plan)?;
+    // What LATERAL makes of each row is unnested above the row: the planner's join with a query in it is gone before anybody looks
+    // at joins.
+    plan = as_unnested(plan)?;
+    // EXCEPT ALL and INTERSECT ALL are such joins, by the number of the copy too.
+    plan = count_copies(plan)?;
+    // EXISTS and IN among the columns become subqueries that count, …
+    plan = in_columns(plan)?;
+    // … which are values, like those that were written as such: one row, or 21000.
+    plan = one_row(plan)?;
+    // Those that look at the row around them by more than keys become joins by the row's number. What is left is the planner's own.
+    plan = by_number(plan)?;
+    // Types of dates and times are PostgreSQL's from here on, in the new columns as well.
+    plan = keep_times(plan)?;
+    // Frames by peers of types that nothing is added to, …
+    plan = keep_peers(plan)?;
+    // … and keys of floats, whose type is known by now, with one zero.
+    same_zeros(plan)
+}
