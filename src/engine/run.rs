@@ -1,6 +1,6 @@
 //! From a physical plan to a stream of rows that can be cancelled, timed out, counted, and that survives a panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use maru_connect::RemoteScanExec;
 use maru_core::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
@@ -94,28 +94,29 @@ impl Drop for Ending {
     }
 }
 
+/// How the rows of a statement go to whoever asked for them.
+pub(crate) struct Delivery {
+    /// What they were promised to be.
+    pub(crate) schema: SchemaRef,
+    pub(crate) tag: &'static str,
+    pub(crate) timeout: Duration,
+    /// Whether to come back with the first rows: what is a few rows is read to its end on the threads of the statement, and goes
+    /// to the client without another change of threads.
+    pub(crate) ahead: bool,
+}
+
 /// Starts a physical plan. The permit is held until the rows are read or dropped.
-pub(crate) fn start(
+pub(crate) async fn start(
     ending: Ending,
     plan: Arc<dyn ExecutionPlan>,
     context: Arc<TaskContext>,
-    schema: SchemaRef,
-    tag: &'static str,
-    timeout: Duration,
     permit: Option<Permit>,
+    delivery: Delivery,
 ) -> Result<Rows> {
+    let Delivery { schema, tag, timeout, ahead } = delivery;
     let query = Arc::clone(&ending.query);
     query.set_plan(Arc::clone(&plan));
     query.set_state(State::Running);
-    let stream = match execute_stream(plan, context) {
-        Ok(stream) => stream,
-        Err(error) => {
-            let error = Error::from(error);
-            ending.fail(&error);
-            return Err(error);
-        }
-    };
-    let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     let watch = permit.as_ref().and_then(|permit| {
         let run_time = permit.run_time?;
         let (query, error) = (Arc::clone(&query), permit.ran_too_long(run_time));
@@ -124,11 +125,29 @@ pub(crate) fn start(
             query.stop(error);
         })))
     });
-    let driver = query.spawn(drive(Arc::clone(&query), stream, sender, timeout));
-    let driver = driver.ok_or_else(|| query.why_cancelled())?;
+    let begun = async {
+        let mut stream = execute_stream(plan, context)?;
+        let ready = if ahead { read_ahead(&mut stream).await? } else { Ahead::default() };
+        Ok::<_, Error>((stream, ready))
+    };
+    let (stream, ahead) = match begun.await {
+        Ok(begun) => begun,
+        Err(error) => {
+            ending.fail(&error);
+            return Err(error);
+        }
+    };
+    let rest = match ahead.is_all {
+        true => None,
+        false => {
+            let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+            let driver = query.spawn(drive(Arc::clone(&query), stream, sender, timeout));
+            Some((receiver, driver.ok_or_else(|| query.why_cancelled())?))
+        }
+    };
     let reader = Reader {
-        receiver,
-        driver,
+        ready: ahead.batches,
+        rest,
         ending: Some(ending),
         schema: Arc::clone(&schema),
         timeout,
@@ -140,6 +159,38 @@ pub(crate) fn start(
         Some((item, reader))
     });
     Ok(Rows { query_id: query.id, tag, schema, stream: Box::pin(rows) })
+}
+
+/// The first rows of a statement.
+#[derive(Default)]
+struct Ahead {
+    batches: VecDeque<RecordBatch>,
+    /// Whether no more follow.
+    is_all: bool,
+}
+
+/// Waits for the first batch, and takes those that are there at once with it.
+async fn read_ahead(
+    stream: &mut datafusion::execution::SendableRecordBatchStream,
+) -> Result<Ahead> {
+    let mut ahead = Ahead::default();
+    let mut next = stream.next().await;
+    loop {
+        match next {
+            Some(batch) => ahead.batches.push_back(batch?),
+            None => {
+                ahead.is_all = true;
+                return Ok(ahead);
+            }
+        }
+        if ahead.batches.len() >= BATCHES_AHEAD {
+            return Ok(ahead);
+        }
+        match stream.next().now_or_never() {
+            Some(item) => next = item,
+            None => return Ok(ahead),
+        }
+    }
 }
 
 /// Reads the plan's stream into the channel until it ends, is cancelled, or its time is over.
@@ -185,8 +236,9 @@ pub(crate) fn timed_out(timeout: Duration) -> Error {
 }
 
 struct Reader {
-    receiver: mpsc::Receiver<Result<RecordBatch>>,
-    driver: AbortOnDropHandle<()>,
+    ready: VecDeque<RecordBatch>,
+    /// What follows, and the task that reads it.
+    rest: Option<(mpsc::Receiver<Result<RecordBatch>>, AbortOnDropHandle<()>)>,
     ending: Option<Ending>,
     schema: SchemaRef,
     timeout: Duration,
@@ -198,24 +250,36 @@ impl Reader {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let ending = self.ending.as_ref()?;
         let query = Arc::clone(&ending.query);
-        // The driver hears of a cancel only between two steps of the plan, which may be long: the client hears at once.
-        let item = tokio::select! {
-            biased;
-            item = self.receiver.recv() => item,
-            () = query.interrupted() => Some(Err(query.why_cancelled())),
-            () = query.overdue(self.timeout) => Some(Err(timed_out(self.timeout))),
+        let item = match (self.ready.pop_front(), &mut self.rest) {
+            (Some(batch), _) => Some(Ok(batch)),
+            (None, None) => None,
+            // The driver hears of a cancel only between two steps of the plan, which may be long: the client hears at once.
+            (None, Some((receiver, _))) => tokio::select! {
+                biased;
+                item = receiver.recv() => item,
+                () = query.interrupted() => Some(Err(query.why_cancelled())),
+                () = query.overdue(self.timeout) => Some(Err(timed_out(self.timeout))),
+            },
         };
         let item = match item {
             Some(item) => item.and_then(|batch| conform(batch, &self.schema)),
-            None => match (&mut self.driver).await {
-                Ok(()) => {
-                    if let Some(ending) = self.ending.take() {
-                        ending.succeed();
+            None => {
+                let broken = match &mut self.rest {
+                    Some((_, driver)) => driver.await.err(),
+                    None => None,
+                };
+                match broken {
+                    Some(error) => {
+                        Err(Error::internal("the statement broke off").with_cause(error))
                     }
-                    return None;
+                    None => {
+                        if let Some(ending) = self.ending.take() {
+                            ending.succeed();
+                        }
+                        return None;
+                    }
                 }
-                Err(error) => Err(Error::internal("the statement broke off").with_cause(error)),
-            },
+            }
         };
         match &item {
             Ok(batch) => {
@@ -225,7 +289,9 @@ impl Reader {
                 if let Some(ending) = self.ending.take() {
                     ending.fail(error);
                 }
-                self.driver.abort();
+                if let Some((_, driver)) = &self.rest {
+                    driver.abort();
+                }
             }
         }
         Some(item)

@@ -21,7 +21,7 @@ use super::{
 use crate::engine::admission::Permit;
 use crate::engine::memory::{Governor, QueryPool};
 use crate::engine::query::{Query, QueryStart, State};
-use crate::engine::run::{Ending, start, timed_out};
+use crate::engine::run::{Delivery, Ending, start, timed_out};
 use crate::output::{Body, Output, Rows};
 use crate::statement;
 
@@ -252,9 +252,13 @@ impl Session {
         };
         let schema = prepared.schema.clone().unwrap_or_else(|| physical.schema());
         let timeout = if query.cursor { Duration::ZERO } else { self.statement_timeout() };
-        let rows = start(ending, physical, context, schema, tag, timeout, permit)?;
+        let writes = writes(plan);
+        // A cursor's rows are for later.
+        let ahead = !writes && !query.cursor;
+        let delivery = Delivery { schema, tag, timeout, ahead };
+        let rows = start(ending, physical, context, permit, delivery).await?;
         let rows = self.located(rows, prepared);
-        if writes(plan) {
+        if writes {
             return self.finish_write(rows, tag, query).await;
         }
         let mut output = Output::rows(rows);
