@@ -60,6 +60,7 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
@@ -127,6 +128,8 @@ pub struct Session {
     kept: Mutex<Option<state::Kept>>,
     /// Names of the temporary relations that it has made.
     temporary: Mutex<BTreeSet<String>>,
+    /// Commands that have run so far and changed nothing but the session.
+    commands: AtomicU64,
 }
 
 impl std::fmt::Debug for Session {
@@ -203,6 +206,7 @@ impl Session {
                 state: Opaque::new(state),
                 kept: Mutex::new(None),
                 temporary: Mutex::default(),
+                commands: AtomicU64::new(0),
             }
         }))
     }

@@ -156,6 +156,21 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
     }
 }
 
+/// Says whether a statement changes the session that runs it and nothing else; what a transaction undoes says so itself.
+pub(crate) fn is_of_session(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::ShowVariable(_)
+            | Statement::Set(_)
+            | Statement::Reset(_)
+            | Statement::SetRole(_)
+            | Statement::CancelQuery(_)
+            | Statement::Transaction(_)
+            | Statement::Deallocate(_)
+            | Statement::CloseCursor(_)
+    )
+}
+
 /// Returns the statement's text as it may be kept and shown: secrets in it are stars.
 ///
 /// That is the values of options in `CREATE SECRET`, `CREATE CATALOG`, `ALTER CATALOG`, everything but words and numbers in

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use datafusion::catalog::SchemaProvider;
 use futures::future::BoxFuture;
 use maru_connect::{
-    ConnectorSpec, Source, SourceTable, TableChange, TableEntry, TableVersion, WriteJob,
-    WriteRequest,
+    ConnectorSpec, RemoteTable, Source, SourceTable, TableChange, TableEntry, TableVersion,
+    WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, Result, limits};
 use parking_lot::{Mutex, RwLock};
@@ -218,6 +218,15 @@ impl Attached {
         Ok(handle)
     }
 
+    /// Returns a table of the source's own that is remembered and still believed: it is what [`Attached::table`] would give.
+    pub fn believed(&self, schema: &str, name: &str) -> Option<Arc<dyn RemoteTable>> {
+        let key = (schema.to_owned(), name.to_owned());
+        match self.handles.believed(&key)? {
+            SourceTable::Remote(table) => Some(table),
+            _ => None,
+        }
+    }
+
     /// Forgets lists that say otherwise of a table than the source does now.
     fn check_lists(&self, schema: &str, name: &str, is_there: bool) {
         let listed =
@@ -320,6 +329,13 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
         self.kept.lock().answers.get(key).map(|(_, value)| look(value))
     }
 
+    /// Returns an answer that is fresh enough not to be asked for again.
+    fn believed(&self, key: &K) -> Option<V> {
+        let kept = self.kept.lock();
+        let (at, value) = kept.answers.get(key)?;
+        (at.elapsed() < self.ttl).then(|| value.clone())
+    }
+
     fn is_older(&self, key: &K, age: Duration) -> bool {
         self.kept.lock().answers.get(key).is_some_and(|(at, _)| at.elapsed() > age)
     }
@@ -339,10 +355,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Memory<K, V> {
         key: &K,
         ask: impl AsyncFnOnce() -> Result<Option<V>>,
     ) -> Result<(Option<V>, bool)> {
-        if let Some((at, value)) = self.kept.lock().answers.get(key)
-            && at.elapsed() < self.ttl
-        {
-            return Ok((Some(value.clone()), false));
+        if let Some(value) = self.believed(key) {
+            return Ok((Some(value), false));
         }
         let answer = ask().await?;
         if self.ttl > Duration::ZERO {

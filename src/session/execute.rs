@@ -160,7 +160,11 @@ impl Session {
             Kind::Command(command) => {
                 query.set_state(State::Running);
                 let result = self.run_command(command, &prepared.text.text).await;
-                self.engine.inner.commands.fetch_add(1, Ordering::Relaxed);
+                match statement::is_of_session(command) {
+                    true => &self.commands,
+                    false => &self.engine.inner.commands,
+                }
+                .fetch_add(1, Ordering::Relaxed);
                 // A refusal is recorded where every statement ends.
                 let denied =
                     result.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotAllowed);

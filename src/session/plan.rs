@@ -44,9 +44,10 @@ tokio::task_local! {
 }
 
 /// What a statement reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Reads {
-    Nothing,
+    /// Nothing, or only such tables of sources as are remembered.
+    Believed(Vec<Believed>),
     /// Only what the engine knows about itself, so that an operator can look at a full queue.
     Engine,
     Tables,
@@ -184,9 +185,13 @@ impl Session {
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let reads = self.check_names(&state, &statement).await?;
-                let constant = reads == Reads::Nothing && !speaks_of_postgres(&text.text);
-                let planned = if constant { planned.of_no_table(self) } else { planned };
-                let monitors = reads == Reads::Engine;
+                let monitors = matches!(reads, Reads::Engine);
+                let planned = match reads {
+                    Reads::Believed(tables) if !speaks_of_postgres(&text.text) => {
+                        planned.lasting(self, tables)
+                    }
+                    _ => planned,
+                };
                 // What was asked by a cast is asked by a function now.
                 let asked = match text.text.to_ascii_lowercase().contains("regclass") {
                     true => Cow::Owned(statement.to_string()),
@@ -352,21 +357,32 @@ impl Session {
     ) -> Result<Reads> {
         let references = state.resolve_table_references(statement)?;
         if references.is_empty() {
-            return Ok(Reads::Nothing);
+            return Ok(Reads::Believed(Vec::new()));
         }
         let mut monitors = true;
+        let mut believed = Some(Vec::with_capacity(references.len()));
         for reference in references {
             let is_function = reference.schema().is_none()
                 && (super::models::is_function(reference.table())
                     || state.table_functions().contains_key(reference.table()));
             if is_function {
                 monitors = false;
+                believed = None;
                 continue;
             }
             monitors &= reference.schema().is_some_and(|s| system::VIRTUAL_SCHEMAS.contains(&s));
             require_table(self, &reference).await?;
+            let table = Believed::of(self, &reference);
+            believed = believed.zip(table).map(|(mut all, table)| {
+                all.push(table);
+                all
+            });
         }
-        Ok(if monitors { Reads::Engine } else { Reads::Tables })
+        Ok(match believed {
+            Some(tables) => Reads::Believed(tables),
+            None if monitors => Reads::Engine,
+            None => Reads::Tables,
+        })
     }
 
     async fn describe(self: &Arc<Self>, name: &maru_sql::Name) -> Result<Statement> {

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
+use maru_connect::RemoteTable;
 use maru_sql::{CopyOptions, DeclareCursor, Fetch, Statement};
 
 use super::write::Incoming;
 use super::{Session, StatementText, TransactionStatus};
+use crate::catalog::Attached;
 use crate::opaque::Opaque;
 
 /// A statement that has been parsed and planned, to be executed any number of times.
@@ -29,18 +32,64 @@ pub struct Prepared {
 }
 
 /// How old a plan is. Tables may be dropped, made anew or replaced meanwhile, here or in a source, settings may change; so a plan
-/// is good for one run soon after it was made, and each further run plans again. A plan that reads no table is good until a
-/// command has run or a setting has changed.
+/// is good for one run soon after it was made, and each further run plans again. A plan that reads no table, or only such of
+/// sources that are remembered for a while, is good until a command has run, a setting has changed, or a table is no longer
+/// believed to be what it was.
 #[derive(Debug)]
 pub(in crate::session) struct Planned {
     at: Instant,
-    /// Commands that had run by then.
-    commands: u64,
+    /// Commands that had run by then, in the engine and in the session.
+    commands: (u64, u64),
     used: AtomicBool,
-    /// The number of the session's state, if no table is read.
-    state: Option<u64>,
+    /// The number of the session's state, and what is read, if it may be used again.
+    lasting: Option<(u64, Vec<Believed>)>,
     /// Whether a transaction block was open, in which other tables may be meant.
     in_block: bool,
+}
+
+/// A table of a source, as it is remembered there.
+#[derive(Debug, Clone)]
+pub(in crate::session) struct Believed {
+    attached: Arc<Attached>,
+    schema: String,
+    name: String,
+    table: Arc<dyn RemoteTable>,
+}
+
+impl Believed {
+    /// Returns what a name means, if it is such a table.
+    pub(in crate::session) fn of(session: &Session, reference: &TableReference) -> Option<Self> {
+        let (catalog, places, name) = match reference {
+            TableReference::Bare { table } => {
+                let places = session.bare_places().into_iter().map(|(_, schema)| schema);
+                (session.catalog(), places.collect::<Vec<_>>(), table)
+            }
+            TableReference::Partial { schema, table } => {
+                (session.catalog(), vec![schema.to_string()], table)
+            }
+            TableReference::Full { catalog, schema, table } => {
+                (catalog.to_string(), vec![schema.to_string()], table)
+            }
+        };
+        // In a second place it is found only while there is none in the first, which would have to be asked.
+        let [schema] = <[String; 1]>::try_from(places).ok()?;
+        let attached = session.require_catalog(&catalog).ok()?;
+        let table = attached.believed(&schema, name)?;
+        Some(Self { attached, schema, name: name.to_string(), table })
+    }
+
+    fn holds(&self) -> bool {
+        let now = self.attached.believed(&self.schema, &self.name);
+        now.is_some_and(|now| std::ptr::addr_eq(Arc::as_ptr(&now), Arc::as_ptr(&self.table)))
+    }
+}
+
+impl Session {
+    /// Returns how many commands have run in the engine, and how many in the session that changed nothing else.
+    fn commands_so_far(&self) -> (u64, u64) {
+        let engine = self.engine.inner.commands.load(Ordering::Relaxed);
+        (engine, self.commands.load(Ordering::Relaxed))
+    }
 }
 
 impl Planned {
@@ -48,31 +97,40 @@ impl Planned {
     pub(in crate::session) const GOOD_FOR: Duration = Duration::from_millis(500);
 
     pub(in crate::session) fn now(session: &Session) -> Arc<Self> {
-        let commands = session.engine.inner.commands.load(Ordering::Relaxed);
+        let commands = session.commands_so_far();
         let in_block = session.transaction_status() != TransactionStatus::Idle;
         let (at, used) = (Instant::now(), AtomicBool::new(false));
-        Arc::new(Self { at, commands, used, state: None, in_block })
+        Arc::new(Self { at, commands, used, lasting: None, in_block })
     }
 
-    /// Returns the age of a plan that was begun then and turned out to read no table.
-    pub(in crate::session) fn of_no_table(&self, session: &Session) -> Arc<Self> {
+    /// Returns the age of a plan that was begun then and turned out to read nothing but these tables.
+    pub(in crate::session) fn lasting(
+        &self,
+        session: &Session,
+        tables: Vec<Believed>,
+    ) -> Arc<Self> {
         let (at, commands, in_block) = (self.at, self.commands, self.in_block);
-        let (used, state) = (AtomicBool::new(false), session.state_number());
-        Arc::new(Self { at, commands, used, state, in_block })
+        let lasting = session.state_number().map(|number| (number, tables));
+        Arc::new(Self { at, commands, used: AtomicBool::new(false), lasting, in_block })
+    }
+
+    fn reads_tables(&self) -> bool {
+        self.lasting.as_ref().is_none_or(|(_, tables)| !tables.is_empty())
     }
 
     /// Takes the plan for one run; returns whether it can be had.
     pub(in crate::session) fn take(&self, session: &Session) -> bool {
         let first = !self.used.swap(true, Ordering::Relaxed);
-        let commands = session.engine.inner.commands.load(Ordering::Relaxed);
-        let good = match self.state {
-            Some(number) => session.state_number() == Some(number),
-            None => {
-                let in_block = session.transaction_status() != TransactionStatus::Idle;
-                first && self.at.elapsed() < Self::GOOD_FOR && self.in_block == in_block
+        let in_block = session.transaction_status() != TransactionStatus::Idle;
+        let good = match &self.lasting {
+            Some((number, tables)) => {
+                session.state_number() == Some(*number)
+                    && (tables.is_empty() || self.in_block == in_block)
+                    && tables.iter().all(Believed::holds)
             }
+            None => first && self.at.elapsed() < Self::GOOD_FOR && self.in_block == in_block,
         };
-        good && self.commands == commands
+        good && self.commands == session.commands_so_far()
     }
 }
 
@@ -128,7 +186,7 @@ impl Prepared {
                 LogicalPlan::Projection(inner) => &inner.input,
                 LogicalPlan::SubqueryAlias(inner) => &inner.input,
                 LogicalPlan::Filter(inner) => &inner.input,
-                _ => return self.planned.state.is_none(),
+                _ => return self.planned.reads_tables(),
             }
         }
     }
