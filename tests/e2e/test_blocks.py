@@ -47,7 +47,7 @@ def rows(connection, table):
 
 
 def test_commit_keeps_what_was_made(server, block):
-    before = directories(server)
+    before = settled(server)
     block.execute("BEGIN")
     block.execute("CREATE TABLE fresh AS SELECT 2 AS n")
     block.execute("INSERT INTO fresh VALUES (3)")
@@ -56,14 +56,14 @@ def test_commit_keeps_what_was_made(server, block):
     block.execute("ALTER TABLE fresh RENAME TO old")
     block.execute("INSERT INTO old VALUES (5)")
     block.execute("DROP TABLE older CASCADE")
-    assert before <= directories(server)
+    assert before <= settled(server)
     block.execute("COMMIT")
     assert tables(block) == ["old"] and rows(block, "old") == [2, 4, 5]
-    assert len(directories(server) & before) == len(before) - 1
+    assert len(settled(server) & before) == len(before) - 1
 
 
 def test_rollback_takes_all_of_it_back(server, block):
-    before = directories(server)
+    before = settled(server)
     block.execute("BEGIN")
     block.execute("CREATE TABLE fresh (n bigint)")
     block.execute("INSERT INTO fresh VALUES (3)")
@@ -76,11 +76,11 @@ def test_rollback_takes_all_of_it_back(server, block):
     block.execute("ROLLBACK")
     assert tables(block) == ["old"] and rows(block, "old") == [1]
     assert block.execute("SELECT comment FROM system.tables WHERE catalog = 'maru' AND schema = 'c_blocks'").fetchall() == [("the first",)]
-    assert directories(server) == before
+    assert settled(server) == before
 
 
 def test_an_error_or_a_lost_connection_takes_it_back(server, block):
-    before = directories(server)
+    before = settled(server)
     with server.connect() as other:
         other.execute("BEGIN; CREATE TABLE c_blocks.lost AS SELECT 1 AS n")
         other.execute("DROP TABLE c_blocks.old")
@@ -89,11 +89,11 @@ def test_an_error_or_a_lost_connection_takes_it_back(server, block):
     for _ in range(100):
         if tables(block) == ["old"]:
             break
-    assert rows(block, "old") == [1] and directories(server) == before
+    assert rows(block, "old") == [1] and settled(server) == before
     # Several statements in one text are one transaction.
     with pytest.raises(psycopg.errors.DivisionByZero):
         block.execute("CREATE TABLE t AS SELECT 1 AS n; DROP TABLE old; SELECT 1 / 0")
-    assert tables(block) == ["old"] and directories(server) == before
+    assert tables(block) == ["old"] and settled(server) == before
 
 
 def test_savepoints(block):
@@ -271,11 +271,11 @@ def test_a_client_that_goes_away_leaves_nothing(server, block):
     before = settled(server)
     other = server.connect(options="-c search_path=c_blocks", autocommit=False)
     other.execute("INSERT INTO old VALUES (2)")
-    assert len(directories(server)) == len(before) + 1
+    assert len(settled(server)) == len(before) + 1
     other.pgconn.finish()
     deadline = time.monotonic() + 10
-    while directories(server) != before:
-        assert time.monotonic() < deadline, directories(server)
+    while settled(server) != before:
+        assert time.monotonic() < deadline, settled(server)
         time.sleep(0.05)
     assert rows(block, "old") == [1]
 
@@ -294,7 +294,7 @@ def test_a_killed_server_leaves_nothing(start):
         assert connection.execute("SELECT count(*) FROM system.schemas WHERE name LIKE 'pg%'").fetchone() == (0,)
         connection.execute("INSERT INTO kept VALUES (3)")
         assert connection.execute("SELECT sum(n) FROM kept").fetchone() == (4,)
-    assert len(directories(server)) == 1
+    assert len(settled(server)) == 1
 
 
 def test_rights_in_a_block(server, block):
