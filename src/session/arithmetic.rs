@@ -8,6 +8,7 @@ mod array_text;
 mod branches;
 mod cast;
 mod date;
+mod date_text;
 mod float;
 mod frames;
 mod interval;
@@ -84,7 +85,13 @@ fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
         }
         Expr::BinaryExpr(_) => check(expr, schema),
         Expr::Between(_) | Expr::InList(_) => interval::compare(expr, schema),
-        Expr::Cast(_) | Expr::TryCast(_) => cast::lossy(expr, schema, zone),
+        Expr::Cast(_) | Expr::TryCast(_) => {
+            let written = date_text::as_iso(expr);
+            match written.transformed {
+                true => written,
+                false => cast::lossy(written.data, schema, zone),
+            }
+        }
         other => Transformed::no(other),
     }
 }
