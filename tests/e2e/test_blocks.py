@@ -267,6 +267,23 @@ def test_a_reader_is_not_disturbed(server, block):
         assert sorted(n for n, in seen) == list(range(1, 300_001))
 
 
+def test_a_reader_outlasts_a_drop(server, block):
+    """The table is gone for all at once, and its files when the last who reads them has ended."""
+    before = settled(server)
+    block.execute("CREATE TABLE wide AS SELECT g AS n FROM generate_series(1, 300000) AS t(g)")
+    with server.connect(options="-c search_path=c_blocks", autocommit=False) as reader, reader.cursor(name="slow") as cursor:
+        cursor.itersize = 1000
+        cursor.execute("SELECT n FROM wide")
+        seen = cursor.fetchmany(10)
+        block.execute("DROP TABLE wide")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            block.execute("SELECT 1 FROM wide")
+        assert len(settled(server)) == len(before) + 1
+        seen += cursor.fetchall()
+        assert sorted(n for n, in seen) == list(range(1, 300_001))
+    assert settled(server) == before
+
+
 def test_a_client_that_goes_away_leaves_nothing(server, block):
     before = settled(server)
     other = server.connect(options="-c search_path=c_blocks", autocommit=False)

@@ -4,29 +4,13 @@
 //! Only what is written in the statement is looked at. Texts in columns are read as they are by a cast; `to_date` takes a format.
 
 use arrow::datatypes::DataType;
+use chrono::{Month, Weekday};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 
 use crate::session::rewrite::add_seconds;
-
-const MONTHS: [&str; 12] = [
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-];
-const DAYS: [&str; 7] =
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// Writes the text of a cast to a date or timestamp as the cast reads it.
 pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
@@ -63,7 +47,7 @@ fn iso(text: &str) -> Option<String> {
         // `5Jan2024` and `20240105T10` are one word, and stay what they are.
         let (word, behind) = rest.split_at_checked(end).filter(|(word, _)| !word.is_empty())?;
         rest = behind;
-        let is_day = fields.is_empty() && name(word, &DAYS).is_some();
+        let is_day = fields.is_empty() && word.parse::<Weekday>().is_ok();
         if !is_day {
             fields.push(word);
         }
@@ -75,7 +59,7 @@ fn iso(text: &str) -> Option<String> {
     }
     let [a, b, c] = <[&str; 3]>::try_from(fields).ok()?;
     let number = |word: &str| word.parse::<u32>().ok();
-    let (year, month, day) = match (name(a, &MONTHS), name(b, &MONTHS)) {
+    let (year, month, day) = match (month(a), month(b)) {
         (Some(month), _) => (c, month, number(b)?),
         // `5 Jan 2024`, `2024-Jan-05`.
         (None, Some(month)) if a.len() > 2 => (a, month, number(c)?),
@@ -95,11 +79,10 @@ fn iso(text: &str) -> Option<String> {
     possible.then(|| format!("{year:04}-{month:02}-{day:02}{rest}"))
 }
 
-/// Finds a name, or its first three letters or more, and returns its number from 1 on.
-fn name(word: &str, names: &[&str]) -> Option<u32> {
-    let word = word.to_ascii_lowercase();
-    let found = names.iter().position(|name| word.len() >= 3 && name.starts_with(&word));
-    found.and_then(|at| u32::try_from(at + 1).ok())
+/// Returns the number of a month by its English name, or the first three letters of it.
+fn month(word: &str) -> Option<u32> {
+    let word = if word.eq_ignore_ascii_case("sept") { "sep" } else { word };
+    word.parse::<Month>().ok().map(|month| month.number_from_month())
 }
 
 #[cfg(test)]
