@@ -33,8 +33,8 @@ SEED = 20261125
 ROWS = [(n, None if n % 7 == 0 else f"name {n} 이름", n * 1.25) for n in range(300)]
 # Corrupted, text that is no value, text of a bad form, gone, beyond a limit, of a type or kind that is not read.
 CLEAN = {"XX001", "22P02", "22P04", "22021", "22003", "22007", "22008", "58P01", "0A000", "54000", "53200", "HV004"}
-# The damage hit the name of a column: the statement asks for one that is not there.
-RENAMED = {"42703"}
+# The damage hit the name or the type of a column: the statement asks for one that is not there, or what it is not.
+RENAMED = {"42703", "42883"}
 
 
 def parquet_bytes(**options):
@@ -277,6 +277,9 @@ def test_damaged_files(session, tmp_path, name):
     wrong = []
     for number in range(MUTATIONS):
         what, bad = mutate(good, dice)
+        if name.endswith(".avro") and good.startswith(bad) and bad.endswith(good[-16:]):
+            # Cut behind the mark of its header or of a block it is a whole file of fewer rows.
+            continue
         path = tmp_path / f"m{number}-{name}"
         path.write_bytes(bad)
         complaint = judge(session, path, original, bad, other_reader)
