@@ -127,8 +127,7 @@ pub fn train(
         }
         _ => Vec::new(),
     };
-    let measured =
-        Measured::new(prediction.as_ref(), target, ranked.as_ref(), &classes, threshold, task)?;
+    let measured = Measured::new(prediction.as_ref(), target, ranked.as_ref(), &classes, threshold);
     drop(ranked);
     let mut remarks = Vec::new();
     if !fit.converged {

@@ -27,9 +27,9 @@ pub use outlier::{
 pub use pca::Pca;
 pub use polynomial::{Cross, Polynomial};
 pub use quantile::{Bucketize, quantiles};
-pub use scale::finite_moments;
 pub(crate) use scale::moments;
 pub use scale::{Normalize, Scale};
+pub use scale::{extremes, finite_moments};
 pub use text::{Named, Ngrams, Words};
 
 /// A literal argument.

@@ -4,7 +4,7 @@ use maru_core::Result;
 use maru_ml_kernels::evaluate::{Group, Point, Ranked, calibration, confusion, tenths, thresholds};
 use maru_ml_kernels::model::{Prediction, Target};
 use maru_ml_kernels::profile::Profile;
-use maru_ml_kernels::transform::{Literal, finite_moments};
+use maru_ml_kernels::transform::{Literal, extremes, finite_moments};
 use maru_ml_kernels::{Column, Frame, Task};
 
 use crate::manifest::{CurvePoint, FeatureFacts, ScoreGroup};
@@ -66,22 +66,6 @@ pub fn groups(groups: &[Group]) -> Vec<ScoreGroup> {
     groups.iter().map(one).collect()
 }
 
-/// One of the tables about a classifier.
-enum Table {
-    Points(Vec<CurvePoint>),
-    Groups(Vec<ScoreGroup>),
-}
-
-impl Table {
-    fn points(self) -> Vec<CurvePoint> {
-        if let Self::Points(points) = self { points } else { Vec::new() }
-    }
-
-    fn groups(self) -> Vec<ScoreGroup> {
-        if let Self::Groups(groups) = self { groups } else { Vec::new() }
-    }
-}
-
 /// What is kept of the measuring of a classifier.
 #[derive(Default)]
 pub(super) struct Measured {
@@ -99,12 +83,11 @@ impl Measured {
         ranked: Option<&Ranked>,
         classes: &[String],
         threshold: f64,
-        task: &Task,
-    ) -> Result<Self> {
+    ) -> Self {
         let (Some(Prediction::Probabilities(p)), Target::Classes { codes, .. }) =
             (prediction, target)
         else {
-            return Ok(Self::default());
+            return Self::default();
         };
         let class = |code: u32| classes.get(code as usize).cloned().unwrap_or_default();
         let counts = confusion(p, codes, threshold).into_iter();
@@ -115,21 +98,12 @@ impl Measured {
             ..Self::default()
         };
         if let ([_, second], Some(ranked)) = (p.as_slice(), ranked) {
-            // Each walks all rows.
-            let tables = task.map(4, |which| {
-                Ok(match which {
-                    0 => Table::Points(thinned(ranked)),
-                    1 => Table::Points(points(&thresholds(ranked))),
-                    2 => Table::Groups(groups(&tenths(ranked))),
-                    _ => Table::Groups(groups(&calibration(second, |row| codes[row] == 1))),
-                })
-            })?;
-            if let Ok([curve, thresholds, lift, calibration]) = <[Table; 4]>::try_from(tables) {
-                (measured.curve, measured.thresholds) = (curve.points(), thresholds.points());
-                (measured.lift, measured.calibration) = (lift.groups(), calibration.groups());
-            }
+            measured.curve = thinned(ranked);
+            measured.thresholds = points(&thresholds(ranked));
+            measured.lift = groups(&tenths(ranked));
+            measured.calibration = groups(&calibration(second, |row| codes[row] == 1));
         }
-        Ok(measured)
+        measured
     }
 }
 
@@ -144,34 +118,12 @@ pub(super) fn profiles(leaves: &Frame, train: &[u32], task: &Task) -> Result<Vec
     })
 }
 
-/// Returns the least and the greatest value, infinities of the other sign if there is none, and how many are NULL; in lanes,
-/// which the compiler keeps in vector registers.
-fn extremes(values: &[f64]) -> (f64, f64, u64) {
-    let (mut least, mut most, mut n_null) =
-        ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8], [0_u64; 8]);
-    let mut look = |lane: usize, value: f64| {
-        // NaN is neither less nor more.
-        least[lane] = if value < least[lane] { value } else { least[lane] };
-        most[lane] = if value > most[lane] { value } else { most[lane] };
-        n_null[lane] += u64::from(value.is_nan());
-    };
-    let (chunks, rest) = values.as_chunks::<8>();
-    for chunk in chunks {
-        for lane in 0..8 {
-            look(lane, chunk[lane]);
-        }
-    }
-    rest.iter().for_each(|value| look(0, *value));
-    let least = least.into_iter().fold(f64::INFINITY, f64::min);
-    let most = most.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    (least, most, n_null.iter().sum())
-}
-
 pub(super) fn facts(frame: &Frame, task: &Task) -> Result<Vec<FeatureFacts>> {
     let one = |(name, column): &(String, Column)| match column {
         Column::Number(values) => {
             let (n, mean, squares) = finite_moments(values);
-            let (min, max, n_null) = extremes(values);
+            let (min, max) = extremes(values, |_| true);
+            let n_null = values.iter().map(|value| u64::from(value.is_nan())).sum::<u64>();
             let finite = |value: f64| value.is_finite().then_some(value);
             // With infinity among the values there is neither mean nor deviation.
             let all = n > 0.0 && n as u64 + n_null == values.len() as u64;

@@ -39,11 +39,11 @@ impl Scale {
             let known = || x.columns[index].iter().copied().filter(|value| value.is_finite());
             Ok(match given.name() {
                 "min_max_scaler" => {
-                    let (least, most) = finite_extremes(&x.columns[index]);
+                    let (least, most) = extremes(&x.columns[index], f64::is_finite);
                     (least, most - least)
                 }
                 "max_abs_scaler" => {
-                    let (least, most) = finite_extremes(&x.columns[index]);
+                    let (least, most) = extremes(&x.columns[index], f64::is_finite);
                     (0.0, most.max(-least).max(0.0))
                 }
                 "standard_scaler" => {
@@ -127,11 +127,12 @@ pub fn finite_moments(values: &[f64]) -> (f64, f64, f64) {
     (n, first + rest / n, (squares - rest * (rest / n)).max(0.0))
 }
 
-/// Returns the least and the greatest of the values that are finite, in lanes; infinities of the other sign if there is none.
-fn finite_extremes(values: &[f64]) -> (f64, f64) {
+/// Returns the least and the greatest of the values that are `known`, NaN aside, in lanes; infinities of the other sign if there is
+/// none.
+pub fn extremes(values: &[f64], known: impl Fn(f64) -> bool) -> (f64, f64) {
     let (mut least, mut most) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
     let mut look = |lane: usize, value: f64| {
-        let known = value.abs() < f64::INFINITY;
+        let known = known(value);
         least[lane] = if known && value < least[lane] { value } else { least[lane] };
         most[lane] = if known && value > most[lane] { value } else { most[lane] };
     };
