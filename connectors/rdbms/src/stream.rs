@@ -20,7 +20,7 @@ const WAITING_BATCHES: usize = 1;
 enum Message {
     Batch(RecordBatch),
     Failed(Error),
-    /// Only a result that says it is complete is complete.
+    /// Only a result that says it is complete is complete. Nothing behind it is read.
     Complete,
 }
 
@@ -46,6 +46,12 @@ impl Sink {
             left -= rows;
         }
         Ok(())
+    }
+
+    /// Says that all rows have been sent, before the producer has ended: what it still does to its connection, its reader
+    /// need not wait for. The reader goes away then, as if it had enough.
+    pub async fn complete(&self) {
+        let _ = self.0.send(Message::Complete).await;
     }
 
     /// Is ready once nobody reads any more.
@@ -114,6 +120,19 @@ mod tests {
         let rows = rows.collect::<Vec<_>>().await;
         assert_eq!(rows.len(), 2);
         assert!(rows[1].is_err());
+    }
+
+    #[tokio::test]
+    async fn a_reader_does_not_wait_for_what_comes_after_the_rows() {
+        let (told, hears) = tokio::sync::oneshot::channel::<()>();
+        let rows = produced(|sink| async move {
+            sink.send(batch()).await;
+            sink.complete().await;
+            hears.await.unwrap();
+            Err(Error::internal("nobody is told"))
+        });
+        assert!(rows.map(|batch| batch.is_ok()).collect::<Vec<_>>().await == [true]);
+        told.send(()).unwrap();
     }
 
     #[tokio::test]

@@ -42,6 +42,8 @@ pub(crate) async fn read(
     let work = rows(&mut lease.connection, &mut thread, &connections, &relation, &request, &sink);
     let result = connections.unless_over(&sink, work).await;
     if matches!(result, Ok(Some(()))) {
+        sink.complete().await;
+        lease.end(end).await;
         return Ok(());
     }
     if let Some(thread) = thread {
@@ -51,6 +53,7 @@ pub(crate) async fn read(
     result.map(|_| ())
 }
 
+/// Reads in a transaction that is left to be ended.
 async fn rows(
     connection: &mut MySqlConnection,
     thread: &mut Option<u64>,
@@ -74,7 +77,6 @@ async fn rows(
             .await
             .and_then(|row| row.try_get_unchecked(0))
             .map_err(failed)?;
-        end(connection).await.map_err(failed)?;
         let count = usize::try_from(count)
             .map_err(|_| Error::internal("MySQL counted less than nothing"))?;
         return sink.send_empty(count, request.batch_rows).await;
@@ -96,7 +98,7 @@ async fn rows(
     if let Some(batch) = decoder.finish()? {
         sink.send(batch).await;
     }
-    end(connection).await.map_err(failed)
+    Ok(())
 }
 
 async fn end(connection: &mut MySqlConnection) -> sqlx::Result<()> {

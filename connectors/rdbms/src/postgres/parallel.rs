@@ -81,7 +81,7 @@ struct Work {
 const SERVER: &str =
     "concat_ws(' ', pg_postmaster_start_time(), inet_server_addr(), inet_server_port())";
 
-/// Reads with the help of `spare` connections.
+/// Reads with the help of `spare` connections. The leader's transaction is left to be ended.
 ///
 /// `backend` becomes the pid of the backend behind `connection`. Dropping the future ends the helpers, each of which cancels
 /// its own query.
@@ -103,7 +103,8 @@ pub(crate) async fn lead(
     {
         // An index finds the rows, or the server's own workers do.
         drop(spare);
-        return alone(&team, connection, &select).await;
+        let Team { connections, relation, request, sink } = &team;
+        return copy(connection, connections, relation, request, &select, sink).await;
     }
     let sql = format!(
         "SELECT pg_export_snapshot(), {SERVER},
@@ -137,7 +138,6 @@ pub(crate) async fn lead(
         work.take_ranges(connection, false).await?;
         // Helpers that have not begun need not; the others have the snapshot and a lock of their own.
         all_taken.send_replace(true);
-        connection.execute("COMMIT").await.map_err(failed)?;
         Ok(())
     };
     futures::try_join!(own, try_join_all(helpers))?;
@@ -145,12 +145,6 @@ pub(crate) async fn lead(
         return Err(Error::internal("a range of a table was not read"));
     }
     Ok(())
-}
-
-async fn alone(team: &Team, connection: &mut PgConnection, select: &str) -> Result<()> {
-    copy(connection, &team.connections, &team.relation, &team.request, select, &team.sink).await?;
-    let committed = connection.execute("COMMIT").await;
-    committed.map(|_| ()).map_err(|error| team.connections.peer.query_error(error))
 }
 
 /// Takes ranges over another connection while there are some. Ends when `over` says that all are taken, if it has not begun,

@@ -47,6 +47,8 @@ pub(crate) async fn read(
     };
     let result = connections.unless_over(&sink, work).await;
     if matches!(result, Ok(Some(()))) {
+        sink.complete().await;
+        lease.end(async |connection| connection.execute("COMMIT").await.map(|_| ())).await;
         return Ok(());
     }
     if let Some(backend) = backend {
@@ -56,6 +58,7 @@ pub(crate) async fn read(
     result.map(|_| ())
 }
 
+/// Reads over one connection, in a transaction that is left to be ended.
 async fn rows(
     connection: &mut PgConnection,
     backend: &mut Option<i32>,
@@ -74,14 +77,11 @@ async fn rows(
             .await
             .and_then(|row| row.try_get(0))
             .map_err(failed)?;
-        connection.execute("COMMIT").await.map_err(failed)?;
         let count = usize::try_from(count)
             .map_err(|_| Error::internal("PostgreSQL counted less than nothing"))?;
         return sink.send_empty(count, request.batch_rows).await;
     }
-    copy(connection, connections, relation, request, &select, sink).await?;
-    connection.execute("COMMIT").await.map_err(failed)?;
-    Ok(())
+    copy(connection, connections, relation, request, &select, sink).await
 }
 
 /// Reads the rows of `select`, which has the columns of `request`.
