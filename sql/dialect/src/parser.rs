@@ -1,6 +1,7 @@
 //! From text to [`Statement`]: Maru's own statements by hand, the rest by DataFusion's parser in PostgreSQL's dialect.
 
 mod access;
+mod adjacent;
 mod change;
 mod conversation;
 mod copy;
@@ -38,6 +39,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     if let Some(statement) = pipeline::create(sql, &tokens)? {
         return Ok(statement);
     }
+    let tokens = adjacent::rewrite(tokens)?;
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(trim::rewrite(tokens)),

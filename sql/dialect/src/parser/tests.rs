@@ -84,3 +84,16 @@ fn every_example_of_the_reference_parses() {
         assert!(parse(&example).is_ok(), "{}: {:?}", spec.example, parse(&example));
     }
 }
+
+#[test]
+fn texts_in_two_lines_are_one() {
+    for (sql, expected) in
+        [("SELECT 'a'\n'b'", "SELECT 'ab'"), ("SELECT E'a' -- more\n  'b'\n'c'", "SELECT E'abc'")]
+    {
+        let Statement::Query { statement, .. } = parse(sql).unwrap() else { panic!("{sql}") };
+        assert_eq!(statement.to_string(), expected);
+    }
+    for sql in ["SELECT 'a' 'b'", "SELECT 'a' /* more\n */ 'b'", "SELECT 1, E'a'\n'\\n'"] {
+        assert_eq!(parse(sql).unwrap_err().sqlstate(), "42601", "{sql}");
+    }
+}
