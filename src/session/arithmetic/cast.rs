@@ -1,4 +1,4 @@
-//! Casts that lose digits, casts to text, and casts of text to arrays.
+//! Casts that lose digits, casts to text, and casts of text to arrays, dates and timestamps.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
 //! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
@@ -22,7 +22,7 @@ use datafusion::logical_expr::{
 };
 use maru_core::Error;
 
-use super::array_text;
+use super::{array_text, date_text};
 use crate::value_text::{Zone, has_text, texts};
 
 /// Puts a function in the place of a cast that may lose digits.
@@ -48,6 +48,11 @@ fn replace(
         _ => return Transformed::no(expr),
     };
     let Ok((_, field)) = inner.to_field(schema) else { return Transformed::no(expr) };
+    // A date that is written in the statement becomes a value while it is planned.
+    let is_written = matches!(**inner, Expr::Literal(..)) && is_text(field.data_type());
+    if is_written && date_text::is_moment(target) {
+        return Transformed::no(expr);
+    }
     if !is_meant(field.data_type(), target) {
         return Transformed::no(expr);
     }
@@ -93,7 +98,7 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
         (from, to) if to.is_string() => is_written_otherwise(from),
-        (from, to) if array_text::is_array(to) => is_text(from),
+        (from, to) if is_text(from) => array_text::is_array(to) || date_text::is_moment(to),
         (from, to) => from.is_floating() && to.is_integer(),
     }
 }
@@ -173,6 +178,9 @@ impl LossyCast {
         }
         if array_text::is_array(&self.target) {
             return Ok(array_text::arrays(values, &self.target, self.try_cast)?);
+        }
+        if date_text::is_moment(&self.target) && is_text(values.data_type()) {
+            return Ok(date_text::moments(values, &self.target, self.try_cast)?);
         }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),

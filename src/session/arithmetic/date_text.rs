@@ -1,14 +1,18 @@
 //! Dates and timestamps that are written otherwise than `2024-01-05`: `2024/01/05`, `2024.1.5`, `01/05/2024`, `Jan 5, 2024`,
 //! `5-Jan-2024`, as PostgreSQL reads them with its own `DateStyle`, `ISO, MDY`.
 //!
-//! Only what is written in the statement is looked at. Texts in columns are read as they are by a cast; `to_date` takes a format.
+//! What is written in the statement is rewritten there, so that conditions on it go on to sources. Texts in columns are tried
+//! as ISO 8601 has them first, and those that are something else once more.
 
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use chrono::{Month, Weekday};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
+use maru_core::Result;
 
 use crate::session::rewrite::add_seconds;
 
@@ -19,7 +23,7 @@ pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
         Expr::TryCast(cast) => (&cast.expr, cast.field.data_type()),
         _ => return Transformed::no(expr),
     };
-    let is_moment = matches!(target, DataType::Date32 | DataType::Timestamp(..));
+    let is_moment = is_moment(target);
     let Expr::Literal(value, _) = inner.as_ref() else { return Transformed::no(expr) };
     let text = value.try_as_str().flatten().filter(|_| is_moment);
     let Some(mut text) = text.and_then(iso) else { return Transformed::no(expr) };
@@ -35,6 +39,39 @@ pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
         }
         other => other,
     })
+}
+
+/// Returns whether texts are read as this type in all these forms.
+pub(super) fn is_moment(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Date32 | DataType::Timestamp(..))
+}
+
+/// Reads texts as dates or timestamps. With `try_cast` those that are none are NULL.
+///
+/// # Errors
+/// 22007 for the first that is none, 22008 for one whose fields are out of range.
+pub(super) fn moments(texts: &ArrayRef, target: &DataType, try_cast: bool) -> Result<ArrayRef> {
+    let tolerant = CastOptions { safe: true, ..CastOptions::default() };
+    let found = cast_with_options(texts, target, &tolerant)?;
+    let n_null = texts.logical_nulls().map_or(0, |nulls| nulls.null_count());
+    if found.null_count() == n_null {
+        return Ok(found);
+    }
+    let texts = cast_with_options(texts, &DataType::Utf8, &tolerant)?;
+    let written = texts.as_string::<i32>().iter().enumerate().map(|(row, text)| {
+        let text = text?;
+        if found.is_valid(row) {
+            return Some(text.to_owned());
+        }
+        let mut text = iso(text).unwrap_or_else(|| text.to_owned());
+        if *target != DataType::Date32 {
+            add_seconds(&mut text);
+        }
+        Some(text)
+    });
+    let written: ArrayRef = std::sync::Arc::new(written.collect::<StringArray>());
+    let options = CastOptions { safe: try_cast, ..CastOptions::default() };
+    Ok(cast_with_options(&written, target, &options)?)
 }
 
 /// Returns `YYYY-MM-DD` and what follows; `None` for what is written like that, or is none of the forms above.

@@ -389,9 +389,31 @@ fn from_execution_text(text: &str) -> Error {
         Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line))
     } else if lower.contains("cast") || lower.contains("error parsing") {
         from_cast_text(&line)
+    } else if lower.contains("subquery returned more than one row") {
+        Error::new(
+            ErrorKind::Cardinality,
+            "more than one row returned by a subquery used as an expression",
+        )
+        .with_hint("Take one of them: LIMIT 1 with an ORDER BY, or an aggregate such as max().")
     } else {
         Error::new(ErrorKind::InvalidParameter, lower_first(&line))
     }
+}
+
+fn field_out_of_range(value: &str) -> Error {
+    let what = format!("date/time field value out of range: \"{value}\"");
+    Error::new(ErrorKind::DatetimeField, what)
+        .with_hint("Use TRY_CAST to get NULL where a value does not fit.")
+}
+
+/// Returns whether a text has the fields of a date, or those of a time of day, so that their values must be what is wrong.
+fn has_fields(text: &str) -> bool {
+    let text = text.trim();
+    let marks = |mark: char| text.matches(mark).count();
+    let plain = |c: char| c.is_ascii_digit() || "-: .+TZ".contains(c);
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.chars().all(plain)
+        && (marks('-') >= 2 || (1..=2).contains(&marks(':')))
 }
 
 /// Reports a failed cast or parse in PostgreSQL's words where the value and the type are in the text.
@@ -407,6 +429,9 @@ fn from_cast_text(text: &str) -> Error {
     {
         let target = rest.split(' ').next().unwrap_or_default();
         let is_time = ["Date", "Time"].iter().any(|prefix| target.starts_with(prefix));
+        if is_time && has_fields(value) {
+            return field_out_of_range(value);
+        }
         return Error::new(
             if is_time { ErrorKind::InvalidDatetime } else { ErrorKind::InvalidText },
             format!("invalid input syntax for type {}: \"{value}\"", sql_type_name(target)),
@@ -414,6 +439,11 @@ fn from_cast_text(text: &str) -> Error {
         .with_hint("Use TRY_CAST to get NULL where a value does not fit.");
     }
     if lower.contains("timestamp") || lower.contains("date") || lower.contains("time from") {
+        // "Error parsing timestamp from '2024-01-01 25:00:00': error parsing time"
+        let value = line.split_once(" from '").and_then(|(_, rest)| rest.rsplit_once("': "));
+        if let Some((value, _)) = value.filter(|(value, _)| has_fields(value)) {
+            return field_out_of_range(value);
+        }
         return Error::new(
             ErrorKind::InvalidDatetime,
             format!("invalid input syntax for date or time: {}", lower_first(&line)),

@@ -92,6 +92,8 @@ kinds! {
     /// Another writer came first, and the two cannot follow one another.
     Serialization = "40001", Client, true;
     InvalidDatetime = "22007", Client, false;
+    /// A date or time whose month, day, hour and so on there is not.
+    DatetimeField = "22008", Client, false;
     BadFileFormat = "22P04", Operator, false;
     /// Rows that a client sends have another form than the statement says.
     BadCopyFormat = "22P04", Client, false;
