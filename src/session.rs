@@ -18,6 +18,7 @@ mod extremes;
 mod foreign_view;
 mod functions;
 mod guarded;
+mod interval_sums;
 mod json;
 mod lateral;
 mod like_pattern;

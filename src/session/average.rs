@@ -2,7 +2,7 @@
 //!
 //! DataFusion gives an average four places more than its values have, and cuts the rest off. What it sums and counts is kept;
 //! the division is that of `arithmetic/quotient.rs`: sixteen places or as many as the values have, rounded half away from zero.
-//! Averages of floats and whole numbers are DataFusion's own.
+//! Averages of intervals are those of `interval_sums.rs`, of floats and whole numbers DataFusion's own.
 //!
 //! Source: PostgreSQL 16, `numeric_avg`.
 
@@ -17,26 +17,32 @@ use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::functions_aggregate::average::Avg;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator,
-    ReversedUDAF, Signature,
+    ReversedUDAF, Signature, Volatility,
 };
 use maru_connect::rounded_quotient;
 use maru_core::{Error, ErrorKind, Result};
+
+use super::interval_sums::{self, INTERVAL, Intervals};
 
 /// Places of an average of numerics with fewer.
 const PLACES: i8 = 16;
 
 /// Puts the function in the place of DataFusion's.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
-    state.register_udaf(Arc::new(AggregateUDF::from(ExactAverage { inner: Avg::new() })))?;
+    let signature = Signature::user_defined(Volatility::Immutable);
+    let average = ExactAverage { inner: Avg::new(), signature };
+    state.register_udaf(Arc::new(AggregateUDF::from(average)))?;
     Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct ExactAverage {
     inner: Avg,
+    signature: Signature,
 }
 
 /// Returns the places of values, if they are numerics that this averages.
@@ -65,10 +71,23 @@ impl AggregateUDFImpl for ExactAverage {
     }
 
     fn signature(&self) -> &Signature {
-        self.inner.signature()
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
+        if let [DataType::Interval(_)] = types {
+            return Ok(vec![INTERVAL]);
+        }
+        let fields = types.iter().map(|t| Arc::new(Field::new("", t.clone(), true)));
+        let fields = fields.collect::<Vec<_>>();
+        let coerced = fields_with_udf(&fields, &AggregateUDF::from(Avg::new()))?;
+        Ok(coerced.iter().map(|field| field.data_type().clone()).collect())
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
+        if types == [INTERVAL] {
+            return Ok(INTERVAL);
+        }
         match types.first().and_then(numeric) {
             Some(places) => Ok(DataType::Decimal128(38, places.max(PLACES))),
             None => self.inner.return_type(types),
@@ -77,6 +96,12 @@ impl AggregateUDFImpl for ExactAverage {
 
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
         let input = args.expr_fields[0].data_type();
+        if *input == INTERVAL {
+            if args.is_distinct {
+                return Err(Error::unsupported("avg(DISTINCT interval) is not supported").into());
+            }
+            return Ok(Box::new(Intervals::averaged()));
+        }
         let Some(places) = numeric(input) else { return self.inner.accumulator(args) };
         let distinct = args.is_distinct;
         let divide = Divide { places, result: args.return_field.data_type().clone() };
@@ -87,6 +112,9 @@ impl AggregateUDFImpl for ExactAverage {
 
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
         let input = args.input_fields[0].data_type();
+        if *input == INTERVAL {
+            return Ok(interval_sums::state_fields(args.name));
+        }
         match numeric(input) {
             Some(_) => self
                 .inner
@@ -98,6 +126,7 @@ impl AggregateUDFImpl for ExactAverage {
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
         match numeric(args.expr_fields[0].data_type()) {
             Some(_) => !args.is_distinct,
+            None if *args.expr_fields[0].data_type() == INTERVAL => false,
             None => self.inner.groups_accumulator_supported(args),
         }
     }

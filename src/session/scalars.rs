@@ -12,6 +12,7 @@ mod dates;
 mod format;
 mod json;
 mod numbers;
+mod regexp;
 mod rounded;
 mod text;
 mod to_char;
@@ -33,6 +34,7 @@ use maru_core::{Error, ErrorKind, Result};
 use crate::system::types::sql_name;
 use crate::value_text::Zone;
 
+pub(super) use dates::divided_interval;
 pub(super) use json::Gives;
 use json::marked;
 pub(crate) use json::{Style, TYPE_KEY, mark, put_json, style_of};
@@ -43,6 +45,7 @@ const TABLES: &[&[RowFunction]] = &[
     dates::FUNCTIONS,
     format::FUNCTIONS,
     numbers::FUNCTIONS,
+    regexp::FUNCTIONS,
     text::FUNCTIONS,
     to_char::FUNCTIONS,
     to_number::FUNCTIONS,

@@ -1,7 +1,8 @@
 //! `sum` that cannot wrap around.
 //!
 //! DataFusion sums bigint modulo 2^64. As in PostgreSQL, the sum of bigint is numeric here; the sum of smaller integers is
-//! bigint, which no number of rows that fits a disk can overflow. All else is DataFusion's own `sum`.
+//! bigint, which no number of rows that fits a disk can overflow. Sums of intervals are those of `interval_sums.rs`. All else
+//! is DataFusion's own `sum`.
 //!
 //! DataFusion asks a call for its type again after its argument has been widened, and a bigint that was a smaller number looks
 //! like any other then. So [`SettleSums`] gives sums of smaller numbers a function of their own before that.
@@ -25,6 +26,7 @@ use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::arithmetic::change_expressions;
+use super::interval_sums::{self, INTERVAL, Intervals};
 use crate::system::types::sql_name;
 
 /// Puts the function in the place of DataFusion's.
@@ -117,7 +119,8 @@ impl AggregateUDFImpl for ExactSum {
             t if is_small(t) => DataType::Int64,
             t if t.is_floating() => DataType::Float64,
             t if t.is_decimal() => t.clone(),
-            DataType::Duration(_) | DataType::Interval(_) => value_type.clone(),
+            DataType::Duration(_) => value_type.clone(),
+            DataType::Interval(_) => INTERVAL,
             other => {
                 return Err(Error::new(
                     ErrorKind::UndefinedFunction,
@@ -130,19 +133,28 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        self.inner.return_type(types)
+        match types {
+            [INTERVAL] => Ok(INTERVAL),
+            types => self.inner.return_type(types),
+        }
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        self.inner.accumulator(args)
+        match *args.return_field.data_type() {
+            INTERVAL if !args.is_distinct => Ok(Box::new(Intervals::default())),
+            _ => self.inner.accumulator(args),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
-        self.inner.state_fields(args)
+        match *args.return_field.data_type() {
+            INTERVAL if !args.is_distinct => Ok(interval_sums::state_fields(args.name)),
+            _ => self.inner.state_fields(args),
+        }
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
-        self.inner.groups_accumulator_supported(args)
+        *args.return_field.data_type() != INTERVAL && self.inner.groups_accumulator_supported(args)
     }
 
     fn create_groups_accumulator(
@@ -153,7 +165,10 @@ impl AggregateUDFImpl for ExactSum {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
-        self.inner.create_sliding_accumulator(args)
+        match *args.return_field.data_type() {
+            INTERVAL => self.accumulator(args),
+            _ => self.inner.create_sliding_accumulator(args),
+        }
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {

@@ -19,6 +19,7 @@ const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
     super::float::unify,
     super::branches::settle,
     super::quotient::settle,
+    crate::session::interval_sums::settle,
 ];
 
 /// Makes timestamps of dates that a time may be added to, and floats of the numerics beside them; settles what is

@@ -103,7 +103,7 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         returns: |_| DataType::Float64,
         compute: calendar_part,
         syntax: "calendar_part(field, timestamp)",
-        description: "Returns the century, decade, millennium or Julian day of a date: what extract calls for them.",
+        description: "Returns the century, decade, millennium or Julian day of a date, or the offset of the session's time zone: what extract calls for them.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -259,6 +259,19 @@ fn scaled((months, days, micros): Parts, by: impl Fn(f64) -> f64) -> Result<Part
     Ok((months, whole(days + month_days.trunc() + full_days)?, micros as i64))
 }
 
+/// Returns an interval divided by a number other than 0.
+///
+/// # Errors
+/// 22003 if a part does not fit.
+pub(in crate::session) fn divided_interval(
+    of: IntervalMonthDayNano,
+    by: f64,
+) -> Result<IntervalMonthDayNano> {
+    let parts = (of.months, of.days, of.nanoseconds.div_euclid(1000));
+    let (months, days, micros) = scaled(parts, |part| part / by)?;
+    Ok(IntervalMonthDayNano { months, days, nanoseconds: micros.saturating_mul(1000) })
+}
+
 fn make_interval(row: &Row) -> Result<ScalarValue> {
     let sum = |a: i64, times: i64, b: i64| {
         let sum = a.checked_mul(times).and_then(|a| a.checked_add(b)).ok_or_else(too_big)?;
@@ -309,6 +322,9 @@ fn out_of_range(what: String) -> Error {
 }
 
 fn calendar_part(row: &Row) -> Result<ScalarValue> {
+    if row.text(0).starts_with("timezone") {
+        return offset_part(row);
+    }
     let at = shown(row, 1)?;
     let year = at.year();
     // There is no year 0: the first century begins with the year 1.
@@ -325,6 +341,23 @@ fn calendar_part(row: &Row) -> Result<ScalarValue> {
         other => return Err(invalid(format!("unit \"{other}\" not recognized"))),
     };
     Ok(ScalarValue::Float64(Some(part)))
+}
+
+/// The part of how far the session's time zone is ahead of UTC at a moment.
+fn offset_part(row: &Row) -> Result<ScalarValue> {
+    let Some(ScalarValue::TimestampMicrosecond(Some(micros), Some(_))) = row.values.get(1) else {
+        let part = row.text(0);
+        return Err(Error::unsupported(format!(
+            "unit \"{part}\" not supported for type timestamp without time zone"
+        )));
+    };
+    let seconds = row.zone.offset_seconds(*micros);
+    let part = match row.text(0) {
+        "timezone_hour" => seconds / 3600,
+        "timezone_minute" => seconds / 60 % 60,
+        _ => seconds,
+    };
+    Ok(ScalarValue::Float64(Some(f64::from(part))))
 }
 
 /// The Julian day, of which the first of 1970 is 2440588.

@@ -1,15 +1,11 @@
-//! Text: quoting, regular expressions, encodings, counts of NULLs.
+//! Text: quoting, encodings, counts of NULLs.
 //!
 //! Source: PostgreSQL 16, 9.1, 9.4, 9.5, 9.7.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::DataType;
 use bytes::BytesMut;
 use datafusion::common::ScalarValue;
 use maru_core::{Error, ErrorKind, Result};
-use regex::Regex;
 
 use super::{Kind, Row, RowFunction, invalid};
 use crate::session::rewrite::uuid;
@@ -34,45 +30,6 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         },
         syntax: "quote_nullable(value)",
         description: "Returns a value as a text literal of SQL, NULL as the word.",
-        ..RowFunction::BASE
-    },
-    RowFunction {
-        name: "regexp_split_to_array",
-        forms: &[&[Kind::Text, Kind::Text], &[Kind::Text, Kind::Text, Kind::Text]],
-        returns: |_| DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
-        compute: split,
-        syntax: "regexp_split_to_array(text, pattern [, flags])",
-        description: "Returns the parts of a text between the matches of a regular expression.",
-        ..RowFunction::BASE
-    },
-    RowFunction {
-        name: "regexp_substr",
-        forms: &[
-            &[Kind::Text, Kind::Text],
-            &[Kind::Text, Kind::Text, Kind::Whole],
-            &[Kind::Text, Kind::Text, Kind::Whole, Kind::Whole],
-            &[Kind::Text, Kind::Text, Kind::Whole, Kind::Whole, Kind::Text],
-            &[Kind::Text, Kind::Text, Kind::Whole, Kind::Whole, Kind::Text, Kind::Whole],
-        ],
-        compute: substr,
-        syntax: "regexp_substr(text, pattern [, start [, n [, flags [, group]]]])",
-        description: "Returns the nth match of a regular expression, NULL if there is none.",
-        ..RowFunction::BASE
-    },
-    RowFunction {
-        name: "substring_of_pattern",
-        forms: &[&[Kind::Text, Kind::Text]],
-        compute: |row| {
-            with_regex(row.text(1), "", |regex| {
-                let found = regex.captures(row.text(0));
-                // The first group, if there is one.
-                let part = found
-                    .and_then(|found| if found.len() > 1 { found.get(1) } else { found.get(0) });
-                Ok(part.map_or(ScalarValue::Null, |part| text(part.as_str())))
-            })
-        },
-        syntax: "substring(text FROM pattern)",
-        description: "Returns the part of a text that a regular expression matches, or its first group.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -190,83 +147,4 @@ fn is_utf8(encoding: &str) -> Result<()> {
         _ => Err(Error::unsupported(format!("encoding \"{encoding}\" is not supported"))
             .with_hint("All text is UTF8.")),
     }
-}
-
-fn split(row: &Row) -> Result<ScalarValue> {
-    let flags = if row.values.len() > 2 { row.text(2) } else { "" };
-    with_regex(row.text(1), flags, |regex| {
-        let whole = row.text(0);
-        let mut parts = Vec::new();
-        let mut start = 0;
-        for found in regex.find_iter(whole) {
-            // A match of nothing parts characters, but nothing stands before the first or behind the last.
-            if found.is_empty() && (found.start() == 0 || found.start() == whole.len()) {
-                continue;
-            }
-            parts.push(text(&whole[start..found.start()]));
-            start = found.end();
-        }
-        parts.push(text(&whole[start..]));
-        Ok(ScalarValue::List(ScalarValue::new_list(&parts, &DataType::Utf8, true)))
-    })
-}
-
-fn substr(row: &Row) -> Result<ScalarValue> {
-    let optional =
-        |at: usize, default: i64| if row.values.len() > at { row.whole(at) } else { default };
-    let (start, n, group) = (optional(2, 1), optional(3, 1), optional(5, 0));
-    if start < 1 || n < 1 || group < 0 {
-        return Err(invalid("start and n of regexp_substr count from 1, groups from 0"));
-    }
-    let flags = if row.values.len() > 4 { row.text(4) } else { "" };
-    with_regex(row.text(1), flags, |regex| {
-        let whole = row.text(0);
-        let skipped =
-            whole.char_indices().nth(start as usize - 1).map_or(whole.len(), |(at, _)| at);
-        let found = regex.captures_iter(&whole[skipped..]).nth(n as usize - 1);
-        let part =
-            found.and_then(|found| found.get(group as usize).map(|part| part.as_str().to_owned()));
-        Ok(part.map_or(ScalarValue::Null, text))
-    })
-}
-
-thread_local! {
-    /// The last expression that was compiled: of a column it is the same for each row.
-    static LAST: RefCell<Option<(String, Regex)>> = const { RefCell::new(None) };
-}
-
-/// Compiles a pattern with PostgreSQL's flags and calls `act` with it.
-///
-/// # Errors
-/// 2201B's place, 22023, for a pattern that is none or an unknown flag.
-fn with_regex<T>(pattern: &str, flags: &str, act: impl FnOnce(&Regex) -> Result<T>) -> Result<T> {
-    let mut set = String::new();
-    for flag in flags.chars() {
-        match flag {
-            'i' => set.push('i'),
-            'n' | 'm' => set.push('m'),
-            's' => set.push('s'),
-            'x' => set.push('x'),
-            'g' | 'c' => {}
-            other => {
-                return Err(invalid(format!("invalid regular expression option: \"{other}\"")));
-            }
-        }
-    }
-    // Without a flag the point matches line ends, as in PostgreSQL.
-    if !flags.contains(['n', 'm']) && !set.contains('s') {
-        set.push('s');
-    }
-    let full = format!("(?{set}){pattern}");
-    LAST.with_borrow_mut(|last| {
-        let regex = match last.take() {
-            Some((known, regex)) if known == full => regex,
-            _ => Regex::new(&full).map_err(|error| {
-                invalid(format!("invalid regular expression \"{pattern}\"")).with_cause(error)
-            })?,
-        };
-        let result = act(&regex);
-        *last = Some((full, regex));
-        result
-    })
 }
