@@ -1,7 +1,7 @@
 //! Aggregates of an order: `percentile_cont`, `percentile_disc` and `mode`, each `WITHIN GROUP (ORDER BY …)`.
 //!
 //! DataFusion has the first, whose weights it rounds to a millionth. These keep the values of a group until it ends, in memory
-//! that counts. NULLs are left out; without a value the result is NULL.
+//! that counts. NULLs are left out; without a value the result is NULL. Of an array of fractions it is an array.
 //!
 //! Source: PostgreSQL 16, table 9.61 and `orderedsetaggs.c` (`float8_lerp`).
 
@@ -117,8 +117,16 @@ impl AggregateUDFImpl for OrderedSet {
             (Kind::Continuous, [value, fraction]) if number(value) && number(fraction) => {
                 Ok(vec![DataType::Float64; 2])
             }
+            (Kind::Continuous, [value, DataType::List(fraction)])
+                if number(value) && number(fraction.data_type()) =>
+            {
+                Ok(vec![DataType::Float64, list(DataType::Float64)])
+            }
             (Kind::Discrete, [value, fraction]) if number(fraction) => {
                 Ok(vec![value.clone(), DataType::Float64])
+            }
+            (Kind::Discrete, [value, DataType::List(fraction)]) if number(fraction.data_type()) => {
+                Ok(vec![value.clone(), list(DataType::Float64)])
             }
             (Kind::Mode, [value]) => Ok(vec![value.clone()]),
             _ => Err(self.refused(types).into()),
@@ -126,13 +134,18 @@ impl AggregateUDFImpl for OrderedSet {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        types.first().cloned().ok_or_else(|| self.refused(types).into())
+        match types {
+            [value, DataType::List(_)] if self.kind != Kind::Mode => Ok(list(value.clone())),
+            [value, ..] => Ok(value.clone()),
+            [] => Err(self.refused(types).into()),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> DfResult<Vec<FieldRef>> {
-        let item = Field::new_list_field(args.return_field.data_type().clone(), true);
+        let value =
+            args.input_fields.first().map_or(args.return_field.data_type(), |f| f.data_type());
         let name = format!("{}[values]", args.name);
-        Ok(vec![Arc::new(Field::new(name, DataType::List(Arc::new(item)), true))])
+        Ok(vec![Arc::new(Field::new(name, list(value.clone()), true))])
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
@@ -140,16 +153,18 @@ impl AggregateUDFImpl for OrderedSet {
             let what = format!("DISTINCT is not supported in {}", self.name());
             return Err(Error::unsupported(what).into());
         }
-        let fraction = match args.exprs.get(1) {
+        let wanted = match args.exprs.get(1) {
             Some(fraction) if self.kind != Kind::Mode => constant(fraction)?,
-            _ => Some(0.0),
+            _ => Wanted::One(Some(0.0)),
         };
         let options = args.order_bys.first().map(|by| by.options).unwrap_or_default();
+        let value =
+            args.expr_fields.first().map_or(args.return_field.data_type(), |f| f.data_type());
         Ok(Box::new(Collected {
             kind: self.kind,
-            fraction,
+            wanted,
             descending: options.descending,
-            data_type: args.return_field.data_type().clone(),
+            data_type: value.clone(),
             values: Vec::new(),
         }))
     }
@@ -159,18 +174,46 @@ impl AggregateUDFImpl for OrderedSet {
     }
 }
 
-/// Returns the fraction, the same for all rows; `None` for NULL.
-fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<Option<f64>> {
+fn list(of: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(of, true)))
+}
+
+/// The fractions, of which NULL has NULL for its percentile.
+#[derive(Debug)]
+enum Wanted {
+    One(Option<f64>),
+    /// An array, whose result is one of as many.
+    Several(Option<Vec<Option<f64>>>),
+}
+
+/// Returns the fractions, the same for all rows.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<Wanted> {
     let none = Arc::new(Schema::empty());
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(none, Vec::new(), &options)?;
-    let fraction = match expr.evaluate(&row) {
-        Ok(ColumnarValue::Scalar(ScalarValue::Float64(fraction))) => fraction,
-        _ => {
-            return Err(Error::unsupported("a percentile has to be a constant")
-                .with_hint("Write percentile_cont(0.5) WITHIN GROUP (ORDER BY x)."));
-        }
+    let not_constant = || {
+        Error::unsupported("a percentile has to be a constant")
+            .with_hint("Write percentile_cont(0.5) WITHIN GROUP (ORDER BY x).")
     };
+    let value = expr.evaluate(&row).map_err(|_| not_constant())?;
+    let value = match value {
+        ColumnarValue::Scalar(value) => value,
+        // An array of constants is made by a function.
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0)?,
+    };
+    match value {
+        ScalarValue::Float64(fraction) => fraction_of(fraction).map(Wanted::One),
+        ScalarValue::List(fractions) if fractions.is_null(0) => Ok(Wanted::Several(None)),
+        ScalarValue::List(fractions) => {
+            let fractions = fractions.value(0);
+            let fractions = fractions.as_primitive::<Float64Type>().iter().map(fraction_of);
+            Ok(Wanted::Several(Some(fractions.collect::<Result<_>>()?)))
+        }
+        _ => Err(not_constant()),
+    }
+}
+
+fn fraction_of(fraction: Option<f64>) -> Result<Option<f64>> {
     match fraction {
         Some(fraction) if !(0.0..=1.0).contains(&fraction) => Err(Error::new(
             ErrorKind::OutOfRange,
@@ -183,8 +226,9 @@ fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<Option<f64>> {
 #[derive(Debug)]
 struct Collected {
     kind: Kind,
-    fraction: Option<f64>,
+    wanted: Wanted,
     descending: bool,
+    /// Of the values.
     data_type: DataType,
     /// Without NULLs.
     values: Vec<ArrayRef>,
@@ -208,6 +252,40 @@ impl Collected {
     }
 }
 
+impl Collected {
+    /// Returns what stands at a fraction of sorted values.
+    fn at(&self, sorted: &ArrayRef, fraction: Option<f64>) -> DfResult<ScalarValue> {
+        let (Some(fraction), false) = (fraction, sorted.is_empty()) else {
+            return ScalarValue::try_new_null(&self.data_type);
+        };
+        let last = sorted.len() - 1;
+        match self.kind {
+            Kind::Continuous => {
+                let values = sorted.as_primitive::<Float64Type>();
+                let place = fraction * last as f64;
+                let low = place.floor() as usize;
+                let (low, high) = (low.min(last), (place.ceil() as usize).min(last));
+                let (below, above) = (values.value(low), values.value(high));
+                let between = match low == high {
+                    true => below,
+                    false => below + (place - low as f64) * (above - below),
+                };
+                Ok(ScalarValue::Float64(Some(between)))
+            }
+            Kind::Discrete => {
+                let place = (fraction * sorted.len() as f64).ceil() as usize;
+                ScalarValue::try_from_array(sorted, place.clamp(1, sorted.len()) - 1)
+            }
+            Kind::Mode => {
+                let runs = partition(std::slice::from_ref(sorted))?.ranges();
+                // The first of the longest ones.
+                let longest = runs.iter().rev().max_by_key(|run| run.len());
+                ScalarValue::try_from_array(sorted, longest.map_or(0, |run| run.start))
+            }
+        }
+    }
+}
+
 impl Accumulator for Collected {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
         values.iter().take(1).try_for_each(|values| self.add(values))
@@ -227,35 +305,16 @@ impl Accumulator for Collected {
 
     fn evaluate(&mut self) -> DfResult<ScalarValue> {
         let all = self.all()?;
-        let (Some(fraction), false) = (self.fraction, all.is_empty()) else {
-            return ScalarValue::try_new_null(&self.data_type);
-        };
         let order = SortOptions { descending: self.descending, nulls_first: false };
         let sorted = sort(&all, Some(order))?;
-        let last = sorted.len() - 1;
-        match self.kind {
-            Kind::Continuous => {
-                let values = sorted.as_primitive::<Float64Type>();
-                let place = fraction * last as f64;
-                let low = place.floor() as usize;
-                let (low, high) = (low.min(last), (place.ceil() as usize).min(last));
-                let (below, above) = (values.value(low), values.value(high));
-                let between = match low == high {
-                    true => below,
-                    false => below + (place - low as f64) * (above - below),
-                };
-                Ok(ScalarValue::Float64(Some(between)))
+        match &self.wanted {
+            Wanted::One(fraction) => self.at(&sorted, *fraction),
+            Wanted::Several(Some(fractions)) if !sorted.is_empty() => {
+                let found = fractions.iter().map(|fraction| self.at(&sorted, *fraction));
+                let found = found.collect::<DfResult<Vec<_>>>()?;
+                Ok(ScalarValue::List(ScalarValue::new_list(&found, &self.data_type, true)))
             }
-            Kind::Discrete => {
-                let place = (fraction * sorted.len() as f64).ceil() as usize;
-                ScalarValue::try_from_array(&sorted, place.clamp(1, sorted.len()) - 1)
-            }
-            Kind::Mode => {
-                let runs = partition(std::slice::from_ref(&sorted))?.ranges();
-                // The first of the longest ones.
-                let longest = runs.iter().rev().max_by_key(|run| run.len());
-                ScalarValue::try_from_array(&sorted, longest.map_or(0, |run| run.start))
-            }
+            Wanted::Several(_) => ScalarValue::try_new_null(&list(self.data_type.clone())),
         }
     }
 
