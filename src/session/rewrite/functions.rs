@@ -78,6 +78,9 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             } else if name == "localtime" {
                 let wall = cast(call("now", Vec::new()), timestamp(TimezoneInfo::None));
                 *expr = cast(wall, DataType::Time(None, TimezoneInfo::None));
+            } else if name == "regexp_replace" && is_from_a_place(&arguments(function)) {
+                let function_name = Ident::new("regexp_replace_from");
+                function.name = ObjectName(vec![ObjectNamePart::Identifier(function_name)]);
             } else if name == "make_interval" {
                 *expr = call("make_interval", parts_of_interval(function)?);
             }
@@ -108,6 +111,14 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether the fourth argument of `regexp_replace` is a number, and not its flags.
+fn is_from_a_place(arguments: &[Expr]) -> bool {
+    match arguments {
+        [_, _, _, Expr::Value(value)] => matches!(value.value, Value::Number(..)),
+        arguments => arguments.len() > 4,
+    }
+}
+
 fn timestamp(zone: TimezoneInfo) -> DataType {
     DataType::Timestamp(Some(6), zone)
 }
@@ -133,7 +144,15 @@ fn rounded(digits: &Expr, zone: TimezoneInfo) -> Result<DataType> {
 
 /// Parts of the calendar that the engine underneath does not know.
 fn calendar_part(field: &str) -> Option<&'static str> {
-    const PARTS: [&str; 4] = ["century", "decade", "julian", "millennium"];
+    const PARTS: [&str; 7] = [
+        "century",
+        "decade",
+        "julian",
+        "millennium",
+        "timezone",
+        "timezone_hour",
+        "timezone_minute",
+    ];
     PARTS.into_iter().find(|part| part.eq_ignore_ascii_case(field))
 }
 

@@ -13,7 +13,7 @@ use maru_sql::ast::{
 use maru_sql::dialect::PostgreSqlDialect;
 
 use super::literals::call;
-use super::set_returning::{array_of, steps};
+use super::set_returning::{array_call, array_of, steps};
 
 /// Functions that the planner knows as tables.
 const TABLES: &[&str] = &["generate_series"];
@@ -91,8 +91,9 @@ fn arrays(table: &TableFactor) -> Option<Call> {
             let is_table = TABLES.contains(&name.as_str())
                 && !*with_ordinality
                 && !arguments.iter().any(|one| looks_around(one) || is_moment(one));
-            (!is_table)
-                .then(|| (name, vec![call(array, arguments)], *with_ordinality, alias.clone()))
+            (!is_table).then(|| {
+                (name, vec![array_call(array, arguments)], *with_ordinality, alias.clone())
+            })
         }
         // The same behind the word LATERAL.
         TableFactor::Function { lateral: true, name, args, alias, with_ordinality, .. } => {
@@ -105,7 +106,7 @@ fn arrays(table: &TableFactor) -> Option<Call> {
                 return Some((name, arguments, *with_ordinality, alias.clone()));
             }
             let array = array_of(&name)?;
-            Some((name, vec![call(array, arguments)], *with_ordinality, alias.clone()))
+            Some((name, vec![array_call(array, arguments)], *with_ordinality, alias.clone()))
         }
         _ => None,
     }
@@ -122,7 +123,7 @@ fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
 /// `1, 2, …` as far as the longest of the arrays.
 fn longest(arrays: &[Expr]) -> Option<Expr> {
     let lengths = arrays.iter().map(|array| call("cardinality", vec![array.clone()])).collect();
-    let sql = "generate_series(1, CAST(NULL AS bigint))";
+    let sql = "\"generate_series\"(1, CAST(NULL AS bigint))";
     let mut series =
         Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()?;
     if let Expr::Function(function) = &mut series

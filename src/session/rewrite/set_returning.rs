@@ -1,8 +1,10 @@
 //! Functions that return rows among the columns of a SELECT: `SELECT generate_series(1, 3)` gives three rows.
 
+use std::ops::ControlFlow;
+
 use maru_sql::ast::{
     CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Select, SelectItem,
+    ObjectNamePart, Query, Select, SelectItem, VisitMut, VisitorMut,
 };
 
 use super::literal;
@@ -11,6 +13,7 @@ use super::literals::call;
 /// PostgreSQL's functions, and what gives their rows as an array.
 const FUNCTIONS: &[(&str, &str)] = &[
     ("generate_series", "generate_series"),
+    ("regexp_matches", "regexp_matches"),
     ("regexp_split_to_table", "regexp_split_to_array"),
     ("string_to_table", "string_to_array"),
 ];
@@ -18,6 +21,19 @@ const FUNCTIONS: &[(&str, &str)] = &[
 /// Returns the function that gives the rows of another one as an array.
 pub(super) fn array_of(name: &str) -> Option<&'static str> {
     FUNCTIONS.iter().find(|(known, _)| *known == name).map(|(_, array)| *array)
+}
+
+/// Calls the function that gives an array. Its name is quoted: what has become of a call is not one of those below.
+pub(super) fn array_call(array: &str, arguments: Vec<Expr>) -> Expr {
+    let mut expr = call(array, arguments);
+    if let Expr::Function(function) = &mut expr {
+        function.name = quoted(array);
+    }
+    expr
+}
+
+fn quoted(array: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', array))])
 }
 
 /// The step of a series of moments may be written as a text: `'1 day'`.
@@ -33,20 +49,48 @@ pub(super) fn steps(function: &str, arguments: &mut [FunctionArg]) {
     }
 }
 
-/// Makes rows of the array.
+/// Makes rows of the arrays, also inside of an expression: `(regexp_matches(t, '(a)'))[1]`.
 pub(super) fn select(select: &mut Select) {
     for item in &mut select.projection {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             continue;
         };
-        let Expr::Function(function) = expr else { continue };
-        let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { continue };
-        let name = name.value.to_lowercase();
-        let Some(array) = array_of(&name) else { continue };
-        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(array))]);
+        let _ = VisitMut::visit(expr, &mut Calls { depth: 0 });
+    }
+}
+
+/// Finds the calls outside of subqueries, which are looked at by themselves.
+struct Calls {
+    depth: usize,
+}
+
+impl VisitorMut for Calls {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let Expr::Function(function) = &mut *expr else { return ControlFlow::Continue(()) };
+        let array = match function.name.0.as_slice() {
+            [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] => {
+                array_of(&value.to_lowercase()).filter(|_| self.depth == 0)
+            }
+            _ => None,
+        };
+        let Some(array) = array else { return ControlFlow::Continue(()) };
+        function.name = quoted(array);
         if let FunctionArguments::List(list) = &mut function.args {
             steps(array, &mut list.args);
         }
         *expr = call("unnest", vec![expr.clone()]);
+        ControlFlow::Continue(())
     }
 }
