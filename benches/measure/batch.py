@@ -43,7 +43,8 @@ def run(arguments):
         # One after the other, each alone on the machine.
         runs, answers[engine.name] = measured(engine, arguments, name)
         figures["engines"][engine.name] = {"runs": runs, "s": statistics.median(r["s"] for r in runs), "peak_bytes": max(r["peak_bytes"] for r in runs)}
-        print(f"{engine.name}: {figures['engines'][engine.name]['s']:.1f} s", file=sys.stderr, flush=True)
+        long = ", ".join(f"{step} {ms / 1000:.1f}" for step, ms in runs[-1]["steps"].items() if ms > 500)
+        print(f"{engine.name}: {figures['engines'][engine.name]['s']:.1f} s ({long})", file=sys.stderr, flush=True)
     if len(answers) == 2:
         figures["wrong"] += differences(*answers.values())
     return figures
@@ -81,7 +82,7 @@ def load(name, sizes, mark):
     mart = service("MARU_TEST_MYSQL")
     with pymysql.connect(host=mart.hostname, port=mart.port, user=mart.username, password=mart.password, autocommit=True) as direct, direct.cursor() as cursor:
         cursor.execute(f"DROP DATABASE IF EXISTS {name}")
-        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     mark.touch()
 
 
@@ -179,7 +180,7 @@ def steps(name, bucket):
     figure = "CAST(regexp_replace(regexp_extract({0}, '([0-9,]+(?:\\\\.[0-9]+)?)', 1), ',', '') AS {1})"
     seconds = f"CASE WHEN seconds RLIKE '^[0-9,.]+( sec)?$' THEN {figure.format('seconds', 'double')} END"
     fee = f"CAST({figure.format('fee', 'decimal(20,6)')} * CASE WHEN fee LIKE '%만%' THEN 10000 ELSE 1 END AS decimal(12,2))"
-    yield "lines", f"CREATE OR REPLACE TEMPORARY VIEW lines AS SELECT value FROM text.`s3a://{bucket}/logs/`"
+    yield "lines", f"CREATE OR REPLACE TEMPORARY VIEW lines USING text OPTIONS (path 's3a://{bucket}/logs/')"
     yield "web", f"""CREATE OR REPLACE TEMPORARY VIEW web AS
         WITH parsed AS (SELECT to_timestamp({part(4)}, 'dd/MMM/yyyy:HH:mm:ss Z') AS at, {part(6)} AS url, {part(8)} AS status,
                                CAST({part(9)} AS bigint) AS bytes, {part(11)} AS agent FROM lines WHERE value RLIKE '{line}'),

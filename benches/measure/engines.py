@@ -259,6 +259,10 @@ class Spark(Engine):
             "spark.hadoop.fs.s3a.endpoint": os.environ["MARU_TEST_S3"], "spark.hadoop.fs.s3a.path.style.access": "true",
             "spark.hadoop.fs.s3a.access.key": os.environ["MARU_TEST_S3_ACCESS_KEY"],
             "spark.hadoop.fs.s3a.secret.key": os.environ["MARU_TEST_S3_SECRET_KEY"], "spark.hadoop.fs.s3a.connection.ssl.enabled": "false",
+            # A table by JDBC is never the same twice where views are kept as texts, so that what is cached above it is not found again.
+            "spark.sql.legacy.storeAnalyzedPlanForView": "true",
+            # The store refuses to delete the markers of folders many at once, which is then tried for minutes.
+            "spark.hadoop.fs.s3a.multiobjectdelete.enable": "false", "spark.hadoop.fs.s3a.directory.marker.retention": "keep",
             "spark.sql.catalog.crm": jdbc, "spark.sql.catalog.crm.driver": "org.postgresql.Driver",
             "spark.sql.catalog.crm.url": f"jdbc:postgresql://{postgres.hostname}:{postgres.port}{postgres.path}",
             "spark.sql.catalog.crm.user": postgres.username, "spark.sql.catalog.crm.password": postgres.password,
