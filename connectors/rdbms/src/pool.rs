@@ -6,9 +6,10 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use maru_core::Result;
+use parking_lot::Mutex;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::{Connection, Database, Pool};
 use tokio::net::TcpStream;
@@ -28,11 +29,27 @@ const WAIT_FOR_CONNECTION: Duration = Duration::from_secs(120);
 const KNOCK_AFTER: Duration = Duration::from_millis(300);
 
 /// How long a connection may have rested and still be taken for alive. One that served a moment ago is as likely to be lost
-/// before the next statement as in the middle of it, and asking it costs a read of one row a third of its time.
+/// before the next statement as in the middle of it, and asking it costs a read of one row a third of its time. Not so when another
+/// one of the catalog has been lost since.
 const ALIVE_FOR: Duration = Duration::from_millis(200);
 
 /// How long the end of a transaction that has only read may take. Its rows have been handed over by then.
 const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// When a connection was closed in the middle of something, the last time.
+#[derive(Debug, Default)]
+struct LastLost(Mutex<Option<Instant>>);
+
+impl LastLost {
+    fn now(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// Returns whether a connection that has rested for so long is taken for alive.
+    fn trusts(&self, rested: Duration) -> bool {
+        rested < ALIVE_FOR && self.0.lock().is_none_or(|lost| lost.elapsed() > rested)
+    }
+}
 
 /// Connections of one catalog.
 #[derive(Debug)]
@@ -44,6 +61,7 @@ pub(crate) struct Connections<DB: Database> {
     /// Queries that wait for a place.
     waiting: AtomicUsize,
     pace: Option<Pace>,
+    last_lost: Arc<LastLost>,
     pub peer: Peer,
     /// Where to knock.
     socket: (String, u16),
@@ -56,6 +74,7 @@ pub(crate) struct Lease<DB: Database> {
     pub connection: PoolConnection<DB>,
     _place: OwnedSemaphorePermit,
     _lent: Option<OwnedSemaphorePermit>,
+    last_lost: Arc<LastLost>,
 }
 
 /// A place for one more connection of a read that has one.
@@ -68,6 +87,7 @@ impl<DB: Database> Lease<DB> {
     /// Closes the connection without farewell, for one that is in the middle of something. The socket is dropped as it is:
     /// to shut down a TLS stream waits for the other side, and MySQL may have nothing to say.
     pub fn discard(self) {
+        self.last_lost.now();
         drop(self.connection.detach());
     }
 
@@ -88,14 +108,17 @@ impl<DB: Database> Connections<DB> {
         options: <DB::Connection as Connection>::Options,
         pool: PoolOptions<DB>,
     ) -> Self {
+        let last_lost = Arc::new(LastLost::default());
+        let lost = Arc::clone(&last_lost);
         let pool = pool
             .max_connections(address.max_connections)
             .acquire_timeout(address.connect_timeout)
             .idle_timeout(Duration::from_secs(300))
             .test_before_acquire(false)
-            .before_acquire(|connection, metadata| {
+            .before_acquire(move |connection, metadata| {
+                let trusted = lost.trusts(metadata.idle_for);
                 Box::pin(async move {
-                    if metadata.idle_for >= ALIVE_FOR {
+                    if !trusted {
                         connection.ping().await?;
                     }
                     Ok(true)
@@ -108,6 +131,7 @@ impl<DB: Database> Connections<DB> {
             spare: Arc::new(Semaphore::new(address.max_connections as usize / 2)),
             waiting: AtomicUsize::new(0),
             pace: address.max_queries_per_second.map(Pace::new),
+            last_lost,
             peer,
             socket: (address.host.clone(), address.port),
             connect_timeout: address.connect_timeout,
@@ -165,7 +189,10 @@ impl<DB: Database> Connections<DB> {
             }
         };
         match acquired {
-            Ok(connection) => Ok(Lease { connection, _place: place, _lent: lent }),
+            Ok(connection) => {
+                let last_lost = Arc::clone(&self.last_lost);
+                Ok(Lease { connection, _place: place, _lent: lent, last_lost })
+            }
             Err(sqlx::Error::PoolTimedOut) => {
                 self.knock().await?;
                 Err(self.peer.timed_out(self.connect_timeout))
@@ -272,5 +299,21 @@ impl<DB: Database> Connections<DB> {
     pub async fn close(&self) {
         self.places.close();
         self.pool.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_rested_since_another_was_lost_is_asked() {
+        let last = LastLost::default();
+        assert!(last.trusts(Duration::from_millis(100)));
+        assert!(!last.trusts(ALIVE_FOR));
+        last.now();
+        assert!(!last.trusts(Duration::from_millis(100)));
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(last.trusts(Duration::from_millis(1)));
     }
 }
