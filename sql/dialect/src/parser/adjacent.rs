@@ -20,11 +20,10 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         let space = written.iter().rev().take_while(|token| is_space(token)).count();
         let behind = written.len() - space;
         let (before, between) = written.split_at_mut(behind);
-        let escapes = more.contains('\\');
-        let text = match before.last_mut().map(|token| &mut token.token) {
-            Some(Token::SingleQuotedString(text)) => text,
+        let (text, readable) = match before.last_mut().map(|token| &mut token.token) {
+            Some(Token::SingleQuotedString(text)) => (text, true),
             // What goes on has the escapes of what began, which have been left as they are here.
-            Some(Token::EscapedStringLiteral(text)) if !escapes => text,
+            Some(Token::EscapedStringLiteral(text)) => (text, !more.contains('\\')),
             _ => {
                 written.push(token);
                 continue;
@@ -33,7 +32,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         let is_comment = |token: &TokenWithSpan| {
             matches!(token.token, Token::Whitespace(Whitespace::MultiLineComment(_)))
         };
-        if !between.iter().any(ends_a_line) || between.iter().any(is_comment) {
+        if !readable || !between.iter().any(ends_a_line) || between.iter().any(is_comment) {
             let near = format!("syntax error at or near \"'{more}'\"");
             return Err(Error::new(ErrorKind::Syntax, near)
                 .with_hint(
