@@ -29,6 +29,7 @@ mod set_returning;
 mod similar;
 mod table_function;
 mod template;
+mod ties;
 mod types;
 mod using;
 mod version;
