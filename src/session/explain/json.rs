@@ -96,7 +96,7 @@ fn node_type(plan: &Arc<dyn ExecutionPlan>) -> String {
         "CoalescePartitionsExec" => "Gather",
         "GlobalLimitExec" | "LocalLimitExec" => "Limit",
         "UnionExec" | "InterleaveExec" => "Append",
-        "WindowAggExec" | "BoundedWindowAggExec" => "WindowAgg",
+        "WindowAggExec" | "BoundedWindowAggExec" | "NumberRowsExec" => "WindowAgg",
         "ProjectionExec" | "PlaceholderRowExec" | "EmptyExec" => "Result",
         "FilterExec" => "Filter",
         _ => return name.strip_suffix("Exec").unwrap_or(name).to_owned(),

@@ -114,6 +114,15 @@ impl Exact {
 
     /// The nearest double.
     fn approximate(self) -> f64 {
+        // Both are doubles without loss, so that the one operation rounds right.
+        const DIGITS_MAX: u128 = 1 << 53;
+        const EXPONENT_MAX: u32 = 22;
+        let power = self.exponent.unsigned_abs();
+        if self.digits.unsigned_abs() <= DIGITS_MAX && power <= EXPONENT_MAX {
+            let power = 10_u128.pow(power) as f64;
+            let digits = self.digits as f64;
+            return if self.exponent < 0 { digits / power } else { digits * power };
+        }
         format!("{}e{}", self.digits, self.exponent).parse().unwrap_or(f64::NAN)
     }
 
@@ -143,7 +152,7 @@ const MONEY: [&str; 11] = ["₩", "\\", "$", "€", "£", "¥", "krw", "usd", "e
 
 fn read(text: &str) -> Option<Quantity> {
     let text = clean(text);
-    let mut rest = text.as_str();
+    let mut rest = text.as_ref();
     let mut negative = false;
     // In books a number in brackets, or behind a triangle, is below zero.
     if let Some(inner) = rest.strip_prefix('(') {
@@ -151,7 +160,7 @@ fn read(text: &str) -> Option<Quantity> {
         negative = true;
     }
     let mut unit = None;
-    loop {
+    while !rest.starts_with(|c: char| c.is_ascii_digit()) {
         let lower = rest.to_lowercase();
         if let Some(after) = rest.strip_prefix(['-', '−', '–', '△', '▲']) {
             if negative {

@@ -98,6 +98,10 @@ impl Phone {
 }
 
 fn split_extension(text: &str) -> Option<(&str, Option<String>)> {
+    // Most numbers are signs and digits alone.
+    if text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.() /~".contains(&byte)) {
+        return Some((text, None));
+    }
     for word in ["내선", "교환", "구내", "ext.", "ext", "x", "#"] {
         if let Some((number, rest)) = text.split_once(word) {
             let extension = rest.trim_matches(|c: char| !c.is_ascii_digit());

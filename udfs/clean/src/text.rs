@@ -1,5 +1,6 @@
 //! Text as people type it: forms of Unicode, blanks, full width, Hangul.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::StringArray;
@@ -30,7 +31,7 @@ pub(crate) const FUNCTIONS: &[Spec] = &[
         "Gives text in form NFKC (half-width letters and digits, whole syllables) without what cannot be seen, with single blanks and none at its ends; NULL if nothing is left.",
         |text| {
             let clean = clean(text);
-            (!clean.is_empty()).then_some(clean)
+            (!clean.is_empty()).then(|| clean.into_owned())
         }
     ),
     Spec {
@@ -101,16 +102,16 @@ fn is_unseen(c: char) -> bool {
         || c.is_control() && !c.is_whitespace()
 }
 
-pub(crate) fn clean(text: &str) -> String {
-    // Most text is clean already.
-    let plain = |text: &str| {
-        text.bytes().all(|byte| (b' '..0x7F).contains(&byte))
-            && !text.starts_with(' ')
-            && !text.ends_with(' ')
-            && !text.contains("  ")
-    };
-    if plain(text) {
-        return text.to_owned();
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    // Most text is clean already: a pass over its bytes tells.
+    let mut before = b' ';
+    let plain = text.bytes().all(|byte| {
+        let seen = (b' '..0x7F).contains(&byte) && !(byte == b' ' && before == b' ');
+        before = byte;
+        seen
+    });
+    if plain && (before != b' ' || text.is_empty()) {
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     let mut blank = false;
@@ -124,7 +125,7 @@ pub(crate) fn clean(text: &str) -> String {
         }
         out.push(c);
     }
-    out
+    Cow::Owned(out)
 }
 
 fn half_width(c: char) -> char {

@@ -318,9 +318,7 @@ fn read_pieces<'a>(pieces: &[Piece], line: &'a str, parts: &mut Vec<Part<'a>>) -
                     Some(Piece::Literal(next)) if quoted && next.starts_with('"') => {
                         end_of_quoted(rest, next)?
                     }
-                    Some(Piece::Literal(next)) => {
-                        memchr::memmem::find(rest.as_bytes(), next.as_bytes())?
-                    }
+                    Some(Piece::Literal(next)) => find(rest, next)?,
                     _ => rest.len(),
                 };
                 let text = &rest[..end];
@@ -342,6 +340,13 @@ fn read_pieces<'a>(pieces: &[Piece], line: &'a str, parts: &mut Vec<Part<'a>>) -
         }
     }
     rest.is_empty().then_some(())
+}
+
+/// Finds a literal, which is short and begins with what stands nowhere else as a rule: to prepare a search costs more than it.
+fn find(text: &str, literal: &str) -> Option<usize> {
+    let (text, literal) = (text.as_bytes(), literal.as_bytes());
+    let first = *literal.first()?;
+    memchr::memchr_iter(first, text).find(|at| text[*at..].starts_with(literal))
 }
 
 /// Finds the quote that ends a value: `\"` is one inside of it, and so is one that is not followed by what must come.
