@@ -31,6 +31,8 @@ mod named_casts;
 mod named_objects;
 mod nested;
 mod now;
+mod number_rows;
+mod once;
 mod operators;
 mod ordered_set;
 mod outer_row;
@@ -495,6 +497,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     always::register(&mut state)?;
     maru_clean::register(&mut state)?;
     state.add_analyzer_rule(Arc::new(arithmetic::PostgresArithmetic));
+    state.add_analyzer_rule(Arc::new(once::ComputeOnce));
     let mut builder = guarded::register(state);
     // Before the engine's own, which takes every subscript for one of an array or a row.
     if let Some(planners) = builder.expr_planners() {
@@ -508,6 +511,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
         .with_optimizer_rule(Arc::new(policies::SafeThroughPolicies))
         .with_optimizer_rule(Arc::new(PushIntoSources))
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
+        .with_physical_optimizer_rule(Arc::new(number_rows::NumberRows))
         .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))
         .build())
 }

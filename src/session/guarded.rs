@@ -6,6 +6,8 @@
 //!   was promised.
 //! - `SimplifyExpressions` also changes filters that a source has taken over. `id IS NULL` becomes `false` where the source has
 //!   no NULL, the source does not know `false`, and nobody filters any more (55.2).
+//! - `ExtractLeafExpressions` and `PushDownLeafProjections` put `random()` in the place of a column as often as a part of it is
+//!   asked for (55.2), so that parts of one row come from several; and what is computed once as often (`once.rs`).
 //! - `LimitAggregation` keeps the first groups only. Its groups are compared as floats are, so that every NaN is a group of its
 //!   own, and then it panics (55.2).
 
@@ -14,9 +16,9 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -51,6 +53,9 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
                     Arc::new(WhereTypesStay { rule: Arc::clone(rule) })
                 }
                 "simplify_expressions" => Arc::new(ButInScans { rule: Arc::clone(rule) }),
+                "extract_leaf_expressions" | "push_down_leaf_projections" => {
+                    Arc::new(WhereNothingVaries { rule: Arc::clone(rule) })
+                }
                 _ => Arc::clone(rule),
             }
         })
@@ -190,6 +195,37 @@ impl OptimizerRule for ButInScans {
         match plan {
             LogicalPlan::TableScan(_) => Ok(Transformed::no(plan)),
             other => self.rule.rewrite(other, config),
+        }
+    }
+}
+
+/// Applies a rule above queries whose columns are the same however often they are computed.
+#[derive(Debug)]
+struct WhereNothingVaries {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+}
+
+impl OptimizerRule for WhereNothingVaries {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        let varies = plan.exists(|node| match node {
+            LogicalPlan::Projection(columns) => Ok(columns.expr.iter().any(Expr::is_volatile)),
+            _ => Ok(false),
+        })?;
+        match varies {
+            true => Ok(Transformed::no(plan)),
+            false => self.rule.rewrite(plan, config),
         }
     }
 }

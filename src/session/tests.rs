@@ -1,6 +1,7 @@
 //! The door from text to rows, on the memory connector: names, errors, cancel, limits, monitoring.
 
 mod join_order;
+mod once;
 mod runtime_filters;
 
 use std::time::Duration;
@@ -50,6 +51,12 @@ impl Fixture {
             }
         }
         Ok(lines.join("\n"))
+    }
+
+    /// Returns the plan without times.
+    async fn explained(&self, sql: &str) -> String {
+        let report = self.rows(&format!("EXPLAIN {sql}")).await.unwrap();
+        report.split("Planning Time").next().unwrap_or_default().to_owned()
     }
 
     async fn error(&self, sql: &str) -> Error {

@@ -4,12 +4,6 @@ use super::runtime_filters::{Numbers, sources};
 use super::*;
 
 impl Fixture {
-    /// Returns the plan without times.
-    async fn explained(&self, sql: &str) -> String {
-        let report = self.rows(&format!("EXPLAIN {sql}")).await.unwrap();
-        report.split("Planning Time").next().unwrap_or_default().to_owned()
-    }
-
     /// Returns whether the plans differ; the rows must not.
     async fn same_in_any_order(&self, sql: &str) -> bool {
         self.run("SET join_reorder = on").await.unwrap();
