@@ -116,10 +116,10 @@ class Batch:
 
 class OfMaru(Batch):
     name = "maru"
-    flags = ()
+    flags, environment = (), {}
 
     def __init__(self, arguments, name):
-        self.engine = Maru(arguments.bin / "maru", arguments.work, arguments.threads, flags=self.flags)
+        self.engine = Maru(arguments.bin / "maru", arguments.work, arguments.threads, flags=self.flags, environment=self.environment)
         postgres, mysql = service("MARU_TEST_PG"), service("MARU_TEST_MYSQL")
         bucket = name.replace("_", "-")
         for statement in [
@@ -153,7 +153,8 @@ class OfMaru(Batch):
 
 class OfMaruWithin(OfMaru):
     name = "maru within " + LIMIT
-    flags = ("--memory-limit", LIMIT)
+    # As docs/configuration.md has it for little memory.
+    flags, environment = ("--memory-limit", LIMIT), {"MALLOC_ARENA_MAX": "2"}
 
 
 class OfSpark(Batch):

@@ -104,7 +104,7 @@ settings! {
     "initial_password" initial_password: Password, Serve, Some("a random one, written to `initial-password` in the data directory"),
         "Password that the superuser `maru` gets at the first start; prefer the variable to the flag, which other users of the machine can read.";
     "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, Some("half of the machine's memory, or of the container's"),
-        "Memory that all statements together may hold.";
+        "Memory that all statements together may hold; buffers and what the allocator keeps come on top, a third of it with MALLOC_ARENA_MAX=2 in the environment and up to two thirds without.";
     "query_memory_limit" query_memory_limit_bytes: Bytes<usize>, Everywhere, Some("a quarter of that memory"),
         "Memory that one statement may hold before it spills to disk or fails with 53200.";
     "spill_limit" spill_limit_bytes: Bytes<u64>, Everywhere, None,
