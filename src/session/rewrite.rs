@@ -20,6 +20,7 @@ mod literals;
 mod moments;
 mod native;
 mod operators;
+mod outside;
 mod path;
 mod psql;
 mod row_in;

@@ -3,19 +3,18 @@
 //! The table becomes `(SELECT *, <row> FROM t) AS t`, in which the plan makes an object of the other columns once they are known
 //! (`session/json/meaning.rs`). A column of that name comes first, as in PostgreSQL; that too is known in the plan.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::{Error, Result, quote_ident};
 use maru_sql::ast::{
     ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    TableFactor, Value, VisitMut, VisitorMut,
+    ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
+    Value,
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
 use super::folded;
 use super::literals::call;
+use super::outside::outside_of_queries;
 use crate::session::ROW_COLUMN;
 
 /// Functions that take a row.
@@ -46,10 +45,9 @@ pub(super) fn select(select: &mut Select) -> Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let mut finder = Rows { names, found: Vec::new(), depth: 0 };
-    let _ = select.projection.visit(&mut finder);
-    let _ = select.having.visit(&mut finder);
-    let found = finder.found;
+    let mut found = Vec::new();
+    outside_of_queries(&mut select.projection, |expr| rows_of(expr, &names, &mut found));
+    outside_of_queries(&mut select.having, |expr| rows_of(expr, &names, &mut found));
     if found.is_empty() {
         return Ok(());
     }
@@ -125,53 +123,30 @@ fn hide(select: &mut Select, names: &[String]) {
     }
 }
 
-/// Finds arguments that are tables.
-struct Rows {
-    names: Vec<String>,
-    found: Vec<String>,
-    depth: usize,
-}
-
-impl VisitorMut for Rows {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
+/// Puts rows in the place of arguments of a function of JSON that are among the tables `names`; they become `found`.
+fn rows_of(expr: &mut Expr, names: &[String], found: &mut Vec<String>) {
+    let Expr::Function(function) = expr else { return };
+    let called = function.name.to_string().to_lowercase();
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if !FUNCTIONS.contains(&called.as_str()) {
+        return;
     }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
+    let mut changed = false;
+    for argument in &mut list.args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument else { continue };
+        let Expr::Identifier(ident) = value else { continue };
+        let name = folded(ident);
+        if !names.contains(&name) {
+            continue;
+        }
+        let row = Ident::with_quote('"', ROW_COLUMN);
+        let row = Expr::CompoundIdentifier(vec![ident.clone(), row]);
+        let shown = Expr::value(Value::SingleQuotedString(name.clone()));
+        *value = call("json_row_of", vec![row, shown]);
+        found.push(name);
+        changed = true;
     }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
-        let called = function.name.to_string().to_lowercase();
-        let FunctionArguments::List(list) = &mut function.args else {
-            return ControlFlow::Continue(());
-        };
-        if self.depth > 0 || !FUNCTIONS.contains(&called.as_str()) {
-            return ControlFlow::Continue(());
-        }
-        let mut changed = false;
-        for argument in &mut list.args {
-            let FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) = argument else { continue };
-            let Expr::Identifier(ident) = value else { continue };
-            let name = folded(ident);
-            if !self.names.contains(&name) {
-                continue;
-            }
-            let row = Ident::with_quote('"', ROW_COLUMN);
-            let row = Expr::CompoundIdentifier(vec![ident.clone(), row]);
-            let shown = Expr::value(Value::SingleQuotedString(name.clone()));
-            *value = call("json_row_of", vec![row, shown]);
-            self.found.push(name);
-            changed = true;
-        }
-        if changed && called == "row_to_json" {
-            function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("to_json"))]);
-        }
-        ControlFlow::Continue(())
+    if changed && called == "row_to_json" {
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("to_json"))]);
     }
 }

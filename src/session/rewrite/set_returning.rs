@@ -1,14 +1,13 @@
 //! Functions that return rows among the columns of a SELECT: `SELECT generate_series(1, 3)` gives three rows.
 
-use std::ops::ControlFlow;
-
 use maru_sql::ast::{
     CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Query, Select, SelectItem, VisitMut, VisitorMut,
+    ObjectNamePart, Select, SelectItem,
 };
 
 use super::literal;
 use super::literals::call;
+use super::outside::outside_of_queries;
 
 /// PostgreSQL's functions, and what gives their rows as an array.
 const FUNCTIONS: &[(&str, &str)] = &[
@@ -55,42 +54,22 @@ pub(super) fn select(select: &mut Select) {
         let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else {
             continue;
         };
-        let _ = VisitMut::visit(expr, &mut Calls { depth: 0 });
+        outside_of_queries(expr, rows_of);
     }
 }
 
-/// Finds the calls outside of subqueries, which are looked at by themselves.
-struct Calls {
-    depth: usize,
-}
-
-impl VisitorMut for Calls {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
+/// Makes rows of one call.
+fn rows_of(expr: &mut Expr) {
+    let Expr::Function(function) = &mut *expr else { return };
+    let [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] =
+        function.name.0.as_slice()
+    else {
+        return;
+    };
+    let Some(array) = array_of(&value.to_lowercase()) else { return };
+    function.name = quoted(array);
+    if let FunctionArguments::List(list) = &mut function.args {
+        steps(array, &mut list.args);
     }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        let Expr::Function(function) = &mut *expr else { return ControlFlow::Continue(()) };
-        let array = match function.name.0.as_slice() {
-            [ObjectNamePart::Identifier(Ident { value, quote_style: None, .. })] => {
-                array_of(&value.to_lowercase()).filter(|_| self.depth == 0)
-            }
-            _ => None,
-        };
-        let Some(array) = array else { return ControlFlow::Continue(()) };
-        function.name = quoted(array);
-        if let FunctionArguments::List(list) = &mut function.args {
-            steps(array, &mut list.args);
-        }
-        *expr = call("unnest", vec![expr.clone()]);
-        ControlFlow::Continue(())
-    }
+    *expr = call("unnest", vec![expr.clone()]);
 }

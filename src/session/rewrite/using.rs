@@ -5,17 +5,17 @@
 //! written out, bare names and `*` become what they mean.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use maru_core::{Error, Result};
 use maru_sql::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableWithJoins, VisitMut, WildcardAdditionalOptions,
 };
 
 use super::folded;
 use super::literals::call;
+use super::outside::outside_of_queries;
 
 /// Changes joins and all that names their columns.
 ///
@@ -233,8 +233,15 @@ impl Merged {
         name
     }
 
+    /// Puts what bare names mean in their places.
     fn replace(&self, part: &mut impl VisitMut) {
-        let _ = VisitMut::visit(part, &mut Replace { known: &self.known, depth: 0 });
+        outside_of_queries(part, |expr| {
+            if let Expr::Identifier(name) = expr
+                && let Some(means) = self.known.get(&folded(name))
+            {
+                *expr = means.clone();
+            }
+        });
     }
 
     fn select(&self, select: &mut Select) {
@@ -294,36 +301,6 @@ impl Merged {
             SelectItem::QualifiedWildcard(kind, options)
         });
         merged.chain(tables).collect()
-    }
-}
-
-/// Puts what bare names mean in their places. In queries within, they may mean something else.
-struct Replace<'a> {
-    known: &'a BTreeMap<String, Expr>,
-    depth: usize,
-}
-
-impl VisitorMut for Replace<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if self.depth == 0
-            && let Expr::Identifier(name) = expr
-            && let Some(means) = self.known.get(&folded(name))
-        {
-            *expr = means.clone();
-        }
-        ControlFlow::Continue(())
     }
 }
 
