@@ -5,6 +5,7 @@ At scale 1 there are 20,000,000 lines, 20,000,000 calls and 1,000,000 customers.
 once for each scale and kept there. `--only maru` leaves Spark out.
 """
 
+import itertools
 import math
 import os
 import pathlib
@@ -47,9 +48,8 @@ def run(arguments):
         figures["engines"][engine.name] = {"runs": runs, "s": statistics.median(r["s"] for r in runs), "peak_bytes": max(r["peak_bytes"] for r in runs)}
         long = ", ".join(f"{step} {ms / 1000:.1f}" for step, ms in runs[-1]["steps"].items() if ms > 500)
         print(f"{engine.name}: {figures['engines'][engine.name]['s']:.1f} s ({long})", file=sys.stderr, flush=True)
-    first, *others = answers
-    for other in others:
-        figures["wrong"] += differences(first, answers[first], other, answers[other])
+    for one, other in itertools.pairwise(answers):
+        figures["wrong"] += differences(one, answers[one], other, answers[other])
     return figures
 
 

@@ -128,15 +128,15 @@ impl Intervals {
         Self { average: true, ..Self::default() }
     }
 
-    fn add(&mut self, values: &[ArrayRef], sign: i64) -> DfResult<()> {
-        let Some(values) = values.first() else { return Ok(()) };
-        for interval in values.as_primitive::<IntervalMonthDayNanoType>().iter().flatten() {
+    fn add(&mut self, values: &[ArrayRef], sign: i64) {
+        let values =
+            values.iter().take(1).map(|values| values.as_primitive::<IntervalMonthDayNanoType>());
+        for interval in values.flatten().flatten() {
             self.n += sign;
             self.months += sign * i64::from(interval.months);
             self.days += sign * i64::from(interval.days);
             self.nanoseconds += i128::from(sign) * i128::from(interval.nanoseconds);
         }
-        Ok(())
     }
 
     fn total(&self) -> Result<IntervalMonthDayNano> {
@@ -150,11 +150,13 @@ impl Intervals {
 
 impl Accumulator for Intervals {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        self.add(values, 1)
+        self.add(values, 1);
+        Ok(())
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
-        self.add(values, -1)
+        self.add(values, -1);
+        Ok(())
     }
 
     fn supports_retract_batch(&self) -> bool {
