@@ -116,10 +116,10 @@ class Batch:
 
 class OfMaru(Batch):
     name = "maru"
-    flags, environment = (), {}
+    flags = ()
 
     def __init__(self, arguments, name):
-        self.engine = Maru(arguments.bin / "maru", arguments.work, arguments.threads, flags=self.flags, environment=self.environment)
+        self.engine = Maru(arguments.bin / "maru", arguments.work, arguments.threads, flags=self.flags)
         postgres, mysql = service("MARU_TEST_PG"), service("MARU_TEST_MYSQL")
         bucket = name.replace("_", "-")
         for statement in [
@@ -153,8 +153,7 @@ class OfMaru(Batch):
 
 class OfMaruWithin(OfMaru):
     name = "maru within " + LIMIT
-    # As docs/configuration.md has it for little memory.
-    flags, environment = ("--memory-limit", LIMIT), {"MALLOC_ARENA_MAX": "2"}
+    flags = ("--memory-limit", LIMIT)
 
 
 class OfSpark(Batch):

@@ -90,13 +90,13 @@ class Maru(Engine):
 
     name = "maru"
 
-    def __init__(self, program, work, threads, schema=None, flags=(), environment=None):
+    def __init__(self, program, work, threads, schema=None, flags=()):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="maru-", dir=work))
         log = open(work / "maru.log", "wb")
         self.process = subprocess.Popen(
             [program, "serve", "--data-dir", directory, "--pg-listen", "127.0.0.1:0", "--flight-listen", "127.0.0.1:0",
              "--http-listen", "127.0.0.1:0", "--target-partitions", str(threads), *flags],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=os.environ | (environment or {}))
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
         self.pid = self.process.pid
         deadline = time.monotonic() + 60
         endpoints = directory / "endpoints.json"

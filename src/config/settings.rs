@@ -104,8 +104,8 @@ settings! {
     "initial_password" initial_password: Password, Serve, Some("a random one, written to `initial-password` in the data directory"),
         "Password that the superuser `maru` gets at the first start; prefer the variable to the flag, which other users of the machine can read.";
     "memory_limit" memory_limit_bytes: Bytes<usize>, Everywhere, Some("half of the machine's memory, or of the container's"),
-        "Memory that all statements together may hold; buffers and what the allocator keeps come on top, a third of it with MALLOC_ARENA_MAX=2 in the environment and up to two thirds without.";
-    "query_memory_limit" query_memory_limit_bytes: Bytes<usize>, Everywhere, Some("a quarter of that memory"),
+        "Memory that all statements together may hold; buffers and what the allocator keeps come on top, about a fifth. The last quarter is kept for statements that hold less than their share.";
+    "query_memory_limit" query_memory_limit_bytes: Bytes<usize>, Everywhere, Some("a quarter of the machine's memory, or of the container's"),
         "Memory that one statement may hold before it spills to disk or fails with 53200.";
     "spill_limit" spill_limit_bytes: Bytes<u64>, Everywhere, None,
         "Disk space that all statements together may spill to.";

@@ -2,6 +2,9 @@
 //!
 //! Inside of one statement a [`FairSpillPool`] divides the statement's limit among the operators that can spill; what
 //! any statement holds is booked with the [`Governor`] first, so that all of them together stay below `memory_limit`.
+//!
+//! A statement that comes late must not fail because an early one has filled the budget with what it could have spilled:
+//! the last quarter of a budget is kept for whoever holds less than their share, and for what cannot be spilled.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +16,9 @@ use datafusion::execution::memory_pool::{
 };
 use maru_core::{Error, ErrorKind};
 
+/// A statement that holds less is not counted among those that share a budget: small ones come and go by the hundred.
+const HOLDER_BYTES_MIN: usize = 1 << 20;
+
 /// A budget: the process's, or that of a resource group within another one.
 #[derive(Debug)]
 pub struct Governor {
@@ -20,19 +26,41 @@ pub struct Governor {
     group: Option<String>,
     limit: AtomicUsize,
     used: AtomicUsize,
+    /// Statements that hold at least [`HOLDER_BYTES_MIN`].
+    holders: AtomicUsize,
     around: Option<Arc<Governor>>,
+}
+
+/// What a statement asks for.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    bytes: usize,
+    /// What the statement will hold then.
+    held_bytes: usize,
+    /// Whether a refusal makes the operator spill.
+    can_spill: bool,
 }
 
 impl Governor {
     pub fn new(limit_bytes: usize) -> Arc<Self> {
-        let (limit, used) = (AtomicUsize::new(limit_bytes), AtomicUsize::new(0));
-        Arc::new(Self { group: None, limit, used, around: None })
+        Arc::new(Self {
+            group: None,
+            limit: AtomicUsize::new(limit_bytes),
+            used: AtomicUsize::new(0),
+            holders: AtomicUsize::new(0),
+            around: None,
+        })
     }
 
     /// Makes the budget of a resource group, which is a part of another one.
     pub fn within(around: Arc<Self>, group: &str, limit_bytes: usize) -> Arc<Self> {
-        let (limit, used) = (AtomicUsize::new(limit_bytes), AtomicUsize::new(0));
-        Arc::new(Self { group: Some(group.to_owned()), limit, used, around: Some(around) })
+        Arc::new(Self {
+            group: Some(group.to_owned()),
+            limit: AtomicUsize::new(limit_bytes),
+            used: AtomicUsize::new(0),
+            holders: AtomicUsize::new(0),
+            around: Some(around),
+        })
     }
 
     pub fn set_limit(&self, limit_bytes: usize) {
@@ -65,20 +93,41 @@ impl Governor {
     ///
     /// # Errors
     /// The budget that is used up.
-    fn try_take(&self, bytes: usize) -> Result<(), &Self> {
-        let limit = self.limit_bytes();
+    fn try_take(&self, request: Request) -> Result<(), &Self> {
+        let Request { bytes, .. } = request;
+        let limit = self.bound(request);
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
                 used.checked_add(bytes).filter(|used| *used <= limit)
             })
             .map_err(|_| self)?;
-        match self.around.as_ref().map_or(Ok(()), |around| around.try_take(bytes)) {
+        match self.around.as_ref().map_or(Ok(()), |around| around.try_take(request)) {
             Ok(()) => Ok(()),
             Err(full) => {
                 self.used.fetch_sub(bytes, Ordering::Relaxed);
                 Err(full)
             }
         }
+    }
+
+    /// Returns how full the budget may be after a request: what could be spilled leaves a quarter to those that hold less
+    /// than their share. There is always one share more than statements, so that another one can begin.
+    fn bound(&self, request: Request) -> usize {
+        let limit = self.limit_bytes();
+        let share = limit / (self.holders.load(Ordering::Relaxed) + 1);
+        match request.can_spill && request.held_bytes > share {
+            true => limit - limit / 4,
+            false => limit,
+        }
+    }
+
+    /// Counts a statement as one that holds memory, or no longer.
+    fn count_holder(&self, holds: bool) {
+        match holds {
+            true => self.holders.fetch_add(1, Ordering::Relaxed),
+            false => self.holders.fetch_sub(1, Ordering::Relaxed),
+        };
+        self.around.iter().for_each(|around| around.count_holder(holds));
     }
 
     fn take(&self, bytes: usize) {
@@ -122,8 +171,12 @@ impl QueryPool {
     }
 
     fn count(&self, bytes: usize) {
-        let used = self.used.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let used = before + bytes;
         self.peak.fetch_max(used, Ordering::Relaxed);
+        if before < HOLDER_BYTES_MIN && used >= HOLDER_BYTES_MIN {
+            self.governor.count_holder(true);
+        }
     }
 }
 
@@ -149,11 +202,19 @@ impl MemoryPool for QueryPool {
     fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
         self.inner.shrink(reservation, shrink);
         self.governor.give(shrink);
-        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        let before = self.used.fetch_sub(shrink, Ordering::Relaxed);
+        if before >= HOLDER_BYTES_MIN && before - shrink < HOLDER_BYTES_MIN {
+            self.governor.count_holder(false);
+        }
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DfResult<()> {
-        if let Err(full) = self.governor.try_take(additional) {
+        let request = Request {
+            bytes: additional,
+            held_bytes: self.used_bytes().saturating_add(additional),
+            can_spill: reservation.consumer().can_spill(),
+        };
+        if let Err(full) = self.governor.try_take(request) {
             return Err(self.exhausted(
                 reservation,
                 additional,
@@ -249,5 +310,29 @@ mod tests {
         assert_eq!(governor.used_bytes(), 400);
         drop(second);
         assert_eq!(governor.used_bytes(), 0);
+    }
+
+    #[test]
+    fn what_can_be_spilled_leaves_room_for_who_comes_late() {
+        const MIB: usize = 1 << 20;
+        let governor = Governor::new(100 * MIB);
+        let pool = || -> Arc<dyn MemoryPool> { QueryPool::new(Arc::clone(&governor), 100 * MIB) };
+        let (one, two) = (pool(), pool());
+        let early = MemoryConsumer::new("early").with_can_spill(true).register(&one);
+        let fixed = MemoryConsumer::new("fixed").register(&one);
+        early.try_grow(75 * MIB).unwrap();
+        early.try_grow(1).unwrap_err();
+        // What cannot be spilled may have all.
+        fixed.try_grow(5 * MIB).unwrap();
+        let late = MemoryConsumer::new("late").with_can_spill(true).register(&two);
+        late.try_grow(20 * MIB).unwrap();
+        late.try_grow(1).unwrap_err();
+        // The early one spills what is above its share, and takes no more of it.
+        early.shrink(60 * MIB);
+        late.try_grow(30 * MIB).unwrap();
+        early.try_grow(20 * MIB).unwrap_err();
+        early.try_grow(10 * MIB).unwrap();
+        drop((early, fixed, late));
+        assert_eq!((governor.used_bytes(), governor.holders.load(Ordering::Relaxed)), (0, 0));
     }
 }
