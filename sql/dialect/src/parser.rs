@@ -7,6 +7,7 @@ mod conversation;
 mod copy;
 mod copy_file;
 mod create;
+mod faithful;
 pub mod model;
 mod pipeline;
 mod show;
@@ -39,7 +40,8 @@ pub fn parse(sql: &str) -> Result<Statement> {
     if let Some(statement) = pipeline::create(sql, &tokens)? {
         return Ok(statement);
     }
-    let tokens = adjacent::rewrite(tokens)?;
+    let tokens = faithful::rewrite(adjacent::rewrite(tokens)?)?;
+    let odd_names = faithful::odd_names(&tokens);
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(trim::rewrite(tokens)),
@@ -57,6 +59,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         None => lower(parser.0.parse_statement()?, sql)?,
     };
     parser.end()?;
+    faithful::check_names(&statement, &odd_names)?;
     Ok(statement)
 }
 
