@@ -102,6 +102,7 @@ pub(crate) async fn execute(
 }
 
 pub(crate) use drop::is_final;
+pub(crate) use model::learns_from;
 pub(crate) use pipeline::explain as explain_pipeline;
 
 /// Returns what the audit calls a command; `None` if it is not kept there.
@@ -192,6 +193,8 @@ pub fn redact(sql: &str) -> String {
         words.iter().map(String::as_str).filter(|word| !["or", "replace"].contains(word));
     match (first.next().unwrap_or_default(), first.next().unwrap_or_default()) {
         ("create" | "alter", "secret" | "catalog") => without_values(&tokens),
+        // A misspelt one, or one within another statement.
+        _ if words.iter().any(|word| word == "secret") => without_values(&tokens),
         // The address of a webhook is as good as a password.
         ("create", "pipeline") => without_webhook(&tokens),
         ("create" | "alter", "role" | "user" | "group") => without(&tokens, |token| {
@@ -205,19 +208,26 @@ pub fn redact(sql: &str) -> String {
                     | Token::Minus
             )
         }),
-        _ if words.iter().any(|word| word == "password") => without(&tokens, |token| {
-            matches!(
-                token,
-                Token::SingleQuotedString(_)
-                    | Token::DoubleQuotedString(_)
-                    | Token::EscapedStringLiteral(_)
-                    | Token::DollarQuotedString(_)
-                    | Token::NationalStringLiteral(_)
-                    | Token::UnicodeStringLiteral(_)
-            )
-        }),
+        _ if words.iter().any(|word| SENSITIVE.contains(&word.as_str())) => {
+            without(&tokens, is_text)
+        }
         _ => sql.to_owned(),
     }
+}
+
+/// Words of statements whose texts are not shown.
+const SENSITIVE: &[&str] = &["password", "token", "webhook", "secret_access_key"];
+
+fn is_text(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::EscapedStringLiteral(_)
+            | Token::DollarQuotedString(_)
+            | Token::NationalStringLiteral(_)
+            | Token::UnicodeStringLiteral(_)
+    )
 }
 
 /// Returns the text with stars in the place of the tokens that are `secret`.
@@ -250,7 +260,7 @@ fn without_webhook(tokens: &[Token]) -> String {
     texts.collect()
 }
 
-/// Returns the text with stars in the place of the values of options.
+/// Returns the text with stars in the place of the values of options and of all texts.
 fn without_values(tokens: &[Token]) -> String {
     let mut depth = 0_usize;
     let mut after_equals = false;
@@ -261,9 +271,11 @@ fn without_values(tokens: &[Token]) -> String {
             Token::RParen => depth = depth.saturating_sub(1),
             _ => {}
         }
-        let is_value = depth > 0
-            && after_equals
-            && !matches!(token, Token::Whitespace(_) | Token::Comma | Token::RParen);
+        // Texts are values wherever they stand: behind another text, an operator, or a word that is misplaced.
+        let is_value = is_text(token)
+            || depth > 0
+                && after_equals
+                && !matches!(token, Token::Whitespace(_) | Token::Comma | Token::RParen);
         if is_value {
             text.push_str("'********'");
         } else {
@@ -385,6 +397,11 @@ mod tests {
             "ALTER USER kim PASSWORD E'hunter2'",
             "CREATE ROLE kim PASSWORD 'hunter2",
             "CREATE ROLE kim PASSWORD $x$hunter2",
+            "CREATE SECRET s WITH (password = 'x'\n 'hunter2')",
+            "CREAT SECRET s (token 'hunter2')",
+            "ALTER CATALOG c SET password 'hunter2'",
+            "EXPLAIN CREATE SECRET s WITH (a = 'a' || 'hunter2')",
+            "CREATE CATALOG c OPTIONS (a => 'hunter2')",
         ] {
             assert!(!redact(role).contains("hunter2"), "{role}");
         }

@@ -23,7 +23,7 @@ use maru_connect::{
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
-use sqlx::{Connection, MySql, Row};
+use sqlx::{ConnectOptions, Connection, MySql, Row};
 
 use crate::failure::Peer;
 use crate::network::{self, Address, Tls};
@@ -222,6 +222,8 @@ impl MySqlSource {
             // The session is set up whole before each read.
             .pipes_as_concat(false)
             .no_engine_substitution(false)
+            // Statements hold values, and no value belongs into a log.
+            .disable_statement_logging()
             .ssl_mode(match address.tls {
                 Tls::Disable => MySqlSslMode::Disabled,
                 Tls::Prefer => MySqlSslMode::Preferred,

@@ -56,7 +56,9 @@ impl File {
         let options = SqliteConnectOptions::new()
             .filename(&self.path)
             .read_only(read_only)
-            .busy_timeout(BUSY_TIMEOUT);
+            .busy_timeout(BUSY_TIMEOUT)
+            // Statements hold values, and no value belongs into a log.
+            .disable_statement_logging();
         let opened = async {
             let mut connection = options.connect().await?;
             let stop = Stop::default();
