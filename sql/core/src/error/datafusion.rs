@@ -159,6 +159,10 @@ fn from_io(error: &std::io::Error) -> Error {
     if let Some(ours) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         return ours.clone();
     }
+    // Writers of files wrap what the store says.
+    if let Some(store) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return from_object_store(store);
+    }
     let kind = match error.kind() {
         std::io::ErrorKind::NotFound => ErrorKind::FileNotFound,
         kind if is_full(kind) => return disk_full(&error.to_string()),
@@ -169,7 +173,12 @@ fn from_io(error: &std::io::Error) -> Error {
 }
 
 fn is_full(kind: std::io::ErrorKind) -> bool {
-    matches!(kind, std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    matches!(
+        kind,
+        std::io::ErrorKind::StorageFull
+            | std::io::ErrorKind::QuotaExceeded
+            | std::io::ErrorKind::FileTooLarge
+    )
 }
 
 fn disk_full(text: &str) -> Error {
@@ -190,6 +199,24 @@ fn comes_of_full_disk(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
+/// Tells that the whole bucket is missing, which S3 answers for any object of it.
+fn no_bucket(error: &object_store::Error) -> Option<Error> {
+    let first: &(dyn std::error::Error + 'static) = error;
+    let text = std::iter::successors(Some(first), |error| error.source())
+        .map(ToString::to_string)
+        .find(|text| text.contains("NoSuchBucket"))?;
+    let name = text.split_once("<BucketName>").and_then(|(_, rest)| rest.split_once("</"));
+    let message = match name {
+        Some((name, _)) => format!("no such bucket: \"{name}\""),
+        None => "no such bucket".to_owned(),
+    };
+    Some(
+        Error::new(ErrorKind::InvalidOption, message).with_hint(
+            "Check the bucket of the table's location, and the endpoint of the catalog.",
+        ),
+    )
+}
+
 fn from_object_store(error: &object_store::Error) -> Error {
     use object_store::Error as Store;
     // A store of our own says what is wrong in our words.
@@ -205,6 +232,9 @@ fn from_object_store(error: &object_store::Error) -> Error {
     }
     if comes_of_full_disk(error) {
         return disk_full(&error.to_string());
+    }
+    if let Some(error) = no_bucket(error) {
+        return error;
     }
     match error {
         Store::NotFound { path, .. } => Error::new(

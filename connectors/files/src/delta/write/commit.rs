@@ -124,24 +124,36 @@ async fn take(log: &Arc<Log>, version: u64, change: &Change) -> Result<Taken> {
             Ok(None) if is_taken && asked >= QUESTIONS => return Err(error.into()),
             Ok(None) if is_taken => {}
             Ok(None) => {
-                // It is not there, and cannot come any more once the store has answered so; a try more is safe.
+                // It is not there, and a try more is safe. After an answer it cannot come any more; what the store did not answer
+                // may still be on its way.
                 if asked >= 1 {
-                    return Err(error.into());
+                    return Err(match is_unanswered(&error) {
+                        true => not_known(error, log, version),
+                        false => error.into(),
+                    });
                 }
             }
-            Err(cause) if asked >= QUESTIONS => {
-                return Err(Error::from(cause)
-                    .with_detail(format!(
-                        "It is not known whether version {version} of table \"{}\" was committed.",
-                        log.table
-                    ))
-                    .with_hint("Look at the table before the statement is run again."));
-            }
+            Err(cause) if asked >= QUESTIONS => return Err(not_known(cause, log, version)),
             Err(_) => {}
         }
         asked += 1;
         tokio::time::sleep(Duration::from_millis(50 << asked.min(6))).await;
     }
+}
+
+/// Returns whether the store has said nothing to a request.
+fn is_unanswered(error: &object_store::Error) -> bool {
+    let text = error.to_string();
+    ["HTTP error", "error sending request", "timed out"].iter().any(|words| text.contains(words))
+}
+
+fn not_known(cause: object_store::Error, log: &Log, version: u64) -> Error {
+    Error::from(cause)
+        .with_detail(format!(
+            "It is not known whether version {version} of table \"{}\" was committed.",
+            log.table
+        ))
+        .with_hint("Look at the table before the statement is run again.")
 }
 
 /// Tells whose commit a file is; `None` if it is not there.
