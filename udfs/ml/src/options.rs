@@ -151,6 +151,19 @@ fn metrics_of(problem: Problem) -> &'static [&'static str] {
     }
 }
 
+/// Models to which one row counts as much as another.
+const UNWEIGHTED: &[&str] = &[
+    "kmeans",
+    "knn_classifier",
+    "knn_regressor",
+    "dbscan",
+    "gaussian_mixture",
+    "pca",
+    "isolation_forest",
+    "holt_winters",
+    "transform_only",
+];
+
 impl TrainingOptions {
     /// # Errors
     /// 22023 for an option that the model does not have, with the list, or a value that it cannot take.
@@ -359,6 +372,13 @@ impl TrainingOptions {
                 format!("model_type '{}' takes no time_series columns", self.spec.name),
             )
             .with_hint("model_type = 'holt_winters' does."));
+        }
+        if self.weight.is_some() && UNWEIGHTED.contains(&self.spec.name) {
+            return Err(Error::new(
+                ErrorKind::InvalidParameter,
+                format!("model_type '{}' gives rows no weight", self.spec.name),
+            )
+            .with_hint("Leave weight_col out."));
         }
         if self.split == SplitMethod::Custom && self.split_column.is_none() {
             return Err(Error::new(

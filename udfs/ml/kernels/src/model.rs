@@ -383,7 +383,10 @@ pub fn fit(
         "pca" => {
             let wanted = match parameters.count("num_principal_components")? {
                 Some(n) => Some(n as f64),
-                None => parameters.number("pca_explained_variance_ratio")?,
+                // All of the variance is all components, and no number of them.
+                None => {
+                    parameters.number("pca_explained_variance_ratio")?.filter(|share| *share < 1.0)
+                }
             };
             if wanted.is_some_and(|k| k > data.x.n_columns() as f64) {
                 return Err(Error::new(

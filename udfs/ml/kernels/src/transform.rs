@@ -316,10 +316,15 @@ impl<'a> Given<'a> {
         Ok(Some(count))
     }
 
+    /// A word of ours, in whatever case it is written.
+    pub(crate) fn word(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.text(name)?.map(|text| text.to_lowercase()))
+    }
+
     pub(crate) fn text(&self, name: &str) -> Result<Option<String>> {
         match self.get(name) {
             None => Ok(None),
-            Some(Literal::Text(text)) => Ok(Some(text.to_lowercase())),
+            Some(Literal::Text(text)) => Ok(Some(text.clone())),
             Some(_) => Err(self.invalid(&format!("{name} is text"))),
         }
     }

@@ -194,8 +194,12 @@ fn run_trial(
     parameters.0.extend(given.clone());
     let result = (|| -> Result<(Fit, Vec<Metric>)> {
         let mut data = data.clone();
-        if given.contains_key("auto_class_weights") {
-            let weights = with_class_weights(&parameters, None, &data.target, classes)?;
+        // Weights that the statement gives classes are in those of the rows already.
+        let tuned = given.contains_key("auto_class_weights")
+            && !options.parameters.0.contains_key("class_weights");
+        if tuned {
+            let own = data.weights.as_ref().map(|weights| weights.to_vec());
+            let weights = with_class_weights(&parameters, own, &data.target, classes)?;
             data.weights = weights.map(Arc::new);
         }
         let fit = model::fit(options.spec, &parameters, &data, options.seed, task)?;

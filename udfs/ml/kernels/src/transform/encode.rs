@@ -92,7 +92,7 @@ impl Encode {
             Self::keep(given, counts, nulls)
         })?;
         let drop = given.name() == "one_hot_encoder"
-            && match given.text("drop")?.as_deref() {
+            && match given.word("drop")?.as_deref() {
                 None | Some("none") => false,
                 Some("most_frequent") => true,
                 Some(_) => return Err(given.invalid("drop is 'none' or 'most_frequent'")),

@@ -29,7 +29,7 @@ pub enum Fill {
 
 impl Impute {
     pub(super) fn fit(given: &Given<'_>, input: &Frame, context: &Context<'_>) -> Result<Self> {
-        let strategy = given.text("strategy")?.unwrap_or_else(|| "mean".to_owned());
+        let strategy = given.word("strategy")?.unwrap_or_else(|| "mean".to_owned());
         let indicator = given.flag("add_indicator")?;
         let values = context.task.map(input.columns.len(), |index| {
             let (name, column) = &input.columns[index];

@@ -38,7 +38,7 @@ pub enum Outlier {
 
 impl Outlier {
     pub(super) fn fit(given: &Given<'_>, x: &Matrix, context: &Context<'_>) -> Result<Self> {
-        let method = given.text("method")?.unwrap_or_else(|| "isolation_forest".to_owned());
+        let method = given.word("method")?.unwrap_or_else(|| "isolation_forest".to_owned());
         let task = context.task;
         if x.n_rows == 0 {
             return Err(Error::new(
