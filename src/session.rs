@@ -39,12 +39,14 @@ mod outer_row;
 mod owner_session;
 mod parameters;
 mod plan;
+mod plan_again;
 mod policies;
 mod postgres_text;
 mod prepared;
 mod preview;
 mod privilege_functions;
 mod privileges;
+mod profile;
 mod quantified;
 mod ranks;
 mod rewrite;
@@ -190,6 +192,7 @@ impl Session {
             named_objects::register(&mut state, this);
             // Registering a planner cannot fail.
             let _ = state.register_relation_planner(Arc::new(models::ModelFunctions(this.clone())));
+            let _ = state.register_relation_planner(Arc::new(profile::Profiles));
             Self {
                 id,
                 cancel_secret: secret,
@@ -296,9 +299,9 @@ impl Session {
 
     /// Returns the current value of a setting, as `SHOW` prints it.
     pub fn setting(&self, name: &str) -> Option<String> {
-        match settings::bare(name) {
-            "catalog" => Some(self.catalog()),
-            _ => self.settings.read().get(name),
+        match settings::is_catalog(name) {
+            true => Some(self.catalog()),
+            false => self.settings.read().get(name),
         }
     }
 
@@ -307,7 +310,7 @@ impl Session {
     /// # Errors
     /// 42704 for an unknown name, 22023 for a value it cannot take, 3D000 for a catalog that does not exist.
     pub fn set(&self, name: &str, value: &str) -> Result<()> {
-        if settings::bare(name) == "catalog" {
+        if settings::is_catalog(name) {
             self.require_catalog(value)?;
             *self.catalog.write() = value.to_owned();
             return Ok(());
@@ -329,7 +332,7 @@ impl Session {
                 *self.catalog.write() =
                     self.login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
             }
-            Some("catalog") => {
+            Some(name) if settings::is_catalog(name) => {
                 *self.catalog.write() =
                     self.login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
             }

@@ -27,7 +27,7 @@ use maru_ml::score::{Gives, Score};
 use maru_ml::{Version, info};
 use maru_ml_kernels::Task;
 use maru_sql::ast::{self, ObjectNamePart, SelectItem, SetExpr, TableFactor};
-use maru_sql::model::TABLE_FUNCTIONS;
+use maru_sql::model::{PROFILE, TABLE_FUNCTIONS};
 use maru_sql::{Name, Statement};
 
 use call::Call;
@@ -44,7 +44,7 @@ const WHOLE: &str = "__ml";
 
 /// Returns whether a name in FROM is one of our functions.
 pub(super) fn is_function(name: &str) -> bool {
-    name.strip_prefix("ml_").is_some_and(|name| TABLE_FUNCTIONS.contains(&name))
+    name == PROFILE || name.strip_prefix("ml_").is_some_and(|name| TABLE_FUNCTIONS.contains(&name))
 }
 
 /// Plans the functions for one session.

@@ -37,7 +37,7 @@ const VIEW_DEPTH_MAX: usize = 32;
 
 tokio::task_local! {
     /// Values of parameters that are arguments of table functions.
-    static ARGUMENTS: Arc<[ScalarValue]>;
+    pub(super) static ARGUMENTS: Arc<[ScalarValue]>;
     static VIEW_DEPTH: usize;
     /// Whose rights hold while a view is planned, and whose catalogs made from templates it reads.
     static VIEW_OWNER: (String, String);
@@ -253,49 +253,8 @@ impl Session {
         self.execute_boxed(prepared, Vec::new()).await
     }
 
-    /// Plans a prepared query again.
-    ///
-    /// # Errors
-    /// 0A000 if it has other columns now than the client was told; whatever is wrong with the statement by now.
-    pub(super) async fn plan_again(self: &Arc<Self>, prepared: &Prepared) -> Result<Prepared> {
-        let text = &prepared.text;
-        let again = self.prepare_boxed(text.clone(), prepared.parameters.clone()).await;
-        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
-        Self::same_columns(prepared, again)
-    }
-
-    /// Plans a statement with the values of its parameters, some of which are arguments of table functions.
-    ///
-    /// # Errors
-    /// As [`Session::plan_again`].
-    pub(super) async fn plan_with(
-        self: &Arc<Self>,
-        prepared: &Prepared,
-        values: &[ScalarValue],
-    ) -> Result<Prepared> {
-        let text = &prepared.text;
-        let parsed = self.parse(&text.text)?;
-        let again = Box::pin(self.prepare_statement(parsed, text, &prepared.parameters));
-        let again = ARGUMENTS.scope(values.into(), again).await;
-        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
-        Self::same_columns(prepared, again)
-    }
-
-    fn same_columns(prepared: &Prepared, again: Prepared) -> Result<Prepared> {
-        let columns = |prepared: &Prepared| {
-            let schema = prepared.schema.iter().flat_map(|schema| schema.fields().iter());
-            schema.map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
-        };
-        if columns(&again) == columns(prepared) {
-            return Ok(again);
-        }
-        Err(Error::new(ErrorKind::Unsupported, "cached plan must not change result type")
-            .with_detail("Tables of the statement have changed since it was prepared.")
-            .with_hint("Prepare it again."))
-    }
-
     /// Adds the nearest function to an error that misses one.
-    fn suggest_function(&self, error: Error) -> Error {
+    pub(super) fn suggest_function(&self, error: Error) -> Error {
         let missing = error.kind() == ErrorKind::UndefinedFunction
             && error.primary().ends_with("does not exist");
         if !missing {
@@ -523,7 +482,7 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
 }
 
 /// Finds the place of errors that only carry a name: the first word of the text, outside of quotes, that is it.
-fn locate(error: Error, sql: &str) -> Error {
+pub(super) fn locate(error: Error, sql: &str) -> Error {
     let by_name = matches!(
         error.kind(),
         ErrorKind::UndefinedTable

@@ -33,6 +33,7 @@ mod template;
 mod ties;
 mod types;
 mod using;
+mod values;
 mod version;
 
 use std::ops::ControlFlow;
@@ -91,6 +92,9 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
+        if let Err(error) = values::query(query) {
+            return ControlFlow::Break(error);
+        }
         catalog::query(query);
         keys::query(query);
         columns::query(query);

@@ -280,6 +280,11 @@ pub(super) fn bare(name: &str) -> &str {
     }
 }
 
+/// Returns whether a name means the catalog, which a session keeps beside its settings.
+pub(super) fn is_catalog(name: &str) -> bool {
+    bare(name).eq_ignore_ascii_case("catalog")
+}
+
 /// Reads `crm.pushdown`.
 fn of_catalog(name: &str) -> Option<(String, &'static SettingSpec)> {
     let (catalog, name) = name.rsplit_once('.')?;

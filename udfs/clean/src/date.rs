@@ -188,6 +188,11 @@ fn year_of(text: &str) -> Option<i32> {
     }
 }
 
+/// Returns whether a text is a date in a form that has one reading.
+pub(crate) fn is_date(text: &str) -> bool {
+    read(text, None).is_some()
+}
+
 fn read(text: &str, order: Option<Order>) -> Option<(NaiveDate, Option<NaiveTime>)> {
     let tokens = tokens(&clean(text).to_lowercase());
     let mut reader = Reader { tokens: &tokens, at: 0 };

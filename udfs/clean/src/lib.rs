@@ -1,8 +1,8 @@
 //! The pack of cleaning: functions that make usable columns of what logs, forms and exports hold.
 //!
 //! `function.rs` is what all functions of one row have in common, each of the other files a family of them; `window.rs` is the
-//! same for those that look at whole partitions. The list is [`functions`] and [`window_functions`], each entry with its
-//! documentation.
+//! same for those that look at whole partitions, `profile.rs` what is told of a column. The list is [`functions`],
+//! [`aggregate_functions`] and [`window_functions`], each entry with its documentation.
 
 mod agent;
 mod clip;
@@ -13,6 +13,7 @@ mod mask;
 mod number;
 mod partition;
 mod phone;
+mod profile;
 mod text;
 mod web;
 mod window;
@@ -20,7 +21,7 @@ mod window;
 use std::sync::Arc;
 
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::logical_expr::{ScalarUDF, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use maru_core::Result;
 
 /// Every function of one row.
@@ -41,6 +42,11 @@ pub fn functions() -> Vec<ScalarUDF> {
         .collect()
 }
 
+/// Every function that tells something of a column.
+pub fn aggregate_functions() -> Vec<AggregateUDF> {
+    profile::functions()
+}
+
 /// Every function of a partition.
 pub fn window_functions() -> Vec<WindowUDF> {
     window::unplanned().map(WindowUDF::from).collect()
@@ -53,6 +59,9 @@ pub fn window_functions() -> Vec<WindowUDF> {
 pub fn register(state: &mut SessionState) -> Result<()> {
     for function in functions() {
         state.register_udf(Arc::new(function))?;
+    }
+    for function in aggregate_functions() {
+        state.register_udaf(Arc::new(function))?;
     }
     for function in window_functions() {
         state.register_udwf(Arc::new(function))?;

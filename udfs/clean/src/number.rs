@@ -150,6 +150,11 @@ struct Quantity {
 /// Signs and words of money that may stand before a number.
 const MONEY: [&str; 11] = ["₩", "\\", "$", "€", "£", "¥", "krw", "usd", "eur", "jpy", "원"];
 
+/// Returns whether a text is a number, whatever its unit.
+pub(crate) fn is_number(text: &str) -> bool {
+    read(text).is_some()
+}
+
 fn read(text: &str) -> Option<Quantity> {
     let text = clean(text);
     let mut rest = text.as_ref();

@@ -213,6 +213,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let speaks = |t: &TokenWithSpan| match &t.token {
         Token::Word(word) => {
             word.value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("ml"))
+                || word.value.eq_ignore_ascii_case("profile")
         }
         _ => false,
     };
@@ -298,6 +299,9 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     written
 }
 
+/// What `profile(TABLE t)` is called in the syntax tree.
+pub const PROFILE: &str = "__profile";
+
 /// Returns the name of a table function that begins here, and where its parenthesis is.
 fn function(tokens: &[TokenWithSpan], at: usize) -> Option<(String, usize)> {
     let visible = |from: usize| (from..tokens.len()).find(|at| !is_space(&tokens[*at]));
@@ -307,6 +311,13 @@ fn function(tokens: &[TokenWithSpan], at: usize) -> Option<(String, usize)> {
         let name = visible(dot + 1)?;
         let Token::Word(word) = &tokens[name].token else { return None };
         (word.value.to_lowercase(), visible(name + 1)?)
+    } else if word.value.eq_ignore_ascii_case("profile") {
+        let paren = visible(at + 1).filter(|paren| tokens[*paren].token == Token::LParen)?;
+        let first = visible(paren + 1).map(|first| &tokens[first]);
+        // Another function of this name takes no table.
+        let is_ours =
+            first.is_some_and(|first| first.token == Token::LParen) || is_word(first, "table");
+        return is_ours.then(|| (PROFILE.to_owned(), paren));
     } else {
         let name = word.value.to_lowercase().strip_prefix("ml_")?.to_owned();
         (name, visible(at + 1)?)
@@ -379,15 +390,20 @@ mod tests {
                 "FROM ml_evaluate( '\"M\"@prod', (SELECT (1) FROM t), threshold => 0.3)",
             ),
             ("FROM ml_weights(MODEL m VERSION 3)", "FROM ml_weights('m@3')"),
+            ("FROM Profile(TABLE a.b)", "FROM __profile((SELECT * FROM a.b))"),
+            ("FROM profile((SELECT 1 AS a)) p", "FROM __profile((SELECT 1 AS a)) p"),
         ] {
             assert_eq!(rewritten(sql), expected);
             let whole =
                 if sql.starts_with("FROM") { format!("SELECT * {sql}") } else { sql.to_owned() };
             parse(&whole).unwrap();
         }
-        for sql in
-            ["SELECT model FROM ml.predict", "SELECT ml.pca(x) OVER ()", "SELECT f(model, table_)"]
-        {
+        for sql in [
+            "SELECT model FROM ml.predict",
+            "SELECT ml.pca(x) OVER ()",
+            "SELECT f(model, table_)",
+            "SELECT profile(a) FROM profile",
+        ] {
             assert_eq!(rewritten(sql), sql);
         }
     }
