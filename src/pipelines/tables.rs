@@ -15,6 +15,7 @@ use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::catalog::version;
 use crate::session::{Session, place_of_new};
+use crate::statement::learns_from;
 
 /// Views on views deeper than this are not looked through.
 const VIEW_DEPTH_MAX: usize = 32;
@@ -169,6 +170,11 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
                 same = create.or_replace || create.if_not_exists;
                 queries.extend(create.query.as_ref().map(|query| of_query(query)));
             }
+            ModelStatement::Retrain(retrain) => {
+                same = true;
+                let query = learns_from(session, &retrain.name)?;
+                queries.extend(query.as_ref().map(of_query));
+            }
             _ => return Err(refused("this statement")),
         },
         _ => return Err(refused("this statement")),
@@ -194,7 +200,7 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
 fn refused(what: &str) -> Error {
     Error::unsupported(format!("{what} cannot be a step of a pipeline")).with_hint(
         "Steps are INSERT, CREATE TABLE … AS, UPDATE, DELETE, MERGE, TRUNCATE, CREATE and DROP of tables and views, ALTER TABLE, \
-         CREATE MODEL, queries, and EXPECT.",
+         CREATE MODEL, RETRAIN MODEL, queries, and EXPECT.",
     )
 }
 

@@ -4,6 +4,8 @@ mod gather;
 mod import;
 mod retrain;
 
+pub(crate) use retrain::learns_from;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;

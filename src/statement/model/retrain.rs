@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{CreateModel, ModelStatement, RetrainModel, Statement};
+use maru_ml::Version;
+use maru_sql::{CreateModel, ModelStatement, Name, RetrainModel, Statement, ast};
 
 use crate::access::Privilege;
 use crate::output::{Body, Output};
@@ -37,30 +38,15 @@ pub(super) async fn retrain(session: &Arc<Session>, retrain: &RetrainModel) -> R
     rights.require_owner(&object)?;
     rights.require(Privilege::Execute, &object)?;
     let version = session.engine().inner.models.version(&schema, &name, None)?;
-    let again = |text: &str| {
-        Error::new(
-            ErrorKind::WrongState,
-            format!("model \"{name}\" cannot be trained again from what is kept of it"),
-        )
-        .with_detail(text.to_owned())
-        .with_hint("CREATE OR REPLACE MODEL with the whole statement trains a new version.")
-    };
-    let statement = version.manifest.statement.as_str();
-    if statement.is_empty() {
-        return Err(again("An older version of Maru has trained it."));
-    }
-    let Statement::Model(parsed) = maru_sql::parse(statement).map_err(|_| again(statement))? else {
-        return Err(again(statement));
-    };
-    let ModelStatement::Create(mut create) = *parsed else { return Err(again(statement)) };
-    create.name = maru_sql::Name(vec![schema.clone(), name.clone()]);
+    let mut create = trained_by(&version)?;
+    create.name = Name(vec![schema.clone(), name.clone()]);
     create.or_replace = true;
     for (option, value) in &retrain.options {
         create.options.retain(|(known, _)| known != option);
         create.options.push((option.clone(), value.clone()));
     }
     if let Some(limit) = retrain.drift {
-        let model = maru_sql::Name(vec![schema, name.clone()]);
+        let model = Name(vec![schema, name.clone()]);
         let (drift, column) = drift(session, &model, &create).await?;
         if drift <= limit {
             return Ok(Output::command("RETRAIN MODEL").with_notice(format!(
@@ -73,10 +59,43 @@ pub(super) async fn retrain(session: &Arc<Session>, retrain: &RetrainModel) -> R
     Ok(output)
 }
 
+/// Returns the query whose rows a model would learn from again; `None` for one that was imported.
+///
+/// # Errors
+/// 42704 if there is no such model; 55000 for one that an older version has trained.
+pub(crate) fn learns_from(session: &Arc<Session>, name: &Name) -> Result<Option<ast::Query>> {
+    let (schema, name, _) = session.require_model(name)?;
+    let version = session.engine().inner.models.version(&schema, &name, None)?;
+    Ok(trained_by(&version)?.query.map(|query| *query))
+}
+
+/// Reads the statement that trained a version.
+fn trained_by(version: &Version) -> Result<CreateModel> {
+    let again = |text: &str| {
+        Error::new(
+            ErrorKind::WrongState,
+            format!("model \"{}\" cannot be trained again from what is kept of it", version.name),
+        )
+        .with_detail(text.to_owned())
+        .with_hint("CREATE OR REPLACE MODEL with the whole statement trains a new version.")
+    };
+    let statement = version.manifest.statement.as_str();
+    if statement.is_empty() {
+        return Err(again("An older version of Maru has trained it."));
+    }
+    let Statement::Model(parsed) = maru_sql::parse(statement).map_err(|_| again(statement))? else {
+        return Err(again(statement));
+    };
+    match *parsed {
+        ModelStatement::Create(create) => Ok(*create),
+        _ => Err(again(statement)),
+    }
+}
+
 /// Returns the greatest population stability index of a column, and which one it is.
 async fn drift(
     session: &Arc<Session>,
-    model: &maru_sql::Name,
+    model: &Name,
     create: &CreateModel,
 ) -> Result<(f64, String)> {
     use arrow::array::AsArray;
