@@ -47,13 +47,15 @@ impl Session {
         found.map(|one| one.place.clone())
     }
 
-    /// Returns the schema of the copy that an open block writes to instead of a table, making it at the first write; `None`
-    /// outside of a block, and for tables that go with the block anyway.
+    /// Returns the schema of the copy that a transaction of several statements writes to instead of a table, making it at the first
+    /// write; `None` for a statement alone, and for tables that go with the transaction anyway.
     ///
     /// # Errors
     /// 53100 for a full disk; those of the engine's metadata.
     pub(crate) async fn own_copy(&self, schema: &str, name: &str) -> Result<Option<String>> {
-        if self.transaction_status() != TransactionStatus::Open {
+        let undone_together =
+            self.in_transaction() && self.transaction_status() != TransactionStatus::Failed;
+        if !undone_together {
             return Ok(None);
         }
         if let Some(place) = self.copy_of(schema, name) {

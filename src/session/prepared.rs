@@ -45,6 +45,8 @@ pub(in crate::session) struct Planned {
     lasting: Option<(u64, Vec<Believed>)>,
     /// Whether a transaction block was open, in which other tables may be meant.
     in_block: bool,
+    /// Whether it belonged to a transaction of several statements, which writes to other places than a statement alone.
+    in_transaction: bool,
 }
 
 /// A table of a source, as it is remembered there.
@@ -99,8 +101,9 @@ impl Planned {
     pub(in crate::session) fn now(session: &Session) -> Arc<Self> {
         let commands = session.commands_so_far();
         let in_block = session.transaction_status() != TransactionStatus::Idle;
+        let in_transaction = session.in_transaction();
         let (at, used) = (Instant::now(), AtomicBool::new(false));
-        Arc::new(Self { at, commands, used, lasting: None, in_block })
+        Arc::new(Self { at, commands, used, lasting: None, in_block, in_transaction })
     }
 
     /// Returns the age of a plan that was begun then and turned out to read nothing but these tables.
@@ -109,9 +112,10 @@ impl Planned {
         session: &Session,
         tables: Vec<Believed>,
     ) -> Arc<Self> {
-        let (at, commands, in_block) = (self.at, self.commands, self.in_block);
+        let Self { at, commands, in_block, in_transaction, .. } = *self;
         let lasting = session.state_number().map(|number| (number, tables));
-        Arc::new(Self { at, commands, used: AtomicBool::new(false), lasting, in_block })
+        let used = AtomicBool::new(false);
+        Arc::new(Self { at, commands, used, lasting, in_block, in_transaction })
     }
 
     fn reads_tables(&self) -> bool {
@@ -128,7 +132,12 @@ impl Planned {
                     && (tables.is_empty() || self.in_block == in_block)
                     && tables.iter().all(Believed::holds)
             }
-            None => first && self.at.elapsed() < Self::GOOD_FOR && self.in_block == in_block,
+            None => {
+                first
+                    && self.at.elapsed() < Self::GOOD_FOR
+                    && self.in_block == in_block
+                    && self.in_transaction == session.in_transaction()
+            }
         };
         good && self.commands == session.commands_so_far()
     }

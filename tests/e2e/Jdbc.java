@@ -293,6 +293,186 @@ public class Jdbc {
         }
     }
 
+    /** Counts as JDBC has them: of a batch that the driver has rewritten it only says that it was done. */
+    static void counts(int[] got, boolean rewritten, int... expected) {
+        int[] told = expected.clone();
+        if (rewritten) Arrays.fill(told, Statement.SUCCESS_NO_INFO);
+        same(Arrays.toString(told), Arrays.toString(got));
+    }
+
+    static void add(PreparedStatement s, int from, int to, Integer wrong) throws SQLException {
+        for (int n = from; n <= to; n++) {
+            s.setInt(1, n);
+            s.setString(2, "row " + n);
+            // The third value divides; zero is the error in the middle.
+            s.setInt(3, wrong != null && n == wrong ? 0 : 1);
+            s.addBatch();
+        }
+    }
+
+    static long rows(Connection c) throws SQLException {
+        return (Long) one(c, "SELECT count(*) FROM jdbc_batch");
+    }
+
+    static void batches(Connection c, boolean rewritten) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_batch (a integer, b text, d integer)");
+        }
+        try (PreparedStatement s = c.prepareStatement("INSERT INTO jdbc_batch (a, b, d) VALUES (?, ?, ?)");
+             PreparedStatement divides = c.prepareStatement("INSERT INTO jdbc_batch (a, b, d) VALUES (?, ?, 60 / ?::integer)")) {
+            // The driver rewrites by powers of two, so that six rows are two statements.
+            add(s, 1, 6, null);
+            counts(s.executeBatch(), rewritten, 1, 1, 1, 1, 1, 1);
+            same(6L, rows(c));
+            same(21L, one(c, "SELECT sum(a) FROM jdbc_batch WHERE b = 'row ' || a"));
+            same(0, s.executeBatch().length);
+            add(s, 8, 8, null);
+            s.clearBatch();
+            same(0, s.executeBatch().length);
+            same(6L, rows(c));
+
+            // What is sent before one Sync is one transaction: the counts tell what is there afterwards, so that a program can send the rest.
+            add(divides, 11, 17, 16);
+            try {
+                divides.executeBatch();
+                throw new AssertionError("no error");
+            } catch (BatchUpdateException error) {
+                same("22012", error.getSQLState());
+                int[] told = error.getUpdateCounts();
+                long done = Arrays.stream(told).filter(n -> n != Statement.EXECUTE_FAILED).count();
+                same(done, (Long) one(c, "SELECT count(*) FROM jdbc_batch WHERE a > 10"));
+            }
+            // In a transaction all of it is undone.
+            c.setAutoCommit(false);
+            add(s, 21, 24, null);
+            counts(s.executeBatch(), rewritten, 1, 1, 1, 1);
+            Savepoint before = c.setSavepoint();
+            add(divides, 31, 37, 34);
+            try {
+                divides.executeBatch();
+                throw new AssertionError("no error");
+            } catch (BatchUpdateException error) {
+                same("22012", error.getSQLState());
+                for (int n : error.getUpdateCounts()) same(Statement.EXECUTE_FAILED, n);
+            }
+            fails("25P02", () -> rows(c));
+            c.rollback(before);
+            same(4L, one(c, "SELECT count(*) FROM jdbc_batch WHERE a BETWEEN 21 AND 24"));
+            same(0L, one(c, "SELECT count(*) FROM jdbc_batch WHERE a > 30"));
+            c.commit();
+            c.setAutoCommit(true);
+            same(4L, one(c, "SELECT count(*) FROM jdbc_batch WHERE a > 20"));
+        } finally {
+            c.setAutoCommit(true);
+            try (Statement s = c.createStatement()) {
+                s.execute("DROP TABLE jdbc_batch");
+            }
+        }
+    }
+
+    static void batchOfTexts(Connection c) throws Exception {
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_batch (a integer, b text, d integer)");
+            try {
+                s.addBatch("INSERT INTO jdbc_batch VALUES (1, 'x', 1), (2, 'y', 1), (3, 'z', 2)");
+                s.addBatch("UPDATE jdbc_batch SET b = 'w' WHERE d = 1");
+                s.addBatch("DELETE FROM jdbc_batch WHERE a = 100");
+                s.addBatch("DELETE FROM jdbc_batch WHERE b = 'w' AND a = 2");
+                same("[3, 2, 0, 1]", Arrays.toString(s.executeBatch()));
+                same("w", one(c, "SELECT b FROM jdbc_batch WHERE a = 1"));
+            } finally {
+                s.execute("DROP TABLE jdbc_batch");
+            }
+        }
+    }
+
+    static long within(long mostMs, Callable<?> work) throws Exception {
+        long began = System.nanoTime();
+        work.call();
+        long took = (System.nanoTime() - began) / 1_000_000;
+        if (took > mostMs) throw new AssertionError("it took " + took + " ms");
+        return took;
+    }
+
+    static void queryTimeout(Connection c) throws Exception {
+        try (PreparedStatement s = c.prepareStatement("SELECT pg_sleep(?)")) {
+            s.setQueryTimeout(1);
+            same(1, s.getQueryTimeout());
+            for (int run = 0; run < 2; run++) {
+                s.setDouble(1, 60);
+                same(true, within(10_000, () -> { fails("57014", s::executeQuery); return null; }) >= 900);
+                s.setDouble(1, 0.01);
+                s.executeQuery().close();
+            }
+        }
+        // What computes is ended as well as what sleeps, and so is what writes: nothing of it is there.
+        try (Statement s = c.createStatement()) {
+            s.execute("CREATE TABLE jdbc_late (n bigint)");
+            try {
+                s.setQueryTimeout(1);
+                String endless = "SELECT sum(n * 7 % 13) FROM generate_series(1, 400000000000) AS g(n)";
+                within(10_000, () -> { fails("57014", () -> s.executeQuery(endless)); return null; });
+                within(10_000, () -> { fails("57014", () -> s.executeUpdate("INSERT INTO jdbc_late " + endless)); return null; });
+                // A timeout that is over reaches nothing that comes later.
+                s.setQueryTimeout(0);
+                s.execute("SELECT pg_sleep(1.2)");
+                same(0L, one(c, "SELECT count(*) FROM jdbc_late"));
+            } finally {
+                s.setQueryTimeout(0);
+                s.execute("DROP TABLE jdbc_late");
+            }
+        }
+    }
+
+    static void rowsAsTheyAreRead(Connection c) throws Exception {
+        c.setAutoCommit(false);
+        // Nobody waits for all of these: they come a hundred at a time, and other statements go in between.
+        try (PreparedStatement s = c.prepareStatement("SELECT g FROM generate_series(1, 400000000000) t(g)")) {
+            s.setFetchSize(100);
+            try (ResultSet r = s.executeQuery()) {
+                for (long n = 1; n <= 1050; n++) {
+                    same(true, r.next());
+                    same(n, r.getLong(1));
+                    if (n % 150 == 0) same(n, one(c, "SELECT " + n + "::bigint"));
+                }
+                r.setFetchSize(7);
+                for (long n = 1051; n <= 1400; n++) {
+                    r.next();
+                    same(n, r.getLong(1));
+                }
+            }
+            // The end of the transaction ends the rows.
+            ResultSet r = s.executeQuery();
+            r.next();
+            c.commit();
+            fails("34000", () -> { while (r.next()) { } return null; });
+            c.rollback();
+            // With setMaxRows they end there, whatever the fetch size.
+            s.setMaxRows(250);
+            same(250, count(s.executeQuery()));
+        }
+        c.commit();
+    }
+
+    static void socketTimeout(Connection watcher) throws Exception {
+        String own = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jdbc socket'";
+        Connection c = connect(
+            "socketTimeout", "1", "connectTimeout", "5", "loginTimeout", "10", "tcpKeepAlive", "true", "ApplicationName", "jdbc socket");
+        same(1L, one(watcher, own));
+        one(c, "SELECT pg_sleep(0.3)");
+        within(8_000, () -> { fails("08006", () -> one(c, "SELECT pg_sleep(60)")); return null; });
+        same(true, c.isClosed());
+        // Whoever hangs up leaves no statement behind.
+        for (int turn = 0; !one(watcher, own).equals(0L); turn++) {
+            if (turn > 100) throw new AssertionError("the session goes on");
+            Thread.sleep(100);
+        }
+        // By default nobody hangs up, and a longer one lets a statement end.
+        try (Connection longer = connect("socketTimeout", "20")) {
+            one(longer, "SELECT pg_sleep(1.2)");
+        }
+    }
+
     public static void main(String[] args) {
         url = args[0];
         user = args[1];
@@ -309,6 +489,13 @@ public class Jdbc {
         check("metadata", Jdbc::metadata);
         check("more metadata", Jdbc::moreMetadata);
         check("copy", Jdbc::copy);
+        check("batches", c -> batches(c, false));
+        check("batches of named statements", c -> batches(c, false), "prepareThreshold", "1");
+        check("batches rewritten", c -> batches(c, true), "reWriteBatchedInserts", "true");
+        check("batch of texts", Jdbc::batchOfTexts);
+        check("query timeout", Jdbc::queryTimeout);
+        check("rows as they are read", Jdbc::rowsAsTheyAreRead);
+        check("socket timeout", Jdbc::socketTimeout);
         System.exit(failed ? 1 : 0);
     }
 }

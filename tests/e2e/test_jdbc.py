@@ -11,7 +11,7 @@ def test_jdbc(server):
         [HERE / "../services/pgjdbc", HERE / "Jdbc.java", f"jdbc:postgresql://{server.endpoints['pg']}/maru", "maru", server.password],
         capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok ") == 12, done.stdout
+    assert done.stdout.count("ok ") == 19, done.stdout
 
 
 def test_flight_sql_jdbc(server):
@@ -19,4 +19,4 @@ def test_flight_sql_jdbc(server):
         [HERE / "../services/flightjdbc", HERE / "FlightJdbc.java", f"jdbc:arrow-flight-sql://{server.endpoints['flight']}", "maru", server.password],
         capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("ok ") == 7, done.stdout
+    assert done.stdout.count("ok ") == 8, done.stdout

@@ -46,6 +46,8 @@ pub(super) struct Connection {
     skipping: bool,
     /// Between the first message of an extended batch and its Sync.
     in_batch: bool,
+    /// Whether the batch has several statements, which are one transaction.
+    together: bool,
     reported: Vec<String>,
 }
 
@@ -58,6 +60,7 @@ impl Connection {
             portals: HashMap::new(),
             skipping: false,
             in_batch: false,
+            together: false,
             reported: vec![String::new(); REPORTED.len()],
         }
     }
@@ -72,9 +75,14 @@ impl Connection {
         };
         // What runs is cancelled before the client hears of it.
         self.portals.clear();
-        if self.session.transaction_status() != TransactionStatus::Idle
-            && let Err(error) = self.session.close_block(false, false).await
-        {
+        let undone = match self.session.transaction_status() {
+            TransactionStatus::Idle if self.together => self.session.end_several(false).await,
+            TransactionStatus::Idle => Ok(()),
+            TransactionStatus::Open | TransactionStatus::Failed => {
+                self.session.close_block(false, false).await.map(|_| ())
+            }
+        };
+        if let Err(error) = undone {
             tracing::warn!(%error, "could not undo the transaction of a client that has gone");
         }
         if let Failure::Fatal(error) | Failure::Statement(error) = end {
@@ -152,13 +160,19 @@ impl Connection {
             M::Parse(parse) => self.parse(parse).await,
             M::Bind(bind) => self.bind(bind).await,
             M::Describe(describe) => self.describe(describe).await,
-            M::Execute(execute) => self.execute(execute).await,
+            M::Execute(execute) => {
+                self.begin_batch();
+                self.execute(execute).await
+            }
             M::Close(close) => self.close(close).await,
             M::Flush(_) => Ok(self.socket.flush().await?),
             M::Sync(_) => {
-                self.skipping = false;
+                let succeeded = !std::mem::take(&mut self.skipping);
                 self.in_batch = false;
-                return self.ready().await;
+                return match self.end_batch(succeeded).await {
+                    Ok(()) => self.ready().await,
+                    Err(error) => self.tell(error.into(), false).await,
+                };
             }
             // Left over from a COPY that was refused.
             M::CopyData(_) | M::CopyDone(_) | M::CopyFail(_) => return Ok(()),
@@ -175,6 +189,23 @@ impl Connection {
             }
             Err(Failure::Statement(error)) => self.tell(error, extended).await,
             Err(end) => Err(end),
+        }
+    }
+
+    /// Makes one transaction of the statements up to the next Sync, unless it is that of one statement alone: then the Sync has
+    /// come with it. Source: PostgreSQL 16, section 55.2.4 "Pipelining".
+    fn begin_batch(&mut self) {
+        let idle = self.session.transaction_status() == TransactionStatus::Idle;
+        if idle && !self.together && !self.socket.is_sync_next() {
+            self.session.begin_several();
+            self.together = true;
+        }
+    }
+
+    async fn end_batch(&mut self, succeeded: bool) -> Result<(), Error> {
+        match std::mem::take(&mut self.together) {
+            true => self.session.end_several(succeeded).await,
+            false => Ok(()),
         }
     }
 

@@ -22,6 +22,9 @@ const AHEAD_BYTES_MAX: usize = 1 << 20;
 /// Bytes that are gathered before they are sent: fewer cost more calls of the system, more come too late to the client.
 const SENT_BYTES: usize = 64 << 10;
 
+/// What a Sync begins with.
+const SYNC: u8 = b'S';
+
 type Message = Result<PgWireFrontendMessage, Broken>;
 
 /// Why a message could not be read.
@@ -114,6 +117,14 @@ impl Socket {
                 Some(message)
             }
             None => self.framed.next().await.map(message),
+        }
+    }
+
+    /// Returns whether the next message has come and is a Sync.
+    pub(super) fn is_sync_next(&self) -> bool {
+        match self.ahead.front() {
+            Some(message) => matches!(message, Ok(PgWireFrontendMessage::Sync(_))),
+            None => self.framed.read_buffer().first() == Some(&SYNC),
         }
     }
 
