@@ -59,7 +59,7 @@ public class FlightJdbc {
         try {
             work.call();
         } catch (SQLException error) {
-            same(true, error.getMessage().contains(text));
+            if (!error.getMessage().contains(text)) throw new AssertionError("expected " + text + ", got " + error, error);
             return;
         }
         throw new AssertionError("no error, " + text + " was expected");
@@ -143,6 +143,14 @@ public class FlightJdbc {
         same(1L, one(c, "SELECT 1"));
     }
 
+    static int count(ResultSet r) throws Exception {
+        try (r) {
+            int n = 0;
+            while (r.next()) n++;
+            return n;
+        }
+    }
+
     static void metadata(Connection c) throws Exception {
         try (Statement s = c.createStatement()) {
             s.executeUpdate("CREATE VIEW flight_jdbc_view AS SELECT 1::bigint AS n, 'x' AS t, 1.50::numeric(12,2) AS d");
@@ -174,6 +182,9 @@ public class FlightJdbc {
             try (ResultSet r = m.getPrimaryKeys("maru", "public", "flight_jdbc_view")) {
                 same(false, r.next());
             }
+            same(0, count(m.getImportedKeys("maru", "public", "flight_jdbc_view")));
+            same(0, count(m.getExportedKeys("maru", "public", "flight_jdbc_view")));
+            same(0, count(m.getCrossReference("maru", "public", "flight_jdbc_view", "maru", "public", "flight_jdbc_view")));
             try (ResultSet r = m.getTableTypes()) {
                 same(true, r.next());
             }
@@ -189,6 +200,48 @@ public class FlightJdbc {
         same("maru", one(c, "SELECT current_catalog"));
     }
 
+    /** The catalog of the connection is where bare names are looked up, for this connection alone. */
+    static void otherCatalog(Connection plain) throws Exception {
+        try (Statement s = plain.createStatement()) {
+            s.executeUpdate("CREATE CATALOG flight_jdbc_other USING memory WITH (rows = 7)");
+        }
+        try {
+            Connection c = connect("catalog", "flight_jdbc_other");
+            try {
+                same("flight_jdbc_other", one(c, "SELECT current_catalog"));
+                same(7L, one(c, "SELECT count(*) FROM sample.numbers"));
+                try (PreparedStatement s = c.prepareStatement("SELECT count(*) FROM sample.numbers WHERE n < ?")) {
+                    s.setLong(1, 4);
+                    try (ResultSet r = s.executeQuery()) {
+                        r.next();
+                        same(one(plain, "SELECT count(*) FROM flight_jdbc_other.sample.numbers WHERE n < 4"), r.getLong(1));
+                    }
+                }
+                List<String> names = new ArrayList<>();
+                try (ResultSet r = c.getMetaData().getTables("flight_jdbc_other", "sample", "%", null)) {
+                    while (r.next()) names.add(r.getString("TABLE_CAT") + "." + r.getString("TABLE_SCHEM") + "." + r.getString("TABLE_NAME"));
+                }
+                same(true, names.contains("flight_jdbc_other.sample.numbers"));
+                // What the other connections mean by a bare name stays as it was.
+                fails("3F000", () -> one(plain, "SELECT count(*) FROM sample.numbers"));
+                try (Connection third = connect()) {
+                    same("maru", one(third, "SELECT current_catalog"));
+                }
+            } finally {
+                close(c, true);
+            }
+            fails("no_such_catalog", () -> {
+                Connection none = connect("catalog", "no_such_catalog");
+                one(none, "SELECT current_catalog");
+                return null;
+            });
+        } finally {
+            try (Statement s = plain.createStatement()) {
+                s.executeUpdate("DROP CATALOG flight_jdbc_other");
+            }
+        }
+    }
+
     public static void main(String[] args) {
         url = args[0];
         user = args[1];
@@ -200,6 +253,7 @@ public class FlightJdbc {
         check("errors", FlightJdbc::errors);
         check("metadata", FlightJdbc::metadata);
         check("catalog", FlightJdbc::catalog, "catalog", "maru");
+        check("other catalog", FlightJdbc::otherCatalog);
         System.exit(failed ? 1 : 0);
     }
 }

@@ -122,7 +122,7 @@ pub(super) fn cancel(session: &Arc<FlightSession>, info: Option<FlightInfo>) -> 
 
 /// A client's name for a setting.
 fn setting(name: &str) -> &str {
-    if name == "schema" { "search_path" } else { name }
+    if name.eq_ignore_ascii_case("schema") { "search_path" } else { name }
 }
 
 fn set_options(

@@ -12,6 +12,7 @@ use arrow_flight::sql::metadata::{
 use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,
     CommandGetTables, CommandGetXdbcTypeInfo, Nullable, Searchable, SqlInfo, XdbcDataType,
+    XdbcDatetimeSubcode,
 };
 use maru_core::{Error, Result, limits};
 use tonic::{Response, Status};
@@ -224,19 +225,19 @@ pub(super) fn type_info(query: CommandGetXdbcTypeInfo) -> Result<RecordBatch> {
     query.into_builder(&data).build().map_err(flight)
 }
 
-/// A type's SQL name, code, size, base of the size, quote of literals.
+/// A type's SQL name, code, size, base of the size, quote of literals. Exact numbers count decimal digits, others bits.
 type TypeInfo = (&'static str, XdbcDataType, i32, Option<i32>, Option<&'static str>);
 
 const TYPES: &[TypeInfo] = &[
-    ("bigint", XdbcDataType::XdbcBigint, 64, Some(2), None),
+    ("bigint", XdbcDataType::XdbcBigint, 19, Some(10), None),
     ("boolean", XdbcDataType::XdbcBit, 1, None, None),
     ("bytea", XdbcDataType::XdbcVarbinary, i32::MAX, None, Some("'")),
     ("date", XdbcDataType::XdbcDate, 10, None, Some("'")),
     ("double precision", XdbcDataType::XdbcDouble, 53, Some(2), None),
-    ("integer", XdbcDataType::XdbcInteger, 32, Some(2), None),
+    ("integer", XdbcDataType::XdbcInteger, 10, Some(10), None),
     ("numeric", XdbcDataType::XdbcDecimal, 38, Some(10), None),
     ("real", XdbcDataType::XdbcReal, 24, Some(2), None),
-    ("smallint", XdbcDataType::XdbcSmallint, 16, Some(2), None),
+    ("smallint", XdbcDataType::XdbcSmallint, 5, Some(10), None),
     ("text", XdbcDataType::XdbcVarchar, i32::MAX, None, Some("'")),
     ("time", XdbcDataType::XdbcTime, 15, None, Some("'")),
     ("timestamp", XdbcDataType::XdbcTimestamp, 26, None, Some("'")),
@@ -245,6 +246,12 @@ const TYPES: &[TypeInfo] = &[
 pub(super) fn types() -> Result<XdbcTypeInfoData> {
     let mut builder = XdbcTypeInfoDataBuilder::new();
     for (name, code, size, radix, quote) in TYPES {
+        let moment = match code {
+            XdbcDataType::XdbcDate => Some(XdbcDatetimeSubcode::XdbcSubcodeYear),
+            XdbcDataType::XdbcTime => Some(XdbcDatetimeSubcode::XdbcSubcodeTime),
+            XdbcDataType::XdbcTimestamp => Some(XdbcDatetimeSubcode::XdbcSubcodeTimestamp),
+            _ => None,
+        };
         builder.append(XdbcTypeInfo {
             type_name: (*name).to_owned(),
             data_type: *code,
@@ -256,7 +263,8 @@ pub(super) fn types() -> Result<XdbcTypeInfoData> {
             searchable: Searchable::Full,
             unsigned_attribute: radix.map(|_| false),
             local_type_name: Some((*name).to_owned()),
-            sql_data_type: *code,
+            sql_data_type: moment.map_or(*code, |_| XdbcDataType::XdbcDatetime),
+            datetime_subcode: moment,
             num_prec_radix: *radix,
             ..Default::default()
         });

@@ -49,10 +49,18 @@ pub(super) struct Held {
 }
 
 /// The statements of one session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Statements {
+    /// Tells its handles from those of other sessions.
+    of: u128,
     held: Mutex<BTreeMap<u64, Arc<Held>>>,
     next: AtomicU64,
+}
+
+impl Default for Statements {
+    fn default() -> Self {
+        Self { of: rand::random(), held: Mutex::default(), next: AtomicU64::default() }
+    }
 }
 
 impl Statements {
@@ -62,7 +70,7 @@ impl Statements {
         let schema =
             prepared.schema.as_ref().map_or_else(|| Arc::new(Schema::empty()), |s| outgoing(s));
         let statement = Arc::new(Held {
-            handle: Bytes::from(format!("statement {id}")),
+            handle: Bytes::from(format!("statement {:032x} {id}", self.of)),
             prepared,
             schema,
             parameters: Mutex::new(Vec::new()),
@@ -77,9 +85,10 @@ impl Statements {
         statement
     }
 
-    fn id(handle: &[u8]) -> Option<u64> {
+    fn id(&self, handle: &[u8]) -> Option<u64> {
         let text = std::str::from_utf8(handle).ok()?.strip_prefix("statement ")?;
-        text.split(" ticket ").next()?.parse().ok()
+        let (of, id) = text.split(" ticket ").next()?.split_once(' ')?;
+        (u128::from_str_radix(of, 16).ok()? == self.of).then(|| id.parse().ok())?
     }
 
     /// Returns the number of the ticket and of how many, that a handle of [`Held::tickets`] says.
@@ -93,14 +102,14 @@ impl Statements {
     /// # Errors
     /// 42704 for a handle that was closed, has expired, or is of another session.
     pub(super) fn get(&self, handle: &[u8]) -> Result<Arc<Held>> {
-        Self::id(handle).and_then(|id| self.held.lock().get(&id).cloned()).ok_or_else(|| {
+        self.id(handle).and_then(|id| self.held.lock().get(&id).cloned()).ok_or_else(|| {
             Error::new(ErrorKind::UndefinedObject, "the prepared statement does not exist")
                 .with_hint("It was closed or has expired. Prepare it again.")
         })
     }
 
     pub(super) fn close(&self, handle: &[u8]) {
-        if let Some(id) = Self::id(handle) {
+        if let Some(id) = self.id(handle) {
             self.held.lock().remove(&id);
         }
     }
