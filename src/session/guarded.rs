@@ -7,16 +7,18 @@
 //! - `SimplifyExpressions` also changes filters that a source has taken over. `id IS NULL` becomes `false` where the source has
 //!   no NULL, the source does not know `false`, and nobody filters any more (55.2).
 //! - `ExtractLeafExpressions` and `PushDownLeafProjections` put `random()` in the place of a column as often as a part of it is
-//!   asked for (55.2), so that parts of one row come from several; and what is computed once as often (`once.rs`).
+//!   asked for (55.2), so that parts of one row come from several; and what is computed once as often (`once.rs`). And
+//!   `PushDownLeafProjections` fails where a column has the name of one below it: `SELECT a + f(id) AS a, b + f(id) AS b`
+//!   within a query that takes a part of a row of both.
 //! - `LimitAggregation` keeps the first groups only. Its groups are compared as floats are, so that every NaN is a group of its
 //!   own, and then it panics (55.2).
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -225,7 +227,12 @@ impl OptimizerRule for WhereNothingVaries {
         })?;
         match varies {
             true => Ok(Transformed::no(plan)),
-            false => self.rule.rewrite(plan, config),
+            false => match self.rule.rewrite(plan.clone(), config) {
+                Err(error) if matches!(error.find_root(), DataFusionError::SchemaError(..)) => {
+                    Ok(Transformed::no(plan))
+                }
+                rewritten => rewritten,
+            },
         }
     }
 }
