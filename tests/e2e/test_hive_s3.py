@@ -51,8 +51,8 @@ def metastore_url(request, tmp_path_factory):
     (conf / "META-INF/services").mkdir(parents=True)
     driver = "org.apache.hadoop.fs.s3a.S3AFileSystem"
     (conf / "META-INF/services/org.apache.hadoop.fs.FileSystem").write_text(f"{driver}\n{driver}$Plain\n{driver}$Native\n")
-    jars = subprocess.run(["bash", "-c", f"HERE={SERVICES}; source {SERVICES}/common.sh; echo $SOFTWARE/{which}"],
-                          check=True, capture_output=True, text=True).stdout.strip()
+    common = f"set -e; HERE={SERVICES}; source {SERVICES}/common.sh; need_packages javac=openjdk-17-jdk-headless >&2; echo $SOFTWARE/{which}"
+    jars = subprocess.run(["bash", "-c", common], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     subprocess.run(["javac", "-d", conf, "-cp", f"{jars}/*", HERE / "S3AFileSystem.java"], check=True, timeout=120)
     environment = {**os.environ, "MARU_TEST_STATE": str(state), f"MARU_TEST_{which.upper()}_PORT": str(port)}
 
