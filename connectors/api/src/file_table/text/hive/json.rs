@@ -8,7 +8,6 @@ use maru_core::{Error, Result};
 use super::column::{Column, Values};
 use super::value::{self, Leaf};
 use crate::file_table::text::json_text::{Kind, Scanner, Value, bad};
-use crate::file_table::type_name;
 
 /// Reads rows into columns.
 pub(super) struct JsonRows {
@@ -135,7 +134,7 @@ impl Row<'_> {
             _ if value.is_text() => format!("\"{written}\""),
             _ => written.to_owned(),
         };
-        bad(format!("{what} is no {}", type_name(data_type)))
+        bad(format!("{what} is no {data_type}"))
     }
 }
 
