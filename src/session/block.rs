@@ -336,7 +336,7 @@ impl Session {
         published.map(|()| kept)
     }
 
-    /// Begins the transaction that several statements of one text are.
+    /// Begins the transaction that several statements of one text, or of one batch of a driver, are.
     pub fn begin_several(&self) {
         self.block.lock().several = true;
     }
