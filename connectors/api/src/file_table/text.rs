@@ -185,7 +185,8 @@ impl TextOpener {
     fn decoder(&self, format: &FileFormatSpec, path: &Path) -> Result<Box<dyn Decoder>> {
         let schema = Arc::clone(&self.schema);
         if let FileFormatSpec::Trimmed { header, footer, rows } = format {
-            return Ok(Box::new(Trimmed::new(self.decoder(rows, path)?, *header, *footer)));
+            let rows = self.decoder(rows, path)?;
+            return Ok(Box::new(Trimmed::new(rows, *header, *footer, path)));
         }
         let hive = HiveDecoder::of(format, &schema, &self.columns, self.batch_rows, path)?;
         if let Some(hive) = hive {

@@ -25,7 +25,6 @@ pub(super) struct Add {
     /// Relative to the table, percent-encoded.
     pub(super) path: String,
     /// By the physical names of the columns.
-    #[serde(default)]
     pub(super) partition_values: HashMap<String, Option<String>>,
     pub(super) size: u64,
     /// Milliseconds since 1970.
@@ -89,7 +88,6 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) format: Format,
     pub(super) schema_string: String,
-    #[serde(default)]
     pub(super) partition_columns: Vec<String>,
     #[serde(default)]
     pub(super) configuration: BTreeMap<String, Option<String>>,

@@ -23,7 +23,7 @@ use column::Column;
 pub(crate) use pattern::compile as compile_pattern;
 
 /// Bytes that one line may have.
-const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub(super) const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 enum Rows {
     Lazy(lazy::LazyRows),

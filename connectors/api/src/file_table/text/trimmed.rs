@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
-use maru_core::Result;
+use maru_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
 
 use super::Decoder;
-use super::hive::line_end;
+use super::hive::{LINE_BYTES_MAX, line_end};
 
 /// Drops lines at both ends before the decoder sees them.
 pub(super) struct Trimmed {
@@ -21,11 +22,21 @@ pub(super) struct Trimmed {
     starts: VecDeque<usize>,
     /// Where the line begins whose end is not here yet.
     open: usize,
+    /// Where its end is looked for.
+    searched: usize,
+    /// The number of that line.
+    line: u64,
     begun: bool,
+    path: Path,
 }
 
 impl Trimmed {
-    pub(super) fn new(inner: Box<dyn Decoder>, n_header: usize, n_footer: usize) -> Self {
+    pub(super) fn new(
+        inner: Box<dyn Decoder>,
+        n_header: usize,
+        n_footer: usize,
+        path: &Path,
+    ) -> Self {
         Self {
             inner,
             n_header,
@@ -34,22 +45,31 @@ impl Trimmed {
             buffer: Vec::new(),
             starts: VecDeque::new(),
             open: 0,
+            searched: 0,
+            line: 1,
             begun: false,
+            path: path.clone(),
         }
     }
 
     /// Takes the lines that are whole; with `last` the rest is a line, too.
     fn cut(&mut self, last: bool) {
         while self.open < self.buffer.len() {
-            let next = match line_end(&self.buffer, self.open, last) {
+            let next = match line_end(&self.buffer, self.searched.max(self.open), last) {
                 Some((_, next)) => next,
                 None if last => self.buffer.len(),
-                None => return,
+                None => {
+                    // A carriage return at the end may be half of an end of a line.
+                    self.searched = self.buffer.len() - 1;
+                    return;
+                }
             };
+            self.line += 1;
             if self.n_header > 0 {
                 self.n_header -= 1;
                 self.dropped += 1;
                 self.buffer.drain(..next);
+                self.searched = 0;
                 continue;
             }
             self.starts.push_back(self.open);
@@ -58,6 +78,17 @@ impl Trimmed {
             }
             self.open = next;
         }
+    }
+
+    /// Refuses lines without an end, before they take all memory.
+    fn check(&self) -> Result<()> {
+        if self.buffer.len() <= LINE_BYTES_MAX {
+            return Ok(());
+        }
+        let (path, line) = (&self.path, self.line);
+        let what =
+            format!("file \"{path}\" line {line}: the line is longer than {LINE_BYTES_MAX} bytes");
+        Err(Error::new(ErrorKind::LimitExceeded, what))
     }
 }
 
@@ -69,6 +100,7 @@ impl Decoder for Trimmed {
         self.buffer.extend_from_slice(bytes);
         self.cut(last);
         if self.n_header > 0 && !last {
+            self.check()?;
             return Ok(Vec::new());
         }
         if !self.begun {
@@ -79,6 +111,8 @@ impl Decoder for Trimmed {
         let end = self.starts.front().copied().unwrap_or(self.open);
         let rows = self.buffer.drain(..end).collect::<Vec<_>>();
         self.open -= end;
+        self.searched = self.searched.saturating_sub(end);
+        self.check()?;
         for start in &mut self.starts {
             *start -= end;
         }

@@ -17,7 +17,7 @@ fn read(format: &FileFormatSpec, fields: Vec<Field>, text: &str) -> Result<Vec<S
             other => (0, 0, other),
         };
         let decoder = HiveDecoder::of(inner, &schema, &wanted, 2, &Path::from("f"))?.unwrap();
-        let mut decoder = Trimmed::new(Box::new(decoder), n_header, n_footer);
+        let mut decoder = Trimmed::new(Box::new(decoder), n_header, n_footer, &Path::from("f"));
         let mut batches = Vec::new();
         for bytes in text.as_bytes().chunks(piece) {
             batches.extend(decoder.push(bytes, false)?);
