@@ -9,6 +9,7 @@ from .tables import COLUMNS, tables
 TIMEZONES = ["UTC", "America/New_York", "Asia/Seoul", "Europe/London"]
 ZONE_LASTS = 50
 JOINS = ["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]
+SETS = ["UNION", "UNION ALL", "EXCEPT", "EXCEPT ALL", "INTERSECT", "INTERSECT ALL"]
 
 
 class Maker:
@@ -251,17 +252,25 @@ class Maker:
         return Query(Node("SELECT s.* FROM (", inner, ") s WHERE s.i % 2 = 0" + self.order(["s.i"]) + self.limit()), 1)
 
     def sets(self):
+        """Few columns, so that rows come more than once on both sides; sometimes a third member, and sometimes what is left is counted only."""
         rng = self.rng
         one, two = self.table(), self.other()
         a, left = self.refs(one)
         b, right = self.refs(two)
         pairs = rng.sample([(x, y) for x in left for y in right if x.kind == y.kind], rng.randint(1, 2))
-        word = rng.choice(["UNION", "UNION ALL", "EXCEPT", "INTERSECT"])
+        third = NOTHING
+        if rng.random() < 0.2:
+            c, more = self.refs(one)
+            likes = [rng.choice([z for z in more if z.kind == x.kind]) for x, _ in pairs]
+            third = optional(f" {rng.choice(SETS)} SELECT {', '.join(z.sql for z in likes)} FROM ", one, f" {c}", self.where(more, 0.5))
+        members = Node(f"SELECT {', '.join(f'{x.sql} AS c{n}' for n, (x, _) in enumerate(pairs))} FROM ", one, f" {a}", self.where(left),
+                       f" {rng.choice(SETS)} SELECT {', '.join(y.sql for _, y in pairs)} FROM ", two, f" {b}", self.where(right), third)
+        if rng.random() < 0.15:
+            return Query(Node("SELECT count(*), count(s.c0), count(DISTINCT s.c0) FROM (", members, ") s"))
         tail, n_keys = "", 0
         if rng.random() < 0.3:
             tail, n_keys = " ORDER BY 1" + (", 2" if len(pairs) > 1 else "") + self.limit(), len(pairs)
-        return Query(Node(f"SELECT {', '.join(f'{x.sql} AS c{n}' for n, (x, _) in enumerate(pairs))} FROM ", one, f" {a}", self.where(left),
-                          f" {word} SELECT {', '.join(y.sql for _, y in pairs)} FROM ", two, f" {b}", self.where(right), tail), n_keys)
+        return Query(Node(members, tail), n_keys)
 
     def window(self):
         rng = self.rng
@@ -313,7 +322,7 @@ class Maker:
         return Query(Node("SELECT count(*), min(s.g), sum(s.n) FROM (" if key.kind not in ("bool", "bytes") else "SELECT count(*), sum(s.n) FROM (", inner, ") s WHERE ", test))
 
 
-FORMS = {"plain": 20, "expressions": 5, "top": 10, "distinct": 6, "grouped": 15, "join": 13, "semi": 9, "limited": 7, "sets": 5, "window": 4, "scalar": 6, "nested": 5}
+FORMS = {"plain": 20, "expressions": 5, "top": 10, "distinct": 6, "grouped": 15, "join": 13, "semi": 9, "limited": 7, "sets": 8, "window": 4, "scalar": 6, "nested": 5}
 
 
 def query(seed, source, number):
