@@ -1,14 +1,18 @@
 """The order of joins: the same rows in any, and the side first that has few rows after its filters."""
 
+import json
 import os
 import pathlib
 import re
+import shutil
 import sqlite3
 import urllib.parse
 
 import duckdb
 import psycopg
+import pymysql
 import pytest
+from deltalake import write_deltalake
 
 QUERIES = pathlib.Path(__file__).parents[2] / "benches/tpch"
 
@@ -207,3 +211,135 @@ def test_old_statistics_prove_nothing(federated):
         assert federated.execute(f"SELECT count(*) FROM {table} a JOIN {table} b ON a.n = b.n JOIN {table} c ON c.n = b.n "
                                  "WHERE a.n > 5000 AND c.m + 0 > 5000").fetchall() == [(10,)]
     federated.execute("RESET jo_pg.pushdown")
+
+
+PLACE = "join_order"
+
+
+@pytest.fixture(scope="module")
+def mysql(server, tmp_path_factory):
+    """Sales and facts in files; in MySQL or MariaDB what they are joined with, once with indexes, which count values, and once without."""
+    place = tmp_path_factory.mktemp("mysql")
+    for name, sql in {"sales": "SELECT (i % 5000)::INTEGER AS shop, (i % 900)::INTEGER AS day, i AS amount FROM range(200000) t(i)",
+                      "days": "SELECT i::INTEGER AS day, 'w' || (i % 7) AS weekday FROM range(900) t(i)",
+                      "facts": "SELECT (i % 10)::INTEGER AS k1, i::INTEGER AS k2 FROM range(10000) t(i)"}.items():
+        (place / "d" / name).mkdir(parents=True)
+        duckdb.execute(f"COPY ({sql}) TO '{place}/d/{name}/0.parquet' (FORMAT parquet)")
+    url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
+    login = {"host": url.hostname, "port": url.port, "user": url.username, "password": url.password, "autocommit": True}
+    with pymysql.connect(**login) as direct, direct.cursor() as database, server.connect() as connection:
+        for statement in [f"DROP DATABASE IF EXISTS {PLACE}", f"CREATE DATABASE {PLACE}", f"USE {PLACE}"]:
+            database.execute(statement)
+        for state, index in [("indexed", "INDEX"), ("bare", "")]:
+            on = lambda column: f", {index} ({column})" if index else ""
+            for name, columns, indexed, rows in [
+                ("shops", "shop int PRIMARY KEY, city varchar(20) COLLATE utf8mb4_bin", "city", [(n, f"city{n % 2500}") for n in range(5000)]),
+                ("few_values", "k int", "k", [(n % 10,) for n in range(1000)]),
+                ("many_values", "k int", "k", [(n,) for n in range(2000)]),
+            ]:
+                database.execute(f"CREATE TABLE {name}_{state} ({columns}{on(indexed)})")
+                database.executemany(f"INSERT INTO {name}_{state} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
+                database.execute(f"ANALYZE TABLE {name}_{state}")
+        connection.execute(f"CREATE CATALOG jo_my USING mysql WITH (url = 'mysql://{url.hostname}:{url.port}/{PLACE}', user = '{url.username}', "
+                           f"password = '{url.password}')")
+        connection.execute(f"CREATE CATALOG jo_beside USING file WITH (path = '{place}')")
+        yield connection
+        connection.execute("DROP CATALOG jo_beside")
+        connection.execute("DROP CATALOG jo_my")
+        database.execute(f"DROP DATABASE {PLACE}")
+
+
+def joins_above(lines, table):
+    """In how many joins, one inside of the other, a table stands: the more, the earlier it is joined."""
+    at = next(number for number, line in enumerate(lines) if table in line)
+    indent, joins = len(lines[at]) - len(lines[at].lstrip()), 0
+    for line in reversed(lines[:at]):
+        if len(line) - len(line.lstrip()) < indent:
+            indent = len(line) - len(line.lstrip())
+            joins += line.strip().startswith("HashJoinExec")
+    return joins
+
+
+def is_read_first(lines, table, other):
+    """Of two tables that are joined, the one that is read first stands on top."""
+    return table in next(line for line in lines if table in line or other in line)
+
+
+def both_orders(connection, sql):
+    """The plan as it is written and the one that is run; both have the same rows, and some."""
+    connection.execute("SET join_reorder = off")
+    written, rows = plan(connection, sql), connection.execute(sql).fetchall()
+    connection.execute("RESET join_reorder")
+    assert connection.execute(sql).fetchall() == rows and rows[0][0] > 0
+    return written, plan(connection, sql)
+
+
+@pytest.mark.services
+def test_few_rows_of_mysql_come_first(mysql):
+    sql = ("SELECT count(*), sum(s.amount), min(d.weekday) FROM jo_beside.d.days d JOIN jo_beside.d.sales s ON s.day = d.day "
+           f"JOIN jo_my.{PLACE}.shops_indexed p ON p.shop = s.shop WHERE p.city = 'city7'")
+    written, ordered = both_orders(mysql, sql)
+    # Written, days and sales meet first; two shops of 5000 are in the city, so they meet the sales before.
+    assert (joins_above(written, "catalog=jo_my"), joins_above(written, "/days/")) == (1, 2), "\n".join(written)
+    assert (joins_above(ordered, "catalog=jo_my"), joins_above(ordered, "/days/")) == (2, 1), "\n".join(ordered)
+    assert is_read_first(ordered, "catalog=jo_my", "/sales/"), "\n".join(ordered)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("state", ["indexed", "bare"])
+def test_values_that_indexes_of_mysql_count_put_joins_in_order(mysql, state):
+    """Of both tables the few values have fewer rows. But each value is there a hundred times: a join with them makes a hundred rows of each."""
+    few, many = (f"`{name}_{state}`" for name in ["few_values", "many_values"])
+    joins = [f"JOIN jo_my.{PLACE}.few_values_{state} a ON f.k1 = a.k", f"JOIN jo_my.{PLACE}.many_values_{state} b ON f.k2 = b.k"]
+    for first, second in [joins, joins[::-1]]:
+        sql = f"SELECT count(*), sum(f.k1) FROM jo_beside.d.facts f {first} {second}"
+        written, ordered = both_orders(mysql, sql)
+        assert mysql.execute(sql).fetchone() == (200_000, 900_000)
+        many_first = joins_above(ordered, many) > joins_above(ordered, few)
+        # Without an index nobody counts values, and nothing is better than what is written.
+        wanted = state == "indexed" or joins_above(written, many) > joins_above(written, few)
+        assert many_first == wanted, "\n".join(ordered)
+
+
+@pytest.fixture(scope="module")
+def delta(server, tmp_path_factory):
+    """Tables of Delta Lake: as they are written; with a log that tells nothing of the files; and with files that are rubbish."""
+    place = tmp_path_factory.mktemp("delta")
+    for name, sql in {"sales": "SELECT (i % 5000)::INTEGER AS shop, (i % 900)::INTEGER AS day, i AS amount FROM range(200000) t(i)",
+                      "days": "SELECT i::INTEGER AS day, 'w' || (i % 7) AS weekday FROM range(900) t(i)",
+                      "shops": "SELECT i::INTEGER AS shop, (DATE '2000-01-01' + i::INTEGER) AS opened FROM range(5000) t(i)"}.items():
+        rows = duckdb.sql(sql).to_arrow_table()
+        half = rows.num_rows // 2
+        for part in [rows.slice(0, half), rows.slice(half)]:
+            write_deltalake(str(place / "told" / name), part, mode="append")
+    for state in ["untold", "unread"]:
+        shutil.copytree(place / "told", place / state)
+    for log in place.glob("untold/*/_delta_log/*.json"):
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        for line in lines:
+            line.get("add", {}).pop("stats", None)
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for file in place.glob("unread/*/*.parquet"):
+        file.write_bytes(bytes(file.stat().st_size))
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG jo_delta USING file WITH (path = '{place}')")
+        yield connection
+        connection.execute("DROP CATALOG jo_delta")
+
+
+@pytest.mark.parametrize("condition", ["p.opened BETWEEN date '2000-02-01' AND date '2000-02-03'", "p.opened = date '2013-09-08'"])
+def test_few_rows_by_the_log_of_delta_lake_come_first(delta, condition):
+    """By the rows and bounds that the log tells of each file; a log that tells none leaves it to what the files say of themselves."""
+    sql = ("SELECT count(*), sum(s.amount), min(d.weekday) FROM jo_delta.{0}.days d JOIN jo_delta.{0}.sales s ON s.day = d.day "
+           f"JOIN jo_delta.{{0}}.shops p ON p.shop = s.shop WHERE {condition}")
+    written, ordered = both_orders(delta, sql.format("told"))
+    _, by_footers = both_orders(delta, sql.format("untold"))
+    # Nothing of a file is read to plan it: the same order where there is nothing to read.
+    by_log = plan(delta, sql.format("unread"))
+    assert (joins_above(written, "/shops/"), joins_above(written, "/days/")) == (1, 2), "\n".join(written)
+    for lines in [ordered, by_footers, by_log]:
+        assert (joins_above(lines, "/shops/"), joins_above(lines, "/days/")) == (2, 1), "\n".join(lines)
+        assert is_read_first(lines, "/shops/", "/sales/"), "\n".join(lines)
+    assert delta.execute(sql.format("told")).fetchall() == delta.execute(sql.format("untold")).fetchall()
+    with pytest.raises(psycopg.errors.DataCorrupted):
+        delta.execute(sql.format("unread"))
