@@ -1,4 +1,5 @@
 """Tables of a metastore that are not plain files: each is refused by name, with what to do; those that only look so are read.
+Likewise each property of text that would change what bytes mean is followed or refused, as docs/connectors/hive.md lists them.
 
 Transactional tables need classes of Hive that no test metastore has: `table/tests.rs` and `test_hive_spark.py` have them."""
 
@@ -86,3 +87,67 @@ def test_buckets_are_plain_files(tables, version):
     assert found == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
     for value in range(1, 5):
         assert connection.execute(f"SELECT count(*) FROM {database}.{database}.{name} WHERE id = {value}").fetchone() == (1,)
+
+
+DELIMITED, CSV = TEXT, (TEXT[0], TEXT[1], HIVE + "serde2.OpenCSVSerde")
+# Layout, properties of the SerDe, those of the table, the file, and its rows; no rows: refused, with the name of the property.
+PROPERTIES = [
+    (DELIMITED, {}, {}, b"1\x01a\n2\x01\\N\n", [(1, "a"), (2, None)]),
+    (DELIMITED, {"serialization.format": "9"}, {}, b"1\ta\n", [(1, "a")]),
+    (DELIMITED, {"field.delim": "|", "serialization.format": "9"}, {}, b"1|a\tb\n", [(1, "a\tb")]),
+    # A number is a byte; of any other text the first character counts, as in Hive.
+    (DELIMITED, {"field.delim": "124"}, {}, b"1|a\n", [(1, "a")]),
+    (DELIMITED, {"field.delim": ";;"}, {}, b"1;a;b\n", [(1, "a")]),
+    (DELIMITED, {"field.delim": "é"}, {}, b"", None),
+    (DELIMITED, {"field.delim": "-61"}, {}, b"", None),
+    (DELIMITED, {"collection.delim": "-61"}, {}, b"", None),
+    (DELIMITED, {"mapkey.delim": "è"}, {}, b"", None),
+    (DELIMITED, {"field.delim": ",", "escape.delim": "#"}, {}, b"1,a#,b#nc\n", [(1, "a,b\nc")]),
+    (DELIMITED, {"field.delim": ",", "escape.delim": ""}, {}, b"1,a\\,b\n", [(1, "a,b")]),
+    (DELIMITED, {"escape.delim": "ü"}, {}, b"", None),
+    (DELIMITED, {"field.delim": ",", "serialization.null.format": ""}, {}, b"1,\n,\\N\n", [(1, None), (None, "\\N")]),
+    (DELIMITED, {"field.delim": ","}, {"serialization.null.format": "nil"}, b"1,nil\n", [(1, None)]),
+    # The SerDe's own property counts before that of the table.
+    (DELIMITED, {"field.delim": ",", "serialization.null.format": "none"}, {"serialization.null.format": "nil"}, b"1,nil\n2,none\n",
+     [(1, "nil"), (2, None)]),
+    (DELIMITED, {"field.delim": ","}, {"skip.header.line.count": "1", "skip.footer.line.count": " 1 "}, b"id,s\n1,a\nend\n", [(1, "a")]),
+    (DELIMITED, {}, {"skip.header.line.count": "-1"}, b"", None),
+    (DELIMITED, {}, {"skip.footer.line.count": "one"}, b"", None),
+    (DELIMITED, {"field.delim": ",", "line.delim": "\n"}, {}, b"1,a\n", [(1, "a")]),
+    (DELIMITED, {"line.delim": ";"}, {}, b"", None),
+    (DELIMITED, {}, {"textinputformat.record.delimiter": "||"}, b"", None),
+    (DELIMITED, {"field.delim": ",", "serialization.encoding": "utf8"}, {}, "1,한\n".encode(), [(1, "한")]),
+    (DELIMITED, {"serialization.encoding": "EUC-KR"}, {}, b"", None),
+    (DELIMITED, {"field.delim": ",", "serialization.last.column.takes.rest": "false"}, {}, b"1,a,b\n", [(1, "a")]),
+    (DELIMITED, {"serialization.last.column.takes.rest": "true"}, {}, b"", None),
+    (DELIMITED, {"hive.lazysimple.extended_boolean_literal": "true"}, {}, b"", None),
+    (DELIMITED, {"timestamp.formats": "yyyy.MM.dd"}, {}, b"", None),
+    (DELIMITED, {"hive.serialization.extend.additional.nesting.levels": "true"}, {}, b"", None),
+    # These change nothing that is read.
+    (DELIMITED, {"field.delim": ",", "hive.serialization.extend.nesting.levels": "true"}, {}, b"1,a\n", [(1, "a")]),
+    (DELIMITED, {"field.delim": ",", "serialization.escape.crlf": "true"}, {}, b"1,a\\nb\n", [(1, "a\\nb")]),
+    (DELIMITED, {"field.delim": ",", "quote.delim": "'", "separatorChar": "|", "quoteChar": '"'}, {}, b"1,'a'\n2,\"b|\"\n",
+     [(1, "'a'"), (2, '"b|"')]),
+    (CSV, {"separatorChar": "|", "quoteChar": "'", "escapeChar": "#"}, {}, b"1|'a|#'b'\n", [("1", "a|'b")]),
+    (CSV, {"field.delim": "|"}, {}, b"1,a|b\n", [("1", "a|b")]),
+    (CSV, {"separatorChar": "||"}, {}, b"", None),
+    (CSV, {"quoteChar": "»"}, {}, b"", None),
+]
+
+
+@pytest.mark.parametrize("number", range(len(PROPERTIES)))
+def test_properties_of_text_are_followed_or_refused(tables, number):
+    metastore, connection, database, place = tables
+    layout, of_serde, of_table, content, rows = PROPERTIES[number]
+    name = f"text_{number}"
+    columns = [("id", "bigint"), ("s", "string")]
+    metastore.create_table(database, name, f"file://{place}/{name}", columns, layout, serde_parameters=of_serde, parameters=of_table)
+    (place / name).mkdir(exist_ok=True)
+    (place / name / "000000_0").write_bytes(content)
+    sql = f"SELECT id, s FROM {database}.{database}.{name}"
+    if rows is not None:
+        assert connection.execute(sql).fetchall() == rows
+        return
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+        connection.execute(sql)
+    assert [*of_serde, *of_table][0] in str(caught.value), str(caught.value)
