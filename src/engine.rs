@@ -13,6 +13,9 @@ pub mod memory;
 pub mod metrics;
 pub mod query;
 pub mod run;
+mod spill_file;
+pub(crate) mod spilling_join;
+pub(crate) mod spilling_window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};

@@ -82,6 +82,8 @@ use crate::catalog::resolve::{SEARCH_PATH, SessionCatalogs};
 use crate::catalog::{Attached, BUILTIN, Catalogs};
 use crate::config::Config;
 use crate::engine::Engine;
+use crate::engine::spilling_join::SpillingJoins;
+use crate::engine::spilling_window::SpillingWindows;
 use crate::opaque::Opaque;
 use crate::store::random;
 use block::Block;
@@ -516,6 +518,8 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
         .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
         .with_physical_optimizer_rule(Arc::new(number_rows::NumberRows))
         .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))
+        .with_physical_optimizer_rule(Arc::new(SpillingJoins))
+        .with_physical_optimizer_rule(Arc::new(SpillingWindows))
         .build())
 }
 
