@@ -66,6 +66,7 @@ pub(crate) async fn execute(
         Statement::AlterDefaultPrivileges(alter) => privilege::default(session, alter).await,
         Statement::AlterOwner(alter) => privilege::owner(session, alter).await,
         Statement::CreatePolicy(create) => policy::create(session, create).await,
+        Statement::AlterPolicy(alter) => policy::change_policy(session, alter).await,
         Statement::DropPolicy(drop) => policy::drop(session, drop).await,
         Statement::AlterTableSecurity(alter) => policy::alter(session, alter).await,
         Statement::Owned(owned) => role::owned(session, owned).await,
@@ -133,6 +134,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::AlterOwner(_)
         | Statement::Owned(_)
         | Statement::CreatePolicy(_)
+        | Statement::AlterPolicy(_)
         | Statement::DropPolicy(_)
         | Statement::AlterTableSecurity(_)
         | Statement::SetRole(_) => Some(What::Grant),

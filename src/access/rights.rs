@@ -1,6 +1,6 @@
 //! What one role may do: the question that every other room asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
@@ -25,15 +25,6 @@ pub struct Rights {
 pub enum Columns {
     All,
     Some(BTreeSet<String>),
-}
-
-/// What of a table a role sees, as SQL over its columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policies {
-    /// Rows for which it is true; `None`: all.
-    pub filter: Option<String>,
-    /// By column, what is shown in its place.
-    pub masks: BTreeMap<String, String>,
 }
 
 impl Rights {
@@ -217,42 +208,8 @@ impl Rights {
             .with_hint(format!("Its owner says: {grant}."))
     }
 
-    /// Returns what of a table's rows and values the role sees; `None` if all of them.
-    pub fn policies(&self, table: &Object) -> Option<Policies> {
-        let exempt = self.rules.roles.get(&self.role).is_some_and(|role| role.bypass_rls);
-        if self.is_superuser || exempt {
-            return None;
-        }
-        let owns = self.owns(table);
-        let security = self.rules.row_security.get(table);
-        let filter = security.filter(|security| !owns || security.forced).map(|_| {
-            let mine = self
-                .rules
-                .policies
-                .range((table.clone(), String::new())..)
-                .take_while(|((of, _), _)| of == table)
-                .map(|(_, policy)| policy)
-                .filter(|policy| policy.roles.iter().any(|role| self.is_meant(role)));
-            let (permissive, restrictive): (Vec<_>, Vec<_>) =
-                mine.partition(|policy| policy.permissive);
-            let any = permissive.iter().map(|p| format!("({})", p.using)).collect::<Vec<_>>();
-            // Without a policy that allows something there is nothing to see.
-            let any = if any.is_empty() { "FALSE".to_owned() } else { any.join(" OR ") };
-            let all = restrictive.iter().map(|policy| format!("({})", policy.using));
-            std::iter::once(format!("({any})")).chain(all).collect::<Vec<_>>().join(" AND ")
-        });
-        let masks = self
-            .rules
-            .masks
-            .range((table.clone(), String::new())..)
-            .take_while(|((of, _), _)| of == table && !owns)
-            .map(|((_, column), mask)| (column.clone(), mask.clone()))
-            .collect::<BTreeMap<_, _>>();
-        (filter.is_some() || !masks.is_empty()).then_some(Policies { filter, masks })
-    }
-
     /// Returns whether a grant to `grantee` is one to this role.
-    fn is_meant(&self, grantee: &Option<String>) -> bool {
+    pub(super) fn is_meant(&self, grantee: &Option<String>) -> bool {
         grantee.as_ref().is_none_or(|role| self.powers.contains(role))
     }
 
@@ -283,7 +240,7 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rules::{Grant, Membership, Policy, Role, RowSecurity};
+    use super::super::rules::{Grant, Membership, Role};
     use super::*;
 
     fn rules() -> Rules {
@@ -371,39 +328,6 @@ mod tests {
         assert!(lee.sees(&table) && !lee.may(Privilege::Select, &table));
         let columns = BTreeSet::from(["a".to_owned()]);
         assert_eq!(lee.columns(Privilege::Select, &table), Some(Columns::Some(columns)));
-    }
-
-    #[test]
-    fn policies_add_up_as_in_postgresql() {
-        let mut rules = rules();
-        let table = Object::table("maru", "public", "t");
-        assert_eq!(rights(&rules, "kim").policies(&table), None);
-        rules.row_security.insert(table.clone(), RowSecurity { forced: false });
-        let filter = |rules: &Rules, role: &str| {
-            rights(rules, role).policies(&table).and_then(|policies| policies.filter)
-        };
-        assert_eq!(filter(&rules, "kim").as_deref(), Some("(FALSE)"));
-        for (name, permissive, role, using) in [
-            ("a", true, Some("analyst"), "x = 1"),
-            ("b", true, None, "x = 2"),
-            ("c", false, None, "y"),
-            ("d", true, Some("lee"), "z"),
-        ] {
-            let policy = Policy {
-                permissive,
-                roles: vec![role.map(str::to_owned)],
-                using: using.to_owned(),
-            };
-            rules.policies.insert((table.clone(), name.to_owned()), policy);
-        }
-        assert_eq!(filter(&rules, "kim").as_deref(), Some("((x = 1) OR (x = 2)) AND (y)"));
-        assert_eq!(filter(&rules, "lee").as_deref(), Some("((x = 2) OR (z)) AND (y)"));
-        rules.owners.insert(table.clone(), "kim".to_owned());
-        assert_eq!(filter(&rules, "kim"), None);
-        rules.row_security.insert(table.clone(), RowSecurity { forced: true });
-        assert!(filter(&rules, "kim").is_some());
-        let other = Object::table("maru", "public", "u");
-        assert_eq!(rights(&rules, "kim").policies(&other), None);
     }
 
     #[test]

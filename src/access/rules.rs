@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::groups::ResourceGroup;
 use super::kinds::{Object, Privilege};
 use super::login::{SUPERUSER, Verifier};
+use super::policies::Policy;
 use super::templates::Template;
 
 /// Roles whose members may do what no grant on an object says, as PostgreSQL has them (chapter 22.5).
@@ -89,17 +90,6 @@ pub struct DefaultGrant {
     pub kind: &'static str,
     pub privilege: Privilege,
     pub grantee: Option<String>,
-}
-
-/// Which rows of a table some roles see (PostgreSQL's `CREATE POLICY`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// One of these has to be true; those that are not permissive all have to be.
-    pub permissive: bool,
-    /// `None`: everyone.
-    pub roles: Vec<Option<String>>,
-    /// SQL over the table's columns.
-    pub using: String,
 }
 
 /// That policies are in force on a table.

@@ -8,7 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::error::Result as DfResult;
@@ -21,7 +23,7 @@ use maru_core::Error;
 use super::Session;
 use super::owner_session::{OwnerSession, add};
 use crate::access::kinds::KINDS;
-use crate::access::{Object, Rights, SUPERUSER};
+use crate::access::{Command, Object, Rights, SUPERUSER};
 
 /// What a list is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +31,10 @@ enum About {
     Table,
     Columns,
     Policies,
+    /// Whether policies are in force.
+    RowSecurity,
+    /// Whether they are for its owner too.
+    Forced,
     /// The query of a view, as text.
     View,
     /// Who owns it, by the kind of object.
@@ -46,6 +52,8 @@ const FUNCTIONS: &[(&str, About)] = &[
     ("maru_table_acl", About::Table),
     ("maru_column_acls", About::Columns),
     ("maru_policies", About::Policies),
+    ("maru_row_security", About::RowSecurity),
+    ("maru_forced_row_security", About::Forced),
     ("pg_get_viewdef", About::View),
     ("maru_catalog_owner", About::Owner(Kind::Catalog)),
     ("maru_schema_owner", About::Owner(Kind::Schema)),
@@ -89,6 +97,7 @@ impl ScalarUDFImpl for AclFunction {
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.about {
             About::View | About::Owner(_) => DataType::Utf8,
+            About::RowSecurity | About::Forced => DataType::Boolean,
             _ => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         })
     }
@@ -124,6 +133,17 @@ impl ScalarUDFImpl for AclFunction {
             let owners = (0..oids.len()).map(owner).collect::<StringArray>();
             return Ok(ColumnarValue::Array(Arc::new(owners)));
         }
+        if let About::RowSecurity | About::Forced = self.about {
+            let is_forced = self.about == About::Forced;
+            let holds = |row: usize| {
+                let oid = oids.is_valid(row).then(|| oids.value(row))?;
+                let object = known.table(oid).filter(|object| rights.sees(object));
+                let security = object.and_then(|object| rights.rules().row_security.get(object));
+                Some(security.is_some_and(|security| security.forced || !is_forced))
+            };
+            let answers = (0..oids.len()).map(holds).collect::<BooleanArray>();
+            return Ok(ColumnarValue::Array(Arc::new(answers)));
+        }
         let mut lists = ListBuilder::new(StringBuilder::new());
         for row in 0..oids.len() {
             let object = oids.is_valid(row).then(|| known.table(oids.value(row))).flatten();
@@ -131,7 +151,7 @@ impl ScalarUDFImpl for AclFunction {
                 About::Table => table_acl(&rights, object),
                 About::Columns => column_acls(&rights, object),
                 About::Policies => policies(&rights, object),
-                About::View | About::Owner(_) => Vec::new(),
+                _ => Vec::new(),
             });
             match list.filter(|list| !list.is_empty()) {
                 Some(list) => {
@@ -206,7 +226,7 @@ fn column_acls(rights: &Rights, object: &Object) -> Vec<String> {
     lines.collect()
 }
 
-/// Policies of a table that one owns, each with its condition and its roles.
+/// Policies of a table that one owns, each with its statement, conditions and roles, as psql writes them.
 fn policies(rights: &Rights, object: &Object) -> Vec<String> {
     if !rights.owns(object) {
         return Vec::new();
@@ -219,7 +239,14 @@ fn policies(rights: &Rights, object: &Object) -> Vec<String> {
             true => String::new(),
             false => format!("\n  to: {}", roles.join(", ")),
         };
-        format!("{name}{kind} (r):\n  (u): {}{to}", policy.using)
+        let command = match policy.command {
+            Command::All => String::new(),
+            command => format!(" ({})", command.letter()),
+        };
+        let using = policy.using.iter().map(|using| format!("\n  (u): {using}"));
+        let check = policy.check.iter().map(|check| format!("\n  (c): {check}"));
+        let conditions = using.chain(check).collect::<String>();
+        format!("{name}{kind}{command}:{conditions}{to}")
     });
     lines.collect()
 }

@@ -255,6 +255,7 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
         | Statement::AlterDefaultPrivileges(_)
         | Statement::AlterOwner(_)
         | Statement::CreatePolicy(_)
+        | Statement::AlterPolicy(_)
         | Statement::DropPolicy(_)
         | Statement::AlterTableSecurity(_)
         | Statement::Owned(_) => InBlock::Undoable,

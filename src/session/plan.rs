@@ -19,7 +19,7 @@ use tokio::task::JoinError;
 use super::meaning::as_meant;
 use super::membership::refuse_lost_nulls;
 use super::parameters::{parameter_types, settle};
-use super::postgres_text::{as_read_by_rules, speaks_of_postgres};
+use super::postgres_text::{as_read_by_rules, policies_of_table, speaks_of_postgres};
 use super::prepared::Believed;
 use super::rewrite::{self, rewrite};
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
@@ -282,6 +282,9 @@ impl Session {
     pub(super) fn parse(&self, sql: &str) -> Result<Statement> {
         let parsed = maru_sql::parse(sql);
         let about_postgres = speaks_of_postgres(sql);
+        if about_postgres && let Some(instead) = policies_of_table(sql) {
+            return maru_sql::parse(&instead);
+        }
         if !about_postgres || !matches!(parsed, Ok(Statement::Query { .. }) | Err(_)) {
             return parsed;
         }

@@ -28,6 +28,24 @@ pub(super) fn speaks_of_postgres(sql: &str) -> bool {
     })
 }
 
+/// Returns what is asked instead of psql's question for the policies of one table (`\\d`): the catalog's table of them is empty.
+pub(super) fn policies_of_table(sql: &str) -> Option<String> {
+    let text = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_asked = text.starts_with("SELECT pol.polname, pol.polpermissive,")
+        && text.contains("FROM pg_catalog.pg_policy pol WHERE pol.polrelid = '");
+    let (_, rest) = text.split_once("WHERE pol.polrelid = '").filter(|_| is_asked)?;
+    let oid = rest.split_once('\'')?.0.parse::<u32>().ok()?;
+    Some(format!(
+        "SELECT p.name AS polname, p.kind = 'permissive' AS polpermissive, \
+         CASE WHEN p.roles <> 'PUBLIC' THEN replace(p.roles, ', ', ',') END AS polroles, \
+         p.expression AS polqual, p.check_expression AS polwithcheck, \
+         CASE WHEN p.command <> 'ALL' THEN p.command END AS cmd \
+         FROM system.policies AS p JOIN pg_catalog.pg_class AS c ON c.relname = p.\"table\" \
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = p.schema \
+         WHERE c.oid = {oid} AND p.catalog = current_database() AND p.kind <> 'mask' ORDER BY 1"
+    ))
+}
+
 /// Writes a text as the compatibility rules are to read it: `current_role()` for `current_user`, which they would take for
 /// `session_user`, and the number for `'pg_class'::regclass`, which they would look for among the user's tables.
 pub(super) fn as_read_by_rules(sql: &str) -> Cow<'_, str> {
@@ -74,6 +92,14 @@ fn is_word(token: &Token, wanted: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn policies_are_asked_of_the_engine() {
+        let asked = "SELECT pol.polname, pol.polpermissive,\n  1\nFROM pg_catalog.pg_policy pol\nWHERE pol.polrelid = '16384' ORDER BY 1;";
+        assert!(policies_of_table(asked).is_some_and(|sql| sql.contains("c.oid = 16384 ")));
+        assert_eq!(policies_of_table(&asked.replace("16384", "t' OR true")), None);
+        assert_eq!(policies_of_table("SELECT polname FROM pg_catalog.pg_policy"), None);
+    }
 
     #[test]
     fn users_and_kinds_are_written_anew() {

@@ -63,7 +63,7 @@ pub(super) struct Oids {
 
 /// Columns and tables that are answered by functions of a table's OID.
 const ACL_WORDS: &[&str] =
-    &["relacl", "attacl", "pg_policy", "pg_get_userbyid", VIEWS, NAMES, REMARKS];
+    &["relacl", "rowsecurity", "attacl", "pg_policy", "pg_get_userbyid", VIEWS, NAMES, REMARKS];
 
 /// What asks for tables by their names, and for remarks.
 const NAMES: &str = "to_regclass(";

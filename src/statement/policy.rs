@@ -1,43 +1,35 @@
-//! `CREATE | DROP POLICY`, `ALTER TABLE … ROW LEVEL SECURITY`, `ALTER TABLE … MASK FOR COLUMN`.
+//! `CREATE | ALTER | DROP POLICY`, `ALTER TABLE … ROW LEVEL SECURITY`, `ALTER TABLE … MASK FOR COLUMN`.
 
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, QualifiedName, Result, quote_ident};
-use maru_sql::{AlterTableSecurity, CreatePolicy, DropPolicy, Name, RoleName, SecurityChange};
+use maru_sql::{
+    AlterPolicy, AlterTableSecurity, CreatePolicy, DropPolicy, Name, PolicyChange, PolicyCommand,
+    RoleName, SecurityChange,
+};
 
 use super::locate_relation;
 use super::role::{change, named};
-use crate::access::{Object, Policy, RowSecurity};
+use crate::access::{Command, Object, Policy, RowSecurity};
 use crate::output::Output;
 use crate::session::Session;
 
 pub(super) async fn create(session: &Arc<Session>, create: &CreatePolicy) -> Result<Output> {
     let (place, object) = own(session, &create.table).await?;
-    let found = type_of(session, &place, &create.using).await?;
-    if found != DataType::Boolean {
-        return Err(Error::new(ErrorKind::TypeMismatch, "argument of USING must be type boolean")
-            .with_detail(format!("It is {}.", crate::system::types::sql_name(&found))));
-    }
+    let command = command_of(create.command);
+    let (using, check) = (create.using.clone(), create.check.clone());
+    conditions(session, &place, command, using.as_deref(), check.as_deref()).await?;
     let roles = match create.roles.as_slice() {
         [] => vec![None],
-        roles => roles
-            .iter()
-            .map(|role| match role {
-                RoleName::Public => Ok(None),
-                role => named(session, role).map(Some),
-            })
-            .collect::<Result<_>>()?,
+        roles => roles_of(session, roles)?,
     };
-    let policy = Policy { permissive: create.permissive, roles, using: create.using.clone() };
+    let policy = Policy { permissive: create.permissive, command, roles, using, check };
     let in_force = change(session, |rules| {
         policy.roles.iter().flatten().try_for_each(|role| rules.role(role).map(|_| ()))?;
         let key = (object.clone(), create.name.clone());
         if rules.policies.contains_key(&key) {
-            return Err(Error::new(
-                ErrorKind::DuplicateObject,
-                format!("policy \"{}\" for {object} already exists", create.name),
-            ));
+            return Err(exists_already(&create.name, &object));
         }
         rules.policies.insert(key, policy);
         Ok(rules.row_security.contains_key(&object))
@@ -53,16 +45,119 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreatePolicy) -> Res
     })
 }
 
+pub(super) async fn change_policy(session: &Arc<Session>, alter: &AlterPolicy) -> Result<Output> {
+    let (place, object) = own(session, &alter.table).await?;
+    let key = (object.clone(), alter.name.clone());
+    let known = session.rights().rules().policies.get(&key).map(|policy| policy.command);
+    let command = known.ok_or_else(|| no_policy(&alter.name, &object))?;
+    let roles = match &alter.change {
+        PolicyChange::Set { roles: Some(roles), using, check } => {
+            conditions(session, &place, command, using.as_deref(), check.as_deref()).await?;
+            Some(roles_of(session, roles)?)
+        }
+        PolicyChange::Set { roles: None, using, check } => {
+            conditions(session, &place, command, using.as_deref(), check.as_deref()).await?;
+            None
+        }
+        PolicyChange::Rename(_) => None,
+    };
+    change(session, |rules| {
+        roles.iter().flatten().flatten().try_for_each(|role| rules.role(role).map(|_| ()))?;
+        let Some(mut policy) = rules.policies.get(&key).filter(|p| p.command == command).cloned()
+        else {
+            return Err(no_policy(&alter.name, &object));
+        };
+        match &alter.change {
+            PolicyChange::Rename(name) => {
+                let renamed = (object.clone(), name.clone());
+                if rules.policies.contains_key(&renamed) {
+                    return Err(exists_already(name, &object));
+                }
+                rules.policies.remove(&key);
+                rules.policies.insert(renamed, policy);
+            }
+            PolicyChange::Set { using, check, .. } => {
+                policy.roles = roles.clone().unwrap_or(policy.roles);
+                policy.using = using.clone().or(policy.using);
+                policy.check = check.clone().or(policy.check);
+                rules.policies.insert(key.clone(), policy);
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(Output::command("ALTER POLICY"))
+}
+
+fn command_of(command: PolicyCommand) -> Command {
+    match command {
+        PolicyCommand::All => Command::All,
+        PolicyCommand::Select => Command::Select,
+        PolicyCommand::Insert => Command::Insert,
+        PolicyCommand::Update => Command::Update,
+        PolicyCommand::Delete => Command::Delete,
+    }
+}
+
+/// Checks the conditions of a policy.
+///
+/// # Errors
+/// 42601 for one that its statement has no use for, 42804 for one that is not boolean, and those of planning it.
+async fn conditions(
+    session: &Arc<Session>,
+    place: &QualifiedName,
+    command: Command,
+    using: Option<&str>,
+    check: Option<&str>,
+) -> Result<()> {
+    let useless = match command {
+        Command::Insert => using.map(|_| "only WITH CHECK expression allowed for INSERT"),
+        Command::Select | Command::Delete => {
+            check.map(|_| "WITH CHECK cannot be applied to SELECT or DELETE")
+        }
+        Command::All | Command::Update => None,
+    };
+    if let Some(message) = useless {
+        return Err(Error::new(ErrorKind::Syntax, message));
+    }
+    for (condition, words) in [(using, "USING"), (check, "WITH CHECK")] {
+        let Some(condition) = condition else { continue };
+        let found = type_of(session, place, condition).await?;
+        if found != DataType::Boolean {
+            let message = format!("argument of {words} must be type boolean");
+            return Err(Error::new(ErrorKind::TypeMismatch, message)
+                .with_detail(format!("It is {}.", crate::system::types::sql_name(&found))));
+        }
+    }
+    Ok(())
+}
+
+fn roles_of(session: &Arc<Session>, roles: &[RoleName]) -> Result<Vec<Option<String>>> {
+    let one = |role: &RoleName| match role {
+        RoleName::Public => Ok(None),
+        role => named(session, role).map(Some),
+    };
+    roles.iter().map(one).collect()
+}
+
+fn exists_already(name: &str, object: &Object) -> Error {
+    Error::new(ErrorKind::DuplicateObject, format!("policy \"{name}\" for {object} already exists"))
+}
+
+fn no_policy(name: &str, object: &Object) -> Error {
+    Error::new(ErrorKind::UndefinedObject, format!("policy \"{name}\" for {object} does not exist"))
+}
+
 pub(super) async fn drop(session: &Arc<Session>, drop: &DropPolicy) -> Result<Output> {
     let (_, object) = own(session, &drop.table).await?;
     let output = Output::command("DROP POLICY");
     let key = (object.clone(), drop.name.clone());
     let found = change(session, |rules| Ok(rules.policies.remove(&key).is_some())).await?;
-    let missing = format!("policy \"{}\" for {object} does not exist", drop.name);
+    let missing = no_policy(&drop.name, &object);
     match (found, drop.if_exists) {
         (true, _) => Ok(output),
-        (false, true) => Ok(output.with_notice(format!("{missing}, skipping"))),
-        (false, false) => Err(Error::new(ErrorKind::UndefinedObject, missing)),
+        (false, true) => Ok(output.with_notice(format!("{}, skipping", missing.primary()))),
+        (false, false) => Err(missing),
     }
 }
 

@@ -7,7 +7,7 @@ use maru_core::Result;
 use super::ColumnKind::{Boolean, Integer, Text, Timestamp};
 use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
 use crate::access::kinds::KINDS;
-use crate::access::{Object, Rights, Role};
+use crate::access::{Command, Object, Rights, Role};
 
 pub(super) static ROLES: TableSpec = TableSpec {
     name: "roles",
@@ -141,6 +141,11 @@ pub(super) static POLICIES: TableSpec = TableSpec {
         ("roles", Text),
         ("expression", Text),
         ("in_force", Boolean),
+        ("command", Text),
+        ("check_expression", Text),
+        ("catalog", Text),
+        ("schema", Text),
+        ("table", Text),
     ],
     rows: |session, _| async { Ok(policies(&session.rights())) }.boxed(),
 };
@@ -193,6 +198,7 @@ fn policies(rights: &Rights) -> Vec<Row> {
     let rules = rights.rules();
     let policies = rules.policies.iter().filter(|((table, _), _)| rights.owns(table));
     let masks = rules.masks.iter().filter(|((table, _), _)| rights.owns(table));
+    let part = |table: &Object, at: usize| text_or_null(table.path.get(at).cloned());
     let policies = policies.map(|((table, name), policy)| {
         let roles = policy.roles.iter().map(|role| role.as_deref().unwrap_or("PUBLIC"));
         vec![
@@ -200,8 +206,13 @@ fn policies(rights: &Rights) -> Vec<Row> {
             text(if policy.permissive { "permissive" } else { "restrictive" }),
             text(name.as_str()),
             text(roles.collect::<Vec<_>>().join(", ")),
-            text(policy.using.as_str()),
+            text_or_null(policy.using.clone()),
             boolean(rules.row_security.contains_key(table)),
+            text(policy.command.word()),
+            text_or_null(policy.check.clone()),
+            part(table, 0),
+            part(table, 1),
+            part(table, 2),
         ]
     });
     let masks = masks.map(|((table, column), mask)| {
@@ -212,6 +223,11 @@ fn policies(rights: &Rights) -> Vec<Row> {
             text("PUBLIC"),
             text(mask.as_str()),
             boolean(true),
+            text(Command::Select.word()),
+            text_or_null(None::<String>),
+            part(table, 0),
+            part(table, 1),
+            part(table, 2),
         ]
     });
     policies.chain(masks).collect()

@@ -269,6 +269,13 @@ pub fn query(catalog: &str, view: &str) -> Option<String> {
 /// Views of `pg_catalog`, made likewise.
 const OF_POSTGRES: &[(&str, &str)] = &[
     (
+        "pg_policies",
+        "SELECT schema AS schemaname, \"table\" AS tablename, name AS policyname, upper(kind) AS permissive, \
+         string_to_array(CASE WHEN roles = 'PUBLIC' THEN 'public' ELSE roles END, ', ') AS roles, command AS cmd, \
+         expression AS qual, check_expression AS with_check \
+         FROM system.policies WHERE catalog = $catalog AND kind <> 'mask'",
+    ),
+    (
         "pg_tables",
         "SELECT schema AS schemaname, name AS tablename, owner AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
      false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity \

@@ -17,15 +17,16 @@ pub use conversation::{
 pub use parser::{READ_OPTIONS, model, parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
-    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterResourceGroup, AlterRole,
-    AlterTableSecurity, BackfillPipeline, CancelQuery, CatalogChange, CommentOn, CommentTarget,
-    CreateCatalog, CreateCatalogTemplate, CreateExternalTable, CreateModel, CreatePipeline,
-    CreatePolicy, CreateResourceGroup, CreateRole, CreateSchema, CreateSecret, CreateView,
-    DropModel, DropObject, DropPolicy, DropRole, ExportModel, GrantPrivileges, GrantRole,
-    GrantTarget, ModelChange, ModelStatement, Name, ObjectKind, OptionList, Owned, PipelineOption,
-    PipelineParameter, PipelineSchedule, PipelineStatement, PipelineStep, Preview, PrivilegeName,
-    RetrainModel, RoleChange, RoleName, RoleOptions, RunPipeline, STATEMENTS, SecurityChange,
-    SetScope, SetVariable, SqlPart, Statement, StatementSpec, StepBody,
+    AlterCatalog, AlterDefaultPrivileges, AlterModel, AlterOwner, AlterPolicy, AlterResourceGroup,
+    AlterRole, AlterTableSecurity, BackfillPipeline, CancelQuery, CatalogChange, CommentOn,
+    CommentTarget, CreateCatalog, CreateCatalogTemplate, CreateExternalTable, CreateModel,
+    CreatePipeline, CreatePolicy, CreateResourceGroup, CreateRole, CreateSchema, CreateSecret,
+    CreateView, DropModel, DropObject, DropPolicy, DropRole, ExportModel, GrantPrivileges,
+    GrantRole, GrantTarget, ModelChange, ModelStatement, Name, ObjectKind, OptionList, Owned,
+    PipelineOption, PipelineParameter, PipelineSchedule, PipelineStatement, PipelineStep,
+    PolicyChange, PolicyCommand, Preview, PrivilegeName, RetrainModel, RoleChange, RoleName,
+    RoleOptions, RunPipeline, STATEMENTS, SecurityChange, SetScope, SetVariable, SqlPart,
+    Statement, StatementSpec, StepBody,
 };
 pub use write::{
     AlterTable, CopyTo, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,

@@ -59,6 +59,7 @@ pub enum Statement {
     AlterDefaultPrivileges(Box<AlterDefaultPrivileges>),
     AlterOwner(AlterOwner),
     CreatePolicy(CreatePolicy),
+    AlterPolicy(AlterPolicy),
     DropPolicy(DropPolicy),
     AlterTableSecurity(AlterTableSecurity),
     Owned(Owned),
@@ -319,6 +320,9 @@ statements! {
     "ALTER PIPELINE", "ALTER PIPELINE name { PAUSE | RESUME }",
         "Holds back the runs that a pipeline's schedule would start, or lets them start again.",
         "ALTER PIPELINE mart.daily PAUSE";
+    "ALTER POLICY", "ALTER POLICY name ON table { RENAME TO new_name | [TO role, …] [USING (condition)] [WITH CHECK (condition)] }",
+        "Changes the name, the roles or the conditions of a policy.",
+        "ALTER POLICY own_region ON crm.public.customers USING (region = 'Busan')";
     "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column TYPE type | RENAME TO new_name }, …",
         "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
@@ -370,8 +374,8 @@ statements! {
     "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN }] }; … END",
         "Keeps statements that run together, in the order of the tables they read and write, by hand or by a schedule. Options are retries, retry_wait, timeout, step_timeout, catch_up, max_active_runs, parallel and on_failure = webhook('url'). Instead of BEGIN … END the steps may stand in $$ … $$.",
         "CREATE PIPELINE mart.daily (target date) SCHEDULE '0 2 * * *' TIME ZONE 'Asia/Seoul' AS BEGIN STEP load AS INSERT INTO mart.sums SELECT dt, sum(x) FROM raw.facts WHERE dt = :target GROUP BY dt; STEP check EXPECT 'rows arrived' (SELECT count(*) > 0 FROM mart.sums WHERE dt = :target); END";
-    "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { SELECT | ALL }] [TO role, …] USING (condition)",
-        "Chooses the rows of a table that roles see, once row level security is enabled on it.",
+    "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { ALL | SELECT | INSERT | UPDATE | DELETE }] [TO role, …] [USING (condition)] [WITH CHECK (condition)]",
+        "Chooses the rows of a table that roles see and change, and by WITH CHECK those that they write, once row level security is enabled on it.",
         "CREATE POLICY own_region ON crm.public.customers TO analyst USING (region = 'Seoul')";
     "CREATE RESOURCE GROUP", "CREATE [OR REPLACE] RESOURCE GROUP [IF NOT EXISTS] name WITH ([concurrency = n] [, queue = n] [, memory = '4GB'] [, run_time = '10min'] [, weight = n] [, parent = group] [, users = 'a, b'] [, roles = 'a, b'] [, applications = 'pattern, …'])",
         "Limits what the statements of users, members of roles or client programs take together, and says their share.",

@@ -137,7 +137,8 @@ pub(super) fn select(select: &mut Select) {
     }
 }
 
-/// Columns of `pg_class` that are not there: `relacl` is told by a function of the table's OID, and no table has options.
+/// Columns of `pg_class` that are not there: `relacl` and row level security are told by functions of the table's OID, and no table
+/// has options.
 fn relacl(select: &mut Select) {
     let factors = select.from.iter().flat_map(|from| {
         std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
@@ -162,6 +163,10 @@ fn relacl(select: &mut Select) {
         };
         match name.value.to_lowercase().as_str() {
             "relacl" => Some(("relacl", format!("maru_table_acl({class}.oid)"))),
+            "relrowsecurity" => Some(("relrowsecurity", format!("maru_row_security({class}.oid)"))),
+            "relforcerowsecurity" => {
+                Some(("relforcerowsecurity", format!("maru_forced_row_security({class}.oid)")))
+            }
             "reloptions" => Some(("reloptions", "CAST(NULL AS TEXT[])".to_owned())),
             _ => None,
         }

@@ -61,6 +61,9 @@ impl Words<'_> {
         if self.take(&["create", "policy"]) {
             return self.create_policy().map(Some);
         }
+        if self.take(&["alter", "policy"]) {
+            return self.alter_policy().map(Some);
+        }
         if self.take(&["drop", "policy"]) {
             let if_exists = self.take(&["if", "exists"]);
             let name = self.ident()?;
@@ -91,13 +94,61 @@ impl Words<'_> {
                 self.expect(&["restrictive"])?;
             }
         }
-        if self.take(&["for"]) && !self.take(&["all"]) && !self.take(&["select"]) {
-            return Err(self.unexpected("ALL or SELECT"));
-        }
+        let command = if self.take(&["for"]) { self.policy_command()? } else { PolicyCommand::All };
         let roles = if self.take(&["to"]) { self.role_names()? } else { Vec::new() };
-        self.expect(&["using"])?;
-        let using = self.expression()?;
-        Ok(Statement::CreatePolicy(CreatePolicy { name, table, permissive, roles, using }))
+        let (using, check) = self.policy_conditions()?;
+        Ok(Statement::CreatePolicy(CreatePolicy {
+            name,
+            table,
+            permissive,
+            command,
+            roles,
+            using,
+            check,
+        }))
+    }
+
+    fn policy_command(&mut self) -> Result<PolicyCommand> {
+        let known = [
+            ("all", PolicyCommand::All),
+            ("select", PolicyCommand::Select),
+            ("insert", PolicyCommand::Insert),
+            ("update", PolicyCommand::Update),
+            ("delete", PolicyCommand::Delete),
+        ];
+        for (word, command) in known {
+            if self.take(&[word]) {
+                return Ok(command);
+            }
+        }
+        Err(self.unexpected("ALL, SELECT, INSERT, UPDATE or DELETE"))
+    }
+
+    /// Reads `[USING (condition)] [WITH CHECK (condition)]`.
+    fn policy_conditions(&mut self) -> Result<(Option<String>, Option<String>)> {
+        let using = if self.take(&["using"]) { Some(self.expression()?) } else { None };
+        let check = match self.take(&["with", "check"]) {
+            true => Some(self.expression()?),
+            false => None,
+        };
+        Ok((using, check))
+    }
+
+    fn alter_policy(&mut self) -> Result<Statement> {
+        let name = self.ident()?;
+        self.expect(&["on"])?;
+        let table = self.name()?;
+        let change = if self.take(&["rename", "to"]) {
+            PolicyChange::Rename(self.ident()?)
+        } else {
+            let roles = if self.take(&["to"]) { Some(self.role_names()?) } else { None };
+            let (using, check) = self.policy_conditions()?;
+            if roles.is_none() && using.is_none() && check.is_none() {
+                return Err(self.unexpected("RENAME TO, TO, USING or WITH CHECK"));
+            }
+            PolicyChange::Set { roles, using, check }
+        };
+        Ok(Statement::AlterPolicy(AlterPolicy { name, table, change }))
     }
 
     fn alter_table(&mut self) -> Result<Statement> {

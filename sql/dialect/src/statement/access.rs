@@ -152,16 +152,46 @@ pub struct AlterDefaultPrivileges {
     pub option: bool,
 }
 
-/// `CREATE POLICY name ON table [AS PERMISSIVE | RESTRICTIVE] [FOR SELECT | ALL] [TO role, …] USING (condition)`
+/// `CREATE POLICY name ON table [AS PERMISSIVE | RESTRICTIVE] [FOR ALL | SELECT | INSERT | UPDATE | DELETE] [TO role, …]
+/// [USING (condition)] [WITH CHECK (condition)]`
 #[derive(Debug, Clone)]
 pub struct CreatePolicy {
     pub name: String,
     pub table: Name,
     pub permissive: bool,
+    pub command: PolicyCommand,
     /// Empty: everyone.
     pub roles: Vec<RoleName>,
-    /// As SQL.
-    pub using: String,
+    /// Which rows that are there it lets through, as SQL.
+    pub using: Option<String>,
+    /// Which new rows it lets through, as SQL; `None`: those of `using`.
+    pub check: Option<String>,
+}
+
+/// The statements that a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyCommand {
+    All,
+    Select,
+    Insert,
+    Update,
+    Delete,
+}
+
+/// `ALTER POLICY name ON table …`
+#[derive(Debug, Clone)]
+pub struct AlterPolicy {
+    pub name: String,
+    pub table: Name,
+    pub change: PolicyChange,
+}
+
+#[derive(Debug, Clone)]
+pub enum PolicyChange {
+    /// `RENAME TO name`
+    Rename(String),
+    /// `[TO role, …] [USING (condition)] [WITH CHECK (condition)]`; `None` leaves it as it is.
+    Set { roles: Option<Vec<RoleName>>, using: Option<String>, check: Option<String> },
 }
 
 /// `DROP POLICY [IF EXISTS] name ON table`
