@@ -94,7 +94,7 @@ use json::ROW_COLUMN;
 pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
 pub(crate) use plan::{as_owner, as_owner_for, word_position};
-pub(crate) use policies::is_under_policies;
+pub(crate) use policies::{is_under_policies, stand_in};
 pub use prepared::Prepared;
 use prepared::{Kind, Planned};
 pub(crate) use scalars::{Style, TYPE_KEY, mark, put_json, style_of};

@@ -9,14 +9,14 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DfResult};
-use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 use super::builtin::open_path;
 use super::{Attached, BUILTIN, pg_catalog, version};
 use crate::access::{Columns, Object, Privilege, Rights};
-use crate::session::{Session, as_owner, as_owner_for, is_under_policies};
+use crate::session::{Session, as_owner, as_owner_for, is_under_policies, stand_in};
 use crate::system;
 
 /// The schema that unqualified names are given: looked up along the session's search path.
@@ -150,6 +150,9 @@ async fn find_in(
     schema: &str,
     name: &str,
 ) -> Result<Option<Arc<dyn TableProvider>>> {
+    if let Some(plan) = stand_in(name) {
+        return Ok(Some(planned(&attached.name, plan)));
+    }
     let zone = session.setting("timezone").unwrap_or_default();
     let written = name;
     let (name, version) = version::split(name, &zone)?;
@@ -242,9 +245,7 @@ async fn find_in(
         });
         let names = names.collect::<Vec<_>>();
         let plan = session.plan_policies(&object, written, &names, &policies).await?;
-        let schema = Arc::new(plan.schema().as_arrow().clone());
-        let view = SourceTable::View { sql: String::new(), schema };
-        return Ok(Some(Arc::new(FederatedTable::new(&attached.name, view).with_view_plan(plan))));
+        return Ok(Some(planned(&attached.name, plan)));
     }
     match columns {
         Columns::All => Ok(Some(Arc::new(table))),
@@ -252,6 +253,13 @@ async fn find_in(
             Ok(Some(Arc::new(only(&attached.name, &object, table, &columns)?)))
         }
     }
+}
+
+/// Returns a table that is what a plan gives.
+fn planned(catalog: &str, plan: LogicalPlan) -> Arc<dyn TableProvider> {
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    let view = SourceTable::View { sql: String::new(), schema };
+    Arc::new(FederatedTable::new(catalog, view).with_view_plan(plan))
 }
 
 /// Returns a table without the columns that a role may not read: for it they are not there.
@@ -362,6 +370,9 @@ async fn exists(
     schema: &str,
     name: &str,
 ) -> Result<bool> {
+    if stand_in(name).is_some() {
+        return Ok(true);
+    }
     let plain = version::plain_name(name);
     let of_version = plain.len() < name.len();
     let name = plain;
@@ -381,6 +392,7 @@ async fn exists(
         let found = match schema.as_str() {
             system::PG_CATALOG => {
                 system::pg_table(session, name).is_some()
+                    || system::information_schema::postgres_query(&attached.name, name).is_some()
                     || pg_catalog::schema(attached, session.engine(), &rights)?.table_exist(name)
             }
             system::SYSTEM => system::TABLES.iter().any(|table| table.name() == name),

@@ -33,6 +33,9 @@ use crate::access::{Object, Policies};
 tokio::task_local! {
     /// The table whose policies are being planned.
     static UNDER: Object;
+
+    /// Plans that stand under names which nobody knows, while a statement over them is planned.
+    static STAND_INS: Vec<(String, LogicalPlan)>;
 }
 
 /// Returns whether `table` is read by its own policies.
@@ -40,7 +43,45 @@ pub(crate) fn is_under_policies(table: &Object) -> bool {
     UNDER.try_with(|under| under == table).unwrap_or(false)
 }
 
+/// Returns the plan that stands under a name.
+pub(crate) fn stand_in(name: &str) -> Option<LogicalPlan> {
+    let found = STAND_INS.try_with(|plans| {
+        plans.iter().find(|(known, _)| known == name).map(|(_, plan)| plan.clone())
+    });
+    found.ok().flatten()
+}
+
+/// Plans something while plans stand under names, which must be such that nobody can write them.
+pub(super) async fn with_stand_ins<T>(
+    plans: Vec<(String, LogicalPlan)>,
+    planning: impl Future<Output = T>,
+) -> T {
+    STAND_INS.scope(plans, planning).await
+}
+
+/// Keeps rules of the planner from moving anything through a plan.
+pub(super) fn barrier(input: LogicalPlan) -> LogicalPlan {
+    let node = PolicyBarrier { input, masked: BTreeSet::new() };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+pub(super) fn is_barrier(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Extension(extension) if extension.node.as_any().is::<PolicyBarrier>())
+}
+
 impl Session {
+    /// Plans a query in which a table is what it is, whatever its policies. `plans` stand under names of their own.
+    pub(super) async fn plan_under(
+        self: &Arc<Self>,
+        table: &Object,
+        sql: &str,
+        plans: Vec<(String, LogicalPlan)>,
+    ) -> Result<LogicalPlan> {
+        let planning = with_stand_ins(plans, Box::pin(self.plan_view(sql, None)));
+        let planned = UNDER.scope(table.clone(), planning).await;
+        planned.map_err(|error| error.or_context("policies of", table.name()))
+    }
+
     /// Plans what of a table shows. `written` is its name with the version that is asked for; `columns` are those that may be
     /// read.
     ///
@@ -67,11 +108,7 @@ impl Session {
             quote_ident(written),
             quote_ident(&name)
         );
-        let planning = Box::pin(self.plan_view(&sql, None));
-        let input = UNDER
-            .scope(table.clone(), planning)
-            .await
-            .map_err(|error| error.or_context("policies of", table.name()))?;
+        let input = self.plan_under(table, &sql, Vec::new()).await?;
         let masked = policies.masks.keys().cloned().collect();
         let barrier = PolicyBarrier { input, masked };
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(barrier) }))

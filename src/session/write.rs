@@ -2,7 +2,8 @@
 //!
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
 //! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` and `batched.rs` are
-//! rows that the client sends along, `node.rs` is the plan.
+//! rows that the client sends along, `node.rs` is the plan,
+//! `policed.rs` what policies have to say.
 
 mod assign;
 mod batched;
@@ -14,6 +15,7 @@ mod insert;
 mod literals;
 mod node;
 mod optimize;
+mod policed;
 mod target;
 mod update;
 

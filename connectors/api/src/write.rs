@@ -37,6 +37,8 @@ pub struct WriteRequest {
     pub statement: u64,
     /// Where a job that keeps rows back accounts for them. `None` in tests alone: no limit.
     pub memory: Option<Arc<dyn MemoryPool>>,
+    /// Columns whose values were checked against policies: a source that would store others is to refuse the write (0A000).
+    pub checked: Vec<String>,
 }
 
 /// Which try of which work a write is.

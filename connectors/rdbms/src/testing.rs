@@ -180,6 +180,7 @@ pub(crate) fn request(
         attempt: Attempt { id: uuid::Uuid::new_v4().to_string(), once: None },
         statement: 0,
         memory: None,
+        checked: Vec::new(),
     }
 }
 

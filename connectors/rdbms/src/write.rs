@@ -97,6 +97,25 @@ pub(crate) fn computed_by_the_table(table: &str) -> Error {
     .with_hint("Leave the column out.")
 }
 
+/// Refuses changes whose values were checked and that the table puts others in the place of.
+///
+/// # Errors
+/// 0A000
+pub(crate) fn refuse_recomputed<'a>(
+    checked: &[String],
+    computed: impl IntoIterator<Item = &'a str>,
+    table: &str,
+) -> Result<()> {
+    let Some(column) = computed.into_iter().find(|name| checked.iter().any(|one| one == name))
+    else {
+        return Ok(());
+    };
+    let message =
+        format!("policies of {table} look at column \"{column}\", which the table computes itself");
+    Err(Error::unsupported(message)
+        .with_hint("Change its rows as its owner, or as a role with BYPASSRLS."))
+}
+
 /// What a new column was declared as beyond its type here.
 pub(crate) enum Declared {
     Nothing,

@@ -45,11 +45,19 @@ pub(super) fn hits(
     ))
 }
 
+/// Adds rows that no condition is asked about.
+pub(super) fn with_others(hits: &str, others: &Name, alias: &str) -> String {
+    let (alias, hit) = (quote_ident(alias), quote_ident(HIT));
+    format!(
+        "(SELECT * FROM {hits} UNION ALL SELECT *, FALSE AS {hit} FROM {others} AS {alias}) AS {alias}"
+    )
+}
+
 pub(super) fn act_of_hits(alias: &str) -> String {
     format!("CASE WHEN {}.{} THEN 1 END", quote_ident(alias), quote_ident(HIT))
 }
 
-fn has_subquery(expr: &ast::Expr) -> bool {
+pub(super) fn has_subquery(expr: &ast::Expr) -> bool {
     let found = visit_expressions(expr, |expr| match expr {
         ast::Expr::Subquery(_) | ast::Expr::InSubquery { .. } | ast::Expr::Exists { .. } => {
             ControlFlow::Break(())

@@ -61,6 +61,7 @@ impl Session {
                 columns: Arc::new(Schema::new(fields)),
                 options: Options::default(),
                 owner: None,
+                checked: Vec::new(),
             },
         )?;
         Ok(Outcome::Plan(plan, "COPY"))

@@ -134,6 +134,7 @@ pub(super) fn writing(
         columns,
         options,
         owner: (!place.replaces).then(|| session.role()),
+        checked: Vec::new(),
     })
 }
 

@@ -108,7 +108,7 @@ impl Session {
             false => copy.columns,
         };
         let columns = fields_of(&target, &schema, &names)?;
-        target.require(&self.rights(), Privilege::Insert, &names)?;
+        target.require_privilege(&self.rights(), Privilege::Insert, &names)?;
         let options = copy.options;
         for (forced, option) in
             [(&options.force_null, "FORCE_NULL"), (&options.force_not_null, "FORCE_NOT_NULL")]
@@ -124,8 +124,9 @@ impl Session {
         }
         let columns = Arc::new(Schema::new(columns));
         let slot = Slot::default();
+        let checked = self.check_inserted(&target, leaf(Arc::clone(&columns), &slot)?).await?;
         let plan = node(
-            leaf(Arc::clone(&columns), &slot)?,
+            checked.plan,
             Writing {
                 session: Arc::downgrade(self),
                 attached: target.attached,
@@ -135,6 +136,7 @@ impl Session {
                 columns: Arc::clone(&columns),
                 options: Options::default(),
                 owner: None,
+                checked: checked.columns,
             },
         )?;
         Ok(Incoming {
@@ -208,12 +210,13 @@ impl Session {
             false => None,
         };
         let verb = if place.is_some() { "CREATE TABLE" } else { "INSERT INTO" };
-        let (writing, columns, tag) = match place {
+        let (writing, rows, tag) = match place {
             Some(place) => {
                 let columns = ingest.schema.fields().iter().map(|field| made_of(field));
                 let columns = columns.collect::<Vec<FieldRef>>();
                 let schema = Arc::new(Schema::new(columns.clone()));
-                (writing(self, create, place, schema)?, columns, "SELECT")
+                let rows = assign::assign(rows, &columns, Vec::new(), &zone)?;
+                (writing(self, create, place, schema)?, rows, "SELECT")
             }
             None => {
                 if !create.options.0.is_empty() {
@@ -222,22 +225,25 @@ impl Session {
                 }
                 let target = find(self, &ingest.table, "insert into").await?;
                 let columns = fields_of(&target, &target.columns(), &names)?;
-                target.require(&self.rights(), Privilege::Insert, &names)?;
+                target.require_privilege(&self.rights(), Privilege::Insert, &names)?;
+                let rows = assign::assign(rows, &columns, Vec::new(), &zone)?;
+                let checked = self.check_inserted(&target, rows).await?;
                 let writing = Writing {
                     session: Arc::downgrade(self),
                     attached: target.attached,
                     schema: target.schema,
                     table: target.name,
                     mode: WriteMode::Append,
-                    columns: Arc::new(Schema::new(columns.clone())),
+                    columns: Arc::new(Schema::new(columns)),
                     options: Options::default(),
                     owner: None,
+                    checked: checked.columns,
                 };
-                (writing, columns, "INSERT 0")
+                (writing, checked.plan, "INSERT 0")
             }
         };
         let relation = writing.table.clone();
-        let plan = node(assign::assign(rows, &columns, Vec::new(), &zone)?, writing)?;
+        let plan = node(rows, writing)?;
         self.refuse_write_in_block(&plan).await?;
         let incoming = Incoming {
             schema: ingest.schema,

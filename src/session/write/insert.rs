@@ -64,7 +64,7 @@ impl Session {
         }
         let names = written.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         let rights = self.rights();
-        target.require(&rights, Privilege::Insert, &names)?;
+        target.require_privilege(&rights, Privilege::Insert, &names)?;
         let mode = match (insert.overwrite, insert.on_conflict) {
             (true, _) => {
                 target.require(&rights, Privilege::Delete, &[])?;
@@ -81,8 +81,9 @@ impl Session {
         };
         let zone = self.setting("timezone").unwrap_or_default();
         let plan = assign::assign(plan, &columns, more, &zone)?;
+        let checked = self.check_inserted(&target, plan).await?;
         let plan = node(
-            plan,
+            checked.plan,
             Writing {
                 session: Arc::downgrade(self),
                 attached: target.attached,
@@ -92,6 +93,7 @@ impl Session {
                 columns: Arc::new(Schema::new(written)),
                 options: Options::default(),
                 owner: None,
+                checked: checked.columns,
             },
         )?;
         Ok(Outcome::Plan(plan, "INSERT 0"))

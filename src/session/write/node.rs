@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::incoming::IncomingNode;
+use super::policed::RowCheck;
 use crate::access::Object;
 use crate::catalog::{Attached, BUILTIN};
 use crate::engine::Engine;
@@ -42,6 +43,8 @@ pub(super) struct Writing {
     pub(super) options: Options,
     /// Who will own the table, if it is new.
     pub(super) owner: Option<String>,
+    /// Columns that the policies look at which the rows were checked against.
+    pub(super) checked: Vec<String>,
 }
 
 impl Writing {
@@ -69,6 +72,7 @@ impl Writing {
             attempt: Attempt { id: Uuid::now_v7().to_string(), once: self.once() },
             statement,
             memory: Some(memory),
+            checked: self.checked.clone(),
         }
     }
 }
@@ -155,7 +159,7 @@ impl UserDefinedLogicalNodeCore for WriteNode {
     }
 }
 
-/// Plans writes.
+/// Plans writes, and the checks of what they write.
 pub(in crate::session) struct Writes;
 
 #[async_trait]
@@ -171,6 +175,11 @@ impl ExtensionPlanner for Writes {
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(rows) = node.as_any().downcast_ref::<IncomingNode>() {
             return Ok(Some(rows.plan()?));
+        }
+        if let (Some(check), Some(input)) =
+            (node.as_any().downcast_ref::<RowCheck>(), inputs.first())
+        {
+            return Ok(Some(check.planned(input)));
         }
         let (Some(node), Some(input)) = (node.as_any().downcast_ref::<WriteNode>(), inputs.first())
         else {

@@ -33,6 +33,7 @@ impl Session {
                 columns,
                 options: Options::default(),
                 owner: None,
+                checked: Vec::new(),
             },
         )?;
         Ok(Outcome::Plan(plan, "OPTIMIZE"))

@@ -36,11 +36,33 @@ impl Target {
         self.table.schema()
     }
 
-    /// Asks for a privilege on columns of the table.
+    /// Asks for a privilege on columns of the table, for a statement that asks no policies.
     ///
     /// # Errors
-    /// 42501; also for a role whose rows are chosen by policies: those of what it writes are not checked.
+    /// 42501; also for a role whose rows are chosen by policies.
     pub(crate) fn require(
+        &self,
+        rights: &Rights,
+        privilege: Privilege,
+        columns: &[String],
+    ) -> Result<()> {
+        self.require_privilege(rights, privilege, columns)?;
+        let object = self.object();
+        if rights.policies(&object).is_some_and(|policies| policies.filter.is_some()) {
+            return Err(Error::new(
+                ErrorKind::NotAllowed,
+                format!("policies of {object} choose its rows, and are not asked by this statement"),
+            )
+            .with_hint("INSERT, UPDATE and DELETE ask them. Or write as its owner, or as a role with BYPASSRLS."));
+        }
+        Ok(())
+    }
+
+    /// Asks for a privilege on columns of the table, whatever its policies.
+    ///
+    /// # Errors
+    /// 42501
+    pub(crate) fn require_privilege(
         &self,
         rights: &Rights,
         privilege: Privilege,
@@ -51,13 +73,6 @@ impl Target {
             Some(Columns::All) => {}
             Some(Columns::Some(granted)) if columns.iter().all(|one| granted.contains(one)) => {}
             _ => return Err(rights.denied(privilege, &object)),
-        }
-        if rights.policies(&object).is_some_and(|policies| policies.filter.is_some()) {
-            return Err(Error::new(
-                ErrorKind::NotAllowed,
-                format!("policies of {object} choose its rows, and are not checked for rows that are written"),
-            )
-            .with_hint("Write as its owner, or as a role with BYPASSRLS."));
         }
         Ok(())
     }

@@ -13,14 +13,18 @@ use maru_sql::ast;
 use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Update};
 
 use super::assign::assign_one;
-use super::condition::{act_of_hits, hits, refuse_repeated, refuse_unclear};
+use super::condition::{
+    act_of_hits, has_subquery, hits, refuse_repeated, refuse_unclear, with_others,
+};
 use super::insert::{fields_of, sets};
 use super::node::{Writing, node};
+use super::policed::Checked;
 use super::target::{Target, find};
 use super::{Outcome, literals};
-use crate::access::Privilege;
+use crate::access::{Command, Object, Privilege, WritePolicies};
 use crate::catalog::version;
 use crate::session::Session;
+use crate::session::policies::with_stand_ins;
 
 /// Names of columns that no table has.
 const ROW: &str = "$row";
@@ -48,6 +52,17 @@ struct Changes {
     joined: bool,
     /// Whether no action may be for a row of the target that has a match.
     partial: bool,
+    /// What stands under names that only `from` has.
+    plans: Vec<(String, LogicalPlan)>,
+    /// What policies say of rows as they come to be.
+    new: Option<String>,
+}
+
+/// Rows that a condition holds for.
+struct Found {
+    /// After `FROM`.
+    from: String,
+    plans: Vec<(String, LogicalPlan)>,
 }
 
 /// How the target takes changed rows.
@@ -89,16 +104,20 @@ impl Taking {
 impl Session {
     pub(super) async fn plan_delete(self: &Arc<Self>, delete: Delete) -> Result<Outcome> {
         let target = find(self, &delete.table, "delete from").await?;
-        self.may_change(&target, Privilege::Delete, &[])?;
+        let policies = self.may_change_seen(&target, Privilege::Delete, &[])?;
         let taking = Taking::of(&target)?;
-        let in_place = matches!(taking, Taking::InPlace(_));
+        let (table, alias) = (&delete.table, &delete.alias);
+        let found =
+            self.find_hits(&target, &taking, table, alias, delete.selection, policies).await?;
         let changes = Changes {
-            from: hits(in_place, &taking.name_of(&delete.table), &delete.alias, delete.selection)?,
+            from: found.from,
             act: act_of_hits(&delete.alias),
             alias: delete.alias,
             actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
             joined: false,
             partial: false,
+            plans: found.plans,
+            new: None,
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "DELETE"))
     }
@@ -107,16 +126,32 @@ impl Session {
         let target = find(self, &update.table, "update").await?;
         let sets = sets(&target, update.sets)?;
         let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
-        self.may_change(&target, Privilege::Update, &names)?;
+        let policies = self.may_change_seen(&target, Privilege::Update, &names)?;
+        let new = policies.as_ref().map(|policies| policies.new.clone());
         let taking = Taking::of(&target)?;
-        let in_place = matches!(taking, Taking::InPlace(_));
+        // A subquery is joined to all rows, and one that fails would tell of those that are hidden.
+        if matches!(taking, Taking::Anew)
+            && new.is_some()
+            && sets.iter().any(|(_, value)| has_subquery(value))
+        {
+            return Err(Error::unsupported(format!(
+                "policies of {} choose its rows, and their new values cannot come from subqueries",
+                target.object()
+            ))
+            .with_hint("Update its rows as its owner, or as a role with BYPASSRLS."));
+        }
+        let (table, alias) = (&update.table, &update.alias);
+        let found =
+            self.find_hits(&target, &taking, table, alias, update.selection, policies).await?;
         let changes = Changes {
-            from: hits(in_place, &taking.name_of(&update.table), &update.alias, update.selection)?,
+            from: found.from,
             act: act_of_hits(&update.alias),
             alias: update.alias,
             actions: vec![Action { op: RowOp::Update, sets }],
             joined: false,
             partial: false,
+            plans: found.plans,
+            new,
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "UPDATE"))
     }
@@ -208,21 +243,77 @@ impl Session {
             quote_ident(&merge.source_alias),
             merge.on,
         );
-        let changes = Changes { alias: merge.alias, from, act, actions, joined: true, partial };
+        let changes = Changes {
+            alias: merge.alias,
+            from,
+            act,
+            actions,
+            joined: true,
+            partial,
+            plans: Vec::new(),
+            new: None,
+        };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, merge.tag))
     }
 
-    /// Asks for a privilege on rows that are read to be written again.
+    /// Finds the rows that a condition holds for, among those that policies leave.
+    async fn find_hits(
+        self: &Arc<Self>,
+        target: &Target,
+        taking: &Taking,
+        table: &Name,
+        alias: &str,
+        condition: Option<ast::Expr>,
+        policies: Option<WritePolicies>,
+    ) -> Result<Found> {
+        let in_place = matches!(taking, Taking::InPlace(_));
+        let table = taking.name_of(table);
+        let Some(policies) = policies else {
+            let from = hits(in_place, &table, alias, condition)?;
+            return Ok(Found { from, plans: Vec::new() });
+        };
+        let written = taking.name_of(&Name(vec![target.name.clone()]));
+        let written = written.0.last().cloned().unwrap_or_default();
+        let identity = match taking {
+            Taking::Anew => None,
+            Taking::InPlace(identity) => Some(identity),
+        };
+        let parts = self.part_rows(target, &written, identity, &policies).await?;
+        let seen = hits(in_place, &parts.seen, alias, condition)?;
+        let from = match &parts.hidden {
+            None => seen,
+            Some(hidden) => with_others(&seen, hidden, alias),
+        };
+        Ok(Found { from, plans: parts.plans })
+    }
+
+    /// Asks for a privilege on rows that are read to be written again, and returns which rows these may be.
+    fn may_change_seen(
+        &self,
+        target: &Target,
+        privilege: Privilege,
+        columns: &[String],
+    ) -> Result<Option<WritePolicies>> {
+        let (rights, object) = (self.rights(), target.object());
+        target.require_privilege(&rights, privilege, columns)?;
+        if rights.policies(&object).is_some_and(|policies| !policies.masks.is_empty()) {
+            return Err(masked(&object));
+        }
+        rights.require(Privilege::Select, &object)?;
+        let command = match privilege {
+            Privilege::Delete => Command::Delete,
+            _ => Command::Update,
+        };
+        Ok(rights.write_policies(&object, command))
+    }
+
+    /// Asks for a privilege on rows that are read to be written again, for a statement that asks no policies.
     fn may_change(&self, target: &Target, privilege: Privilege, columns: &[String]) -> Result<()> {
         let rights = self.rights();
         target.require(&rights, privilege, columns)?;
         let object = target.object();
         if rights.policies(&object).is_some() {
-            return Err(Error::new(
-                ErrorKind::NotAllowed,
-                format!("columns of {object} are masked, and its rows cannot be written again"),
-            )
-            .with_hint("Write as its owner."));
+            return Err(masked(&object));
         }
         // Their other columns are read.
         rights.require(Privilege::Select, &object)
@@ -236,7 +327,7 @@ impl Session {
     ) -> Result<LogicalPlan> {
         let schema = target.columns();
         let in_place = matches!(taking, Taking::InPlace(_));
-        let Changes { alias, from, act, actions, joined, partial } = changes;
+        let Changes { alias, from, act, actions, joined, partial, plans, new } = changes;
         let alias = quote_ident(&alias);
         let mut items = schema
             .fields()
@@ -287,7 +378,9 @@ impl Session {
         };
         let plan = match *statement {
             datafusion::sql::parser::Statement::Statement(inner) => match *inner {
-                ast::Statement::Query(query) => self.plan_source(query).await?,
+                ast::Statement::Query(query) => {
+                    with_stand_ins(plans, self.plan_source(query)).await?
+                }
                 _ => return Err(Error::internal("a query is none")),
             },
             _ => return Err(Error::internal("a query is none")),
@@ -295,6 +388,10 @@ impl Session {
         refuse_repeated(&plan, ACT)?;
         let zone = self.setting("timezone").unwrap_or_default();
         let plan = settled(plan, &schema, &actions, joined, &taking, &zone)?;
+        let checked = match &new {
+            Some(new) => self.check_rows(&target, plan, new, Some((OP, RowOp::Update))).await?,
+            None => Checked { plan, columns: Vec::new() },
+        };
         let mut fields = schema.fields().to_vec();
         if !in_place {
             if joined {
@@ -311,7 +408,7 @@ impl Session {
             _ => true,
         };
         node(
-            plan,
+            checked.plan,
             Writing {
                 session: Arc::downgrade(self),
                 attached: target.attached,
@@ -324,9 +421,18 @@ impl Session {
                 columns: Arc::new(Schema::new(fields)),
                 options: Options::default(),
                 owner: None,
+                checked: checked.columns,
             },
         )
     }
+}
+
+fn masked(object: &Object) -> Error {
+    Error::new(
+        ErrorKind::NotAllowed,
+        format!("columns of {object} are masked, and its rows cannot be written again"),
+    )
+    .with_hint("Write as its owner.")
 }
 
 fn identity_name(at: usize) -> String {

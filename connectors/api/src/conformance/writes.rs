@@ -78,6 +78,7 @@ fn request(subject: &Subject<'_>, mode: WriteMode, rows: &RecordBatch) -> Result
         attempt: Attempt { id: attempt(), once: None },
         statement: 0,
         memory: None,
+        checked: Vec::new(),
     })
 }
 

@@ -48,6 +48,7 @@ async fn begun(
         },
         statement: 0,
         memory: None,
+        checked: Vec::new(),
     };
     begin_delta_write(opened, "t", request, exists).await
 }

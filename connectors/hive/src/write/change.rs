@@ -87,6 +87,7 @@ async fn truncate(
         attempt: Attempt { id: uuid::Uuid::now_v7().to_string(), once: None },
         statement: 0,
         memory: None,
+        checked: Vec::new(),
     };
     job::begin(metastore, context, request).await?.commit().await.map(|_| ())
 }

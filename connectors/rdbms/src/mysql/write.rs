@@ -26,7 +26,7 @@ use tokio::sync::Mutex;
 
 use super::types::{Choices, Mapping};
 use crate::pool::Connections;
-use crate::write::{STAGE, check_mode, computed_by_the_table};
+use crate::write::{STAGE, check_mode, computed_by_the_table, refuse_recomputed};
 pub(super) use bulk::Loader;
 pub(super) use change::{change_table, create_schema};
 use session::Session;
@@ -128,6 +128,9 @@ pub(super) async fn begin(
             if computed && *mode != WriteMode::Change {
                 return Err(computed_by_the_table(&target.shown()));
             }
+            let computed = target.columns.iter().filter(|column| column.is_computed);
+            let names = computed.map(|column| column.name.as_str());
+            refuse_recomputed(&request.checked, names, &target.shown())?;
             if let Some(engine) = &target.untransacted {
                 return Err(untransacted(&target, engine));
             }

@@ -25,7 +25,7 @@ use tokio::sync::Mutex;
 
 use super::catalog::quoted;
 use crate::pool::Connections;
-use crate::write::{STAGE, check_mode};
+use crate::write::{STAGE, check_mode, refuse_recomputed};
 pub(super) use change::{change_table, create_schema};
 use session::Session;
 use target::Target;
@@ -122,6 +122,9 @@ pub(super) async fn begin(
             let target = target.ok_or_else(|| no_table(schema, table))?;
             let mut checks = Vec::new();
             if *mode == WriteMode::Change {
+                let computed = target.columns.iter().filter(|column| column.is_computed);
+                let names = computed.map(|column| column.name.as_str());
+                refuse_recomputed(&request.checked, names, &target.shown())?;
                 checks.extend(target.check_changes());
             } else {
                 checks.push(target.insert_nothing(mode));

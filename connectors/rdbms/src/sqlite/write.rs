@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 use super::file::{File, Opened};
 use super::{SCHEMA, quoted};
 use crate::outgoing::columns_as;
-use crate::write::{COMMITS, check_mode, misfit};
+use crate::write::{COMMITS, check_mode, misfit, refuse_recomputed};
 pub(super) use change::change_table;
 pub(super) use rowwise::place;
 use target::Target;
@@ -98,7 +98,12 @@ async fn plan(
             }
             let target = Target::find(connection, table, &names).await.map_err(failed)??;
             let mut checks = match mode {
-                WriteMode::Change => target.check_changes(),
+                WriteMode::Change => {
+                    let computed = target.columns.iter().filter(|column| column.is_computed);
+                    let names = computed.map(|column| column.name.as_str());
+                    refuse_recomputed(&request.checked, names, table)?;
+                    target.check_changes()
+                }
                 mode => vec![target.insert(mode, &target.nothing())],
             };
             if matches!(mode, WriteMode::Overwrite(_)) {
