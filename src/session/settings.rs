@@ -72,6 +72,7 @@ settings! {
     "default_transaction_isolation", Kind::Accepted, "Every statement commits by itself.";
     "extra_float_digits", Kind::Accepted, "Floats are always written exactly.";
     "flight_compression", Kind::Choice(&["none", "lz4", "zstd"]), "How rows are packed on their way over Flight SQL: none, lz4, or zstd.";
+    "flight_dictionaries", Kind::Choice(&["none", "keep", "text"]), "Which columns of a result travel as dictionaries over Flight SQL: none, those that are dictionaries in its source (keep), or those and all of text.";
     "flight_endpoints", Kind::Integer(64), "Tickets by which the rows of a result in no order are handed out over Flight SQL, so that a client can read over several connections at once.";
     "idle_in_transaction_session_timeout", Kind::Duration, "Time after which a connection that says nothing inside of a transaction block is closed; 0 means none.";
     "idle_session_timeout", Kind::Duration, "Time after which a connection that says nothing is closed; 0 means none.";
@@ -122,6 +123,7 @@ impl Settings {
             ("default_transaction_isolation", "read committed".to_owned()),
             ("extra_float_digits", "1".to_owned()),
             ("flight_compression", "none".to_owned()),
+            ("flight_dictionaries", "none".to_owned()),
             ("flight_endpoints", "1".to_owned()),
             ("idle_in_transaction_session_timeout", "0".to_owned()),
             ("idle_session_timeout", "0".to_owned()),

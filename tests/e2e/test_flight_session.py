@@ -412,6 +412,34 @@ def test_packed_rows_are_packed(clients, server):
     assert taken["lz4"] < taken["none"] / 2 and taken["zstd"] < taken["lz4"], taken
 
 
+def test_text_travels_as_dictionaries_to_whoever_asks(clients, server):
+    client = clients(address=server.endpoints["flight"])
+    rows = """SELECT n, 'word ' || n % 7 AS t, CASE WHEN n % 3 > 0 THEN 'w' END AS h, ARRAY['x'] AS l, CAST(NULL AS text) AS e
+              FROM generate_series(1, 20000) g(n) ORDER BY n"""
+    plain = client.reader(rows).read_all()
+    assert plain.schema.field("t").type == pa.string()
+    assert client.set({"flight_dictionaries": "text"}) == {}
+    reader = client.reader(rows)
+    text = pa.dictionary(pa.int32(), pa.string())
+    assert [field.type for field in reader.schema] == [pa.int64(), text, text, pa.list_(pa.field("item", pa.string())), text]
+    table = reader.read_all()
+    assert table.schema.equals(reader.schema)
+    assert table.cast(plain.schema).equals(plain)
+    assert max(len(chunk.dictionary) for chunk in table.column("t").chunks) == 7
+    assert client.reader("SELECT 'a' AS a WHERE false").read_all().schema.field("a").type == text
+    # Nothing here is a dictionary by itself.
+    assert client.set({"flight_dictionaries": "keep"}) == {}
+    assert client.reader(rows).read_all().equals(plain)
+    assert client.set({"flight_dictionaries": "all"}) == {"flight_dictionaries": INVALID_VALUE}
+    with server.flight() as connection, connection.cursor() as cursor:
+        connection.adbc_connection.set_options(**{"adbc.flight.sql.session.option.flight_dictionaries": "text", "adbc.flight.sql.session.option.flight_compression": "zstd"})
+        cursor.execute(rows)
+        table = cursor.fetch_arrow_table()
+        assert table.schema.field("t").type == text and table.cast(plain.schema).equals(plain)
+        cursor.execute("SELECT $1 || 'x' AS a", ("p",))
+        assert cursor.fetch_arrow_table().to_pylist() == [{"a": "px"}]
+
+
 # Resource groups ----------------------------------------------------------------------------------------------------
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 //! What drivers ask about the server: catalogs, schemas, tables, types, abilities.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -14,15 +15,19 @@ use arrow_flight::sql::{
     CommandGetTables, CommandGetXdbcTypeInfo, Nullable, Searchable, SqlInfo, XdbcDataType,
     XdbcDatetimeSubcode,
 };
+use datafusion::catalog::TableProvider;
+use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, Result, limits};
 use tonic::{Response, Status};
 
 use super::schema::outgoing;
 use super::service::Service;
 use super::sessions::FlightSession;
-use super::statements::{encode, rows};
+use super::statements::{dictionaries, encode, rows};
 use super::status::status;
+use crate::access::{Columns, Object, Privilege};
 use crate::session::StatementText;
+use crate::system::INFORMATION_SCHEMA;
 
 pub(super) fn reply(
     batch: Result<RecordBatch>,
@@ -115,18 +120,33 @@ pub(super) async fn tables(
     let mut builder = query.into_builder();
     let sql = format!("SELECT catalog, schema, name, kind FROM system.tables{filter}");
     let mut opened = 0;
+    // Views of the standard have the same columns in every catalog.
+    let mut standard: HashMap<String, Schema> = HashMap::new();
     for row in texts(session, sql).await? {
         let [catalog, schema, name, kind] = row.as_slice() else { continue };
         let kind = table_type(kind);
         if !wanted.is_empty() && !wanted.contains(&kind) {
             continue;
         }
-        // Columns need the table to be opened, at its source: as many as a metadata question may cost.
-        let columns = if with_columns && opened < limits::METADATA_TABLES_MAX {
-            opened += 1;
-            table_columns(session, catalog, schema, name).await
-        } else {
-            Schema::empty()
+        // Columns that are not remembered need the table to be opened, at its source: as many as a metadata question may cost.
+        let columns = match with_columns {
+            false => Schema::empty(),
+            true if schema == INFORMATION_SCHEMA => match standard.get(name) {
+                Some(columns) => columns.clone(),
+                None => {
+                    let columns = table_columns(session, catalog, schema, name).await;
+                    standard.insert(name.clone(), columns.clone());
+                    columns
+                }
+            },
+            true if is_remembered(session, catalog, schema, name) => {
+                table_columns(session, catalog, schema, name).await
+            }
+            true if opened < limits::METADATA_TABLES_MAX => {
+                opened += 1;
+                table_columns(session, catalog, schema, name).await
+            }
+            true => Schema::empty(),
         };
         builder.append(catalog, schema, name, &kind, &columns).map_err(flight)?;
     }
@@ -138,13 +158,46 @@ fn table_type(kind: &str) -> String {
     kind.to_uppercase().replace('_', " ")
 }
 
+fn is_remembered(session: &FlightSession, catalog: &str, schema: &str, name: &str) -> bool {
+    let attached = session.session.require_catalog(catalog);
+    attached.is_ok_and(|attached| attached.believed(schema, name).is_some())
+}
+
+/// Returns the columns of a table that are known without planning a query of it, as far as they show; `None` for views.
+async fn known_columns(
+    session: &FlightSession,
+    catalog: &str,
+    schema: &str,
+    name: &str,
+) -> Option<Schema> {
+    let rights = session.session.rights();
+    let object = Object::table(catalog, schema, name);
+    let shown = rights.columns(Privilege::Select, &object).filter(|_| rights.sees(&object))?;
+    let attached = session.session.require_catalog(catalog).ok()?;
+    let table = attached.table(schema, name).await.ok().flatten()?;
+    if !matches!(table, SourceTable::Remote(_) | SourceTable::Files(_)) {
+        return None;
+    }
+    let all = FederatedTable::new(catalog, table).schema();
+    let fields = all.fields().iter().filter(|field| match &shown {
+        Columns::All => true,
+        Columns::Some(names) => names.contains(field.name()),
+    });
+    Some(Schema::new(fields.cloned().collect::<Vec<_>>()))
+}
+
 /// A table that cannot be opened is listed without columns: one broken source must not hide all the others.
 async fn table_columns(session: &FlightSession, catalog: &str, schema: &str, name: &str) -> Schema {
+    if let Some(columns) = known_columns(session, catalog, schema, name).await {
+        return outgoing(&columns, dictionaries(session)).as_ref().clone();
+    }
     let path = [catalog, schema, name].map(identifier).join(".");
     let text = StatementText::one(format!("SELECT * FROM {path}"));
     match session.session.prepare(&text, &[]).await {
         Ok(prepared) => {
-            prepared.schema.map_or_else(Schema::empty, |s| outgoing(&s).as_ref().clone())
+            let dictionaries = dictionaries(session);
+            let columns = prepared.schema.map(|schema| outgoing(&schema, dictionaries));
+            columns.map_or_else(Schema::empty, |columns| columns.as_ref().clone())
         }
         Err(error) => {
             tracing::debug!(%error, table = path, "listed without columns");

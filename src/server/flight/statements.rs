@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::FlightData;
-use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::encode::{DictionaryHandling, FlightDataEncoderBuilder};
 use arrow_flight::error::FlightError;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::endpoints::{Handed, Run};
-use super::schema::{convert, outgoing, outgoing_type};
+use super::schema::{Dictionaries, convert, outgoing, outgoing_type};
 use super::sessions::FlightSession;
 use super::status::status;
 use crate::output::{Body, Output};
@@ -65,10 +65,12 @@ impl Default for Statements {
 
 impl Statements {
     /// Keeps a statement. The oldest goes if there are too many: clients that never close theirs do not fill memory.
-    fn keep(&self, prepared: Prepared) -> Arc<Held> {
+    fn keep(&self, prepared: Prepared, dictionaries: Dictionaries) -> Arc<Held> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let schema =
-            prepared.schema.as_ref().map_or_else(|| Arc::new(Schema::empty()), |s| outgoing(s));
+        let schema = prepared
+            .schema
+            .as_ref()
+            .map_or_else(|| Arc::new(Schema::empty()), |schema| outgoing(schema, dictionaries));
         let statement = Arc::new(Held {
             handle: Bytes::from(format!("statement {:032x} {id}", self.of)),
             prepared,
@@ -231,7 +233,7 @@ pub(super) async fn prepare(session: &FlightSession, sql: &str) -> Result<Arc<He
         text.text = numbered;
     }
     let prepared = session.session.prepare(&text, &[]).await?;
-    Ok(session.statements.keep(prepared))
+    Ok(session.statements.keep(prepared, dictionaries(session)))
 }
 
 /// Writes `$1`, `$2`, … for the question marks that JDBC has for parameters; `None` if there are none, or numbers as well.
@@ -401,6 +403,15 @@ fn until_cancelled(
     })
 }
 
+/// Returns which columns of the session's results travel as dictionaries.
+pub(super) fn dictionaries(session: &FlightSession) -> Dictionaries {
+    match session.session.setting("flight_dictionaries").as_deref() {
+        Some("keep") => Dictionaries::Keep,
+        Some("text") => Dictionaries::Text,
+        _ => Dictionaries::None,
+    }
+}
+
 /// Returns how the session's rows are packed.
 pub(super) fn packing(session: &FlightSession) -> Option<CompressionType> {
     match session.session.setting("flight_compression")?.as_str() {
@@ -425,6 +436,8 @@ pub(super) fn encode(
         }
     };
     FlightDataEncoderBuilder::new()
+        // Each batch has a dictionary of its own; a schema has some only for a client that asked for them.
+        .with_dictionary_handling(DictionaryHandling::Resend)
         .with_schema(schema)
         .with_options(options)
         .build(batches)
