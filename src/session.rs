@@ -11,6 +11,7 @@ mod block;
 mod cooperative;
 mod copies;
 mod correlated;
+mod counts;
 mod cursors;
 mod execute;
 mod explain;
@@ -490,6 +491,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     average::register(&mut state)?;
     scalars::register(&mut state)?;
     sum::register(&mut state)?;
+    counts::register(&mut state)?;
     extremes::register(&mut state)?;
     ordered_set::register(&mut state)?;
     ranks::register(&mut state)?;

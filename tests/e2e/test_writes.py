@@ -210,8 +210,10 @@ def test_rights_to_write(server, connection, lake):
         connection.execute(f"GRANT DELETE, UPDATE, INSERT ON {lake}.public.t TO writer_kim")
         connection.execute(f"ALTER TABLE {lake}.public.t ENABLE ROW LEVEL SECURITY")
         connection.execute(f"CREATE POLICY p ON {lake}.public.t TO writer_kim USING (id = 1)")
-        for refused in [insert, f"DELETE FROM {lake}.public.t", f"UPDATE {lake}.public.t SET id = 5"]:
+        for refused in [insert, f"UPDATE {lake}.public.t SET id = 5", f"INSERT OVERWRITE {lake}.public.t SELECT 1, 'x'"]:
             assert state_of(lambda: kim.execute(refused)) == "42501", refused
+        assert kim.execute(f"DELETE FROM {lake}.public.t").statusmessage == "DELETE 1"
+        assert connection.execute(f"SELECT * FROM {lake}.public.t").fetchall() == [(3, None)]
     audited = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'write' AND user_name = 'writer_kim'").fetchone()
     assert audited[0] >= 2
     connection.execute("DROP OWNED BY writer_kim")
