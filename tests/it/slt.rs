@@ -64,17 +64,26 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn embedded() {
-    run_all::<Embedded>().await;
+/// Stack of the program's own threads, which plan what a client sends.
+const STACK_BYTES: usize = 16 << 20;
+
+fn on_door<D: Door + AsyncDB>() {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let threads = threads.enable_all().thread_stack_size(STACK_BYTES).build().unwrap();
+    threads.block_on(run_all::<D>());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn postgres() {
-    run_all::<Postgres>().await;
+#[test]
+fn embedded() {
+    on_door::<Embedded>();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn flight() {
-    run_all::<Flight>().await;
+#[test]
+fn postgres() {
+    on_door::<Postgres>();
+}
+
+#[test]
+fn flight() {
+    on_door::<Flight>();
 }

@@ -64,7 +64,7 @@ async fn rows_are_the_same_in_files() {
         let (wanted, _) = answer(windows, None, false).await;
         let (all, spilled) = answer(windows, None, true).await;
         assert_eq!((all == wanted, spilled), (true, 0), "{windows}");
-        let (little, _) = answer(windows, Some(6_000_000), true).await;
+        let (little, _) = answer(windows, Some(16_000_000), true).await;
         assert!(little == wanted, "{windows}");
     }
 }
@@ -80,6 +80,6 @@ async fn a_partition_of_all_rows_is_spilled() {
 
 #[tokio::test]
 async fn many_partitions_are_answered_as_they_come() {
-    let (_, spilled) = answer("max(x) OVER (PARTITION BY id / 3)", Some(6_000_000), true).await;
+    let (_, spilled) = answer("max(x) OVER (PARTITION BY id / 3)", Some(16_000_000), true).await;
     assert_eq!(spilled, 0);
 }

@@ -64,7 +64,7 @@ mod tests {
 
     fn metadata(mode: &str) -> Metadata {
         serde_json::from_value(serde_json::json!({
-            "schemaString": "", "configuration": {"delta.columnMapping.mode": mode}
+            "schemaString": "", "partitionColumns": [], "configuration": {"delta.columnMapping.mode": mode}
         }))
         .unwrap()
     }
