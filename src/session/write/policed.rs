@@ -140,7 +140,8 @@ impl Session {
     /// columns by which a row is found again, in its place.
     ///
     /// # Errors
-    /// 0A000 for policies that read other tables, where the table is written anew: both parts are asked, and have to agree.
+    /// 0A000 for policies that read other tables or call volatile functions, where the table is written anew: both parts are asked,
+    /// and have to agree, or a row would be lost or doubled.
     pub(super) async fn part_rows(
         self: &Arc<Self>,
         target: &Target,
@@ -162,6 +163,12 @@ impl Session {
             if n_tables(&seen)? != 1 {
                 return Err(Error::unsupported(format!(
                     "policies of {object} read other tables, and its rows cannot be changed under them"
+                ))
+                .with_hint("Change them as its owner, or as a role with BYPASSRLS."));
+            }
+            if is_volatile(&seen)? {
+                return Err(Error::unsupported(format!(
+                    "policies of {object} call a function that answers anew each time, and its rows cannot be changed under them"
                 ))
                 .with_hint("Change them as its owner, or as a role with BYPASSRLS."));
             }
@@ -199,6 +206,17 @@ fn n_tables(plan: &LogicalPlan) -> Result<usize> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(n_tables)
+}
+
+fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.is_volatile();
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    Ok(found)
 }
 
 /// Returns the columns that a condition may look at: those it names, and those its plan does.
