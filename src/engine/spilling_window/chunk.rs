@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::compute::{concat, concat_batches, partition};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
+use arrow::compute::{concat, concat_batches, partition, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::utils::memory::{RecordBatchMemoryCounter, get_record_batch_memory_size};
+use datafusion::common::utils::memory::RecordBatchMemoryCounter;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -121,6 +121,7 @@ pub(super) struct Chunk {
     /// The rows as they are, as long as there is memory for them.
     rows: Vec<RecordBatch>,
     file: Spilling,
+    /// Counts the buffers of `rows`, and once these are in a file those of `narrow`: batches may share them.
     counter: RecordBatchMemoryCounter,
     /// For `rows`, of which `narrow` is a part.
     of_rows: MemoryReservation,
@@ -171,7 +172,7 @@ impl Chunk {
                 Err(_) => self.write(),
             };
         }
-        self.of_values.try_grow(get_record_batch_memory_size(&narrow))?;
+        self.of_values.try_grow(self.counter.count_batch(&narrow))?;
         self.narrow.push(narrow);
         self.file.append(&batch, &self.spill, "Window")
     }
@@ -182,7 +183,8 @@ impl Chunk {
             self.file.append(&batch, &self.spill, "Window")?;
         }
         self.of_rows.free();
-        let n_bytes = self.narrow.iter().map(get_record_batch_memory_size).sum();
+        self.counter = RecordBatchMemoryCounter::new();
+        let n_bytes = self.narrow.iter().map(|batch| self.counter.count_batch(batch)).sum();
         self.of_values.try_grow(n_bytes)
     }
 
@@ -204,7 +206,10 @@ impl Chunk {
 
     fn values(mut self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         // One copy in one piece, and what functions make of it meanwhile, which is about as much again.
-        let n_bytes = self.narrow.iter().map(get_record_batch_memory_size).sum::<usize>();
+        let mut n_bytes = 0;
+        for column in self.narrow.iter().flat_map(RecordBatch::columns) {
+            n_bytes += column.to_data().get_slice_memory_size()?;
+        }
         self.take(2 * n_bytes)?;
         let narrow = concat_batches(&self.functions.narrow, &self.narrow)?;
         self.narrow.clear();
@@ -217,14 +222,18 @@ impl Chunk {
             Some(file) => spill.read_spill_as_stream(file, None)?.boxed(),
             None => stream::iter(rows).map(Ok).boxed(),
         };
-        let mut start = 0;
+        let mut start = 0u64;
         let rows = rows.map(move |batch| {
             let _held = (&of_rows, &of_values);
             let batch = batch?;
             let n_rows = batch.num_rows();
             let mut columns = batch.columns().to_vec();
-            columns.extend(values.iter().map(|values| values.slice(start, n_rows)));
-            start += n_rows;
+            // Copied: who counts the memory of a slice counts all that it is a part of.
+            let places = UInt64Array::from_iter_values((start..).take(n_rows));
+            for values in &values {
+                columns.push(take(values, &places, None)?);
+            }
+            start += n_rows as u64;
             with_rows(&functions.schema, columns, n_rows)
         });
         Ok(rows.boxed())
