@@ -116,11 +116,11 @@ impl Joiner {
     async fn in_memory(&self, kept: &mut Kept, right: &Arc<Shared>) -> Result<Option<Rows>> {
         let schema = self.join.left().schema();
         let left = stream::iter(kept.batches.clone()).map(Ok);
-        let left = OnceExec::new(Box::pin(RecordBatchStreamAdapter::new(schema, left)));
+        let left = OnceExec::plan(Box::pin(RecordBatchStreamAdapter::new(schema, left)));
         let join = self
             .join
             .builder()
-            .with_new_children(vec![left, OnceExec::new(Shared::stream(right))])?
+            .with_new_children(vec![left, OnceExec::plan(Shared::stream(right))])?
             .with_partition_mode(PartitionMode::Partitioned)
             .recompute_properties()
             .build()?;
@@ -199,7 +199,7 @@ impl Joiner {
             let order = keys.iter().map(|key| PhysicalSortExpr::new_default(Arc::clone(key)));
             let order = LexOrdering::new(order)
                 .ok_or_else(|| DataFusionError::Internal("a join without keys".to_owned()))?;
-            Ok(Arc::new(SortExec::new(order, OnceExec::new(rows))))
+            Ok(Arc::new(SortExec::new(order, OnceExec::plan(rows))))
         };
         let join = SortMergeJoinExec::try_new(
             sorted(left, &self.keys.0)?,

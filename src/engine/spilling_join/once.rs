@@ -21,7 +21,7 @@ pub(super) struct OnceExec {
 }
 
 impl OnceExec {
-    pub(super) fn new(stream: SendableRecordBatchStream) -> Arc<dyn ExecutionPlan> {
+    pub(super) fn plan(stream: SendableRecordBatchStream) -> Arc<dyn ExecutionPlan> {
         let equivalence = EquivalenceProperties::new(stream.schema());
         let properties = PlanProperties::new(
             equivalence,

@@ -70,7 +70,7 @@ impl Functions {
     fn values(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let keys = self.keys(rows)?;
         let ranges = match keys.is_empty() {
-            true => vec![0..rows.num_rows()],
+            true => std::iter::once(0..rows.num_rows()).collect(),
             false => partition(&keys)?.ranges(),
         };
         let values = self.functions.iter().map(|function| {
