@@ -260,8 +260,7 @@ impl QueryPlanner for WithPolicies {
 fn hides_rows(plan: &LogicalPlan) -> DfResult<bool> {
     let mut hides = false;
     plan.apply_with_subqueries(|node| {
-        hides |= matches!(node, LogicalPlan::Extension(extension)
-            if extension.node.as_any().is::<PolicyBarrier>());
+        hides |= is_barrier(node);
         Ok(if hides { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     Ok(hides)

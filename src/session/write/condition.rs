@@ -167,7 +167,7 @@ pub(super) fn refuse_repeated(plan: &LogicalPlan, act: &str) -> Result<()> {
     .with_hint("Choose the rows in a table first: CREATE TABLE … AS SELECT."))
 }
 
-fn plan_is_volatile(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn plan_is_volatile(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {

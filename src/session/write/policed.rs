@@ -29,6 +29,7 @@ use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::Name;
 use uuid::Uuid;
 
+use super::condition::plan_is_volatile;
 use super::target::Target;
 use crate::access::{Command, Object, Policies, WritePolicies};
 use crate::session::Session;
@@ -166,7 +167,7 @@ impl Session {
                 ))
                 .with_hint("Change them as its owner, or as a role with BYPASSRLS."));
             }
-            if is_volatile(&seen)? {
+            if plan_is_volatile(&seen)? {
                 return Err(Error::unsupported(format!(
                     "policies of {object} call a function that answers anew each time, and its rows cannot be changed under them"
                 ))
@@ -206,17 +207,6 @@ fn n_tables(plan: &LogicalPlan) -> Result<usize> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(n_tables)
-}
-
-fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            found |= expr.is_volatile();
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    Ok(found)
 }
 
 /// Returns the columns that a condition may look at: those it names, and those its plan does.
