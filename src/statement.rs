@@ -16,12 +16,14 @@ mod table;
 mod template;
 mod transaction;
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use maru_core::{Error, ErrorKind, QualifiedName, Result};
 use maru_sql::dialect::PostgreSqlDialect;
 use maru_sql::tokenizer::{Token, Tokenizer};
 use maru_sql::{Name, Statement};
+use regex::Regex;
 
 use crate::access::Object;
 use crate::access::audit::What;
@@ -177,9 +179,23 @@ pub(crate) fn is_of_session(statement: &Statement) -> bool {
 /// Returns the statement's text as it may be kept and shown: secrets in it are stars.
 ///
 /// That is the values of options in `CREATE SECRET`, `CREATE CATALOG`, `ALTER CATALOG`, everything but words and numbers in
-/// `CREATE ROLE` and `ALTER ROLE`, and the texts of whatever else speaks of a password, a misspelt statement say. A text
-/// that cannot be read is cut short.
+/// `CREATE ROLE` and `ALTER ROLE`, the texts of whatever else speaks of a password, a misspelt statement say, and the passwords
+/// of addresses. A text that cannot be read is cut short.
 pub fn redact(sql: &str) -> String {
+    without_passwords(&without_secrets(sql)).into_owned()
+}
+
+/// Returns a text with stars in the place of the passwords of addresses: `postgres://kim:********@host`.
+pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
+    static PASSWORD: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"(://[^\s'"/@:]*):[^\s'"]+@"#).ok());
+    match &*PASSWORD {
+        Some(password) => password.replace_all(text, "$1:********@"),
+        None => Cow::Borrowed(text),
+    }
+}
+
+fn without_secrets(sql: &str) -> String {
     let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else {
         let speaks = |word: &str| sql.to_ascii_lowercase().contains(word);
         let secret = ["password", "secret", "catalog", "webhook"].into_iter().any(speaks);
@@ -387,8 +403,16 @@ mod tests {
         );
         let pipeline = "CREATE PIPELINE p WITH (on_failure = webhook ('https://h/hunter2')) AS BEGIN STEP a AS SELECT 'x'; END";
         assert!(!redact(pipeline).contains("hunter2") && redact(pipeline).contains("'x'"));
-        let select = "SELECT * FROM t WHERE a = 'x' AND (b = 'y')";
-        assert_eq!(redact(select), select);
+        for select in [
+            "SELECT * FROM t WHERE a = 'x' AND (b = 'y')",
+            "SELECT * FROM 's3://b/2026:01/k@m.parquet'",
+        ] {
+            assert_eq!(redact(select), select);
+        }
+        assert_eq!(
+            redact("SELECT * FROM 'postgres://kim:p@ss/w@db:5432/crm' WHERE a = 'b@c'"),
+            "SELECT * FROM 'postgres://kim:********@db:5432/crm' WHERE a = 'b@c'"
+        );
         assert!(!redact("CREATE SECRET s WITH (password = 'hunter2").contains("hunter2"));
         for role in [
             "CREATE USER kim PASSWORD 'secret-hunter2'",

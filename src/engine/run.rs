@@ -23,6 +23,7 @@ use super::history::{PastQuery, micros};
 use super::query::{Query, State};
 use crate::access::audit::What;
 use crate::output::Rows;
+use crate::statement::without_passwords;
 
 /// Batches that wait for the client at most.
 const BATCHES_AHEAD: usize = 2;
@@ -44,11 +45,7 @@ impl Ending {
     }
 
     pub(crate) fn fail(self, error: &Error) {
-        let state = match error.kind() {
-            ErrorKind::Cancelled => State::Cancelled,
-            _ => State::Failed,
-        };
-        self.end(state, Some(error));
+        self.end(state_of(error), Some(error));
     }
 
     fn end(&self, state: State, error: Option<&Error>) {
@@ -87,10 +84,19 @@ impl Ending {
     }
 }
 
+/// A statement that is stopped while it starts is dropped by whoever waits for it: it has ended as it was stopped.
 impl Drop for Ending {
     fn drop(&mut self) {
-        let error = Error::cancelled();
-        self.end(State::Cancelled, Some(&error));
+        let error = self.query.why_cancelled();
+        self.end(state_of(&error), Some(&error));
+    }
+}
+
+/// How a statement has ended that ended with an error.
+fn state_of(error: &Error) -> State {
+    match error.kind() {
+        ErrorKind::Cancelled => State::Cancelled,
+        _ => State::Failed,
     }
 }
 
@@ -374,7 +380,7 @@ fn past_query(query: &Query, state: State, error: Option<&Error>, figures: &Figu
         sql: query.sql.clone(),
         state: state.name().to_owned(),
         sqlstate: error.map(|error| error.sqlstate().to_owned()),
-        error: error.map(ToString::to_string),
+        error: error.map(|error| without_passwords(&error.to_string()).into_owned()),
         started_us: micros(query.started),
         queued_ms: millis(query.queued()),
         elapsed_ms: millis(query.clock.elapsed()),

@@ -278,7 +278,7 @@ const OF_POSTGRES: &[(&str, &str)] = &[
     (
         "pg_tables",
         "SELECT schema AS schemaname, name AS tablename, owner AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
-     false AS hasindexes, false AS hasrules, false AS hastriggers, false AS rowsecurity \
+     false AS hasindexes, false AS hasrules, false AS hastriggers, row_security AS rowsecurity \
      FROM system.tables WHERE catalog = $catalog AND kind <> 'view'",
     ),
     (

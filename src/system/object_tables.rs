@@ -54,6 +54,7 @@ pub(super) static TABLES: TableSpec = TableSpec {
         ("owner", Text),
         ("writable", Boolean),
         ("definition", Text),
+        ("row_security", Boolean),
     ],
     rows: tables,
 };
@@ -307,6 +308,7 @@ fn tables<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Resu
                         text(rights.rules().owner(&object)),
                         boolean(writable),
                         text_or_null(definition),
+                        boolean(rights.rules().row_security.contains_key(&object)),
                     ]);
                 }
             }

@@ -145,6 +145,22 @@ def test_programs_memory_and_time(users):
     wait_for(lambda: users.superuser.execute("SELECT sum(memory_bytes) FROM system.resource_groups").fetchone() == (0,))
 
 
+def test_what_is_stopped_while_it_starts_has_ended_as_it_was_stopped(users):
+    users.superuser.execute("CREATE RESOURCE GROUP short WITH (applications = 'short*', run_time = '20ms')")
+    with users.connect("park", application_name="short of time") as park:
+        for _ in range(30):
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                park.execute(HEAVY)
+    with users.connect("park", application_name="patient") as park:
+        park.execute("SET statement_timeout = '20ms'")
+        for _ in range(30):
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                park.execute(HEAVY)
+    ended = users.superuser.execute(
+        "SELECT state, sqlstate, count(*) FROM system.queries WHERE user_name = 'park' AND sqlstate IS NOT NULL GROUP BY 1, 2")
+    assert ended.fetchall() == [("failed", "57014", 60)]
+
+
 def test_groups_that_are_refused(users):
     superuser = users.superuser
     superuser.execute("CREATE RESOURCE GROUP g WITH (users = 'kim')")

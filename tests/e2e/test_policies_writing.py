@@ -339,3 +339,4 @@ def test_psql_shows_policies(server, place, table):
         assert listed[0] == ("added", "PERMISSIVE", ["public"], "INSERT", None, "region = current_user")
         assert [row[3] for row in listed] == ["INSERT", "UPDATE", "DELETE", "ALL", "SELECT"]
         assert connection.execute("SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE relname = 'staff'").fetchall() == [(True, False)]
+        assert connection.execute("SELECT rowsecurity FROM pg_tables WHERE tablename = 'staff'").fetchall() == [(True,)]

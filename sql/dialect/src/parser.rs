@@ -300,11 +300,11 @@ impl Words<'_> {
         if self.take(&["time", "zone"]) {
             return Ok("timezone".to_owned());
         }
-        let mut name = self.ident()?;
+        let mut parts = vec![self.ident()?];
         while self.0.parser.consume_token(&Token::Period) {
-            name = format!("{name}.{}", self.ident()?);
+            parts.push(self.ident()?);
         }
-        Ok(name.to_lowercase())
+        Ok(setting(parts))
     }
 
     // Words ------------------------------------------------------------------------------------------------------
@@ -497,6 +497,15 @@ fn unsupported(statement: &str) -> Error {
         .with_hint("Run SHOW STATEMENTS to list the statements Maru has.")
 }
 
+/// Returns the name of a setting. Quotes keep no letters apart in it, as in PostgreSQL, but in the name of the catalog that it is
+/// for: `"Crm".pushdown`.
+fn setting(mut parts: Vec<String>) -> String {
+    if let Some(last) = parts.last_mut() {
+        *last = last.to_lowercase();
+    }
+    parts.join(".")
+}
+
 pub(crate) fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
     let text = |expr: &ast::Expr| -> String {
         match expr {
@@ -510,7 +519,7 @@ pub(crate) fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
     };
     let variable = match set {
         ast::Set::SingleAssignment { scope, variable, values, .. } => {
-            let name = object_name(&variable)?.0.join(".").to_lowercase();
+            let name = setting(object_name(&variable)?.0);
             let value = values.iter().map(text).collect::<Vec<_>>().join(", ");
             let value = (!value.eq_ignore_ascii_case("default")).then_some(value);
             let local = matches!(scope, Some(ast::ContextModifier::Local));

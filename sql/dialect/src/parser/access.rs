@@ -276,13 +276,7 @@ impl Words<'_> {
         if self.take(&["reset"]) {
             let change = match self.take(&["all"]) {
                 true => RoleChange::ResetSettings,
-                false => {
-                    let mut name = self.ident()?;
-                    while self.0.parser.consume_token(&Token::Period) {
-                        name = format!("{name}.{}", self.ident()?);
-                    }
-                    RoleChange::Setting { name, value: None }
-                }
+                false => RoleChange::Setting { name: self.setting_name()?, value: None },
             };
             return Ok(Statement::AlterRole(Box::new(AlterRole { role, change })));
         }

@@ -75,6 +75,20 @@ fn reads_settings() {
     assert_eq!((set.name.as_str(), set.value.as_deref()), ("statement_timeout", Some("30s")));
     let Statement::Set(set) = parse("SET search_path = a, \"B\"").unwrap() else { panic!() };
     assert_eq!(set.value.as_deref(), Some("a, B"));
+    for (text, name) in [
+        ("Crm.Pushdown", "crm.pushdown"),
+        ("\"Crm\".\"Pushdown\"", "Crm.pushdown"),
+        ("\"TimeZone\"", "timezone"),
+    ] {
+        let Statement::Set(set) = parse(&format!("SET {text} = off")).unwrap() else { panic!() };
+        assert_eq!(set.name, name);
+        let Statement::Reset(reset) = parse(&format!("RESET {text}")).unwrap() else { panic!() };
+        assert_eq!(reset.as_deref(), Some(name));
+        let Statement::ShowVariable(shown) = parse(&format!("SHOW {text}")).unwrap() else {
+            panic!()
+        };
+        assert_eq!(shown, name);
+    }
 }
 
 #[test]
