@@ -8,6 +8,7 @@ mod always;
 mod arithmetic;
 mod average;
 mod block;
+mod choices;
 mod cooperative;
 mod copies;
 mod correlated;

@@ -57,7 +57,7 @@ pub(crate) async fn execute(
         Statement::CommentOn(comment) => comment::execute(session, comment).await,
         Statement::Set(set) => session::set(session, set),
         Statement::Reset(name) => {
-            session.reset(name.as_deref())?;
+            session.choose_default(name.as_deref())?;
             Ok(Output::command("RESET"))
         }
         Statement::CreateRole(create) => role::create(session, create).await,

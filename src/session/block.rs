@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{CommentTarget, ObjectKind, Statement, Transaction};
 
+use super::choices::{AtSavepoint, Given};
 use super::copies::{self, Copied, Versions};
 use super::{Session, TransactionStatus};
 use crate::access::Fact;
@@ -31,6 +32,8 @@ pub(super) struct Block {
     /// Directories of tables that the block has dropped.
     dropped: Vec<String>,
     pub(super) copies: Vec<Copied>,
+    /// Settings that end with it.
+    pub(super) given: Given,
 }
 
 #[derive(Debug)]
@@ -40,6 +43,7 @@ struct Savepoint {
     changes: usize,
     /// Of the copies that there were.
     versions: Versions,
+    choices: AtSavepoint,
 }
 
 /// One object before and after a statement; `None` where it is not there.
@@ -331,6 +335,7 @@ impl Session {
             (std::mem::take(&mut block.changes), made, dropped)
         };
         self.end_cursors(commit);
+        self.give_back(commit);
         let kept = if commit { 0 } else { undo(&self.engine, changes).await? };
         let made = made.into_iter().map(|(_, directory)| directory);
         remove_unused(&self.engine, made.chain(dropped).collect()).await?;
@@ -412,9 +417,10 @@ impl Session {
 
     pub(crate) async fn set_savepoint(&self, name: &str) -> Result<()> {
         let versions = self.copy_versions().await?;
+        let choices = self.choices_at_savepoint();
         let mut block = self.block.lock();
         let changes = block.changes.len();
-        block.savepoints.push(Savepoint { name: name.to_owned(), changes, versions });
+        block.savepoints.push(Savepoint { name: name.to_owned(), changes, versions, choices });
         Ok(())
     }
 
@@ -432,18 +438,22 @@ impl Session {
     /// # Errors
     /// 3B001.
     pub(crate) async fn rollback_to(&self, name: &str) -> Result<usize> {
-        let (changes, made, depth, versions) = {
+        let (changes, made, depth, versions, choices) = {
             let mut block = self.block.lock();
             let at = block.find(name)?;
             block.savepoints.truncate(at + 1);
             block.status = TransactionStatus::Open;
             let last = block.savepoints.last();
+            let choices = last.map(|one| one.choices.clone());
             let (from, versions) =
                 last.map_or_else(Default::default, |one| (one.changes, one.versions.clone()));
             let kept = block.made.partition_point(|(at, _)| *at < from);
             let made = block.made.split_off(kept);
-            (block.changes.split_off(from), made, at + 1, versions)
+            (block.changes.split_off(from), made, at + 1, versions, choices)
         };
+        if let Some(choices) = choices {
+            self.put_choices_back(choices);
+        }
         self.put_copies_back(&versions).await?;
         self.end_cursors_since(depth);
         let kept = undo(&self.engine, changes).await?;

@@ -134,7 +134,7 @@ pub(super) fn follow_settings(state: &mut SessionState) {
     }
 }
 
-/// Sets a setting and returns what it is then. For the session: there are no settings of a transaction alone.
+/// Sets a setting, for the transaction alone if the third argument says so, and returns what it is then.
 fn set_config(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ScalarValue> {
     let text = |at: usize| match args.args.get(at) {
         Some(ColumnarValue::Scalar(value)) => Ok(value.try_as_str().flatten().map(str::to_owned)),
@@ -145,11 +145,18 @@ fn set_config(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ScalarVa
         Error::new(ErrorKind::InvalidParameter, "the name of a setting cannot be NULL")
     })?;
     let name = name.to_lowercase();
-    match value {
-        Some(value) => session.set(&name, &value)?,
-        None => session.reset(Some(&name))?,
+    let local = matches!(
+        args.args.get(2),
+        Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
+    );
+    match session.choose(&name, value.as_deref(), local)? {
+        true => {
+            let value = session.setting(&name).map(|value| super::settings::shown(&name, value));
+            Ok(ScalarValue::Utf8(value))
+        }
+        // A transaction of this statement alone has ended before anybody could look.
+        false => Ok(ScalarValue::Utf8(value)),
     }
-    Ok(ScalarValue::Utf8(session.setting(&name)))
 }
 
 #[derive(Debug)]

@@ -258,7 +258,7 @@ pub(super) async fn owned(session: &Arc<Session>, owned: &Owned) -> Result<Outpu
 
 pub(super) fn set_role(session: &Arc<Session>, role: Option<&RoleName>) -> Result<Output> {
     let Some(role) = role else {
-        session.set_role(None);
+        session.choose_role(None)?;
         return Ok(Output::command("SET"));
     };
     let name = named(session, role)?;
@@ -272,7 +272,7 @@ pub(super) fn set_role(session: &Arc<Session>, role: Option<&RoleName>) -> Resul
         )
         .with_hint(format!("SET ROLE takes a role that \"{}\" is a member of.", session.user())));
     }
-    session.set_role(Some(name));
+    session.choose_role(Some(name))?;
     Ok(Output::command("SET"))
 }
 

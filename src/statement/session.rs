@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{CancelQuery, SetVariable};
+use maru_sql::{CancelQuery, SetScope, SetVariable};
 
 use crate::output::Output;
 use crate::session::{Session, undefined_prepared};
 
 pub(super) fn set(session: &Arc<Session>, set: &SetVariable) -> Result<Output> {
-    match &set.value {
-        Some(value) => session.set(&set.name, value)?,
-        None => session.reset(Some(&set.name))?,
+    let local = matches!(set.scope, SetScope::Local);
+    if session.choose(&set.name, set.value.as_deref(), local)? {
+        return Ok(Output::command("SET"));
     }
-    Ok(Output::command("SET"))
+    Ok(Output::command("SET").with_notice("SET LOCAL can only be used in transaction blocks"))
 }
 
 pub(super) fn cancel_query(session: &Arc<Session>, cancel: &CancelQuery) -> Result<Output> {
