@@ -10,7 +10,6 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod engine;
-mod float_text;
 mod models;
 mod opaque;
 pub mod output;
@@ -24,7 +23,8 @@ pub mod shell;
 pub mod statement;
 pub mod store;
 pub mod system;
-mod value_text;
+
+use maru_connect::{float_text, value_text};
 
 /// The version of PostgreSQL whose dialect and protocol Maru speaks.
 pub const POSTGRES_VERSION: &str = "16.0";

@@ -3,12 +3,12 @@
 use std::fmt::{LowerExp, Write};
 
 /// Digits before the point from which an exponent is written: for `float8`, and for `float4`.
-pub(crate) const DOUBLE_DIGITS: i32 = 15;
-pub(crate) const REAL_DIGITS: i32 = 6;
+pub const DOUBLE_DIGITS: i32 = 15;
+pub const REAL_DIGITS: i32 = 6;
 
 /// Writes the shortest text that reads back as the same number, with an exponent below 1e-4 and from 1e`digits`.
 /// `number` is `value` in its own width, since the shortest text of 0.1 depends on it.
-pub(crate) fn write_float(out: &mut impl Write, value: f64, number: impl LowerExp, digits: i32) {
+pub fn write_float(out: &mut impl Write, value: f64, number: impl LowerExp, digits: i32) {
     // Writing into a buffer cannot fail.
     let _ = try_write(out, value, number, digits);
 }

@@ -5,18 +5,18 @@ mod array_literal;
 
 use std::fmt::Write as _;
 
-pub(crate) use array::{has_text, interval_parts, put_value, texts, timestamp_micros};
-pub(crate) use array_literal::{Item, parse_array};
+pub use array::{has_text, interval_parts, put_value, texts, timestamp_micros};
+pub use array_literal::{Item, parse_array};
 
 use arrow::array::timezone::Tz;
 use bytes::{BufMut, BytesMut};
 use chrono::{NaiveDateTime, Offset, TimeZone};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL counts from.
-pub(crate) const EPOCH_DAYS: i64 = 10_957;
+pub const EPOCH_DAYS: i64 = 10_957;
 /// Microseconds of the same distance.
-pub(crate) const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
-pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
+pub const EPOCH_MICROS: i64 = EPOCH_DAYS * DAY_MICROS;
+pub const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Text goes straight into the message; writing to memory cannot fail.
 struct Out<'a>(&'a mut BytesMut);
@@ -69,12 +69,12 @@ fn put_date(days: i64, out: &mut BytesMut) -> bool {
 }
 
 /// Writes a whole number.
-pub(crate) fn put_integer(number: impl itoa::Integer, out: &mut BytesMut) {
+pub fn put_integer(number: impl itoa::Integer, out: &mut BytesMut) {
     out.put_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a decimal, whose unscaled value is given, with all digits of its scale.
-pub(crate) fn put_decimal(value: i128, scale: i8, out: &mut BytesMut) {
+pub fn put_decimal(value: i128, scale: i8, out: &mut BytesMut) {
     let mut buffer = itoa::Buffer::new();
     let digits = buffer.format(value.unsigned_abs()).as_bytes();
     if value < 0 {
@@ -102,14 +102,14 @@ pub(crate) fn put_decimal(value: i128, scale: i8, out: &mut BytesMut) {
     }
 }
 
-pub(crate) fn date(days: i64, out: &mut BytesMut) {
+pub fn date(days: i64, out: &mut BytesMut) {
     if put_date(days, out) {
         out.put_slice(b" BC");
     }
 }
 
 /// Microseconds of a day as `HH:MM:SS[.ffffff]`.
-pub(crate) fn time(micros: i64, out: &mut BytesMut) {
+pub fn time(micros: i64, out: &mut BytesMut) {
     clock(micros / 1_000_000, out);
     fraction(micros % 1_000_000, out);
 }
@@ -135,7 +135,7 @@ fn fraction(micros: i64, out: &mut BytesMut) {
 }
 
 /// Microseconds from 1970 without a zone.
-pub(crate) fn timestamp(micros: i64, out: &mut BytesMut) {
+pub fn timestamp(micros: i64, out: &mut BytesMut) {
     let before_christ = put_date(micros.div_euclid(DAY_MICROS), out);
     out.put_u8(b' ');
     time(micros.rem_euclid(DAY_MICROS), out);
@@ -145,7 +145,7 @@ pub(crate) fn timestamp(micros: i64, out: &mut BytesMut) {
 }
 
 /// An instant in microseconds from 1970 UTC, shown in `zone` with its offset.
-pub(crate) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
+pub fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
     let offset = zone.offset_seconds(micros);
     let local = micros.saturating_add(i64::from(offset) * 1_000_000);
     let before_christ = put_date(local.div_euclid(DAY_MICROS), out);
@@ -166,16 +166,16 @@ pub(crate) fn timestamptz(micros: i64, zone: &Zone, out: &mut BytesMut) {
 
 /// The time zone of a session; none is UTC.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Zone(Option<Tz>);
+pub struct Zone(Option<Tz>);
 
 impl Zone {
     /// Reads a time zone setting: a name (`Asia/Seoul`) or an offset (`+09:00`). What is neither counts as UTC; the
     /// setting itself takes no such value.
-    pub(crate) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         Self(text.parse().ok().filter(|_| text != "UTC"))
     }
 
-    pub(crate) fn offset_seconds(&self, micros: i64) -> i32 {
+    pub fn offset_seconds(&self, micros: i64) -> i32 {
         let instant = chrono::DateTime::from_timestamp_micros(micros);
         self.0.zip(instant).map_or(0, |(zone, instant)| {
             zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc()
@@ -183,7 +183,7 @@ impl Zone {
     }
 
     /// Returns the instant that a clock in this zone shows as `local`; the earlier one where there are two.
-    pub(crate) fn instant(&self, local: NaiveDateTime) -> Option<i64> {
+    pub fn instant(&self, local: NaiveDateTime) -> Option<i64> {
         let utc = match &self.0 {
             Some(zone) => zone.from_local_datetime(&local).earliest()?.naive_utc(),
             None => local,
@@ -193,7 +193,7 @@ impl Zone {
 }
 
 /// An interval in PostgreSQL's own style: `1 year 2 mons -3 days 04:05:06.7`.
-pub(crate) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
+pub fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) {
     let start = out.len();
     let mut negative_before = false;
     let mut unit = |count: i64, one: &str, many: &str, out: &mut BytesMut| {
@@ -223,7 +223,7 @@ pub(crate) fn interval(months: i32, days: i32, micros: i64, out: &mut BytesMut) 
     }
 }
 
-pub(crate) fn bytea(bytes: &[u8], out: &mut BytesMut) {
+pub fn bytea(bytes: &[u8], out: &mut BytesMut) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.reserve(2 + bytes.len() * 2);
     out.put_slice(b"\\x");
@@ -233,7 +233,7 @@ pub(crate) fn bytea(bytes: &[u8], out: &mut BytesMut) {
     }
 }
 
-pub(crate) fn uuid(bytes: &[u8], out: &mut BytesMut) {
+pub fn uuid(bytes: &[u8], out: &mut BytesMut) {
     match uuid::Uuid::from_slice(bytes) {
         Ok(uuid) => put!(out, "{uuid}"),
         Err(_) => bytea(bytes, out),

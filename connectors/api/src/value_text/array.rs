@@ -38,13 +38,13 @@ fn canonical(data_type: &DataType) -> Option<DataType> {
 }
 
 /// Returns whether [`texts`] can write values of this type.
-pub(crate) fn has_text(data_type: &DataType) -> bool {
+pub fn has_text(data_type: &DataType) -> bool {
     canonical(data_type).is_some()
 }
 
 /// Returns the values as a cast to text gives them: as they are written, but booleans as words. `is_uuid` tells what
 /// sixteen bytes are.
-pub(crate) fn texts(array: &ArrayRef, zone: &Zone, is_uuid: bool) -> Result<StringArray> {
+pub fn texts(array: &ArrayRef, zone: &Zone, is_uuid: bool) -> Result<StringArray> {
     let to = canonical(array.data_type()).ok_or_else(|| {
         Error::internal(format!("no text for values of type {}", array.data_type()))
     })?;
@@ -78,7 +78,7 @@ pub(crate) fn texts(array: &ArrayRef, zone: &Zone, is_uuid: bool) -> Result<Stri
 ///
 /// # Errors
 /// 22008 for what PostgreSQL's types do not reach.
-pub(crate) fn put_value(
+pub fn put_value(
     array: &ArrayRef,
     row: usize,
     zone: &Zone,
@@ -176,7 +176,7 @@ fn needs_quotes(item: &[u8]) -> bool {
 }
 
 /// PostgreSQL keeps microseconds; finer parts are cut off, towards the past.
-pub(crate) fn timestamp_micros(array: &ArrayRef, row: usize, unit: TimeUnit) -> Result<i64> {
+pub fn timestamp_micros(array: &ArrayRef, row: usize, unit: TimeUnit) -> Result<i64> {
     let micros = match unit {
         TimeUnit::Second => {
             array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1_000_000)
@@ -193,7 +193,7 @@ pub(crate) fn timestamp_micros(array: &ArrayRef, row: usize, unit: TimeUnit) -> 
 }
 
 /// Months, days and microseconds.
-pub(crate) fn interval_parts(array: &ArrayRef, row: usize) -> Result<(i32, i32, i64)> {
+pub fn interval_parts(array: &ArrayRef, row: usize) -> Result<(i32, i32, i64)> {
     let micros = |value: i64, factor: i64| {
         value
             .checked_mul(factor)

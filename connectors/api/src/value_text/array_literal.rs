@@ -7,7 +7,7 @@ const DIMENSIONS_MAX: usize = 6;
 
 /// What stands between two commas.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Item {
+pub enum Item {
     Null,
     Text(String),
     Array(Vec<Self>),
@@ -17,7 +17,7 @@ pub(crate) enum Item {
 ///
 /// # Errors
 /// 22P02 for what is no such text, 54000 for one of too many dimensions, 0A000 for one that does not count from 1.
-pub(crate) fn parse_array(text: &str) -> Result<Vec<Item>> {
+pub fn parse_array(text: &str) -> Result<Vec<Item>> {
     let mut reader = Reader { text, rest: text };
     reader.skip_space();
     let promised = reader.bounds()?;
