@@ -28,12 +28,12 @@ class Answer:
             self.message = result.error_message.decode(errors="replace").strip()
 
     def seen(self, query):
-        """What of it is determined. In an order 0 and -0 are equal: rows that differ in nothing else come one way or the other, and of the first ones
-        either may be among them."""
+        """What of it is determined. 0 and -0 are equal: rows that differ in nothing else come one way or the other in an order, and of the first ones, or of
+        those that two sets have in common, either may be among them."""
         if self.sqlstate:
             return self.sqlstate
         unsigned = [tuple(map(self.unsigned, self.types, row)) for row in self.rows]
-        rows = unsigned if query.form == "top" else self.rows
+        rows = unsigned if query.form in ("top", "sets") else self.rows
         return self.types, [row[:query.n_keys] for row in unsigned] if query.n_keys else [], collections.Counter(rows)
 
     @staticmethod
