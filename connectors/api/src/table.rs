@@ -145,6 +145,12 @@ pub trait RemoteTable: Any + Send + Sync + Debug {
         None
     }
 
+    /// Returns whether a read of this table, or of one derived from it, was refused by the source in a way that another definition
+    /// would explain. Who remembers the table asks the source for it anew then.
+    fn is_outdated(&self) -> bool {
+        false
+    }
+
     /// Returns what is sent to the source for `request` as one line, for `EXPLAIN`. No secrets.
     fn describe(&self, request: &ScanRequest) -> String;
 

@@ -13,6 +13,7 @@ mod fragments;
 mod mysql;
 mod native;
 mod network;
+mod outdated;
 mod outgoing;
 mod pace;
 mod pool;

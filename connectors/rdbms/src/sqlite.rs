@@ -22,13 +22,14 @@ use maru_connect::{
     TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::watch;
 
+use crate::outdated::Outdated;
 use crate::write::{READ_ONLY, is_ours, read_only, refused};
 use file::File;
-use table::{Column, SqliteTable};
+use table::{Base, Column, SqliteTable};
 use types::mapping;
 
 /// The one schema of a database file.
@@ -201,12 +202,15 @@ impl Source for SqliteSource {
                 TableKind::Table => self.n_rows(name).await,
                 _ => None,
             };
-            let (columns, schema) = described(&self.file.rows(description(name)).await?);
+            let described = self.file.described(name).await?;
+            let (columns, schema) = columns_of(&described);
             let (counted, estimates) = self.analyzed(name, &columns).await;
             let n_rows = counted.or(n_rows);
             let table = SqliteTable {
                 file: self.file.clone(),
                 name: name.to_owned(),
+                bases: vec![Base { name: name.to_owned(), described }],
+                outdated: Outdated::default(),
                 from: quoted(name),
                 unique: self.unique_keys(name, &columns).await?,
                 has_row_id: self.has_row_id(name).await?,
@@ -325,26 +329,46 @@ impl SqliteSource {
     }
 }
 
-/// Returns the query about the columns of a table or view.
-fn description(name: &str) -> String {
-    format!(
-        "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
-        quote_literal(name)
-    )
+/// A column as SQLite describes it: its name, its declared type, and whether NULL may be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Described {
+    name: String,
+    declared: String,
+    nullable: bool,
 }
 
-/// Reads what [`description`] asks for.
-fn described(rows: &[SqliteRow]) -> (Vec<Column>, SchemaRef) {
+/// Asks for the columns of a table or view; there are none of one that is not there.
+async fn description(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> sqlx::Result<Vec<Described>> {
+    let sql = format!(
+        "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
+        quote_literal(name)
+    );
+    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
+    let described = rows.iter().map(|row| {
+        let (name, declared) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(Described { name, declared, nullable: row.try_get::<i64, _>(2)? == 0 })
+    });
+    described.collect()
+}
+
+/// Reads what [`description`] has asked for.
+fn columns_of(described: &[Described]) -> (Vec<Column>, SchemaRef) {
     let mut columns = Vec::new();
     let mut fields = Vec::new();
-    for row in rows {
-        let column = row.get::<String, _>(0);
-        let mapping = mapping(&row.get::<String, _>(1));
-        let nullable = row.get::<i64, _>(2) == 0;
-        fields.push(Field::new(&column, mapping.data_type(), nullable));
-        columns.push(Column { quoted: quoted(&column), name: column, mapping });
+    for Described { name, declared, nullable } in described {
+        let mapping = mapping(declared);
+        fields.push(Field::new(name, mapping.data_type(), *nullable));
+        columns.push(Column { name: name.clone(), quoted: named(name), mapping });
     }
     (columns, Arc::new(Schema::new(fields)))
+}
+
+/// Returns the name of a column that is read. In double quotes it would be a text wherever there is no such column.
+fn named(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 fn quoted(name: &str) -> String {

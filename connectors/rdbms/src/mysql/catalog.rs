@@ -11,6 +11,7 @@ use sqlx::{
     AssertSqlSafe, Column as _, Executor, MySql, Row, SqlSafeStr, Statement, Type, TypeInfo,
 };
 
+use super::conditions::text_literal;
 use super::read::SESSION;
 use super::types::{self, Choices, Kind, Mapping, TypeRow};
 use crate::native;
@@ -25,6 +26,8 @@ pub(crate) struct Relation {
     pub shown: String,
     /// What stands in FROM.
     pub from: String,
+    /// What must still be as it was described when rows are read; none below a query in the server's own words.
+    pub bases: Vec<Base>,
     pub columns: Vec<MyColumn>,
     /// Sets of columns in which rows differ.
     pub unique: Vec<Vec<usize>>,
@@ -32,6 +35,47 @@ pub(crate) struct Relation {
     pub statistics: TableStatistics,
     /// What is believed of the columns; may be shorter than they are.
     pub estimates: Vec<ColumnEstimate>,
+}
+
+/// A table or view that is read, and what information_schema said of its columns.
+#[derive(Debug, Clone)]
+pub(crate) struct Base {
+    pub schema: String,
+    pub name: String,
+    pub described: Vec<Described>,
+}
+
+/// A column as information_schema has it: its name, its type, its character set, and whether NULL may be in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Described(String, String, Option<String>, String);
+
+impl Base {
+    /// Returns statements of which the last one gives what [`Base::is_still`] looks at. The first keeps the table as it is until the
+    /// transaction ends.
+    pub fn look(&self) -> String {
+        format!(
+            "SELECT 1 FROM {}.{} LIMIT 0; SELECT table_schema, table_name, column_name, column_type, \
+             character_set_name, is_nullable FROM information_schema.columns \
+             WHERE table_schema = {} AND table_name = {}",
+            quoted(&self.schema),
+            quoted(&self.name),
+            text_literal(&self.schema),
+            text_literal(&self.name)
+        )
+    }
+
+    /// Returns whether every column is still what it was described as. There may be more by now.
+    pub fn is_still(&self, rows: &[MySqlRow]) -> sqlx::Result<bool> {
+        let mut now = Vec::new();
+        for row in rows.iter().filter(|row| row.len() == 6) {
+            if text(row, 0)? == self.schema && text(row, 1)? == self.name {
+                let charset = optional_text(row, 4)?;
+                now.push(Described(text(row, 2)?, text(row, 3)?, charset, text(row, 5)?));
+            }
+        }
+        Ok(now.starts_with(&self.described)
+            || self.described.iter().all(|column| now.contains(column)))
+    }
 }
 
 /// One column.
@@ -159,6 +203,7 @@ pub(crate) async fn relation(
     .await?;
     let mut columns = Vec::with_capacity(rows.len());
     let mut fields = Vec::with_capacity(rows.len());
+    let mut described = Vec::with_capacity(rows.len());
     for row in rows.iter().filter(this) {
         let column = text(row, 2)?;
         let declared = TypeRow {
@@ -168,8 +213,11 @@ pub(crate) async fn relation(
             scale: number(row, 6)?,
             charset: optional_text(row, 7)?,
         };
+        let is_nullable = text(row, 8)?;
         // What a view says of NULL is a guess.
-        let nullable = kind == TableKind::View || text(row, 8)? != "NO";
+        let nullable = kind == TableKind::View || is_nullable != "NO";
+        let (column_type, charset) = (declared.column_type.clone(), declared.charset.clone());
+        described.push(Described(column.clone(), column_type, charset, is_nullable));
         let mapping = types::mapping(&declared, choices);
         fields.push(Field::new(&column, mapping.kind.arrow(), nullable));
         columns.push(MyColumn { quoted: quoted(&column), nullable, mapping });
@@ -184,6 +232,7 @@ pub(crate) async fn relation(
     Ok(Some(Relation {
         shown: format!("{schema}.{name}"),
         from: format!("{}.{}", quoted(schema), quoted(name)),
+        bases: vec![Base { schema: schema.to_owned(), name: name.to_owned(), described }],
         columns,
         unique,
         schema: Arc::new(Schema::new(fields)),
@@ -283,6 +332,7 @@ pub(crate) async fn query(
     Ok(Relation {
         shown: "the native query".to_owned(),
         from,
+        bases: Vec::new(),
         columns,
         unique: Vec::new(),
         schema: Arc::new(Schema::new(fields)),

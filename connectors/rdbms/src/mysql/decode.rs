@@ -12,11 +12,12 @@ use arrow::array::{
 };
 use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use maru_core::{Error, ErrorKind, Result};
+use maru_core::{ErrorKind, Result};
 use sqlx::mysql::{MySqlRow, MySqlValueRef};
 use sqlx::{Column, Decode, MySql, Row, TypeInfo};
 
 use super::types::Kind;
+use crate::outdated::changed;
 use crate::values::{BATCH_BYTES, Misfit, parse_decimal, shortened};
 
 /// Turns the rows of one result into batches.
@@ -55,7 +56,7 @@ impl Decoder {
         }
         for (index, (kind, builder)) in self.columns.iter_mut().enumerate() {
             let field = self.schema.field(index);
-            let raw = row.try_get_raw(index).map_err(|_| altered(&self.table))?;
+            let raw = row.try_get_raw(index).map_err(|_| changed(&self.table))?;
             let appended = match bytes_of(raw) {
                 Some(bytes) => {
                     self.bytes += bytes.len();
@@ -95,7 +96,7 @@ impl Decoder {
                 .iter()
                 .zip(&self.columns)
                 .all(|(column, (kind, _))| kind.arrives_as(column.type_info().name()));
-        if same { Ok(()) } else { Err(altered(&self.table)) }
+        if same { Ok(()) } else { Err(changed(&self.table)) }
     }
 
     fn batch(&mut self) -> Result<RecordBatch> {
@@ -104,14 +105,6 @@ impl Decoder {
         let arrays = self.columns.iter_mut().map(|(_, builder)| builder.finish()).collect();
         Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays)?)
     }
-}
-
-fn altered(table: &str) -> Error {
-    Error::new(
-        ErrorKind::RemoteFailed,
-        format!("columns of {table} were changed in the database just now"),
-    )
-    .with_hint("Run the statement again.")
 }
 
 /// Returns the bytes of a value, `None` for NULL. `is_null` would say so of zero dates, too.

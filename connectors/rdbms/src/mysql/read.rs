@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Row};
 
 use super::catalog::Relation;
 use super::decode::Decoder;
+use crate::outdated::changed;
 use crate::pool::Connections;
 use crate::stream::Sink;
 
@@ -66,9 +67,7 @@ async fn rows(
     let failed = |error| peer.query_error(error);
     let select = relation.select(request)?;
     let kept = select.len() <= KEPT_SQL_BYTES;
-    let begin = format!("{SESSION}; START TRANSACTION READ ONLY; SELECT CONNECTION_ID()");
-    let begun = sqlx::raw_sql(AssertSqlSafe(begin)).fetch_one(&mut *connection).await;
-    *thread = Some(begun.and_then(|row| row.try_get_unchecked(0)).map_err(failed)?);
+    *thread = begin(connection, relation).await.map_err(failed)??;
     let schema = request.projected(&relation.schema)?;
     if request.projection.is_empty() {
         let count: i64 = sqlx::query(AssertSqlSafe(select))
@@ -99,6 +98,28 @@ async fn rows(
         sink.send(batch).await;
     }
     Ok(())
+}
+
+/// Begins a read-only transaction, keeps the tables as they are until it ends, and returns the connection's number.
+///
+/// One round trip. The types of columns that are read come with their values, but those of columns that are only compared, grouped
+/// or counted do not.
+///
+/// # Errors
+/// HV000 if a column is not what it was described as.
+async fn begin(
+    connection: &mut MySqlConnection,
+    relation: &Relation,
+) -> sqlx::Result<Result<Option<u64>>> {
+    let looks = relation.bases.iter().map(|base| format!("{}; ", base.look())).collect::<String>();
+    let sql = format!("{SESSION}; START TRANSACTION READ ONLY; {looks}SELECT CONNECTION_ID()");
+    let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *connection).await?;
+    for base in &relation.bases {
+        if !base.is_still(&rows)? {
+            return Ok(Err(changed(&relation.shown)));
+        }
+    }
+    rows.last().map(|row| row.try_get_unchecked(0)).transpose().map(Ok)
 }
 
 async fn end(connection: &mut MySqlConnection) -> sqlx::Result<()> {

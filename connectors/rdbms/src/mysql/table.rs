@@ -11,9 +11,10 @@ use maru_connect::{
 use maru_core::Result;
 use sqlx::MySql;
 
-use super::catalog::{MyColumn, Relation};
+use super::catalog::{Base, MyColumn, Relation};
 use super::read;
 use crate::fragments::{Derived, Fragments};
+use crate::outdated::Outdated;
 use crate::pool::Connections;
 use crate::render::{Conditions, columns};
 use crate::stream::produced;
@@ -22,24 +23,37 @@ use crate::stream::produced;
 pub(crate) struct MySqlTable {
     connections: Arc<Connections<MySql>>,
     relation: Arc<Relation>,
+    outdated: Outdated,
 }
 
 impl MySqlTable {
     pub fn new(connections: Arc<Connections<MySql>>, relation: Relation) -> Self {
-        Self { connections, relation: Arc::new(relation) }
+        Self { connections, relation: Arc::new(relation), outdated: Outdated::default() }
     }
 
-    fn over(&self, derived: Derived<MyColumn>) -> Arc<dyn RemoteTable> {
+    /// Returns a table that is read from the same tables of the server.
+    fn beside(&self, relation: Relation, outdated: Outdated) -> Arc<dyn RemoteTable> {
+        let (connections, relation) = (Arc::clone(&self.connections), Arc::new(relation));
+        Arc::new(Self { connections, relation, outdated })
+    }
+
+    fn over(
+        &self,
+        derived: Derived<MyColumn>,
+        bases: Vec<Base>,
+        outdated: Outdated,
+    ) -> Arc<dyn RemoteTable> {
         let relation = Relation {
             shown: self.relation.shown.clone(),
             from: derived.from,
+            bases,
             columns: derived.columns,
             unique: derived.unique,
             schema: derived.schema,
             statistics: derived.statistics,
             estimates: Vec::new(),
         };
-        Arc::new(Self::new(Arc::clone(&self.connections), relation))
+        self.beside(relation, outdated)
     }
 }
 
@@ -60,6 +74,10 @@ impl RemoteTable for MySqlTable {
         self.relation.condition(predicate).is_some()
     }
 
+    fn is_outdated(&self) -> bool {
+        self.outdated.is_set()
+    }
+
     fn describe(&self, request: &ScanRequest) -> String {
         match self.relation.select(request) {
             Ok(sql) => sql.replace('\n', " "),
@@ -69,7 +87,7 @@ impl RemoteTable for MySqlTable {
 
     fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
         let (identity, relation) = self.relation.with_key()?;
-        Some((identity, Arc::new(Self::new(Arc::clone(&self.connections), relation))))
+        Some((identity, self.beside(relation, self.outdated.clone())))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {
@@ -77,7 +95,8 @@ impl RemoteTable for MySqlTable {
     }
 
     fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
-        Some(self.over(self.relation.derived(&self.relation.schema, input, step)?))
+        let derived = self.relation.derived(&self.relation.schema, input, step)?;
+        Some(self.over(derived, self.relation.bases.clone(), self.outdated.clone()))
     }
 
     fn join(
@@ -99,14 +118,17 @@ impl RemoteTable for MySqlTable {
             return None;
         }
         let schemas = (&self.relation.schema, &other.relation.schema);
-        let other = other.relation.as_ref();
-        Some(self.over(self.relation.derived_join(schemas, input, other, other_input, join)?))
+        let relation = other.relation.as_ref();
+        let derived = self.relation.derived_join(schemas, input, relation, other_input, join)?;
+        let bases = self.relation.bases.iter().chain(&relation.bases).cloned().collect();
+        Some(self.over(derived, bases, self.outdated.and(&other.outdated)))
     }
 
     fn read(&self, request: ScanRequest) -> BatchStream {
         let connections = Arc::clone(&self.connections);
         let relation = Arc::clone(&self.relation);
-        produced(move |sink| read::read(connections, relation, request, sink))
+        let outdated = self.outdated.clone();
+        produced(move |sink| outdated.learn(read::read(connections, relation, request, sink)))
     }
 }
 

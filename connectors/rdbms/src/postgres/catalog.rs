@@ -42,8 +42,7 @@ pub(crate) struct Relation {
 pub(crate) struct Base {
     pub from: String,
     pub oid: u32,
-    /// Number, type and modifier in pg_attribute.
-    pub columns: Vec<(i16, u32, i32)>,
+    pub columns: Vec<PgColumn>,
 }
 
 /// One column.
@@ -52,10 +51,13 @@ pub(crate) struct PgColumn {
     pub name: String,
     /// The name in double quotes.
     pub quoted: String,
-    /// Number in pg_attribute, and type and modifier there: what must still hold when rows are read.
+    /// Number in pg_attribute, and type, modifier and collation there: what must still hold when rows are read.
     pub number: i16,
     pub type_oid: u32,
     pub typmod: i32,
+    pub collation: u32,
+    /// Whether the engine was told that there is no NULL in it, which must hold, too.
+    pub not_null: bool,
     pub mapping: Mapping,
 }
 
@@ -129,7 +131,7 @@ pub(crate) async fn relation(
                     WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated
                       AND a.attnum = ANY (k.conkey)),
                 coalesce((to_jsonb(l) ->> 'collisdeterministic')::bool, true),
-                coalesce(l.oid IN (950, 951), false), a.attndims > 1
+                coalesce(l.oid IN (950, 951), false), a.attndims > 1, a.attcollation::int8
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
          LEFT JOIN pg_collation l ON l.oid = a.attcollation
          WHERE c.oid = $1::int8::oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -155,13 +157,16 @@ pub(crate) async fn relation(
         if row.try_get(7)? {
             mapping = mapping.of_dimensions();
         }
-        fields.push(Field::new(&name, mapping.kind.arrow(), !row.try_get::<bool, _>(4)?));
+        let not_null: bool = row.try_get(4)?;
+        fields.push(Field::new(&name, mapping.kind.arrow(), !not_null));
         columns.push(PgColumn {
             quoted: quoted(&name),
             name,
             number: row.try_get(1)?,
             type_oid,
             typmod,
+            collation: narrowed(row.try_get::<i64, _>(8)?),
+            not_null,
             mapping,
         });
     }
@@ -234,6 +239,8 @@ pub(crate) async fn query(
             number: 0,
             type_oid: oid,
             typmod: -1,
+            collation: 0,
+            not_null: false,
             mapping,
         });
     }

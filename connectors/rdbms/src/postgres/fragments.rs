@@ -47,6 +47,8 @@ fn computed(sql: String, kind: Kind) -> Computed<PgColumn> {
         type_oid: 0,
         typmod: -1,
         mapping: Mapping { kind, cast: "", comparison: Comparison::Same },
+        collation: 0,
+        not_null: false,
     };
     Computed { sql, group: None, column }
 }

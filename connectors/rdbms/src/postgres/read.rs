@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use futures::TryStreamExt;
 use maru_connect::ScanRequest;
-use maru_core::{Error, ErrorKind, Result};
+use maru_core::{Error, Result};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Postgres, Row};
 
-use super::catalog::{Base, Relation};
+use super::catalog::{Base, PgColumn, Relation};
+use super::conditions::text_literal;
 use super::decode::Decoder;
 use super::parallel::{self, Team};
 use super::types::Kind;
+use crate::outdated::changed;
 use crate::pool::Connections;
 use crate::stream::Sink;
 
@@ -67,8 +69,7 @@ async fn rows(
     request: &ScanRequest,
     sink: &Sink,
 ) -> Result<()> {
-    let peer = &connections.peer;
-    let failed = |error| peer.query_error(error);
+    let failed = |error| connections.peer.query_error(error);
     let select = relation.select(request)?;
     *backend = Some(begin(connection, "READ ONLY", relation, request).await.map_err(failed)??);
     if request.projection.is_empty() {
@@ -137,15 +138,13 @@ pub(super) async fn begin(
         if columns.is_empty() {
             continue;
         }
-        let expected = columns
-            .iter()
-            .map(|(number, type_oid, typmod)| format!("({number}, {type_oid}, {typmod})"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let expected = columns.iter().map(was).collect::<Option<Vec<_>>>();
+        let expected = expected.map_or_else(|| "NULL".to_owned(), |all| all.join(", "));
         same.push_str(&format!(
             " AND (SELECT count(*) = {} FROM pg_attribute a \
-             JOIN (VALUES {expected}) AS w (n, t, m) \
+             JOIN (VALUES {expected}) AS w (n, t, m, c, k, name) \
              ON a.attnum = w.n AND a.atttypid::int8 = w.t AND a.atttypmod = w.m \
+             AND a.attcollation::int8 = w.c AND a.attnotnull >= w.k AND a.attname::text = w.name \
              WHERE a.attrelid = {oid}::oid AND NOT a.attisdropped)",
             columns.len()
         ));
@@ -156,11 +155,14 @@ pub(super) async fn begin(
     if row.try_get(1)? {
         return Ok(Ok(backend));
     }
-    Ok(Err(Error::new(
-        ErrorKind::RemoteFailed,
-        format!("columns of {} were changed in the database just now", relation.shown),
-    )
-    .with_hint("Run the statement again.")))
+    Ok(Err(changed(&relation.shown)))
+}
+
+/// Writes what a column was when it was described.
+fn was(column: &PgColumn) -> Option<String> {
+    let PgColumn { number, type_oid, typmod, collation, not_null, .. } = column;
+    let name = text_literal(&column.name)?;
+    Some(format!("({number}, {type_oid}, {typmod}, {collation}, {not_null}, {name})"))
 }
 
 /// Asks the server to cancel what a backend does, over a connection of its own. Best effort: the socket is closed anyway.

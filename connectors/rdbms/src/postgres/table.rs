@@ -14,6 +14,7 @@ use sqlx::Postgres;
 use super::catalog::{Base, PgColumn, Relation};
 use super::{parallel, read};
 use crate::fragments::{Derived, Fragments};
+use crate::outdated::Outdated;
 use crate::pool::Connections;
 use crate::render::{Conditions, columns};
 use crate::stream::produced;
@@ -24,6 +25,7 @@ pub(crate) struct PostgresTable {
     relation: Arc<Relation>,
     /// Connections over which one large table is read at most.
     parallel_reads: usize,
+    outdated: Outdated,
 }
 
 impl PostgresTable {
@@ -32,10 +34,22 @@ impl PostgresTable {
         relation: Relation,
         parallel_reads: usize,
     ) -> Self {
-        Self { connections, relation: Arc::new(relation), parallel_reads }
+        let outdated = Outdated::default();
+        Self { connections, relation: Arc::new(relation), parallel_reads, outdated }
     }
 
-    fn over(&self, derived: Derived<PgColumn>, bases: Vec<Base>) -> Arc<dyn RemoteTable> {
+    /// Returns a table that is read from the same tables of the database.
+    fn beside(&self, relation: Relation, outdated: Outdated) -> Arc<dyn RemoteTable> {
+        let (connections, relation) = (Arc::clone(&self.connections), Arc::new(relation));
+        Arc::new(Self { connections, relation, parallel_reads: self.parallel_reads, outdated })
+    }
+
+    fn over(
+        &self,
+        derived: Derived<PgColumn>,
+        bases: Vec<Base>,
+        outdated: Outdated,
+    ) -> Arc<dyn RemoteTable> {
         let relation = Relation {
             shown: self.relation.shown.clone(),
             from: derived.from,
@@ -50,7 +64,7 @@ impl PostgresTable {
             estimates: Vec::new(),
             utf8: self.relation.utf8,
         };
-        Arc::new(Self::new(Arc::clone(&self.connections), relation, self.parallel_reads))
+        self.beside(relation, outdated)
     }
 }
 
@@ -71,6 +85,10 @@ impl RemoteTable for PostgresTable {
         self.relation.condition(predicate).is_some()
     }
 
+    fn is_outdated(&self) -> bool {
+        self.outdated.is_set()
+    }
+
     fn describe(&self, request: &ScanRequest) -> String {
         let sql = match self.relation.select(request) {
             Ok(sql) => sql.replace('\n', " "),
@@ -88,8 +106,7 @@ impl RemoteTable for PostgresTable {
 
     fn with_row_identity(&self) -> Option<(RowIdentity, Arc<dyn RemoteTable>)> {
         let (identity, relation) = self.relation.with_place()?;
-        let table = Self::new(Arc::clone(&self.connections), relation, self.parallel_reads);
-        Some((identity, Arc::new(table)))
+        Some((identity, self.beside(relation, self.outdated.clone())))
     }
 
     fn unique_keys(&self) -> &[Vec<usize>] {
@@ -99,7 +116,7 @@ impl RemoteTable for PostgresTable {
     fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
         let derived = self.relation.derived(&self.relation.schema, input, step)?;
         let used = ScanRequest { projection: step.columns(input), ..input.clone() };
-        Some(self.over(derived, self.relation.read_from(&used)))
+        Some(self.over(derived, self.relation.read_from(&used), self.outdated.clone()))
     }
 
     fn join(
@@ -124,14 +141,17 @@ impl RemoteTable for PostgresTable {
         let (lefts, rights): (Vec<_>, Vec<_>) = join.on.iter().copied().unzip();
         let mut bases = self.relation.read_from(&input.with_columns(lefts));
         bases.extend(other.relation.read_from(&other_input.with_columns(rights)));
-        Some(self.over(derived, bases))
+        Some(self.over(derived, bases, self.outdated.and(&other.outdated)))
     }
 
     fn read(&self, request: ScanRequest) -> BatchStream {
         let connections = Arc::clone(&self.connections);
         let relation = Arc::clone(&self.relation);
         let parallel_reads = self.parallel_reads;
-        produced(move |sink| read::read(connections, relation, request, parallel_reads, sink))
+        let outdated = self.outdated.clone();
+        produced(move |sink| {
+            outdated.learn(read::read(connections, relation, request, parallel_reads, sink))
+        })
     }
 }
 
@@ -146,8 +166,7 @@ impl Relation {
         let used = used.iter().filter_map(|index| self.columns.get(*index));
         // The place of a row is no column of the catalog's.
         let used = used.filter(|column| column.number != 0);
-        let columns = used.map(|column| (column.number, column.type_oid, column.typmod)).collect();
-        vec![Base { from: self.from.clone(), oid, columns }]
+        vec![Base { from: self.from.clone(), oid, columns: used.cloned().collect() }]
     }
 
     /// Returns the SELECT that answers a request.

@@ -200,6 +200,35 @@ async fn a_value_that_does_not_fit_is_an_error_with_its_column() {
     place.end().await;
 }
 
+#[tokio::test]
+async fn a_column_that_was_altered_is_noticed_and_told() {
+    let ddl = "CREATE TABLE altered (id int, a int NOT NULL, b text COLLATE \"C\"); INSERT INTO altered VALUES (1, 2, 'x');";
+    let Some(place) = place("maru_noticed", ddl).await else { return };
+    for change in [
+        "ALTER TABLE altered ADD more int; ALTER TABLE altered ALTER a TYPE bigint",
+        "ALTER TABLE altered ALTER a DROP NOT NULL",
+        "ALTER TABLE altered RENAME a TO z",
+        // What is called so by now is another column of the same type.
+        "ALTER TABLE altered RENAME more TO a",
+        "ALTER TABLE altered DROP a",
+        "DROP TABLE altered; CREATE TABLE altered (a int)",
+    ] {
+        let table = place.table("altered").await;
+        let SourceTable::Remote(remembered) = &table else { panic!() };
+        let context = two_ways(&table).await;
+        let has_a = table.schema().index_of("a").is_ok();
+        let ask = if has_a { "SELECT count(*) FROM t WHERE a > 1" } else { "SELECT z FROM t" };
+        rows(&context, ask).await.unwrap();
+        let mut connection = admin(&place.url).await;
+        let sql = format!("SET search_path = maru_noticed; {change}");
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
+        let harmless = change.contains("RENAME more");
+        assert_eq!(rows(&context, ask).await.is_ok(), harmless, "{change}");
+        assert_eq!(remembered.is_outdated(), !harmless, "{change}");
+    }
+    place.end().await;
+}
+
 const UGLY: &str = "
 CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');

@@ -11,6 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::watch;
 
+use super::{Described, description};
 use crate::failure::Peer;
 
 /// How long a lock of the file is waited for.
@@ -68,6 +69,14 @@ impl File {
             Ok(Opened { stop, connection })
         };
         opened.await.map_err(|error| self.peer().connect_error(error))
+    }
+
+    /// Returns the columns of a table or view.
+    pub(super) async fn described(&self, name: &str) -> Result<Vec<Described>> {
+        let mut connection = self.connect().await?;
+        let described = description(&mut connection, name).await;
+        let _ = connection.close().await;
+        described.map_err(|error| self.peer().query_error(error))
     }
 
     /// Returns all rows of a query of the connector's own.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use maru_connect::TableStatistics;
 use maru_core::{ErrorKind, Result};
-use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
 use super::file::{File, Opened};
 use super::table::SqliteTable;
-use super::{described, description};
+use super::{Described, columns_of, description};
 use crate::native;
+use crate::outdated::Outdated;
 
 /// The view that tells a query's types. It lies in the connection's temporary file and ends with it.
 const VIEW: &str = "maru_native_query";
@@ -33,10 +33,12 @@ pub(super) async fn table(file: &File, query: &str) -> Result<SqliteTable> {
         }
         error
     })?;
-    let (columns, schema) = described(&rows);
+    let (columns, schema) = columns_of(&rows);
     Ok(SqliteTable {
         file: file.clone(),
         name: "the native query".to_owned(),
+        bases: Vec::new(),
+        outdated: Outdated::default(),
         from: from(query),
         unique: Vec::new(),
         columns: Arc::new(columns),
@@ -51,7 +53,7 @@ fn from(query: &str) -> String {
     format!("(\n{query}\n) AS native_query")
 }
 
-async fn describe(connection: &mut Opened, query: &str) -> sqlx::Result<Vec<SqliteRow>> {
+async fn describe(connection: &mut Opened, query: &str) -> sqlx::Result<Vec<Described>> {
     native::SQLITE
         .check(query)
         .map_err(|message| sqlx::Error::InvalidArgument(message.to_owned()))?;
@@ -60,5 +62,5 @@ async fn describe(connection: &mut Opened, query: &str) -> sqlx::Result<Vec<Sqli
     (&mut **connection).prepare(AssertSqlSafe(select.clone()).into_sql_str()).await?;
     let view = format!("CREATE TEMP VIEW {VIEW} AS {select}");
     sqlx::raw_sql(AssertSqlSafe(view)).execute(&mut **connection).await?;
-    sqlx::query(AssertSqlSafe(description(VIEW))).fetch_all(&mut **connection).await
+    description(connection, VIEW).await
 }

@@ -9,13 +9,15 @@ use arrow::array::{
 use arrow::datatypes::SchemaRef;
 use chrono::{NaiveDate, NaiveDateTime};
 use futures::StreamExt;
-use maru_core::{ErrorKind, Result};
+use maru_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteRow, SqliteValueRef};
 use sqlx::{AssertSqlSafe, Decode, Row, Sqlite, TypeInfo, ValueRef};
 
+use super::description;
 use super::file::File;
-use super::table::Column;
+use super::table::{Base, Column};
 use super::types::Mapping;
+use crate::outdated::changed;
 use crate::stream::Sink;
 use crate::values::{BATCH_BYTES, Misfit, parse_decimal, shortened};
 
@@ -27,6 +29,7 @@ pub(super) struct Read {
     pub(super) projection: Vec<usize>,
     pub(super) batch_rows: usize,
     pub(super) table: String,
+    pub(super) bases: Vec<Base>,
     pub(super) file: File,
 }
 
@@ -46,6 +49,7 @@ impl Read {
     }
 
     async fn copy(&self, connection: &mut sqlx::SqliteConnection, sink: &Sink) -> Result<()> {
+        self.begin(connection).await?;
         let peer = self.file.peer();
         let mut rows = sqlx::query(AssertSqlSafe(self.sql.clone())).fetch(connection);
         let mut batch = self.empty();
@@ -58,6 +62,30 @@ impl Read {
         }
         if batch.n_rows > 0 {
             sink.send(self.finish(batch)?).await;
+        }
+        Ok(())
+    }
+
+    /// Begins a transaction, in which tables stay what they are, and looks whether they are still what they were described as: a
+    /// value of a column that is another one by now would be read as of this one.
+    async fn begin(&self, connection: &mut sqlx::SqliteConnection) -> Result<()> {
+        let failed = |error| self.file.peer().query_error(error);
+        // It has no snapshot before something is read.
+        let begin = sqlx::raw_sql("BEGIN; SELECT 1 FROM sqlite_master LIMIT 1");
+        begin.execute(&mut *connection).await.map_err(failed)?;
+        for Base { name, described } in &self.bases {
+            let now = description(connection, name).await.map_err(failed)?;
+            if now.is_empty() {
+                return Err(Error::new(
+                    ErrorKind::RemoteTableNotFound,
+                    format!("table {name} is not in the database any more"),
+                ));
+            }
+            let is_same =
+                now.starts_with(described) || described.iter().all(|column| now.contains(column));
+            if !is_same {
+                return Err(changed(name));
+            }
         }
         Ok(())
     }

@@ -10,9 +10,11 @@ use maru_connect::{
 };
 use maru_core::{Result, quote_literal};
 
+use super::Described;
 use super::file::File;
 use super::types::Mapping;
 use crate::fragments::{Derived, Fragments};
+use crate::outdated::Outdated;
 use crate::render::{Conditions, columns, integer_of, text_of};
 use crate::stream::produced;
 
@@ -20,8 +22,16 @@ use crate::stream::produced;
 #[derive(Debug, Clone)]
 pub(super) struct Column {
     pub(super) name: String,
+    /// As [`super::named`] writes it.
     pub(super) quoted: String,
     pub(super) mapping: Mapping,
+}
+
+/// A table or view that is read, and what [`super::description`] said of it.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) name: String,
+    pub(super) described: Vec<Described>,
 }
 
 #[derive(Debug)]
@@ -29,6 +39,9 @@ pub(super) struct SqliteTable {
     pub(super) file: File,
     /// For messages.
     pub(super) name: String,
+    /// What must still be as it was described when rows are read; none below a query in SQLite's own words.
+    pub(super) bases: Vec<Base>,
+    pub(super) outdated: Outdated,
     /// What stands in FROM.
     pub(super) from: String,
     /// Sets of columns in which rows differ.
@@ -43,10 +56,17 @@ pub(super) struct SqliteTable {
 }
 
 impl SqliteTable {
-    fn over(&self, derived: Derived<Column>) -> Arc<dyn RemoteTable> {
+    fn over(
+        &self,
+        derived: Derived<Column>,
+        bases: Vec<Base>,
+        outdated: Outdated,
+    ) -> Arc<dyn RemoteTable> {
         Arc::new(Self {
             file: self.file.clone(),
             name: self.name.clone(),
+            bases,
+            outdated,
             from: derived.from,
             unique: derived.unique,
             columns: Arc::new(derived.columns),
@@ -79,6 +99,8 @@ impl SqliteTable {
         let table = Self {
             file: self.file.clone(),
             name: self.name.clone(),
+            bases: self.bases.clone(),
+            outdated: self.outdated.clone(),
             from: self.from.clone(),
             unique: self.unique.iter().map(shifted).collect(),
             columns: Arc::new(columns),
@@ -128,7 +150,8 @@ impl RemoteTable for SqliteTable {
     }
 
     fn derive(&self, input: &ScanRequest, step: &Step) -> Option<Arc<dyn RemoteTable>> {
-        Some(self.over(self.derived(&self.schema, input, step)?))
+        let derived = self.derived(&self.schema, input, step)?;
+        Some(self.over(derived, self.bases.clone(), self.outdated.clone()))
     }
 
     fn join(
@@ -149,7 +172,13 @@ impl RemoteTable for SqliteTable {
             return None;
         }
         let schemas = (&self.schema, &other.schema);
-        Some(self.over(self.derived_join(schemas, input, other, other_input, join)?))
+        let derived = self.derived_join(schemas, input, other, other_input, join)?;
+        let bases = self.bases.iter().chain(&other.bases).cloned().collect();
+        Some(self.over(derived, bases, self.outdated.and(&other.outdated)))
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.outdated.is_set()
     }
 
     fn describe(&self, request: &ScanRequest) -> String {
@@ -165,10 +194,12 @@ impl RemoteTable for SqliteTable {
                 projection: request.projection,
                 batch_rows: request.batch_rows.max(1),
                 table: self.name.clone(),
+                bases: self.bases.clone(),
                 file: self.file.clone(),
             })
         });
-        produced(move |sink| async move { task?.run(sink).await })
+        let outdated = self.outdated.clone();
+        produced(move |sink| outdated.learn(async move { task?.run(sink).await }))
     }
 }
 

@@ -82,6 +82,58 @@ async fn values_that_are_not_of_their_type_are_errors() {
     }
 }
 
+/// Runs statements past the source.
+async fn run(source: &SqliteSource, sql: &str) {
+    let options = SqliteConnectOptions::new().filename(&source.file.path);
+    let mut connection = options.connect().await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_column_that_was_changed_is_never_its_own_name() {
+    for (change, sqlstate) in [
+        ("ALTER TABLE t RENAME name TO z", "HV000"),
+        ("ALTER TABLE t DROP COLUMN name", "HV000"),
+        (
+            "CREATE TABLE u AS SELECT id, 7 AS name FROM t; DROP TABLE t; ALTER TABLE u RENAME TO t",
+            "HV000",
+        ),
+        ("DROP TABLE t", "HV00R"),
+    ] {
+        let (_dir, source) = database(&[
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)",
+            "INSERT INTO t VALUES (1, 'a'), (2, 'b')",
+        ])
+        .await;
+        let SourceTable::Remote(table) = source.table("main", "t").await.unwrap().unwrap() else {
+            panic!()
+        };
+        run(&source, "ALTER TABLE t ADD COLUMN more TEXT; CREATE TABLE v (x)").await;
+        let context = SessionContext::new();
+        let known = FederatedTable::new("lite", SourceTable::Remote(Arc::clone(&table)));
+        context.register_table("t", Arc::new(known)).unwrap();
+        let ask = async |sql: &str| -> Result<usize> {
+            let batches = context.sql(sql).await?.collect().await?;
+            Ok(batches.iter().map(|batch| batch.num_rows()).sum())
+        };
+        assert_eq!(ask("SELECT * FROM t").await.unwrap(), 2, "more columns do no harm");
+        assert!(!table.is_outdated());
+        run(&source, change).await;
+        for sql in [
+            "SELECT * FROM t",
+            "SELECT name, count(*) FROM t GROUP BY name",
+            "SELECT count(*) FROM t WHERE name > 'a'",
+            "SELECT name FROM t ORDER BY name LIMIT 1",
+            "SELECT a.name FROM t a JOIN t b ON a.id = b.id",
+        ] {
+            let error = ask(sql).await.unwrap_err();
+            assert_eq!(error.sqlstate(), sqlstate, "{change}: {sql}: {error:?}");
+        }
+        assert!(table.is_outdated(), "{change}");
+    }
+}
+
 #[tokio::test]
 async fn filters_give_the_same_rows_on_and_off() {
     let (_dir, source) = database(&[

@@ -38,6 +38,8 @@ impl Relation {
             number: 0,
             type_oid: 0,
             typmod: -1,
+            collation: 0,
+            not_null: false,
             mapping,
         };
         let mut columns = vec![column];
