@@ -111,3 +111,14 @@ fn texts_in_two_lines_are_one() {
         assert_eq!(parse(sql).unwrap_err().sqlstate(), "42601", "{sql}");
     }
 }
+
+#[test]
+fn a_select_into_a_table_is_a_create_table_as() {
+    let sql = "WITH q AS (SELECT 1 AS x) SELECT * INTO TEMPORARY TABLE t FROM q LIMIT 1";
+    let Statement::Write(write) = parse(sql).unwrap() else { panic!("{sql}") };
+    let crate::WriteAction::CreateTableAs(create) = write.action else { panic!("{sql}") };
+    assert!(create.temporary);
+    assert_eq!(create.name.0, ["t"]);
+    let query = create.query.unwrap().to_string();
+    assert_eq!(query, "WITH q AS (SELECT 1 AS x) SELECT * FROM q LIMIT 1");
+}

@@ -4,6 +4,7 @@
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use maru_core::{Error, ErrorKind, Result};
+use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{self, Expr, Value};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -68,6 +69,21 @@ pub(super) fn lower_write(
                     WriteAction::Insert(lower_insert(insert, with)?)
                 }
                 _ => return Err(Error::internal("an INSERT became something else")),
+            }
+        }
+        ast::Statement::Query(mut query) => {
+            let into = match query.body.as_mut() {
+                ast::SetExpr::Select(select) => select.into.take(),
+                _ => None,
+            };
+            // `SELECT … INTO table` is `CREATE TABLE … AS` in other words.
+            match into {
+                Some(into) if into.unlogged => return Err(unsupported("SELECT INTO UNLOGGED")),
+                Some(into) => {
+                    let create = CreateTableBuilder::new(into.name).temporary(into.temporary);
+                    WriteAction::CreateTableAs(lower_create(create.query(Some(query)).build())?)
+                }
+                None => return Ok(Err(Box::new(ast::Statement::Query(query)))),
             }
         }
         ast::Statement::Delete(delete) => {
