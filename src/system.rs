@@ -12,6 +12,7 @@ mod object_tables;
 mod pg_tables;
 mod pipeline_tables;
 mod reference_tables;
+mod role_tables;
 mod template_tables;
 pub mod types;
 mod upkeep_tables;
@@ -81,6 +82,10 @@ pub static TABLES: &[&TableSpec] = &[
 pub enum ColumnKind {
     Text,
     Integer,
+    /// Of four bytes, as PostgreSQL's catalog has it.
+    Int4,
+    /// An object id of PostgreSQL's catalog.
+    Oid,
     Real,
     Boolean,
     /// UTC, microseconds.
@@ -93,6 +98,7 @@ impl ColumnKind {
         match self {
             Self::Text => DataType::Utf8,
             Self::Integer => DataType::Int64,
+            Self::Int4 | Self::Oid => DataType::Int32,
             Self::Real => DataType::Float64,
             Self::Boolean => DataType::Boolean,
             Self::TextList => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
@@ -127,8 +133,15 @@ impl TableSpec {
     }
 
     pub fn schema(&self) -> SchemaRef {
-        let fields =
-            self.columns.iter().map(|(name, kind)| Field::new(*name, kind.data_type(), true));
+        let fields = self.columns.iter().map(|(name, kind)| {
+            let field = Field::new(*name, kind.data_type(), true);
+            match kind {
+                ColumnKind::Oid => {
+                    field.with_metadata([("pg.oid_alias".to_owned(), "oid".to_owned())].into())
+                }
+                _ => field,
+            }
+        });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 }
@@ -138,7 +151,7 @@ pub fn table(session: &Arc<Session>, name: &str) -> Option<SourceTable> {
     make(session, TABLES, name)
 }
 
-/// Returns a table of schema `pg_catalog` that tells of sessions.
+/// Returns a table of schema `pg_catalog` that tells of sessions or roles.
 pub fn pg_table(session: &Arc<Session>, name: &str) -> Option<SourceTable> {
     make(session, pg_tables::TABLES, name)
 }
@@ -269,6 +282,10 @@ fn text_or_null(value: Option<impl Into<String>>) -> ScalarValue {
 
 fn integer(value: i64) -> ScalarValue {
     ScalarValue::Int64(Some(value))
+}
+
+fn oid(value: i32) -> ScalarValue {
+    ScalarValue::Int32(Some(value))
 }
 
 fn boolean(value: bool) -> ScalarValue {

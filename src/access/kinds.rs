@@ -26,7 +26,7 @@ use Privilege::{
 };
 
 impl Privilege {
-    const ALL: &[Self] =
+    pub(super) const ALL: &[Self] =
         &[Select, Insert, Update, Delete, Truncate, References, Trigger, Create, Usage, Execute];
 
     /// Returns the word of SQL.

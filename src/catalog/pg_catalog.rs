@@ -1,23 +1,36 @@
 //! `pg_catalog` of one catalog, answered from cached listings.
+//!
+//! The library underneath makes the tables; `typed.rs` puts right the types of those that never change, `told.rs` adds what it does
+//! not know of the others.
+
+mod packed;
+mod told;
+mod typed;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DfResult};
+use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion_pg_catalog::pg_catalog::catalog_info::CatalogInfo;
 use datafusion_pg_catalog::pg_catalog::context::{PgCatalogContextProvider, Role as PgRole};
-use datafusion_pg_catalog::pg_catalog::{PgCatalogSchemaProvider, PgCatalogStaticTables};
+use datafusion_pg_catalog::pg_catalog::{
+    PgCatalogSchemaProvider, PgCatalogStaticTables, PgCatalogTable,
+};
 use futures::StreamExt;
 use maru_connect::TableKind;
 use maru_core::{Error, limits};
 use parking_lot::Mutex;
 
+use self::told::{Table, Told};
+pub(crate) use self::typed::function_oid;
 use super::{Attached, BUILTIN};
-use crate::access::{Columns, Object, Privilege, Rights, SUPERUSER};
+use crate::access::{Object, Privilege, Rights, SUPERUSER};
 use crate::engine::{Engine, Inner};
 use crate::system::INFORMATION_SCHEMA;
 
@@ -54,11 +67,13 @@ pub(super) fn schema(
             kinds: Arc::default(),
             known: Arc::default(),
         };
-        PgCatalogSchemaProvider::try_new(facts, Arc::clone(tables), Roles { engine })
+        let made =
+            PgCatalogSchemaProvider::try_new(facts.clone(), Arc::clone(tables), Roles { engine });
+        made.map(|made| (made, facts))
     };
-    let own = provider(Some(attached.name.clone()))?;
-    let all = provider(None)?;
-    let schema: Arc<dyn SchemaProvider> = Arc::new(PgCatalog { own, all });
+    let (own, facts) = provider(Some(attached.name.clone()))?;
+    let (all, _) = provider(None)?;
+    let schema: Arc<dyn SchemaProvider> = Arc::new(PgCatalog { own, all, facts });
     let mut known = attached.pg_catalog.lock();
     Ok(Arc::clone(known.entry(key).or_insert(schema)))
 }
@@ -68,6 +83,7 @@ pub(super) fn schema(
 struct PgCatalog {
     own: PgCatalogSchemaProvider<Facts, Roles>,
     all: PgCatalogSchemaProvider<Facts, Roles>,
+    facts: Facts,
 }
 
 #[async_trait]
@@ -77,7 +93,26 @@ impl SchemaProvider for PgCatalog {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        if name == "pg_database" { self.all.table(name).await } else { self.own.table(name).await }
+        let maker = if name == "pg_database" { &self.all } else { &self.own };
+        let Some(made) = maker.build_table_by_name(name)? else { return Ok(None) };
+        let schemas = self.own.build_table_by_name("pg_namespace")?;
+        let table: Arc<dyn TableProvider> = match (&made, Table::of(name), schemas) {
+            (
+                PgCatalogTable::Dynamic(made),
+                Some(table),
+                Some(PgCatalogTable::Dynamic(schemas)),
+            ) => {
+                let told = Told::new(table, Arc::clone(made), schemas, self.facts.clone());
+                let schema = Arc::clone(told.schema());
+                Arc::new(StreamingTable::try_new(schema, vec![Arc::new(told)])?)
+            }
+            (PgCatalogTable::Static(table), ..) => match typed::table(name, table)? {
+                Some(typed) => typed,
+                None => made.try_into_table_provider()?,
+            },
+            _ => made.try_into_table_provider()?,
+        };
+        Ok(Some(table))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -228,15 +263,10 @@ impl CatalogInfo for Facts {
         let object = Object::table(catalog, schema, table);
         let columns = rights.columns(Privilege::Select, &object).filter(|_| rights.sees(&object));
         let table = attached.table(schema, table).await.ok().flatten();
-        let schema = table.map(|table| table.schema());
-        Ok(match columns {
-            None => None,
-            Some(Columns::All) => schema,
-            Some(Columns::Some(columns)) => schema.map(|schema| {
-                let fields = schema.fields().iter().filter(|f| columns.contains(f.name()));
-                Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()))
-            }),
-        })
+        // The library asks for the columns to tell of them, and so they come with all that there is to tell.
+        Ok(columns.zip(table).map(|(columns, table)| {
+            Arc::new(packed::pack(&table.schema(), &columns, &rights, &object))
+        }))
     }
 
     async fn table_type(

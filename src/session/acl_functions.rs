@@ -1,16 +1,9 @@
-//! Access control lists as PostgreSQL writes them: what psql's `\dp` and tools read of `pg_class.relacl`, `pg_attribute.attacl` and
-//! `pg_policy`.
-//!
-//! The catalog's tables have no such columns, since they are the same for all who see them and OIDs are given as they are read. So a
-//! statement that reads the columns (`rewrite/clients.rs`) asks these functions, by the OID of the table. The text of a view is told
-//! likewise.
+//! What psql's `\dp` reads of columns' access control lists and of policies, by the OID of the table: a statement that asks for an array
+//! of them (`rewrite/clients.rs`) asks these functions. The text of a view is told likewise.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, ListBuilder, StringArray, StringBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, ListBuilder, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type};
 use datafusion::error::Result as DfResult;
@@ -22,42 +15,21 @@ use maru_core::Error;
 
 use super::Session;
 use super::owner_session::{OwnerSession, add};
-use crate::access::kinds::KINDS;
-use crate::access::{Command, Object, Rights, SUPERUSER};
+use crate::access::{Command, Object, Rights, acl};
 
 /// What a list is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum About {
-    Table,
     Columns,
     Policies,
-    /// Whether policies are in force.
-    RowSecurity,
-    /// Whether they are for its owner too.
-    Forced,
     /// The query of a view, as text.
     View,
-    /// Who owns it, by the kind of object.
-    Owner(Kind),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Catalog,
-    Schema,
-    Table,
 }
 
 const FUNCTIONS: &[(&str, About)] = &[
-    ("maru_table_acl", About::Table),
     ("maru_column_acls", About::Columns),
     ("maru_policies", About::Policies),
-    ("maru_row_security", About::RowSecurity),
-    ("maru_forced_row_security", About::Forced),
     ("pg_get_viewdef", About::View),
-    ("maru_catalog_owner", About::Owner(Kind::Catalog)),
-    ("maru_schema_owner", About::Owner(Kind::Schema)),
-    ("maru_table_owner", About::Owner(Kind::Table)),
 ];
 
 /// Registers the functions of a session with its state.
@@ -96,8 +68,7 @@ impl ScalarUDFImpl for AclFunction {
 
     fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
         Ok(match self.about {
-            About::View | About::Owner(_) => DataType::Utf8,
-            About::RowSecurity | About::Forced => DataType::Boolean,
+            About::View => DataType::Utf8,
             _ => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         })
     }
@@ -119,39 +90,13 @@ impl ScalarUDFImpl for AclFunction {
             let texts = (0..oids.len()).map(text).collect::<StringArray>();
             return Ok(ColumnarValue::Array(Arc::new(texts)));
         }
-        if let About::Owner(kind) = self.about {
-            let owner = |row: usize| {
-                let oid = oids.is_valid(row).then(|| oids.value(row))?;
-                let object = match kind {
-                    Kind::Catalog => known.catalog(oid),
-                    Kind::Schema => known.schema(oid),
-                    Kind::Table => known.table(oid),
-                };
-                // What is the engine's own is the superuser's.
-                Some(object.map_or(SUPERUSER, |object| rights.rules().owner(object)))
-            };
-            let owners = (0..oids.len()).map(owner).collect::<StringArray>();
-            return Ok(ColumnarValue::Array(Arc::new(owners)));
-        }
-        if let About::RowSecurity | About::Forced = self.about {
-            let is_forced = self.about == About::Forced;
-            let holds = |row: usize| {
-                let oid = oids.is_valid(row).then(|| oids.value(row))?;
-                let object = known.table(oid).filter(|object| rights.sees(object));
-                let security = object.and_then(|object| rights.rules().row_security.get(object));
-                Some(security.is_some_and(|security| security.forced || !is_forced))
-            };
-            let answers = (0..oids.len()).map(holds).collect::<BooleanArray>();
-            return Ok(ColumnarValue::Array(Arc::new(answers)));
-        }
         let mut lists = ListBuilder::new(StringBuilder::new());
         for row in 0..oids.len() {
             let object = oids.is_valid(row).then(|| known.table(oids.value(row))).flatten();
             let list = object.map(|object| match self.about {
-                About::Table => table_acl(&rights, object),
                 About::Columns => column_acls(&rights, object),
                 About::Policies => policies(&rights, object),
-                _ => Vec::new(),
+                About::View => Vec::new(),
             });
             match list.filter(|list| !list.is_empty()) {
                 Some(list) => {
@@ -165,51 +110,6 @@ impl ScalarUDFImpl for AclFunction {
     }
 }
 
-/// Who has been granted what by whom, on an object or one column of it, as `grantee=letters/grantor`.
-fn granted(rights: &Rights, object: &Object, column: Option<&str>) -> Vec<String> {
-    let mut by_whom: BTreeMap<(Option<&str>, &str), String> = BTreeMap::new();
-    for (grant, option) in &rights.rules().grants {
-        if grant.object == *object && grant.column.as_deref() == column {
-            let key = (grant.grantee.as_deref(), grant.grantor.as_str());
-            let letters = by_whom.entry(key).or_default();
-            letters.push(grant.privilege.letter());
-            letters.extend(option.then_some('*'));
-        }
-    }
-    let line = |((grantee, grantor), letters): (&(Option<&str>, &str), &String)| {
-        format!("{}={letters}/{}", name(grantee.unwrap_or_default()), name(grantor))
-    };
-    by_whom.iter().map(line).collect()
-}
-
-/// Names that are no plain words are in quotes.
-fn name(name: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || c == '_';
-    if name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
-}
-
-/// Nothing where nothing has been granted: then the owner has everything, and nobody else has anything.
-fn table_acl(rights: &Rights, object: &Object) -> Vec<String> {
-    if !rights.sees(object) {
-        return Vec::new();
-    }
-    let others = granted(rights, object, None);
-    if others.is_empty() {
-        return Vec::new();
-    }
-    let owner = name(rights.rules().owner(object));
-    let all = KINDS.iter().find(|kind| kind.word == object.kind);
-    let letters = all.into_iter().flat_map(|kind| kind.privileges.iter());
-    let letters = letters.map(|privilege| privilege.letter()).collect::<String>();
-    let mut lines = vec![format!("{owner}={letters}/{owner}")];
-    lines.extend(others);
-    lines
-}
-
 /// `column:`, and below it its list, for each column with one.
 fn column_acls(rights: &Rights, object: &Object) -> Vec<String> {
     if !rights.sees(object) {
@@ -220,7 +120,7 @@ fn column_acls(rights: &Rights, object: &Object) -> Vec<String> {
     columns.sort_unstable();
     columns.dedup();
     let lines = columns.into_iter().map(|column| {
-        let list = granted(rights, object, Some(column));
+        let list = acl::granted(rights, object, Some(column));
         format!("{column}:\n  {}", list.join("\n  "))
     });
     lines.collect()

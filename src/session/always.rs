@@ -1,8 +1,9 @@
 //! Functions of PostgreSQL that give one answer for everything here.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
@@ -11,18 +12,23 @@ use datafusion::logical_expr::{
 };
 use maru_core::Result;
 
+use crate::engine::history::micros;
+
 /// As many arguments as there are.
 const SOME: usize = usize::MAX;
 
-/// Names, numbers of arguments, and the answer: whatever shows can be named, there are no sequences, triggers, rules and tablespaces, and
-/// no locks to give back.
+/// Names, numbers of arguments, and the answer: whatever shows can be named, there are no defaults, partition keys, sequences, triggers,
+/// rules and tablespaces, and no locks to give back.
 const FUNCTIONS: &[(&str, usize, Answer)] = &[
     ("pg_advisory_unlock_all", 0, Answer::Nothing),
     ("pg_collation_is_visible", 1, Answer::Yes),
+    ("pg_conf_load_time", 0, Answer::Start),
     ("pg_conversion_is_visible", 1, Answer::Yes),
     ("pg_function_is_visible", 1, Answer::Yes),
+    ("pg_get_expr", SOME, Answer::Nothing),
     ("pg_get_functiondef", 1, Answer::Nothing),
     ("pg_get_indexdef", SOME, Answer::Nothing),
+    ("pg_get_partkeydef", 1, Answer::Nothing),
     ("pg_get_ruledef", SOME, Answer::Nothing),
     ("pg_get_serial_sequence", 2, Answer::Nothing),
     ("pg_get_triggerdef", SOME, Answer::Nothing),
@@ -31,8 +37,9 @@ const FUNCTIONS: &[(&str, usize, Answer)] = &[
     ("pg_opclass_is_visible", 1, Answer::Yes),
     ("pg_operator_is_visible", 1, Answer::Yes),
     ("pg_opfamily_is_visible", 1, Answer::Yes),
+    ("pg_postmaster_start_time", 0, Answer::Start),
     ("pg_statistics_obj_is_visible", 1, Answer::Yes),
-    ("pg_tablespace_location", 1, Answer::Nothing),
+    ("pg_tablespace_location", 1, Answer::Empty),
     ("pg_ts_config_is_visible", 1, Answer::Yes),
     ("pg_type_is_visible", 1, Answer::Yes),
 ];
@@ -45,10 +52,18 @@ enum Answer {
     Zero,
     /// NULL, as text.
     Nothing,
+    /// The empty text.
+    Empty,
+    /// When the process began.
+    Start,
 }
+
+/// Microseconds since 1970 UTC at which the functions were registered, which is done once, as the engine starts.
+static START: LazyLock<i64> = LazyLock::new(|| micros(SystemTime::now()));
 
 /// Registers them.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
+    LazyLock::force(&START);
     for (name, arguments, answer) in FUNCTIONS {
         let signature = match arguments {
             0 => Signature::nullary(Volatility::Stable),
@@ -81,7 +96,8 @@ impl ScalarUDFImpl for Always {
         Ok(match self.answer {
             Answer::Yes | Answer::No => DataType::Boolean,
             Answer::Zero => DataType::Int32,
-            Answer::Nothing => DataType::Utf8,
+            Answer::Nothing | Answer::Empty => DataType::Utf8,
+            Answer::Start => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         })
     }
 
@@ -91,6 +107,8 @@ impl ScalarUDFImpl for Always {
             Answer::No => ScalarValue::Boolean(Some(false)),
             Answer::Zero => ScalarValue::Int32(Some(0)),
             Answer::Nothing => ScalarValue::Utf8(None),
+            Answer::Empty => ScalarValue::Utf8(Some(String::new())),
+            Answer::Start => ScalarValue::TimestampMicrosecond(Some(*START), Some("UTC".into())),
         }))
     }
 }

@@ -168,7 +168,7 @@ impl Session {
                 let shown = maru_sql::parse(&format!(
                     "SELECT {} AS {}",
                     maru_core::quote_literal(&value),
-                    maru_core::quote_ident(&name)
+                    maru_core::quote_ident(super::settings::column_name(&name))
                 ))?;
                 match shown {
                     Statement::Query { statement, .. } => {

@@ -62,8 +62,7 @@ pub(super) struct Oids {
 }
 
 /// Columns and tables that are answered by functions of a table's OID.
-const ACL_WORDS: &[&str] =
-    &["relacl", "rowsecurity", "attacl", "pg_policy", "pg_get_userbyid", VIEWS, NAMES, REMARKS];
+const ACL_WORDS: &[&str] = &["attacl", "pg_policy", VIEWS, NAMES, REMARKS];
 
 /// What asks for tables by their names, and for remarks.
 const NAMES: &str = "to_regclass(";
@@ -75,14 +74,6 @@ const VIEWS: &str = "pg_get_viewdef";
 impl Oids {
     pub(super) fn table(&self, oid: i64) -> Option<&Object> {
         self.tables.get(&oid)
-    }
-
-    pub(super) fn schema(&self, oid: i64) -> Option<&Object> {
-        self.schemas.get(&oid)
-    }
-
-    pub(super) fn catalog(&self, oid: i64) -> Option<&Object> {
-        self.catalogs.get(&oid)
     }
 
     /// Returns the OID of a table that shows, by a name that may have a schema before it.

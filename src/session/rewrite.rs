@@ -46,7 +46,7 @@ use maru_sql::ast::{
 
 pub(super) use array::protect;
 pub(super) use columns::{shown, unalias};
-pub(super) use literals::{add_seconds, uuid};
+pub(super) use literals::uuid;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
@@ -97,7 +97,7 @@ impl VisitorMut for Rewriter {
         }
         catalog::query(query);
         keys::query(query);
-        columns::query(query);
+        columns::query(query, self.depth == 1);
         json_rows::order(query);
         flow(using::order(query).and_then(|()| fetch::query(query)))
     }
@@ -130,6 +130,7 @@ impl VisitorMut for Rewriter {
         if !psql::before(expr) {
             clients::before(expr);
         }
+        array::elements_of_row(expr);
         json_rows::before(expr);
         distinct::regroup(expr);
         ControlFlow::Continue(())

@@ -6,6 +6,7 @@
 //! Source: PostgreSQL 16, chapter 9.
 
 mod arrays;
+mod catalog;
 mod concat;
 mod date_trunc;
 mod dates;
@@ -42,6 +43,7 @@ pub(crate) use json::{Style, TYPE_KEY, mark, put_json, style_of};
 /// All tables.
 const TABLES: &[&[RowFunction]] = &[
     arrays::FUNCTIONS,
+    catalog::FUNCTIONS,
     dates::FUNCTIONS,
     format::FUNCTIONS,
     numbers::FUNCTIONS,

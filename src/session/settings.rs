@@ -80,6 +80,8 @@ settings! {
     "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
     "jit", Kind::Accepted, "Statements are not compiled.";
     "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
+    "lc_collate", Kind::Fixed, "Texts are ordered by their bytes.";
+    "lc_ctype", Kind::Fixed, "Which characters are letters is Unicode's to say, in every language.";
     "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
     "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
@@ -131,6 +133,8 @@ impl Settings {
             ("intervalstyle", "postgres".to_owned()),
             ("jit", "off".to_owned()),
             ("join_reorder", "on".to_owned()),
+            ("lc_collate", "C".to_owned()),
+            ("lc_ctype", "C.UTF-8".to_owned()),
             ("lock_timeout", "0".to_owned()),
             ("max_identifier_length", "63".to_owned()),
             ("pushdown", "on".to_owned()),
@@ -310,6 +314,16 @@ pub(crate) fn shown(name: &str, value: String) -> String {
     let Some(number) = value.parse::<u64>().ok().filter(|number| *number > 0) else { return value };
     let unit = units.iter().find(|(_, size)| number.is_multiple_of(*size));
     unit.map_or(value, |(unit, size)| format!("{}{unit}", number / size))
+}
+
+/// Returns what a column that shows a setting is called.
+pub(crate) fn column_name(name: &str) -> &str {
+    match name {
+        "datestyle" => "DateStyle",
+        "intervalstyle" => "IntervalStyle",
+        "timezone" => "TimeZone",
+        name => name,
+    }
 }
 
 /// Returns the catalog of a setting that is for one catalog.

@@ -192,6 +192,21 @@ const EMPTY: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "routine_privileges",
+        &[
+            "grantor",
+            "grantee",
+            "specific_catalog",
+            "specific_schema",
+            "specific_name",
+            "routine_catalog",
+            "routine_schema",
+            "routine_name",
+            "privilege_type",
+            "is_grantable",
+        ],
+    ),
+    (
         "routines",
         &[
             "specific_catalog",
@@ -269,6 +284,17 @@ pub fn query(catalog: &str, view: &str) -> Option<String> {
 /// Views of `pg_catalog`, made likewise.
 const OF_POSTGRES: &[(&str, &str)] = &[
     (
+        "pg_authid",
+        "SELECT oid, rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, \
+         rolconnlimit, rolpassword, rolvaliduntil FROM pg_catalog.pg_roles",
+    ),
+    (
+        "pg_group",
+        "SELECT r.rolname AS groname, r.oid AS grosysid, m.members AS grolist FROM pg_catalog.pg_roles AS r LEFT JOIN \
+         (SELECT roleid, array_agg(member) AS members FROM pg_catalog.pg_auth_members GROUP BY roleid) AS m ON m.roleid = r.oid \
+         WHERE NOT r.rolcanlogin",
+    ),
+    (
         "pg_policies",
         "SELECT schema AS schemaname, \"table\" AS tablename, name AS policyname, upper(kind) AS permissive, \
          string_to_array(CASE WHEN roles = 'PUBLIC' THEN 'public' ELSE roles END, ', ') AS roles, command AS cmd, \
@@ -276,10 +302,22 @@ const OF_POSTGRES: &[(&str, &str)] = &[
          FROM system.policies WHERE catalog = $catalog AND kind <> 'mask'",
     ),
     (
+        "pg_shadow",
+        "SELECT rolname AS usename, oid AS usesysid, rolcreatedb AS usecreatedb, rolsuper AS usesuper, rolreplication AS userepl, \
+         rolbypassrls AS usebypassrls, rolpassword AS passwd, rolvaliduntil AS valuntil, rolconfig AS useconfig \
+         FROM pg_catalog.pg_roles WHERE rolcanlogin",
+    ),
+    (
         "pg_tables",
         "SELECT schema AS schemaname, name AS tablename, owner AS tableowner, CAST(NULL AS TEXT) AS tablespace, \
      false AS hasindexes, false AS hasrules, false AS hastriggers, row_security AS rowsecurity \
      FROM system.tables WHERE catalog = $catalog AND kind <> 'view'",
+    ),
+    (
+        "pg_user",
+        "SELECT rolname AS usename, oid AS usesysid, rolcreatedb AS usecreatedb, rolsuper AS usesuper, rolreplication AS userepl, \
+         rolbypassrls AS usebypassrls, rolpassword AS passwd, rolvaliduntil AS valuntil, rolconfig AS useconfig \
+         FROM pg_catalog.pg_roles WHERE rolcanlogin",
     ),
     (
         "pg_views",

@@ -9,33 +9,50 @@ use datafusion::common::ScalarValue;
 use futures::FutureExt;
 use maru_core::Result;
 
-use super::ColumnKind::{Boolean, Integer, Text, TextList, Timestamp};
+use super::ColumnKind::{Boolean, Integer, Oid, Text, TextList, Timestamp};
 use super::engine_tables::watches;
 use super::types::regtype_name;
-use super::{Row, TableSpec, boolean, integer, text, text_or_null, timestamp};
+use super::{Row, TableSpec, boolean, integer, oid, role_tables, text, text_or_null, timestamp};
+use crate::access::role_oid;
 use crate::engine::history::micros;
 use crate::engine::query::State;
 use crate::session::{SETTINGS as SETTING_LIST, Session, TransactionStatus};
 
-pub(super) static TABLES: &[&TableSpec] =
-    &[&ACTIVITY, &CURSORS, &LOCKS, &PREPARED, &SETTINGS, &TIMEZONE_ABBREVS, &TIMEZONE_NAMES];
+pub(super) static TABLES: &[&TableSpec] = &[
+    &ACTIVITY,
+    &CURSORS,
+    &LOCKS,
+    &PREPARED,
+    &SETTINGS,
+    &TIMEZONE_ABBREVS,
+    &TIMEZONE_NAMES,
+    &role_tables::MEMBERS,
+    &role_tables::ROLES,
+];
 
 static ACTIVITY: TableSpec = TableSpec {
     name: "pg_stat_activity",
     doc: "Open sessions and their last statement.",
     columns: &[
+        ("datid", Oid),
         ("datname", Text),
         ("pid", Integer),
+        ("leader_pid", Integer),
+        ("usesysid", Oid),
         ("usename", Text),
         ("application_name", Text),
         ("client_addr", Text),
+        ("client_hostname", Text),
         ("client_port", Integer),
         ("backend_start", Timestamp),
         ("xact_start", Timestamp),
         ("query_start", Timestamp),
+        ("state_change", Timestamp),
         ("wait_event_type", Text),
         ("wait_event", Text),
         ("state", Text),
+        ("backend_xid", Text),
+        ("backend_xmin", Text),
         ("query_id", Integer),
         ("query", Text),
         ("backend_type", Text),
@@ -219,22 +236,30 @@ fn activity(session: &Arc<Session>) -> Vec<Row> {
             (Some(_), true) => (Some("Lock"), Some("admission")),
             _ => (None, None),
         };
+        let moment = |micros| ScalarValue::TimestampMicrosecond(micros, Some("UTC".into()));
+        let none = || text_or_null(None::<String>);
+        let started = query.map(|query| micros(query.started));
         vec![
+            // The number of a catalog is one of those that look at it.
+            ScalarValue::Int32(None),
             text(one.catalog()),
             integer(i64::from(one.id())),
+            ScalarValue::Int64(None),
+            oid(role_oid(&one.user())),
             text(one.user()),
             text(one.setting("application_name").unwrap_or_default()),
             text_or_null(address),
+            none(),
             ScalarValue::Int64(port),
             timestamp(micros(one.opened())),
-            ScalarValue::TimestampMicrosecond(None, Some("UTC".into())),
-            ScalarValue::TimestampMicrosecond(
-                query.map(|query| micros(query.started)),
-                Some("UTC".into()),
-            ),
+            moment(None),
+            moment(started),
+            moment(started),
             text_or_null(wait_type),
             text_or_null(wait),
             text(state),
+            none(),
+            none(),
             ScalarValue::Int64(query.and_then(|query| i64::try_from(query.id).ok())),
             text(query.map(|query| query.sql.clone()).unwrap_or_default()),
             text("client backend"),
@@ -284,7 +309,7 @@ fn prepared(session: &Arc<Session>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn list(names: Option<Vec<String>>) -> ScalarValue {
+pub(super) fn list(names: Option<Vec<String>>) -> ScalarValue {
     match names {
         Some(names) => {
             let names = names.into_iter().map(text).collect::<Vec<_>>();

@@ -144,7 +144,7 @@ def test_datasets_know_their_columns(shop):
         return {column["column_name"]: (column["type"], column["is_dttm"]) for column in found["columns"]}
 
     assert columns(shop.orders) == {
-        "id": ("BIGINT", False), "placed": ("TIMESTAMP WITHOUT TIME ZONE", True), "due": ("DATE", True), "amount": ("NUMERIC", False),
+        "id": ("BIGINT", False), "placed": ("TIMESTAMP WITHOUT TIME ZONE", True), "due": ("DATE", True), "amount": ("NUMERIC(12, 2)", False),
         "status": ("TEXT", False), "express": ("BOOLEAN", False), 'Ugly"Name': ("BIGINT", False)}
     joined = shop.superset.dataset(shop.database, "c_superset", "joined", catalog="maru", sql="SELECT o.placed, o.amount, c.grade FROM c_superset.orders o "
                                    "JOIN c_superset_pg.public.customers c ON c.id = o.id")

@@ -181,6 +181,14 @@ fn value(
             text::uuid(array.as_fixed_size_binary().value(row), out);
             Ok(())
         }
+        DataType::List(_) if wire.pg == pgwire::api::Type::OID_VECTOR => {
+            let items = array.as_list::<i32>().value(row);
+            for (at, oid) in items.as_primitive::<Int32Type>().values().iter().enumerate() {
+                let between = if at == 0 { "" } else { " " };
+                out.put_slice(format!("{between}{oid}").as_bytes());
+            }
+            Ok(())
+        }
         _ => text::put_value(array, row, zone, out),
     }
 }

@@ -38,6 +38,12 @@ impl Wire {
             {
                 return Self::new(Type::OID, DataType::Int32);
             }
+            (DataType::List(item), _)
+                if field.metadata().get(OID_ALIAS_KEY).is_some_and(|kind| kind == "oidvector")
+                    && Self::of(item).pg == Type::OID =>
+            {
+                return Self::new(Type::OID_VECTOR, field.data_type().clone());
+            }
             _ => {}
         }
         Self::of_type(field.data_type())

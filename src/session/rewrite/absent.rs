@@ -1,5 +1,6 @@
 //! What PostgreSQL's catalogs tell of features that the engine does not have: text search, foreign data wrappers, partition trees,
-//! extended statistics, families of operators. psql asks for them (`\dF`, `\des+`, `\dP+`, `\dX`, `\dAp`), and finds none.
+//! extended statistics, families of operators, sequences, extensions. psql and other tools ask for them (`\dF`, `\des+`, `\dP+`, `\dX`,
+//! `\dAp`), and find none.
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{ObjectNamePart, TableAlias, TableFactor};
@@ -11,8 +12,20 @@ const EMPTY: &[(&str, &str)] = &[
         "pg_amproc",
         "oid oid, amprocfamily oid, amproclefttype oid, amprocrighttype oid, amprocnum int, amproc oid",
     ),
+    (
+        "pg_available_extension_versions",
+        "name text, version text, installed bool, superuser bool, trusted bool, relocatable bool, schema text, requires text[], comment text",
+    ),
+    (
+        "pg_available_extensions",
+        "name text, default_version text, installed_version text, comment text",
+    ),
     ("pg_options_to_table", "option_name text, option_value text"),
     ("pg_partition_tree", "relid oid, parentrelid oid, isleaf bool, level int"),
+    (
+        "pg_sequences",
+        "schemaname text, sequencename text, sequenceowner text, data_type text, start_value bigint, min_value bigint, max_value bigint, increment_by bigint, cycle bool, cache_size bigint, last_value bigint",
+    ),
     (
         "pg_statistic_ext",
         "oid oid, stxrelid oid, stxname text, stxnamespace oid, stxowner oid, stxstattarget int, stxkeys text[], stxkind text[]",

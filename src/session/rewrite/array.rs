@@ -6,11 +6,11 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     Array, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArgumentList, FunctionArguments, GroupByExpr, OrderByKind,
-    Query, SelectItem, SetExpr, Statement, Value, visit_expressions_mut,
+    Query, SelectItem, SetExpr, Statement, TableFactor, Value, visit_expressions_mut,
 };
 
-use super::literal;
 use super::literals::call;
+use super::{folded, literal};
 use crate::session::quantified;
 
 /// Keeps what is written about arrays from rules that split their text at commas, and names of functions and tables from rules that
@@ -90,6 +90,68 @@ fn quantified(expr: &mut Expr) -> Result<()> {
     }
     *expr = call(function, arguments);
     Ok(())
+}
+
+/// Makes a call of `ARRAY(SELECT x FROM unnest(t.array) AS x WHERE x > …)`: the rows are made of a row of the query around it, which the
+/// planner finds no way to from within an expression.
+pub(super) fn elements_of_row(expr: &mut Expr) {
+    if let Some(instead) = kept(expr) {
+        *expr = instead;
+    }
+}
+
+fn kept(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. }) = expr
+    else {
+        return None;
+    };
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let ([SelectItem::UnnamedExpr(Expr::Identifier(item))], [from]) =
+        (select.projection.as_slice(), select.from.as_slice())
+    else {
+        return None;
+    };
+    let TableFactor::UNNEST { alias, array_exprs, with_ordinality: false, .. } = &from.relation
+    else {
+        return None;
+    };
+    let [array] = array_exprs.as_slice() else { return None };
+    let column = match alias {
+        Some(alias) => folded(alias.columns.first().map_or(&alias.name, |column| &column.name)),
+        None => "unnest".to_owned(),
+    };
+    let is_element = |expr: &Expr| matches!(expr, Expr::Identifier(name) if folded(name) == column);
+    let plain = name.to_string().eq_ignore_ascii_case("array")
+        && folded(item) == column
+        && super::rows::looks_around(array)
+        && from.joins.is_empty()
+        && query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.distinct.is_none();
+    let Some(Expr::BinaryOp { left, op, right }) = &select.selection else { return None };
+    let (op, value) = match (is_element(left), is_element(right)) {
+        (true, false) => (op.to_string(), right),
+        (false, true) => (mirrored(op)?.to_owned(), left),
+        _ => return None,
+    };
+    let known = quantified::OPERATORS.contains(&op.as_str());
+    let op = Expr::value(Value::SingleQuotedString(op));
+    (plain && known).then(|| call("array_kept", vec![array.clone(), op, (**value).clone()]))
+}
+
+/// Returns the operator with its sides changed over.
+fn mirrored(op: &BinaryOperator) -> Option<&'static str> {
+    Some(match op {
+        BinaryOperator::Eq => "=",
+        BinaryOperator::NotEq => "<>",
+        BinaryOperator::Lt => ">",
+        BinaryOperator::LtEq => ">=",
+        BinaryOperator::Gt => "<",
+        BinaryOperator::GtEq => "<=",
+        _ => return None,
+    })
 }
 
 /// Makes `coalesce((SELECT array_agg(x ORDER BY …) …), ARRAY[])` of it.

@@ -19,15 +19,31 @@ use super::catalog;
 /// Catalogs that are empty, whatever is made.
 const EMPTY: &[&str] = &["pg_sequence", "pg_attrdef"];
 
-/// Columns of `pg_type` that hold the name of a function where PostgreSQL has its number; the number zero is written `-`.
+/// Columns that hold the name of a function where PostgreSQL has its number; the number zero is written `-`.
 const REGPROC: &[&str] = &[
+    "aggcombinefn",
+    "aggdeserialfn",
+    "aggfinalfn",
+    "aggmfinalfn",
+    "aggminvtransfn",
+    "aggmtransfn",
+    "aggserialfn",
+    "aggtransfn",
+    "amhandler",
+    "conproc",
+    "oprcode",
+    "oprjoin",
+    "oprrest",
+    "prosupport",
+    "rngcanonical",
+    "rngsubdiff",
+    "typanalyze",
     "typinput",
+    "typmodin",
+    "typmodout",
     "typoutput",
     "typreceive",
     "typsend",
-    "typmodin",
-    "typmodout",
-    "typanalyze",
     "typsubscript",
 ];
 
@@ -39,6 +55,10 @@ pub(super) fn before(expr: &mut Expr) {
     }
     if let Some(list) = list_of_table(expr) {
         *expr = list;
+        return;
+    }
+    if let Some(age) = age_of_transaction(expr) {
+        *expr = age;
         return;
     }
     let Expr::Subquery(query) = expr else { return };
@@ -78,6 +98,17 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         {
             *data_type = DataType::Text;
         }
+        Expr::Cast { expr: inner, data_type, .. } if is_regproc(inner) => {
+            match data_type.to_string().to_lowercase().trim_start_matches("pg_catalog.") {
+                "regproc" | "regprocedure" => *data_type = DataType::Text,
+                "oid" | "int" | "integer" | "int4" | "bigint" | "int8" => {
+                    let number =
+                        super::literals::call("maru_function_oid", vec![(**inner).clone()]);
+                    **inner = number;
+                }
+                _ => {}
+            }
+        }
         Expr::Cast { expr: inner, data_type: DataType::Array(item), .. }
             if is_oid(item) && is_parameter(inner) =>
         {
@@ -102,7 +133,6 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
 /// Tools take the columns of indexes and constraints apart by functions that are not there. Tables have neither that the engine
 /// knows of, so such a query has no rows; its columns keep their types.
 pub(super) fn select(select: &mut Select) {
-    relacl(select);
     catalog::row_versions(select);
     catalog::keys(select);
     signatures(select);
@@ -135,55 +165,6 @@ pub(super) fn select(select: &mut Select) {
     if found {
         select.selection = Some(Expr::value(Value::Boolean(false)));
     }
-}
-
-/// Columns of `pg_class` that are not there: `relacl` and row level security are told by functions of the table's OID, and no table
-/// has options.
-fn relacl(select: &mut Select) {
-    let factors = select.from.iter().flat_map(|from| {
-        std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
-    });
-    let mut names = factors.filter_map(|factor| match factor {
-        TableFactor::Table { name, alias, .. } => {
-            let table = name.0.last()?.as_ident()?;
-            let known = alias.as_ref().map_or(table, |alias| &alias.name);
-            table.value.eq_ignore_ascii_case("pg_class").then(|| known.clone())
-        }
-        _ => None,
-    });
-    let Some(class) = names.next() else { return };
-    let told = |expr: &Expr| {
-        let name = match expr {
-            Expr::Identifier(name) => name,
-            Expr::CompoundIdentifier(names) => match names.as_slice() {
-                [.., table, name] if table.value.eq_ignore_ascii_case(&class.value) => name,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        match name.value.to_lowercase().as_str() {
-            "relacl" => Some(("relacl", format!("maru_table_acl({class}.oid)"))),
-            "relrowsecurity" => Some(("relrowsecurity", format!("maru_row_security({class}.oid)"))),
-            "relforcerowsecurity" => {
-                Some(("relforcerowsecurity", format!("maru_forced_row_security({class}.oid)")))
-            }
-            "reloptions" => Some(("reloptions", "CAST(NULL AS TEXT[])".to_owned())),
-            _ => None,
-        }
-    };
-    for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) = item
-            && let Some((name, _)) = told(expr)
-        {
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::new(name) };
-        }
-    }
-    let _ = visit_expressions_mut(select, |expr| {
-        if let Some(instead) = told(expr).and_then(|(_, text)| parsed(&text)) {
-            *expr = instead;
-        }
-        ControlFlow::<()>::Continue(())
-    });
 }
 
 /// The functions that may be called, in the form of `pg_proc`.
@@ -316,6 +297,28 @@ fn is_parameter(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
+/// `age('1234'::xid)`: how many transactions ago that was, as `txid_current()` counts them; the numbers below three are older than all.
+/// One that is still to come is as young as the current one: what is counted begins anew with the data directory.
+fn age_of_transaction(expr: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = expr else { return None };
+    let Expr::Cast { expr: number, data_type, .. } = argument_of(function, "age")? else {
+        return None;
+    };
+    if !is_xid(data_type) {
+        return None;
+    }
+    parsed(&format!(
+        "CAST(CASE WHEN CAST({number} AS BIGINT) < 3 THEN 2147483647 \
+         ELSE greatest(txid_current() - CAST({number} AS BIGINT), 0) END AS INTEGER)"
+    ))
+}
+
+/// Returns whether a type is that of transactions' numbers.
+pub(super) fn is_xid(data_type: &DataType) -> bool {
+    let name = data_type.to_string().to_lowercase();
+    ["xid", "xid8"].contains(&name.trim_start_matches("pg_catalog."))
+}
+
 /// Returns whether a column holds the number of a transaction.
 fn is_transaction(expr: &Expr) -> bool {
     let name = match expr {
@@ -440,6 +443,9 @@ mod tests {
             "0"
         );
         assert_eq!(changed("t.typreceive <> 0"), "t.typreceive <> '-'");
+        assert_eq!(changed("a.amhandler::oid"), "maru_function_oid(a.amhandler)::oid");
+        assert_eq!(changed("a.aggtransfn::regproc"), "a.aggtransfn::TEXT");
+        assert!(changed("age('7'::varchar::xid)").contains("txid_current() - CAST('7'"));
         assert!(changed("to_regtype($1)").contains("typname = CAST($1 AS TEXT)"));
         assert_eq!(
             changed(

@@ -4,13 +4,19 @@
 //! PostgreSQL gives columns of the same name out side by side, the planner wants names that differ: the later ones of
 //! `SELECT id, id` get a name that [`shown`] turns back for the client. Source: PostgreSQL 16, `FigureColname`.
 
+use std::ops::ControlFlow;
+
 use maru_sql::ast::{
     AccessExpr, ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select,
-    SelectItem, SetExpr, Statement, TrimWhereField, Value,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TrimWhereField, Value,
+    visit_expressions,
 };
 
+use super::folded;
+use crate::session::quantified;
+
 /// Between the name that is shown and a number. Nobody types it.
-pub(super) const MARK: char = '\u{1}';
+pub(in crate::session) const MARK: char = '\u{1}';
 
 /// What a column is called for which nothing else is found.
 const UNKNOWN: &str = "?column?";
@@ -24,7 +30,7 @@ pub(super) fn select(select: &mut Select, outermost: bool) {
     for (position, item) in select.projection.iter_mut().enumerate() {
         let SelectItem::UnnamedExpr(expr) = item else {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
-                seen.push(Column { qualifier: None, name: alias.value.clone() });
+                seen.push(Column { qualifier: None, name: shown(&alias.value).to_owned() });
             }
             continue;
         };
@@ -74,9 +80,64 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
+/// Changes names of columns and what rows are ordered by. `outermost`: nobody but the client sees the names.
+pub(super) fn query(query: &mut Query, outermost: bool) {
+    if outermost {
+        beside_star(query);
+    }
+    by_number(query);
+}
+
+/// `row_number() OVER (ORDER BY t.n) AS n, t.*`: two columns of one name, which PostgreSQL gives out and the planner refuses. The one
+/// that was given the name gets another one until the client sees it. That `t` has such a column is known if the query names it.
+fn beside_star(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let stars = select.projection.iter().filter_map(|item| match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+            Some(name.0.last().and_then(|part| part.as_ident()).map(folded))
+        }
+        _ => None,
+    });
+    let stars = stars.collect::<Vec<Option<String>>>();
+    if stars.is_empty() {
+        return;
+    }
+    let mut named = Vec::new();
+    let _ = visit_expressions(query, |expr| {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [.., table, column] = parts.as_slice()
+            && stars.iter().any(|star| star.as_ref().is_none_or(|star| *star == folded(table)))
+        {
+            named.push(folded(column));
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let mut renamed = Vec::new();
+    for (position, item) in select.projection.iter_mut().enumerate() {
+        if let SelectItem::ExprWithAlias { alias, .. } = item
+            && named.contains(&folded(alias))
+        {
+            let name = Ident::with_quote('"', format!("{}{MARK}{position}", folded(alias)));
+            renamed.push((folded(alias), name.clone()));
+            *alias = name;
+        }
+    }
+    let Some(order_by) = &mut query.order_by else { return };
+    let OrderByKind::Expressions(keys) = &mut order_by.kind else { return };
+    for key in keys {
+        if let Expr::Identifier(name) = &key.expr
+            && let Some((_, other)) = renamed.iter().find(|(known, _)| *known == folded(name))
+        {
+            key.expr = Expr::Identifier(other.clone());
+        }
+    }
+}
+
 /// Lets `SELECT DISTINCT upper(a) … ORDER BY upper(a)` mean its column by number: once that has a name, the planner takes it
 /// for another expression than the one in ORDER BY.
-pub(super) fn query(query: &mut Query) {
+fn by_number(query: &mut Query) {
     let (SetExpr::Select(select), Some(order_by)) = (query.body.as_ref(), &mut query.order_by)
     else {
         return;
@@ -153,6 +214,10 @@ fn found(expr: &Expr) -> Option<Name> {
         Expr::Nested(expr) | Expr::Collate { expr, .. } => found(expr),
         Expr::Function(function) => {
             let ident = function.name.0.last()?.as_ident()?;
+            // What `x = ANY (array)` has been made.
+            if [quantified::ANY, quantified::ALL].contains(&ident.value.as_str()) {
+                return None;
+            }
             let quoted = ident.quote_style.is_some();
             strong(&if quoted { ident.value.clone() } else { ident.value.to_lowercase() })
         }
@@ -275,6 +340,10 @@ mod tests {
         assert_eq!(marks("SELECT *, a, a::text, count(*) FROM t"), 3);
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT *, a, count(*) FROM t) x"), 1);
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT a.*, b.n FROM a, b) x"), 0);
+        assert_eq!(marks("SELECT 1 AS n, t.* FROM t ORDER BY t.n"), 1);
+        assert_eq!(marks("SELECT 1 AS n, t.* FROM t, u ORDER BY u.n"), 0);
+        assert_eq!(marks("SELECT t.*, t.n + 1 AS n FROM t ORDER BY n"), 2);
+        assert_eq!(marks("SELECT t.*, t.n + 1 AS m FROM t ORDER BY m"), 0);
         assert_eq!(shown("now\u{1}3"), "now");
         assert_eq!(shown("id"), "id");
     }

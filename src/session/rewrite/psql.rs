@@ -12,20 +12,10 @@ use maru_sql::ast::{
 const SIZES: &[&str] = &[
     "pg_database_size",
     "pg_indexes_size",
+    "pg_relation_size",
     "pg_table_size",
     "pg_tablespace_size",
     "pg_total_relation_size",
-];
-
-/// Lists that are one text in the engine's catalogs.
-const LISTS: &[&str] =
-    &["defaclacl", "fdwacl", "lanacl", "nspacl", "setconfig", "spcacl", "srvacl", "typacl"];
-
-/// Owners, which the engine's catalogs have no OIDs of, and what tells them by the OID of the object.
-const OWNERS: &[(&str, &str)] = &[
-    ("datdba", "maru_catalog_owner"),
-    ("nspowner", "maru_schema_owner"),
-    ("relowner", "maru_table_owner"),
 ];
 
 /// OIDs of PostgreSQL's catalogs themselves, which `tableoid` of their rows is.
@@ -79,20 +69,6 @@ fn of_function(function: &Function) -> Option<Expr> {
         return super::clients::parsed("CAST(NULL AS BIGINT)");
     }
     match name.as_str() {
-        "pg_get_userbyid" => {
-            let FunctionArguments::List(list) = &function.args else { return None };
-            let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(parts)))] =
-                list.args.as_slice()
-            else {
-                return None;
-            };
-            let [before @ .., column] = parts.as_slice() else { return None };
-            let (_, owner) =
-                OWNERS.iter().find(|(name, _)| column.value.eq_ignore_ascii_case(name))?;
-            let mut oid = before.to_vec();
-            oid.push(Ident::new("oid"));
-            Some(super::literals::call(owner, vec![Expr::CompoundIdentifier(oid)]))
-        }
         "pg_describe_object" | "pg_get_function_sqlbody" | "pg_get_statisticsobjdef_columns" => {
             super::clients::parsed("CAST(NULL AS TEXT)")
         }
@@ -114,11 +90,7 @@ fn of_function(function: &Function) -> Option<Expr> {
             else {
                 return None;
             };
-            if last(argument).is_some_and(|name| name == "proacl") {
-                return Some(text(""));
-            }
-            let is_text = last(argument).is_some_and(|name| LISTS.contains(&name.as_str()));
-            is_text.then(|| super::clients::parsed(&format!("CAST({argument} AS TEXT)"))).flatten()
+            last(argument).is_some_and(|name| name == "proacl").then(|| text(""))
         }
         _ => None,
     }

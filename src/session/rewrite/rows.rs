@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
-    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectNamePart,
-    SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor, visit_expressions_mut,
+    AccessExpr, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
+    visit_expressions_mut,
 };
 use maru_sql::dialect::PostgreSqlDialect;
 
@@ -57,7 +58,14 @@ pub(super) fn table(table: &mut TableFactor) {
     };
     let mut items = Vec::new();
     for (at, array) in arrays.iter().enumerate() {
-        items.push((call("unnest", vec![array.clone()]), name_of(at)));
+        let element = call("unnest", vec![array.clone()]);
+        match columns_of(&function) {
+            [] => items.push((element, name_of(at))),
+            columns => items.extend(columns.iter().enumerate().map(|(at, column)| {
+                let named = given.get(at).map(|column| column.name.clone());
+                (field(element.clone(), column), named.unwrap_or_else(|| Ident::new(*column)))
+            })),
+        }
     }
     if numbered && let Some(longest) = longest(&arrays) {
         items.push((call("unnest", vec![longest]), name_of(arrays.len())));
@@ -66,6 +74,22 @@ pub(super) fn table(table: &mut TableFactor) {
         items.into_iter().map(|(expr, alias)| SelectItem::ExprWithAlias { expr, alias }).collect();
     *named = Some(TableAlias { explicit: true, name: called, columns: Vec::new(), at: None });
     *table = derived;
+}
+
+/// Returns the columns of a function whose rows have several.
+fn columns_of(function: &str) -> &'static [&'static str] {
+    match function {
+        "aclexplode" => &["grantor", "grantee", "privilege_type", "is_grantable"],
+        _ => &[],
+    }
+}
+
+/// `(row).name`
+fn field(row: Expr, name: &str) -> Expr {
+    Expr::CompoundFieldAccess {
+        root: Box::new(Expr::Nested(Box::new(row))),
+        access_chain: vec![AccessExpr::Dot(Expr::Identifier(Ident::new(name)))],
+    }
 }
 
 /// The function's name, the arrays whose elements are its rows, whether they are numbered, and what the table is called.
@@ -148,7 +172,7 @@ fn is_moment(expr: &Expr) -> bool {
 }
 
 /// Returns whether an expression names a column.
-fn looks_around(expr: &Expr) -> bool {
+pub(super) fn looks_around(expr: &Expr) -> bool {
     struct Names;
     impl Visitor for Names {
         type Break = ();

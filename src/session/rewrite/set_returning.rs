@@ -11,6 +11,7 @@ use super::outside::outside_of_queries;
 
 /// PostgreSQL's functions, and what gives their rows as an array.
 const FUNCTIONS: &[(&str, &str)] = &[
+    ("aclexplode", "aclexplode"),
     ("generate_series", "generate_series"),
     ("regexp_matches", "regexp_matches"),
     ("regexp_split_to_table", "regexp_split_to_array"),

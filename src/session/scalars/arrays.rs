@@ -1,4 +1,4 @@
-//! Arrays: `array_dims`, `array_fill`, `trim_array`, and whether two have an element in common.
+//! Arrays: `array_dims`, `array_fill`, `array_kept`, `trim_array`, and whether two have an element in common.
 //!
 //! Source: PostgreSQL 16, 9.19.
 
@@ -36,6 +36,16 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         compute: fill,
         syntax: "array_fill(value, ARRAY[length])",
         description: "Returns an array of so many copies of a value.",
+        ..RowFunction::BASE
+    },
+    RowFunction {
+        name: "array_kept",
+        forms: &[&[Kind::Array, Kind::Text, Kind::Any]],
+        strict: false,
+        returns: |types| types.first().cloned().unwrap_or(DataType::Null),
+        compute: kept,
+        syntax: "array_kept(array, operator, value)",
+        description: "Returns the elements of an array that compare so with a value, as ARRAY(SELECT x FROM unnest(array) AS x WHERE x > value) does.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -87,6 +97,33 @@ fn fill(row: &Row) -> Result<ScalarValue> {
     let value = &row.values[0];
     let items = vec![value.clone(); length];
     Ok(ScalarValue::List(ScalarValue::new_list(&items, &value.data_type(), true)))
+}
+
+/// None of no array: it has no rows.
+fn kept(row: &Row) -> Result<ScalarValue> {
+    let DataType::List(item) = row.returns else {
+        return Err(Error::internal("an array is expected"));
+    };
+    let mut found = Vec::new();
+    if !row.values.iter().any(ScalarValue::is_null) {
+        let value = row.values[2].cast_to(item.data_type())?;
+        let elements = elements(row, 0)?;
+        for at in 0..elements.len() {
+            let element = ScalarValue::try_from_array(&elements, at)?;
+            let order = element.partial_cmp(&value).filter(|_| !element.is_null());
+            let holds = order.is_some_and(|order| match row.text(1) {
+                "=" => order.is_eq(),
+                "<>" => order.is_ne(),
+                "<" => order.is_lt(),
+                "<=" => order.is_le(),
+                ">" => order.is_gt(),
+                _ => order.is_ge(),
+            });
+            found.extend(holds.then_some(element));
+        }
+    }
+    let list = ScalarValue::List(ScalarValue::new_list(&found, item.data_type(), true));
+    Ok(list.cast_to(row.returns)?)
 }
 
 fn trim(row: &Row) -> Result<ScalarValue> {
