@@ -3,8 +3,7 @@
 -- datafusion-postgres, issue 165 and datafusion-postgres/tests/datagrip.rs at commit 3555008d6bd5. The rest, which reads one schema, is a client's
 -- log kept as tests in github.com/lhgravendeel/memgres, memgres-core/src/test/java/com/memgres/client/ClientFullIntrospectionTest.java and
 -- ClientQueryDiagnosticTest.java at commit 460e1f82f6c9: the client is not named there, but its start is DataGrip's word for word.
--- Asked here: the same, parameters filled in, lines broken anew; the filter by transaction (age(xmin) <= …), which the second of these files does
--- not have either, is left out.
+-- Asked here: the same, parameters filled in (the transaction known last is 1), lines broken anew.
 -- Before each statement: its name, whether it has rows where there are tables (rows) or may have none (any), and what its columns begin with.
 
 -- digits: any
@@ -27,6 +26,9 @@ SHOW TRANSACTION ISOLATION LEVEL;
 
 -- where it is: rows: current_database, current_schema, current_user
 select current_database(), current_schema(), current_user;
+
+-- start of the server: rows: startup_time
+select round(extract(epoch from pg_postmaster_start_time() at time zone 'UTC')) as startup_time;
 
 -- oldest transaction: any: transaction_id
 select L.transactionid::varchar::bigint as transaction_id
@@ -116,6 +118,18 @@ from pg_catalog.pg_tablespace T
 --  where pg_catalog.age(T.xmin) <= #TXAGE
 ;
 
+-- privileges on databases: any: object_id, acl
+select T.oid as object_id,
+       T.spcacl as acl
+from pg_catalog.pg_tablespace T
+union all
+select T.oid as object_id,
+       T.datacl as acl
+from pg_catalog.pg_database T;
+
+-- superuser: rows: usesuper
+select usesuper from pg_user where usename = current_user;
+
 -- triggers on events: any: id, state_number, name
 select t.oid as id,
        t.xmin as state_number,
@@ -161,6 +175,33 @@ select oid as id,
        umoptions as options
 from pg_catalog.pg_user_mapping
 order by server_id;
+
+-- access methods: any: access_method_id, state_number, access_method_name
+select A.oid as access_method_id,
+       A.xmin as state_number,
+       A.amname as access_method_name,
+       A.amhandler::oid as handler_id,
+       pg_catalog.quote_ident(N.nspname) || '.' || pg_catalog.quote_ident(P.proname) as handler_name,
+       A.amtype as access_method_type
+from pg_am A
+     join pg_proc P on A.amhandler::oid = P.oid
+     join pg_namespace N on P.pronamespace = N.oid;
+
+-- extensions: any: id, state_number, name
+select E.oid as id,
+       E.xmin as state_number,
+       extname as name,
+       extversion as version,
+       extnamespace as schema_id,
+       nspname as schema_name,
+       array(select unnest
+             from unnest(available_versions)
+             where unnest > extversion) as available_updates
+from pg_catalog.pg_extension E
+       join pg_namespace N on E.extnamespace = N.oid
+       left join (select name, array_agg(version) as available_versions
+                  from pg_available_extension_versions()
+                  group by name) V on E.extname = V.name;
 
 -- languages: rows: id, state_number, name, trusted
 select l.oid as id, l.xmin state_number, lanname as name, lanpltrusted as trusted,
@@ -300,6 +341,16 @@ union all
 select oid, pronamespace, case when prokind != 'a' then 'R' else 'a' end, proname from pg_catalog.pg_proc where pronamespace in ( {schema} )
 order by schemaId;
 
+-- names of arguments: any: schemaid, majoroid, argnames, argmodes, nargs
+select pronamespace as schemaId,
+       oid as majorOid,
+       proargnames as argNames,
+       proargmodes as argModes,
+       array_length(proargtypes, 1) as nArgs
+from pg_catalog.pg_proc
+where pronamespace in ( {schema} )
+order by schemaId;
+
 -- names of columns: rows: schemaid, majoroid, kind, position, name
 with T as ( select T.oid as oid, T.relkind as kind, T.relnamespace as schemaId
             from pg_catalog.pg_class T
@@ -328,7 +379,8 @@ select cls.xmin as sequence_state_number,
        pg_catalog.pg_get_userbyid(cls.relowner) as "owner"
 from pg_catalog.pg_sequence sq
     join pg_class cls on sq.seqrelid = cls.oid
-where cls.relnamespace = {schema}::oid;
+where cls.relnamespace = {schema}::oid
+  and pg_catalog.age(cls.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- types: any: type_id, type_state_number, type_name
 select T.oid as type_id,
@@ -347,6 +399,7 @@ select T.oid as type_id,
 from pg_catalog.pg_type T
          left outer join pg_catalog.pg_class C on T.typrelid = C.oid
 where T.typnamespace = {schema}::oid
+  and pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
   and ( T.typtype in ('d','e') or C.relkind = 'c'::"char" or (T.typtype = 'b' and (T.typelem = 0 OR T.typcategory <> 'A')) or T.typtype = 'p' and not T.typisdefined )
 order by 1;
 
@@ -369,6 +422,7 @@ select T.relkind as table_kind,
 from pg_catalog.pg_class T
 where relnamespace = {schema}::oid
        and relkind in ('r', 'm', 'v', 'f', 'p')
+  and pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
 order by table_kind, table_id;
 
 -- foreign tables: any: table_id, table_server, table_options, owner
@@ -380,7 +434,42 @@ from pg_catalog.pg_foreign_table ft
      left outer join pg_catalog.pg_foreign_server srv on ft.ftserver = srv.oid
      join pg_catalog.pg_class cls on ft.ftrelid = cls.oid
 where cls.relnamespace = {schema}::oid
+  and pg_catalog.age(ft.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
 order by table_id;
+
+-- types of arguments: any: type_id, type_spec
+with schema_procs as (select prorettype, proargtypes, proallargtypes
+                      from pg_catalog.pg_proc
+                      where pronamespace = {schema}::oid
+                        and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)),
+     schema_opers as (select oprleft, oprright, oprresult
+                      from pg_catalog.pg_operator
+                      where oprnamespace = {schema}::oid
+                        and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)),
+     schema_aggregates as (select A.aggtranstype, A.aggmtranstype
+                           from pg_catalog.pg_aggregate A
+                           join pg_catalog.pg_proc P on A.aggfnoid = P.oid
+                           where P.pronamespace = {schema}::oid
+                             and (pg_catalog.age(A.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+                                  or pg_catalog.age(P.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647))),
+     schema_arg_types as (select prorettype as type_id from schema_procs
+                          union
+                          select distinct unnest(proargtypes) as type_id from schema_procs
+                          union
+                          select distinct unnest(proallargtypes) as type_id from schema_procs
+                          union
+                          select oprleft as type_id from schema_opers where oprleft is not null
+                          union
+                          select oprright as type_id from schema_opers where oprright is not null
+                          union
+                          select oprresult as type_id from schema_opers where oprresult is not null
+                          union
+                          select aggtranstype::oid as type_id from schema_aggregates
+                          union
+                          select aggmtranstype::oid as type_id from schema_aggregates)
+select type_id, pg_catalog.format_type(type_id, null) as type_spec
+from schema_arg_types
+where type_id <> 0;
 
 -- routines: any
 with languages as (select oid as lang_oid, lanname as lang from pg_catalog.pg_language),
@@ -398,8 +487,52 @@ with languages as (select oid as lang_oid, lanname as lang from pg_catalog.pg_la
                          proparallel as concurrency_kind
                   from pg_catalog.pg_proc
                   where pronamespace = {schema}::oid
-                    and not (prokind = 'a'))
+                    and not (prokind = 'a')
+                    and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647))
 select * from routines natural join languages;
+
+-- aggregates: any: aggregate_id, state_number, aggregate_name
+select P.oid as aggregate_id, P.xmin as state_number,
+       P.proname as aggregate_name, P.proargnames as arg_names,
+       P.proargmodes as arg_modes, P.proargtypes::int[] as in_arg_types,
+       P.proallargtypes::int[] as all_arg_types,
+       A.aggtransfn::oid as transition_function_id,
+       A.aggtransfn::regproc::text as transition_function_name,
+       A.aggtranstype as transition_type,
+       A.aggfinalfn::oid as final_function_id,
+       case when A.aggfinalfn::oid = 0 then null else A.aggfinalfn::regproc::varchar end as final_function_name,
+       case when A.aggfinalfn::oid = 0 then 0 else P.prorettype end as final_return_type,
+       A.agginitval as initial_value,
+       A.aggsortop as sort_operator_id,
+       case when A.aggsortop = 0 then null else A.aggsortop::regoper::varchar end as sort_operator_name,
+       pg_catalog.pg_get_userbyid(P.proowner) as "owner",
+       A.aggfinalextra as final_extra,
+       A.aggtransspace as state_size,
+       A.aggmtransfn::oid as moving_transition_id,
+       case when A.aggmtransfn::oid = 0 then null else A.aggmtransfn::regproc::varchar end as moving_transition_name,
+       A.aggminvtransfn::oid as inverse_transition_id,
+       case when A.aggminvtransfn::oid = 0 then null else A.aggminvtransfn::regproc::varchar end as inverse_transition_name,
+       A.aggmtranstype::oid as moving_state_type,
+       A.aggmtransspace as moving_state_size,
+       A.aggmfinalfn::oid as moving_final_id,
+       case when A.aggmfinalfn::oid = 0 then null else A.aggmfinalfn::regproc::varchar end as moving_final_name,
+       A.aggmfinalextra as moving_final_extra,
+       A.aggminitval as moving_initial_value,
+       A.aggkind as aggregate_kind,
+       A.aggnumdirectargs as direct_args,
+       A.aggcombinefn::oid as combine_function_id,
+       case when A.aggcombinefn::oid = 0 then null else A.aggcombinefn::regproc::varchar end as combine_function_name,
+       A.aggserialfn::oid as serialization_function_id,
+       case when A.aggserialfn::oid = 0 then null else A.aggserialfn::regproc::varchar end as serialization_function_name,
+       A.aggdeserialfn::oid as deserialization_function_id,
+       case when A.aggdeserialfn::oid = 0 then null else A.aggdeserialfn::regproc::varchar end as deserialization_function_name,
+       P.proparallel as concurrency_kind
+from pg_catalog.pg_aggregate A
+     join pg_catalog.pg_proc P on A.aggfnoid = P.oid
+where P.pronamespace = {schema}::oid
+  and (pg_catalog.age(A.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+       or pg_catalog.age(P.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647))
+order by P.oid;
 
 -- operators: any: op_id, state_number, op_name
 select O.oid as op_id, O.xmin as state_number,
@@ -414,14 +547,16 @@ select O.oid as op_id, O.xmin as state_number,
        oprcanmerge as merges, oprcanhash as hashes,
        pg_catalog.pg_get_userbyid(O.oprowner) as "owner"
 from pg_catalog.pg_operator O
-where oprnamespace = {schema}::oid;
+where oprnamespace = {schema}::oid
+  and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- collations: any: id, state_number, name
 select oid as id, xmin as state_number, collname as name,
        collcollate as lc_collate, collctype as lc_ctype,
        pg_catalog.pg_get_userbyid(collowner) as "owner"
 from pg_catalog.pg_collation
-where collnamespace = {schema}::oid;
+where collnamespace = {schema}::oid
+  and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- operator classes: any: id, state_number, name
 select O.oid as id, O.xmin as state_number, opcname as name,
@@ -432,14 +567,16 @@ select O.oid as id, O.xmin as state_number, opcname as name,
        pg_catalog.pg_get_userbyid(O.opcowner) as "owner"
 from pg_catalog.pg_opclass O
      join pg_catalog.pg_opfamily F on F.oid = opcfamily
-where opcnamespace = {schema}::oid;
+where opcnamespace = {schema}::oid
+  and pg_catalog.age(O.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- operator families: any: id, state_number, name
 select O.oid as id, O.xmin as state_number, opfname as name,
        opfmethod as access_method_id,
        pg_catalog.pg_get_userbyid(O.opfowner) as "owner"
 from pg_catalog.pg_opfamily O
-where opfnamespace = {schema}::oid;
+where opfnamespace = {schema}::oid
+  and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- numbers of members of families: any: oid
 select pg_amop.oid from pg_catalog.pg_amop join pg_catalog.pg_opfamily on pg_opfamily.oid = amopfamily where opfnamespace = {schema}::oid;
@@ -452,6 +589,8 @@ with T as ( select distinct T.oid as table_id, T.relname as table_name
             from pg_catalog.pg_class T, pg_catalog.pg_attribute A
             where T.relnamespace = {schema}::oid
               and T.relkind in ('r', 'm', 'v', 'f', 'p')
+              and (pg_catalog.age(A.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+                   or pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647))
               and A.attrelid = T.oid )
 select T.table_id,
        C.attnum as column_position,
@@ -494,7 +633,8 @@ from pg_catalog.pg_class tab
          left join pg_catalog.pg_opclass on pg_opclass.oid = ANY(indclass)
 where tab.relnamespace = {schema}::oid
         and tab.relkind in ('r', 'm', 'v', 'p')
-        and ind_stor.relkind in ('i', 'I');
+        and ind_stor.relkind in ('i', 'I')
+  and pg_catalog.age(ind_stor.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- columns of indexes: any: index_id, col_idx, in_key
 select ind_head.indexrelid index_id,
@@ -523,6 +663,7 @@ cross join pg_catalog.pg_indexam_has_property(ind_stor.relam, 'can_order') amcan
          left join pg_catalog.pg_namespace opcn on opcnamespace = opcn.oid
 where ind_stor.relnamespace = {schema}::oid
   and ind_stor.relkind in ('i', 'I')
+  and pg_catalog.age(ind_stor.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
 order by index_id, k;
 
 -- numbers of constraints: any: oid
@@ -545,7 +686,9 @@ from pg_catalog.pg_constraint C
 where relkind in ('r', 'v', 'f', 'p')
   and relnamespace = {schema}::oid
   and contype in ('p', 'u', 'f', 'c', 'x')
-  and connamespace = {schema}::oid;
+  and connamespace = {schema}::oid
+  and pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+      or pg_catalog.age(c.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- numbers of rules: any: oid
 select RU.oid from pg_catalog.pg_rewrite RU, pg_catalog.pg_class RC where RC.oid = RU.ev_class and RC.relnamespace = {schema}::oid and not RU.rulename = '_RETURN';
@@ -560,6 +703,7 @@ select R.ev_class as table_id,
        R.is_instead as rule_is_instead
 from pg_catalog.pg_rewrite R
 where R.ev_class in (select oid from pg_catalog.pg_class where relnamespace = {schema}::oid)
+  and pg_catalog.age(R.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
   and R.rulename != '_RETURN'::name
 order by R.ev_class::bigint, ev_type;
 
@@ -575,6 +719,7 @@ select P.oid id, P.xmin as state_number,
 from pg_catalog.pg_policy P
        join pg_catalog.pg_class C on polrelid = C.oid
 where relnamespace = {schema}::oid
+  and pg_catalog.age(P.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
 order by polrelid;
 
 -- numbers of triggers: any: oid
@@ -598,7 +743,8 @@ select T.tgrelid as table_id,
        pg_catalog.pg_get_triggerdef(T.oid, true) as source_code
 from pg_catalog.pg_trigger T
      join pg_catalog.pg_class TAB on TAB.oid = T.tgrelid and TAB.relnamespace = {schema}::oid
-where not T.tgisinternal;
+where pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+  and not T.tgisinternal;
 
 -- what has a comment: rows: id, sub_ids
 select D.objoid id, pg_catalog.array_agg(D.objsubid) sub_ids
@@ -662,6 +808,23 @@ from pg_catalog.pg_description D
   join pg_catalog.pg_class C on P.polrelid = C.oid
 where C.relnamespace = {schema}::oid and D.classoid = 'pg_catalog.pg_policy'::regclass;
 
+-- privileges: rows: object_id, acl
+select T.oid as object_id, T.relacl as acl
+from pg_catalog.pg_class T
+where relnamespace = {schema}::oid
+  and pg_catalog.age(T.xmin) <= pg_catalog.age('1'::varchar::xid)
+union all
+select T.oid as object_id, T.proacl as acl
+from pg_catalog.pg_proc T
+where pronamespace = {schema}::oid
+  and pg_catalog.age(T.xmin) <= pg_catalog.age('1'::varchar::xid)
+union all
+select T.oid as object_id, T.typacl as acl
+from pg_catalog.pg_type T
+where typnamespace = {schema}::oid
+  and pg_catalog.age(T.xmin) <= pg_catalog.age('1'::varchar::xid)
+order by object_id;
+
 -- privileges on columns: rows: object_id, attr_position, acl
 select T.oid as object_id,
        A.attnum as attr_position,
@@ -669,6 +832,7 @@ select T.oid as object_id,
 from pg_catalog.pg_attribute A join pg_catalog.pg_class T on T.oid = A.attrelid
 where relnamespace = {schema}::oid
   and attnum > 0
+  and pg_catalog.age(A.xmin) <= pg_catalog.age('1'::varchar::xid)
 order by object_id, attr_position;
 
 -- sequences of columns: any: dependent_id, owner_id, owner_subobject_id
@@ -692,7 +856,10 @@ select T.relkind as view_kind,
 from pg_catalog.pg_class T
      join pg_catalog.pg_namespace N on T.relnamespace = N.oid
 where N.oid = {schema}::oid
-  and T.relkind in ('m','v');
+  and T.relkind in ('m','v')
+  and (pg_catalog.age(T.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
+       or exists(select A.attrelid from pg_catalog.pg_attribute A where A.attrelid = T.oid
+                 and pg_catalog.age(A.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)));
 
 -- texts of rules: any: table_kind, table_id, rule_id, source_text
 with A as (select oid as table_id,
@@ -703,7 +870,8 @@ select table_kind, table_id,
        R.oid as rule_id,
        pg_catalog.pg_get_ruledef(R.oid, true) as source_text
 from A join pg_catalog.pg_rewrite R on A.table_id = R.ev_class
-where R.rulename != '_RETURN'::name;
+where R.rulename != '_RETURN'::name
+  and pg_catalog.age(R.xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647);
 
 -- texts of routines: any: id, arguments_def, result_def, sqlbody_def, source_text
 with system_languages as (select oid as lang
@@ -716,6 +884,7 @@ select oid as id,
        prosrc as source_text
 from pg_catalog.pg_proc
 where pronamespace = {schema}::oid
+  and pg_catalog.age(xmin) <= coalesce(nullif(greatest(pg_catalog.age('1'::varchar::xid), -1), -1), 2147483647)
   and not (prokind = 'a')
   and prolang not in (select lang from system_languages)
   and prosrc is not null;

@@ -106,6 +106,15 @@ LEFT OUTER JOIN pg_class c ON c.oid=t.typrelid
 LEFT OUTER JOIN pg_catalog.pg_description d ON t.oid=d.objoid
 WHERE t.typname='_numeric';
 
+-- parts of a type: any: relname, attnum, attrelid
+SELECT c.relname,row_number() OVER (ORDER BY a.attnum) as attnum,a.*,pg_catalog.pg_get_expr(ad.adbin, ad.adrelid, true) as def_value,dsc.description
+FROM pg_catalog.pg_attribute a
+INNER JOIN pg_catalog.pg_class c ON (a.attrelid=c.oid)
+LEFT OUTER JOIN pg_catalog.pg_attrdef ad ON (a.attrelid=ad.adrelid AND a.attnum = ad.adnum)
+LEFT OUTER JOIN pg_catalog.pg_description dsc ON (c.oid=dsc.objoid AND a.attnum = dsc.objsubid)
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.oid={table}
+ORDER BY a.attnum;
+
 -- enumerations: any: oid, enumtypid
 SELECT * FROM pg_catalog.pg_enum;
 
@@ -143,6 +152,45 @@ where s.setrole = 10;
 -- privileges on tables: any: grantor, grantee
 SELECT * FROM information_schema.table_privileges WHERE table_catalog='maru' AND grantee='maru';
 
+-- privileges on functions: any: grantor, grantee
+SELECT * FROM information_schema.routine_privileges WHERE specific_catalog='maru' AND grantee='maru';
+
+-- privileges on other things: any: relnamespace, relacl, relname, relkind, granteei
+SELECT * FROM (
+	SELECT DISTINCT relnamespace,
+	relacl,
+	relname,
+	relkind,
+(aclexplode(relacl)).grantee as granteeI
+FROM
+	pg_class
+WHERE
+	relacl IS NOT NULL
+	AND relnamespace IN (
+SELECT oid
+FROM pg_namespace
+WHERE nspname NOT LIKE 'pg_%' AND nspname != 'information_schema')
+UNION ALL
+SELECT DISTINCT
+	n.oid AS relnamespace,
+	nspacl AS relacl,
+	n.nspname AS relname,
+	cast('C' as "char") AS relkind,
+(aclexplode(nspacl)).grantee as granteeI
+FROM
+	pg_catalog.pg_namespace n
+WHERE
+	n.nspacl IS NOT NULL
+	) AS tr
+WHERE pg_get_userbyid(tr.granteeI)= 'maru' AND tr.relkind IN('S', 'm', 'C');
+
+-- default privileges of a role: any
+SELECT DISTINCT g.* FROM (
+SELECT *,
+(aclexplode(defaclacl)).grantee as grantee
+FROM pg_default_acl a WHERE a.defaclnamespace <> 0) as g
+where pg_get_userbyid(g.grantee) = 'maru';
+
 -- access methods: rows: oid
 SELECT am.oid,am.* FROM pg_catalog.pg_am am
 ORDER BY am.oid;
@@ -175,6 +223,33 @@ ORDER BY l.srvname;
 SELECT t.oid,t.*,pg_tablespace_location(t.oid) loc
 FROM pg_catalog.pg_tablespace t
 ORDER BY t.oid;
+
+-- available extensions: any: name, default_version, installed_version, comment
+SELECT name,default_version,installed_version,comment FROM pg_catalog.pg_available_extensions ORDER BY name;
+
+-- extensions: any: oid, tbls, schema_name
+SELECT
+ e.oid,
+ cfg.tbls,
+  n.nspname as schema_name,
+ e.*
+FROM
+ pg_catalog.pg_extension e
+ join pg_namespace n on n.oid =e.extnamespace
+ left join  (
+         select
+            ARRAY_AGG(ns.nspname || '.' ||  cls.relname) tbls, oid_ext
+          from
+            (
+            select
+                unnest(e1.extconfig) oid , e1.oid oid_ext
+            from
+                pg_catalog.pg_extension e1 ) c
+                join    pg_class cls on cls.oid = c.oid
+                join pg_namespace ns on ns.oid = cls.relnamespace
+            group by oid_ext
+         ) cfg on cfg.oid_ext = e.oid
+ORDER BY e.oid;
 
 -- triggers on events: any: oid, evtname
 SELECT pet.*, d.description FROM pg_catalog.pg_event_trigger pet
@@ -271,10 +346,19 @@ LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid=p.oid and d.classoid='pg
 WHERE p.pronamespace=11
 ORDER BY p.proname;
 
+-- aggregates: any: proc_oid, proc_name
+SELECT p.oid AS proc_oid,p.proname AS proc_name,a.*
+FROM pg_catalog.pg_aggregate a,pg_catalog.pg_proc p
+WHERE p.oid=a.aggfnoid AND p.pronamespace={schema}
+ORDER BY p.proname;
+
 -- sizes: rows: oid, total_rel_size, rel_size
 select c.oid,pg_catalog.pg_total_relation_size(c.oid) as total_rel_size,pg_catalog.pg_relation_size(c.oid) as rel_size
 FROM pg_class c
 WHERE c.relnamespace={schema};
+
+-- size of a table: rows: total_rel_size, rel_size
+select pg_catalog.pg_total_relation_size({table}) as total_rel_size,pg_catalog.pg_relation_size({table}) as rel_size;
 
 -- triggers: any: oid, oid, tgrelid
 SELECT x.oid,x.*,p.pronamespace as func_schema_id,d.description
@@ -305,6 +389,9 @@ select pg_get_expr(c.relpartbound, c.oid, true) as partition_range from "pg_cata
 
 -- text of a view: rows: pg_get_viewdef
 SELECT pg_get_viewdef({view}, true);
+
+-- sequence: any: schemaname, sequencename
+SELECT * from pg_catalog.pg_sequences WHERE schemaname='c_tools' AND sequencename='orders_seq';
 
 -- what depends on it: any: deptype, classid, objid, relkind, attname, adefval, type, ownertable, refname, nspname
 SELECT DISTINCT dep.deptype, dep.classid, dep.objid, cl.relkind, attr.attname,pg_get_expr(ad.adbin, ad.adrelid) adefval,

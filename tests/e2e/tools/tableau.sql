@@ -17,6 +17,9 @@ select oid, typbasetype from pg_type where typname = 'lo';
 -- ODBC, length of names: rows: max_identifier_length
 show max_identifier_length;
 
+-- ODBC, order of text: rows: lc_collate
+show "lc_collate";
+
 -- ODBC, schema: rows: current_schema
 select current_schema();
 
@@ -153,6 +156,19 @@ select	'maru'::name as "PKTABLE_CAT",
 
 -- ODBC, SQLProcedures: rows: procedure_cat, procedure_schem, procedure_name
 select ''::varchar as PROCEDURE_CAT, nspname as PROCEDURE_SCHEM, proname as PROCEDURE_NAME, ''::varchar as NUM_INPUT_PARAMS, ''::varchar as NUM_OUTPUT_PARAMS, ''::varchar as NUM_RESULT_SETS, ''::varchar as REMARKS, case when prorettype = 0 then 1::int2 else 2::int2 end as PROCEDURE_TYPE from pg_catalog.pg_namespace, pg_catalog.pg_proc where pg_proc.pronamespace = pg_namespace.oid;
+
+-- ODBC, SQLTablePrivileges: rows: relname, usename, relacl, nspname
+select relname, usename, relacl, nspname from pg_catalog.pg_namespace, pg_catalog.pg_class , pg_catalog.pg_user where nspname like 'c\_tools' and relname like 'orders' and pg_namespace.oid = relnamespace and relkind in ('r', 'v', 'm', 'f', 'p') and pg_user.usesysid = relowner;
+
+-- ODBC, users: rows: usename, usesysid, usesuper
+select usename, usesysid, usesuper from pg_user;
+
+-- tables of its own: any
+SELECT *
+INTO TEMPORARY TABLE "#Tableau_5_1_Connect"
+FROM (SELECT 1 AS COL) AS CHECKTEMP
+LIMIT 1;
+DROP TABLE "#Tableau_5_1_Connect";
 
 -- tables of its own, created: any
 CREATE LOCAL TEMPORARY TABLE "#Tableau_5_2_Connect" (
