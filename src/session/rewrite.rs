@@ -46,7 +46,7 @@ use maru_sql::ast::{
 
 pub(super) use array::protect;
 pub(super) use columns::{shown, unalias};
-pub(super) use literals::uuid;
+pub(super) use literals::{add_seconds, uuid};
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
