@@ -4,25 +4,28 @@
 mod files;
 mod json;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::TableReference;
 use datafusion::common::format::ExplainFormat;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec, why_stays};
 use maru_core::{Error, Result};
 
+use super::rewrite::MARK;
+use crate::catalog::resolve::NATIVE_QUERY;
 use crate::engine::Engine;
 use crate::engine::query::Query;
 use crate::engine::run::file_catalog;
@@ -84,7 +87,7 @@ impl Report<'_> {
     /// Returns the lines as rows.
     pub(super) fn batch(&self) -> Result<RecordBatch> {
         if self.shape == Shape::Json {
-            return self.column(vec![self.json()]);
+            return self.column(vec![self.json()?]);
         }
         let mut lines = Vec::new();
         self.tree(self.physical, 0, &mut lines);
@@ -94,11 +97,10 @@ impl Report<'_> {
             lines.push("Sources:".to_owned());
             lines.append(&mut sources);
         }
-        let mut kept = Vec::new();
-        stays(self.logical, &mut kept)?;
+        let kept = self.stays()?;
         if !kept.is_empty() {
             lines.push("Stays in the engine:".to_owned());
-            lines.append(&mut kept);
+            lines.extend(kept.into_iter().map(|line| format!("  {line}")));
         }
         lines.push(format!("Planning Time: {}", millis(self.planned_in)));
         if let Some((time, n_rows)) = self.ran {
@@ -110,7 +112,17 @@ impl Report<'_> {
                 size(figures.spilled_bytes)
             ));
         }
-        self.column(lines)
+        self.column(lines.into_iter().map(|line| as_written(&line)).collect())
+    }
+
+    /// Returns the conditions right above the tables of sources that the sources do not, or not alone, decide, and the groups,
+    /// orders and joins that a source was not sent.
+    fn stays(&self) -> Result<Vec<String>> {
+        let mut learning = BTreeSet::new();
+        learners(self.physical, &mut learning);
+        let mut lines = Vec::new();
+        stays(self.logical, &learning, &mut lines)?;
+        Ok(lines)
     }
 
     fn column(&self, lines: Vec<String>) -> Result<RecordBatch> {
@@ -185,9 +197,43 @@ fn file_scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
-/// Lists the conditions right above the tables of sources that the sources do not, or not alone, decide, and the groups, orders
-/// and joins that a source was not sent.
-fn stays(plan: &LogicalPlan, lines: &mut Vec<String>) -> Result<()> {
+/// Collects the catalogs of which a scan learns more at run time.
+fn learners(node: &Arc<dyn ExecutionPlan>, found: &mut BTreeSet<String>) {
+    if let Some(scan) = node.downcast_ref::<RemoteScanExec>().filter(|scan| scan.learns()) {
+        found.insert(scan.catalog().to_owned());
+    }
+    node.children().into_iter().for_each(|child| learners(child, found));
+}
+
+/// Names that the planner makes are told as the user wrote them: columns of one name by it, queries in a source's own language
+/// as such.
+fn as_written(line: &str) -> String {
+    let mut told = String::with_capacity(line.len());
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter != MARK {
+            told.push(letter);
+            continue;
+        }
+        while letters.next_if(char::is_ascii_digit).is_some() {}
+    }
+    told
+}
+
+/// Returns what a statement calls a table.
+fn shown(table: &TableReference) -> String {
+    match (table.catalog(), table.schema()) {
+        (Some(catalog), Some(NATIVE_QUERY)) => {
+            let text = table.table().split_whitespace().collect::<Vec<_>>().join(" ");
+            let start = text.chars().take(40).collect::<String>();
+            let more = if start.len() < text.len() { "…" } else { "" };
+            format!("{catalog}.query($$ {start}{more} $$)")
+        }
+        _ => table.to_string(),
+    }
+}
+
+fn stays(plan: &LogicalPlan, learning: &BTreeSet<String>, lines: &mut Vec<String>) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Filter(filter) = node
             && let Some(scan) = scan_below(&filter.input)
@@ -195,16 +241,19 @@ fn stays(plan: &LogicalPlan, lines: &mut Vec<String>) -> Result<()> {
             && let Some(table) = provider.downcast_ref::<FederatedTable>()
         {
             for condition in split_conjunction(&filter.predicate) {
-                if let Some(why) = table.why_kept(condition) {
-                    lines.push(format!(
-                        "  {}: {} ({why})",
-                        scan.table_name,
-                        condition.human_display()
-                    ));
-                }
+                let Some(why) = table.why_kept(condition) else { continue };
+                let asks = condition
+                    .exists(|part| Ok(matches!(part, Expr::ScalarSubquery(_))))
+                    .unwrap_or_default();
+                let why = match asks && learning.contains(table.catalog()) {
+                    true => "checked for each row; what the subquery gives is sent once it is known",
+                    false => why,
+                };
+                let table = shown(&scan.table_name);
+                lines.push(format!("{table}: {} ({why})", condition.human_display()));
             }
         }
-        lines.extend(why_stays(node).map(|line| format!("  {line}")));
+        lines.extend(why_stays(node));
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())

@@ -269,3 +269,25 @@ def test_partitions_of_a_hive_table_are_told(server):
             assert some["Partitions Total"] == everything["Partitions Total"]
         finally:
             connection.execute("DROP CATALOG ex_parts")
+
+
+@pytest.mark.services
+def test_what_stays_is_told_as_it_is_written(server):
+    """A subquery whose value is sent later says so, JSON tells what stays too, and nothing that the planner calls something is shown by that name."""
+    pg = urllib.parse.urlsplit(os.environ["MARU_TEST_PG"])
+    with server.connect() as connection:
+        connection.execute(f"CREATE CATALOG ex_stays USING postgres WITH (url = 'postgres://{pg.hostname}:{pg.port}{pg.path}', user = '{pg.username}', password = '{pg.password}')")
+        try:
+            here = "SELECT max(n) FROM (VALUES (3), (2)) AS t (n)"
+            native = "SELECT count(*), count(*) FROM ex_stays.query($$ SELECT oid::int8 AS id, relname::text AS name FROM pg_class $$) AS c WHERE length(name) > 3 AND id = (" + here + ")"
+            text = "\n".join(line for (line,) in connection.execute("EXPLAIN " + native).fetchall())
+            stays = text.split("Stays in the engine:\n")[1]
+            assert "ex_stays.query($$ SELECT oid::int8 AS id" in stays and "<query>" not in stays, text
+            assert "checked for each row; what the subquery gives is sent once it is known" in stays and "added at run time: id" in text, text
+            assert "\x01" not in text
+            ((plan,),) = connection.execute("EXPLAIN (FORMAT JSON) " + native).fetchall()
+            plan = plan if isinstance(plan, list) else json.loads(plan)
+            assert any("length" in line for line in plan[0]["Stays In Engine"]), plan
+            assert "Added At Run Time" in json.dumps(plan) and "\\u0001" not in json.dumps(plan), plan
+        finally:
+            connection.execute("DROP CATALOG ex_stays")

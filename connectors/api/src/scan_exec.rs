@@ -134,6 +134,11 @@ impl RemoteScanExec {
         Some(self.whole.clone().or_else(own)?.asked(&self.request))
     }
 
+    /// Returns whether the source is sent more than is known when the statement is planned.
+    pub fn learns(&self) -> bool {
+        !self.runtime_filters.is_empty()
+    }
+
     /// Returns what the scan learns at run time, before it has.
     pub fn waits_for(&self) -> Option<String> {
         if self.runtime_filters.is_empty() || self.learned.get().is_some() {

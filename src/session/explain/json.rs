@@ -5,17 +5,23 @@ use std::sync::Arc;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use maru_connect::RemoteScanExec;
+use maru_core::Result;
 use serde_json::{Map, Value, json};
 
 use super::files::{Planned, Pruned};
-use super::{Report, file_scan};
+use super::{Report, as_written, file_scan};
 use crate::engine::run::file_catalog;
 
 impl Report<'_> {
     /// Returns the text of the whole answer.
-    pub(super) fn json(&self) -> String {
+    pub(super) fn json(&self) -> Result<String> {
         let mut answer = Map::new();
         answer.insert("Plan".to_owned(), self.node(self.physical, None));
+        let kept = self.stays()?;
+        if !kept.is_empty() {
+            let kept = kept.iter().map(|line| json!(as_written(line))).collect();
+            answer.insert("Stays In Engine".to_owned(), Value::Array(kept));
+        }
         answer.insert("Planning Time".to_owned(), json!(self.planned_in.as_secs_f64() * 1000.0));
         if let Some((time, _)) = self.ran {
             let figures = crate::engine::run::figures(self.engine, self.physical);
@@ -25,7 +31,7 @@ impl Report<'_> {
             answer.insert("Spilled Bytes".to_owned(), json!(figures.spilled_bytes));
         }
         let whole = Value::Array(vec![Value::Object(answer)]);
-        serde_json::to_string_pretty(&whole).unwrap_or_default()
+        Ok(serde_json::to_string_pretty(&whole).unwrap_or_default())
     }
 
     fn node(&self, plan: &Arc<dyn ExecutionPlan>, relationship: Option<&str>) -> Value {
@@ -38,7 +44,10 @@ impl Report<'_> {
         node.insert("Async Capable".to_owned(), json!(false));
         if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
             node.insert("Catalog".to_owned(), json!(scan.catalog()));
-            node.insert("Remote Statement".to_owned(), json!(scan.sent()));
+            node.insert("Remote Statement".to_owned(), json!(as_written(&scan.sent())));
+            if let Some(waits) = scan.waits_for() {
+                node.insert("Added At Run Time".to_owned(), json!(as_written(&waits)));
+            }
         } else if let Some(catalog) = file_catalog(self.engine, plan) {
             node.insert("Catalog".to_owned(), json!(catalog));
             if let Some(config) = file_scan(plan) {
@@ -63,9 +72,9 @@ impl Report<'_> {
             }
         }
         let line = displayable(plan.as_ref()).one_line().to_string();
-        node.insert("Detail".to_owned(), json!(line.trim_end()));
+        node.insert("Detail".to_owned(), json!(as_written(line.trim_end())));
         let columns = plan.schema();
-        let output = columns.fields().iter().map(|field| json!(field.name())).collect();
+        let output = columns.fields().iter().map(|field| json!(as_written(field.name()))).collect();
         node.insert("Output".to_owned(), Value::Array(output));
         let children = plan.children();
         let names: &[&str] = if children.len() == 2 { &["Outer", "Inner"] } else { &["Outer"] };
