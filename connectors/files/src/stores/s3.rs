@@ -113,6 +113,7 @@ fn build(
     timeout: Duration,
 ) -> Result<AmazonS3> {
     let invalid = |what: String| Error::new(ErrorKind::InvalidOption, what);
+    check_name(bucket)?;
     let mut client = ClientOptions::new()
         .with_timeout(timeout)
         .with_connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S / 2));
@@ -130,9 +131,14 @@ fn build(
                 invalid(format!("invalid value \"{endpoint}\" for option \"{}\"", ENDPOINT.name))
                     .with_hint("Give a URL such as http://minio:9000.")
             })?;
+        if !url.username().is_empty() || url.password().is_some() {
+            // Not shown: it is as good as a password.
+            return Err(invalid(format!("option \"{}\" has a user in it", ENDPOINT.name))
+                .with_hint("Give the keys in options access_key_id and secret_access_key, or a secret."));
+        }
         client = client.with_allow_http(url.scheme() == "http");
         let endpoint = match path_style {
-            true => endpoint.to_owned(),
+            true => url.to_string(),
             false => bucket_endpoint(bucket, url)?,
         };
         builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
@@ -174,6 +180,27 @@ fn build(
         .with_client_options(client)
         .build()
         .map_err(|error| invalid(format!("bucket \"{bucket}\" cannot be opened")).with_cause(error))
+}
+
+/// Refuses what can be no name of a bucket, with a word on what was given instead.
+///
+/// # Errors
+/// HV024.
+fn check_name(bucket: &str) -> Result<()> {
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if !bucket.is_empty() && bucket.chars().all(is_name) {
+        return Ok(());
+    }
+    let bare = bucket.trim();
+    let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest);
+    let (name, prefix) = bare.split_once('/').unwrap_or((bare, ""));
+    let hint = match (name.chars().all(is_name) && !name.is_empty(), prefix.trim_matches('/')) {
+        (false, _) => "Give the name of a bucket: letters, digits, hyphens and points.".to_owned(),
+        (true, "") => format!("Give the name alone: bucket = '{name}'."),
+        (true, prefix) => format!("Give the name alone, and the rest as a prefix: bucket = '{name}', prefix = '{prefix}'."),
+    };
+    let what = format!("invalid value \"{bucket}\" for option \"bucket\"");
+    Err(Error::new(ErrorKind::InvalidOption, what).with_hint(hint))
 }
 
 /// Returns the endpoint with the bucket before its host, which the library leaves to us.
@@ -246,12 +273,16 @@ fn explain(bucket: &str, endpoint: &str, error: &object_store::Error) -> Error {
             ErrorKind::InvalidOption,
             format!("no such bucket: \"{bucket}\" at \"{endpoint}\""),
         )
-        .with_hint("Check options bucket, endpoint and path_style.");
+        .with_hint("Check options bucket, endpoint and path_style. A server that is none of S3 says so too.");
     }
     let what = if has(&["dns error", "failed to lookup", "Name or service not known"]) {
         format!("host of \"{endpoint}\" is not known")
     } else if has(&["Connection refused"]) {
         format!("\"{endpoint}\" refuses the connection")
+    } else if has(&["InvalidContentType"]) {
+        format!("\"{endpoint}\" does not speak TLS")
+    } else if has(&["HTTP request to an HTTPS server", "HTTP request was sent to HTTPS"]) {
+        format!("\"{endpoint}\" wants TLS")
     } else if has(&["certificate", "UnknownIssuer"]) {
         format!("the certificate of \"{endpoint}\" is not trusted")
     } else if has(&["timed out", "operation timed out"]) {
@@ -261,6 +292,10 @@ fn explain(bucket: &str, endpoint: &str, error: &object_store::Error) -> Error {
     };
     let hint = if what.contains("certificate") {
         "Name the issuer's certificate in option ca_file."
+    } else if what.ends_with("does not speak TLS") {
+        "Write http instead of https in option endpoint, if the network between may be trusted with the data."
+    } else if what.ends_with("wants TLS") {
+        "Write https instead of http in option endpoint."
     } else {
         "Check option endpoint: scheme, host and port."
     };
@@ -301,6 +336,36 @@ mod tests {
         {
             let error = shown(bucket, url).unwrap_err();
             assert_eq!(error.sqlstate(), "HV024", "{bucket} {url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_bucket_or_endpoint_is_told() {
+        let opened = |bucket: &str, endpoint: &str| {
+            let given = [("bucket", bucket), ("endpoint", endpoint)];
+            let options = Options::check("connector \"s3\"", S3_OPTIONS, given).unwrap();
+            open(bucket, &options).map(|_| ())
+        };
+        for (bucket, hint) in [
+            ("", "letters, digits"),
+            ("s3://weblogs", "bucket = 'weblogs'."),
+            ("weblogs/", "bucket = 'weblogs'."),
+            (" weblogs", "bucket = 'weblogs'."),
+            ("s3a://weblogs/2026/a/", "bucket = 'weblogs', prefix = '2026/a'."),
+            ("a b", "letters, digits"),
+        ] {
+            let error = opened(bucket, "http://minio:9000").unwrap_err();
+            assert_eq!(error.sqlstate(), "HV024", "{bucket}");
+            assert!(error.hint().unwrap_or_default().contains(hint), "{bucket}: {error:?}");
+        }
+        for endpoint in [" http://minio:9000", "http:///minio", "https://minio/"] {
+            opened("weblogs", endpoint).unwrap();
+        }
+        let error = opened("weblogs", "http://kim:hunter2@minio:9000").unwrap_err();
+        assert_eq!(error.sqlstate(), "HV024");
+        assert!(!format!("{error:?}").contains("hunter2"));
+        for endpoint in ["minio:9000", "ftp://minio", ""] {
+            assert_eq!(opened("weblogs", endpoint).is_ok(), endpoint.is_empty(), "{endpoint}");
         }
     }
 
