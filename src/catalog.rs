@@ -25,6 +25,7 @@ use parking_lot::RwLock;
 use url::Url;
 
 pub use attached::Attached;
+pub(crate) use attached::{believing, doubting};
 pub(crate) use pg_catalog::function_oid;
 use warehouse::Warehouse;
 

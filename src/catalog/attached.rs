@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use datafusion::catalog::SchemaProvider;
@@ -21,6 +22,47 @@ use crate::store::StoredCatalog;
 /// A role, `None` for superusers, and the user where that is another one.
 type Reader = (Option<String>, Option<String>);
 
+/// How old a definition is that a statement which misses a column does not believe.
+const DOUBTED_AFTER: Duration = Duration::from_secs(1);
+
+tokio::task_local! {
+    static TRUST: Trust;
+}
+
+/// Whether remembered definitions are believed while a statement is planned.
+#[derive(Clone)]
+struct Trust {
+    doubts: bool,
+    /// Whether one was believed that would be doubted.
+    was_needed: Arc<AtomicBool>,
+}
+
+/// Plans a statement; tells whether a definition was believed that would be doubted.
+pub(crate) async fn believing<T>(plan: impl Future<Output = T>) -> (T, bool) {
+    if TRUST.try_with(|trust| trust.doubts).unwrap_or_default() {
+        return (plan.await, false);
+    }
+    let trust = Trust { doubts: false, was_needed: Arc::default() };
+    let was_needed = Arc::clone(&trust.was_needed);
+    (TRUST.scope(trust, plan).await, was_needed.load(Ordering::Relaxed))
+}
+
+/// Plans a statement once more, with the tables' definitions as they are now: it names a column that those which are remembered do
+/// not have.
+pub(crate) async fn doubting<T>(plan: impl Future<Output = T>) -> T {
+    TRUST.scope(Trust { doubts: true, was_needed: Arc::default() }, plan).await
+}
+
+/// Returns whether the statement that is being planned doubts a definition of that age.
+fn is_doubted(is_older: impl FnOnce(Duration) -> bool) -> bool {
+    let Ok(trust) = TRUST.try_with(Clone::clone) else { return false };
+    if !is_older(DOUBTED_AFTER) {
+        return false;
+    }
+    trust.was_needed.store(true, Ordering::Relaxed);
+    trust.doubts
+}
+
 type Open = dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Source>>> + Send + Sync;
 
 /// Opens a source, at its first use.
@@ -36,7 +78,8 @@ impl std::fmt::Debug for Opener {
 /// A catalog as the engine holds it.
 ///
 /// Lists are believed for `NAMES_TTL_S` seconds, tables for `CATALOG_TTL_S`; what is not there is asked again every time, so a
-/// new table is seen at once, and lists that do not fit it are forgotten.
+/// new table is seen at once, and lists that do not fit it are forgotten. So are tables whose source has refused a read, and those
+/// that lack a column which a statement names ([`doubting`]).
 #[derive(Debug)]
 pub struct Attached {
     pub name: String,
@@ -206,6 +249,9 @@ impl Attached {
             Some(SourceTable::ForeignView(_)) => {
                 self.handles.is_older(&key, Duration::from_secs(limits::NAMES_TTL_S))
             }
+            Some(SourceTable::Remote(table)) if !is_new => {
+                table.is_outdated() || is_doubted(|age| self.handles.is_older(&key, age))
+            }
             _ => false,
         };
         if is_old {
@@ -222,7 +268,7 @@ impl Attached {
     pub fn believed(&self, schema: &str, name: &str) -> Option<Arc<dyn RemoteTable>> {
         let key = (schema.to_owned(), name.to_owned());
         match self.handles.believed(&key)? {
-            SourceTable::Remote(table) => Some(table),
+            SourceTable::Remote(table) => Some(table).filter(|table| !table.is_outdated()),
             _ => None,
         }
     }

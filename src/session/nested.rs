@@ -103,7 +103,8 @@ impl Session {
         declared: Vec<Option<DataType>>,
     ) -> BoxFuture<'static, Result<Prepared>> {
         let session = Arc::clone(self);
-        async move { session.prepare_statement(statement, &text, &declared).await }.boxed()
+        // The text is not that of the statement.
+        async move { session.prepare_once(statement, &text, &declared).await }.boxed()
     }
 
     /// Asks the planner what the name of a type means; `None` for `unknown`.

@@ -26,6 +26,7 @@ use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
+use crate::catalog::{believing, doubting};
 use crate::engine::memory::QueryPool;
 use crate::engine::query::QueryStart;
 use crate::engine::run::{Ending, deadline, timed_out};
@@ -133,6 +134,21 @@ impl Session {
     }
 
     pub(super) async fn prepare_statement(
+        self: &Arc<Self>,
+        statement: Statement,
+        text: &StatementText,
+        declared: &[Option<DataType>],
+    ) -> Result<Prepared> {
+        let (planned, may_doubt) = believing(self.prepare_once(statement, text, declared)).await;
+        match planned {
+            Err(error) if may_doubt && error.kind() == ErrorKind::UndefinedColumn => {
+                doubting(self.prepare_boxed(text.clone(), declared.to_vec())).await
+            }
+            planned => planned,
+        }
+    }
+
+    pub(super) async fn prepare_once(
         self: &Arc<Self>,
         mut statement: Statement,
         text: &StatementText,
