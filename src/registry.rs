@@ -11,6 +11,24 @@ pub fn connectors() -> impl Iterator<Item = &'static dyn Connector> {
         .copied()
 }
 
+/// What else people call them, and what they read of others.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("postgresql", "postgres"),
+    ("pg", "postgres"),
+    ("mariadb", "mysql"),
+    ("sqlite3", "sqlite"),
+    ("minio", "s3, with the option \"endpoint\""),
+    ("aws", "s3"),
+    ("delta", "file or s3, which find Delta tables by themselves"),
+    ("deltalake", "file or s3, which find Delta tables by themselves"),
+    ("parquet", "file or s3, which read Parquet, CSV, JSON and ORC"),
+    ("csv", "file or s3, which read Parquet, CSV, JSON and ORC"),
+    ("files", "file"),
+    ("local", "file"),
+    ("webhdfs", "hdfs"),
+    ("metastore", "hive"),
+];
+
 /// Returns the connector of that name.
 ///
 /// # Errors
@@ -21,6 +39,11 @@ pub fn require_connector(name: &str) -> Result<&'static dyn Connector> {
         let error =
             Error::new(ErrorKind::UndefinedObject, format!("connector \"{name}\" does not exist"))
                 .with_detail(format!("Connectors: {}.", names.join(", ")));
+        if let Some((_, meant)) =
+            OTHER_NAMES.iter().find(|(other, _)| *other == name.to_lowercase())
+        {
+            return error.with_hint(format!("Write USING {meant}."));
+        }
         match did_you_mean(name, names.iter().copied()) {
             Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
             None => error.with_hint("Run SHOW CONNECTORS to see what each of them is for."),

@@ -14,6 +14,14 @@ pub(crate) struct Peer {
     pub address: String,
     /// Turns the database's own code (SQLSTATE, or MySQL's error number) into a kind; `None` for [`ErrorKind::RemoteFailed`].
     pub classify: fn(&str) -> Option<ErrorKind>,
+    pub given: Given,
+}
+
+/// What the options say and leave out, for hints.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given {
+    pub password: bool,
+    pub database: bool,
 }
 
 impl Peer {
@@ -31,7 +39,7 @@ impl Peer {
             sqlx::Error::Io(cause) => self.unreachable().with_cause(cause),
             sqlx::Error::Protocol(cause) => self
                 .unreachable()
-                .with_cause(cause)
+                .with_cause(without_place(&cause))
                 .with_hint(format!("Check that a {} server listens there.", self.product)),
             sqlx::Error::Tls(cause) => self.no_tls(&cause).with_cause(cause),
             sqlx::Error::Configuration(cause) => {
@@ -40,7 +48,31 @@ impl Peer {
                     .with_cause(cause)
                     .with_hint("Check the options \"tls\" and \"ca_file\".")
             }
-            error => self.query_error(error),
+            error => self.login_error(error),
+        }
+    }
+
+    /// Returns what a refusal of the server to begin means, with what to look at.
+    fn login_error(&self, error: sqlx::Error) -> Error {
+        let error = self.query_error(error);
+        match error.kind() {
+            ErrorKind::RemoteAuthentication if !self.given.password => {
+                error.with_detail("The catalog's options have no password.").with_hint(
+                    "Set the options \"user\" and \"password\", best by a secret (CREATE SECRET).",
+                )
+            }
+            ErrorKind::RemoteAuthentication => error
+                .with_hint("Check the options \"user\" and \"password\", or the catalog's secret."),
+            ErrorKind::InvalidOption if !self.given.database && self.product == "PostgreSQL" => {
+                error
+                    .with_detail(
+                        "Option \"url\" names no database, so it is the one of the user's name.",
+                    )
+                    .with_hint("Write it at the end of the URL: 'postgres://host:5432/database'.")
+            }
+            ErrorKind::InvalidOption if self.given.database => error
+                .or_hint(|| Some("Check the database at the end of option \"url\".".to_owned())),
+            _ => error,
         }
     }
 
@@ -76,11 +108,19 @@ impl Peer {
     }
 
     pub fn unreachable(&self) -> Error {
-        Error::new(ErrorKind::RemoteUnavailable, format!("cannot reach {}", self.name()))
+        Error::new(ErrorKind::RemoteUnavailable, format!("cannot reach {}", self.name())).with_hint(
+            "Check host and port in option \"url\", and that the server runs and takes connections from here.",
+        )
     }
 
     /// The certificate is not believed, or the two do not agree on how to encrypt.
     fn no_tls(&self, cause: &dyn std::fmt::Display) -> Error {
+        if cause.to_string().contains("does not support TLS") {
+            let what = format!("{} does not offer TLS", self.name());
+            return Error::new(ErrorKind::RemoteUnavailable, what).with_hint(
+                "Turn it on in the server, or set tls = 'prefer' or 'disable' to go without it.",
+            );
+        }
         Error::new(ErrorKind::RemoteUnavailable, format!("no TLS connection to {}", self.name()))
             .with_detail(format!("The handshake ended: {}.", one_line(&cause.to_string())))
             .with_hint(
@@ -112,6 +152,14 @@ impl Peer {
 
     pub fn name(&self) -> String {
         format!("{} at {}", self.product, self.address)
+    }
+}
+
+/// Leaves out where in its own code the driver was: `… (sqlx_postgres::connection::tls:95)`.
+fn without_place(message: &str) -> String {
+    match message.rfind(" (sqlx") {
+        Some(at) => message[..at].to_owned(),
+        None => message.to_owned(),
     }
 }
 

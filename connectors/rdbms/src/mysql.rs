@@ -26,6 +26,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlS
 use sqlx::{ConnectOptions, Connection, MySql, Row};
 
 use crate::failure::Peer;
+use crate::native::one_select_wanted;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
 use crate::values::numeric_scale;
@@ -213,7 +214,8 @@ impl MySqlSource {
             numeric_scale: numeric_scale(options)?,
             booleans: options.text("tinyint1") != Some("integer"),
         };
-        let peer = Peer { product: "MySQL", address: address.shown(), classify };
+        let peer =
+            Peer { product: "MySQL", address: address.shown(), classify, given: address.given() };
         let mut connect = MySqlConnectOptions::new()
             .host(&address.host)
             .port(address.port)
@@ -333,7 +335,9 @@ impl Source for MySqlSource {
             let mut connection = self.connections.turn(connect).await?;
             let described = catalog::query(&mut connection, query, self.choices).await;
             let _ = connection.close().await;
-            let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
+            let relation = described.map_err(|error| {
+                one_select_wanted(query, self.connections.peer.query_error(error))
+            })?;
             Ok(self.opened(relation))
         })
     }

@@ -4,6 +4,27 @@
 //! write a file. They are no danger in a derived table, where both refuse them, unless a query closes the parenthesis and goes on
 //! by itself.
 
+use maru_core::{Error, ErrorKind};
+
+/// Adds to what a database says of a query that it could not read what kind of query is wanted, if it may have been another.
+pub(crate) fn one_select_wanted(query: &str, error: Error) -> Error {
+    let begins = query.trim_start_matches(|c: char| c.is_whitespace() || c == '(');
+    let word = begins.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let reads =
+        ["SELECT", "WITH", "VALUES", "TABLE"].iter().any(|known| known.eq_ignore_ascii_case(word))
+            || begins.starts_with(['-', '/', '#']);
+    let unread = matches!(
+        error.kind(),
+        ErrorKind::RemoteFailed | ErrorKind::RemoteTableNotFound | ErrorKind::InvalidStatement
+    );
+    if !unread || (reads && !query.contains(';') && !error.message().contains("syntax")) {
+        return error;
+    }
+    error.or_hint(|| {
+        Some("query() takes one SELECT, as it can stand in FROM ( … ): no second statement, no INSERT, UPDATE, DELETE, SHOW or CALL.".to_owned())
+    })
+}
+
 /// How a database reads what is no plain code.
 pub(crate) struct Lexis {
     /// A backslash takes the next character into a text.
@@ -126,6 +147,21 @@ mod tests {
         ] {
             assert_eq!(SQLITE.check(query), Ok(()), "{query}");
         }
+    }
+
+    #[test]
+    fn says_that_one_select_is_wanted() {
+        let hint = |query: &str, kind, message: &str| {
+            one_select_wanted(query, Error::new(kind, message)).hint().is_some()
+        };
+        let failed = ErrorKind::RemoteFailed;
+        assert!(hint("delete from t", failed, "near \"delete\""));
+        assert!(hint("SHOW TABLES", failed, "x"));
+        assert!(hint("SELECT 1; SELECT 2", failed, "x"));
+        assert!(hint("SELECT FROM WHERE", failed, "You have an error in your SQL syntax"));
+        assert!(hint("PRAGMA user_version", ErrorKind::RemoteTableNotFound, "no such table"));
+        assert!(!hint("SELECT nope FROM t", failed, "no such column"));
+        assert!(!hint("( SELECT 1 )", ErrorKind::NotAllowed, "denied"));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use crate::failure::Given;
+
 pub(crate) const USER: OptionSpec = OptionSpec::new(
     "user",
     OptionKind::Text,
@@ -150,6 +152,10 @@ impl Address {
             max_queries_per_second,
             connect_timeout,
         })
+    }
+
+    pub fn given(&self) -> Given {
+        Given { password: self.password.is_some(), database: !self.database.is_empty() }
     }
 
     /// Returns `host:port/database`, for people.

@@ -14,6 +14,7 @@ mod parallel;
 mod read;
 mod table;
 mod types;
+mod unheld;
 mod write;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, Postgres, Row};
 
 use crate::failure::Peer;
+use crate::native::one_select_wanted;
 use crate::network::{self, Address, Tls};
 use crate::pool::Connections;
 use crate::values::numeric_scale;
@@ -196,6 +198,7 @@ struct PostgresSource {
 impl PostgresSource {
     fn new(context: &OpenContext) -> Result<Self> {
         let mut address = Address::read(&context.options, &["postgres", "postgresql"], 5432)?;
+        let given = address.given();
         let user = address.user.clone().unwrap_or_else(|| "postgres".to_owned());
         if address.database.is_empty() {
             // As every PostgreSQL client does.
@@ -210,8 +213,12 @@ impl PostgresSource {
                 Error::new(ErrorKind::InvalidOption, "option \"parallel_reads\" is out of range")
                     .with_hint("Give a number from 1 to 64.")
             })?;
-        let peer =
-            Peer { product: "PostgreSQL", address: address.shown(), classify: classify_sqlstate };
+        let peer = Peer {
+            product: "PostgreSQL",
+            address: address.shown(),
+            classify: classify_sqlstate,
+            given,
+        };
         let mut options = PgConnectOptions::new_without_pgpass()
             .host(&address.host)
             .port(address.port)
@@ -317,7 +324,9 @@ impl Source for PostgresSource {
             let mut connection = self.connections.turn(connect).await?;
             let described = catalog::query(&mut connection, &query, scale).await;
             let _ = connection.close().await;
-            let relation = described.map_err(|error| self.connections.peer.query_error(error))?;
+            let relation = described.map_err(|error| {
+                one_select_wanted(&query, self.connections.peer.query_error(error))
+            })?;
             let table =
                 PostgresTable::new(Arc::clone(&self.connections), relation, self.parallel_reads);
             Ok(SourceTable::Remote(Arc::new(table)))

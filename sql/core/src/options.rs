@@ -168,10 +168,16 @@ impl Options {
 fn unknown_option(owner: &str, specs: &[OptionSpec], name: &str) -> Error {
     let mut list = specs.iter().map(|spec| spec.name).collect::<Vec<_>>();
     list.sort_unstable();
-    let hint = match did_you_mean(name, list.iter().copied()) {
-        Some(near) => format!("Did you mean \"{near}\"?"),
-        None if list.is_empty() => "It has no options.".to_owned(),
-        None => "Use one of the options listed above.".to_owned(),
+    const IN_URL: &[&str] = &["host", "hostname", "server", "port", "database", "dbname", "db"];
+    let in_url = specs
+        .iter()
+        .find(|spec| spec.name == "url")
+        .filter(|_| IN_URL.contains(&name.to_lowercase().as_str()));
+    let hint = match (in_url, did_you_mean(name, list.iter().copied())) {
+        (Some(url), _) => format!("Say it in option \"url\". {}", url.doc),
+        (None, Some(near)) => format!("Did you mean \"{near}\"?"),
+        (None, None) if list.is_empty() => "It has no options.".to_owned(),
+        (None, None) => "Use one of the options listed above.".to_owned(),
     };
     Error::new(ErrorKind::UnknownOption, format!("{owner} has no option \"{name}\""))
         .with_detail(format!("Options: {}.", list.join(", ")))

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::watch;
 
 use super::{Described, description};
-use crate::failure::Peer;
+use crate::failure::{Given, Peer};
 
 /// How long a lock of the file is waited for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,7 +29,12 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn peer(&self) -> Peer {
-        Peer { product: "SQLite", address: self.path.display().to_string(), classify: |_| None }
+        Peer {
+            product: "SQLite",
+            address: self.path.display().to_string(),
+            classify: |_| None,
+            given: Given::default(),
+        }
     }
 
     /// Opens a connection of its own: opening a file is cheap, and a reader that goes away leaves nothing behind.

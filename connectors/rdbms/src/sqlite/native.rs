@@ -27,11 +27,11 @@ pub(super) async fn table(file: &File, query: &str) -> Result<SqliteTable> {
     let rows = describe(&mut connection, query).await;
     let _ = connection.close().await;
     let rows = rows.map_err(|error| {
-        let error = peer.query_error(error);
+        let mut error = peer.query_error(error);
         if error.message().contains("no such table") {
-            return error.with_kind(ErrorKind::RemoteTableNotFound);
+            error = error.with_kind(ErrorKind::RemoteTableNotFound);
         }
-        error
+        native::one_select_wanted(query, error)
     })?;
     let (columns, schema) = columns_of(&rows);
     Ok(SqliteTable {
