@@ -5,9 +5,7 @@
 //! engine's result, and an order that is the engine's own.
 
 use arrow::datatypes::SchemaRef;
-use maru_connect::{
-    Aggregate, Computation, Join, Predicate, ScanRequest, SortBy, Step, TableStatistics,
-};
+use maru_connect::{Aggregate, Computation, Join, ScanRequest, SortBy, Step, TableStatistics};
 
 use crate::render::Conditions;
 
@@ -99,6 +97,14 @@ pub(crate) trait Fragments: Conditions {
         &[]
     }
 
+    /// Returns a condition that every value satisfies which the engine can hold, and by which the database refuses any other: what is
+    /// computed of a column there must not pass over values that would be an error to read. `None` if there are no such values,
+    /// or none that the rest would let pass.
+    fn sound(&self, column: usize) -> Option<String> {
+        let _ = column;
+        None
+    }
+
     /// Returns what stands in ORDER BY.
     fn order(&self, by: &SortBy) -> Option<String>;
 
@@ -110,7 +116,16 @@ pub(crate) trait Fragments: Conditions {
         step: &Step,
     ) -> Option<Derived<Self::Column>> {
         let schema = step.schema(schema, input)?;
-        let rows = self.rows(input)?;
+        let used: Vec<usize> = match step {
+            Step::Aggregate { keys, aggregates } => {
+                let arguments = aggregates.iter().filter_map(|aggregate| aggregate.column);
+                keys.iter().copied().chain(arguments).collect()
+            }
+            // What is read, is seen.
+            Step::Compute { .. } => Vec::new(),
+            Step::TopN { by, .. } => by.iter().map(|by| by.column).collect(),
+        };
+        let rows = self.rows(input, used)?;
         let known = self.statistics().n_rows;
         match step {
             Step::Aggregate { keys, aggregates } => {
@@ -189,12 +204,12 @@ pub(crate) trait Fragments: Conditions {
                 list.push(format!("{} AS {name}", column.sql));
                 computed.push(Computed { sql: format!("{alias}.{name}"), ..column });
             }
-            for (position, column) in on.into_iter().enumerate() {
+            for (position, column) in on.iter().copied().enumerate() {
                 let name = Self::quote(&format!("k{position}"));
                 list.push(format!("{} AS {name}", this.equal(column)?));
                 conditions[side].push(format!("{alias}.{name}"));
             }
-            sides.push(format!("(SELECT {}{}) AS {alias}", list.join(", "), this.rows(input)?));
+            sides.push(format!("(SELECT {}{}) AS {alias}", list.join(", "), this.rows(input, on)?));
         }
         let on = conditions[0].iter().zip(&conditions[1]).map(|(l, r)| format!("{l} = {r}"));
         let on = on.collect::<Vec<_>>().join(" AND ");
@@ -227,24 +242,27 @@ pub(crate) trait Fragments: Conditions {
             .collect()
     }
 
-    /// Returns FROM and WHERE of `input`.
-    fn rows(&self, input: &ScanRequest) -> Option<String> {
-        let conditions = input
-            .filters
-            .iter()
-            .map(|filter: &Predicate| self.condition(filter))
-            .collect::<Option<Vec<_>>>()?;
-        let filter = match conditions.as_slice() {
-            [] => String::new(),
-            all => format!(" WHERE {}", all.join(" AND ")),
-        };
-        let from = self.from();
-        Some(match input.limit {
-            Some(limit) => {
-                format!(" FROM (SELECT * FROM {from}{filter} LIMIT {limit}) AS some_rows")
-            }
-            None => format!(" FROM {from}{filter}"),
-        })
+    /// Returns FROM and WHERE of `input`, of which these columns are computed with.
+    fn rows(&self, input: &ScanRequest, mut used: Vec<usize>) -> Option<String> {
+        let mut conditions = self.all(&input.filters)?;
+        used.sort_unstable();
+        used.dedup();
+        let sound = used.into_iter().filter_map(|column| self.sound(column));
+        let mut from = self.from().to_owned();
+        if let Some(limit) = input.limit {
+            let filter = filter(&conditions);
+            from = format!("(SELECT * FROM {from}{filter} LIMIT {limit}) AS some_rows");
+            conditions.clear();
+        }
+        conditions.extend(sound);
+        Some(format!(" FROM {from}{}", filter(&conditions)))
+    }
+}
+
+fn filter(conditions: &[String]) -> String {
+    match conditions {
+        [] => String::new(),
+        all => format!(" WHERE {}", all.join(" AND ")),
     }
 }
 

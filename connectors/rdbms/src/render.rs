@@ -29,8 +29,11 @@ pub(crate) trait Conditions {
                 .then(|| self.within(*column, values, *negated))?,
             Predicate::IsNull { column, negated } => self.is_null(*column, *negated),
             Predicate::Like { column, pattern, negated } => self.like(*column, pattern, *negated),
-            Predicate::And(parts) => self.joined(parts, " AND "),
-            Predicate::Or(parts) => self.joined(parts, " OR "),
+            Predicate::And(parts) => joined(self.all(parts)?, " AND "),
+            Predicate::Or(parts) => {
+                let parts = parts.iter().map(|part| self.condition(part));
+                joined(parts.collect::<Option<Vec<_>>>()?, " OR ")
+            }
             Predicate::Not(inner) => self.not(inner),
         }
     }
@@ -41,11 +44,8 @@ pub(crate) trait Conditions {
     /// XX000 for a filter that [`Conditions::condition`] would not have taken.
     fn select(&self, from: &str, columns: &[String], request: &ScanRequest) -> Result<String> {
         let mut tail = format!(" FROM {from}");
-        let conditions = request
-            .filters
-            .iter()
-            .map(|filter| self.condition(filter))
-            .collect::<Option<Vec<_>>>()
+        let conditions = self
+            .all(&request.filters)
             .ok_or_else(|| Error::internal("a filter was sent that is not supported"))?;
         if !conditions.is_empty() {
             tail.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
@@ -64,9 +64,41 @@ pub(crate) trait Conditions {
         Some(format!("NOT ({})", self.condition(inner)?))
     }
 
-    fn joined(&self, parts: &[Predicate], by: &str) -> Option<String> {
-        let parts = parts.iter().map(|part| self.condition(part)).collect::<Option<Vec<_>>>()?;
-        (!parts.is_empty()).then(|| format!("({})", parts.join(by)))
+    /// Writes predicates that are all to hold.
+    fn all(&self, parts: &[Predicate]) -> Option<Vec<String>> {
+        parts.iter().map(|part| self.condition(part)).collect()
+    }
+}
+
+fn joined(parts: Vec<String>, by: &str) -> Option<String> {
+    (!parts.is_empty()).then(|| format!("({})", parts.join(by)))
+}
+
+/// Returns the predicate that is true where `predicate` is false, and the other way round, without `Not`.
+pub(crate) fn negation(predicate: &Predicate) -> Predicate {
+    let each = |parts: &[Predicate]| parts.iter().map(negation).collect();
+    match predicate.clone() {
+        Predicate::Compare { column, op, value } => {
+            let op = match op {
+                CompareOp::Eq => CompareOp::NotEq,
+                CompareOp::NotEq => CompareOp::Eq,
+                CompareOp::Lt => CompareOp::GtEq,
+                CompareOp::LtEq => CompareOp::Gt,
+                CompareOp::Gt => CompareOp::LtEq,
+                CompareOp::GtEq => CompareOp::Lt,
+            };
+            Predicate::Compare { column, op, value }
+        }
+        Predicate::In { column, values, negated } => {
+            Predicate::In { column, values, negated: !negated }
+        }
+        Predicate::IsNull { column, negated } => Predicate::IsNull { column, negated: !negated },
+        Predicate::Like { column, pattern, negated } => {
+            Predicate::Like { column, pattern, negated: !negated }
+        }
+        Predicate::And(parts) => Predicate::Or(each(&parts)),
+        Predicate::Or(parts) => Predicate::And(each(&parts)),
+        Predicate::Not(inner) => *inner,
     }
 }
 
@@ -177,6 +209,20 @@ pub(crate) fn time_of(value: &ScalarValue) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn negations_know_three_values() {
+        let less =
+            Predicate::Compare { column: 0, op: CompareOp::Lt, value: ScalarValue::Int32(Some(1)) };
+        let null = Predicate::IsNull { column: 1, negated: false };
+        let both = Predicate::And(vec![less.clone(), Predicate::Not(Box::new(null.clone()))]);
+        let more = Predicate::Compare {
+            column: 0,
+            op: CompareOp::GtEq,
+            value: ScalarValue::Int32(Some(1)),
+        };
+        assert_eq!(negation(&both), Predicate::Or(vec![more, null]));
+    }
 
     #[test]
     fn writes_decimals_exactly() {

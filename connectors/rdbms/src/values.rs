@@ -54,7 +54,12 @@ impl Misfit {
 
     /// Names the place.
     pub fn of(self, table: &str, column: &str) -> Error {
-        let message = format!("a value of column \"{column}\" of {table} {}", self.reason);
+        self.at(&format!("a value of column \"{column}\" of {table}"))
+    }
+
+    /// Names the value.
+    pub fn at(self, value: &str) -> Error {
+        let message = format!("{value} {}", self.reason);
         Error::new(self.kind, message).or_hint(|| self.hint.map(str::to_owned))
     }
 }

@@ -13,7 +13,7 @@ use maru_connect::{CompareOp, Predicate};
 use super::catalog::{MyColumn, Relation};
 use super::types::{Comparison, Index, Kind};
 use crate::render::{
-    Conditions, date_of, decimal_of, float_of, integer_of, text_of, time_of, timestamp_of,
+    Conditions, date_of, decimal_of, float_of, integer_of, negation, text_of, time_of, timestamp_of,
 };
 
 impl Conditions for Relation {
@@ -104,34 +104,6 @@ impl Conditions for Relation {
     }
 }
 
-/// Returns the predicate that is true where `predicate` is false, and the other way round, without `Not`.
-fn negation(predicate: &Predicate) -> Predicate {
-    let each = |parts: &[Predicate]| parts.iter().map(negation).collect();
-    match predicate.clone() {
-        Predicate::Compare { column, op, value } => {
-            let op = match op {
-                CompareOp::Eq => CompareOp::NotEq,
-                CompareOp::NotEq => CompareOp::Eq,
-                CompareOp::Lt => CompareOp::GtEq,
-                CompareOp::LtEq => CompareOp::Gt,
-                CompareOp::Gt => CompareOp::LtEq,
-                CompareOp::GtEq => CompareOp::Lt,
-            };
-            Predicate::Compare { column, op, value }
-        }
-        Predicate::In { column, values, negated } => {
-            Predicate::In { column, values, negated: !negated }
-        }
-        Predicate::IsNull { column, negated } => Predicate::IsNull { column, negated: !negated },
-        Predicate::Like { column, pattern, negated } => {
-            Predicate::Like { column, pattern, negated: !negated }
-        }
-        Predicate::And(parts) => Predicate::Or(each(&parts)),
-        Predicate::Or(parts) => Predicate::And(each(&parts)),
-        Predicate::Not(inner) => *inner,
-    }
-}
-
 /// Returns the bytes of a text's UTF-8. Blanks at the end of `CHAR` are gone, as they are when it is read.
 pub(super) fn bytes_of(column: &MyColumn) -> String {
     format!("CAST(CONVERT({} USING utf8mb4) AS BINARY)", column.quoted)
@@ -216,20 +188,6 @@ pub(crate) fn text_literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn negations_know_three_values() {
-        let less =
-            Predicate::Compare { column: 0, op: CompareOp::Lt, value: ScalarValue::Int32(Some(1)) };
-        let null = Predicate::IsNull { column: 1, negated: false };
-        let both = Predicate::And(vec![less.clone(), Predicate::Not(Box::new(null.clone()))]);
-        let more = Predicate::Compare {
-            column: 0,
-            op: CompareOp::GtEq,
-            value: ScalarValue::Int32(Some(1)),
-        };
-        assert_eq!(negation(&both), Predicate::Or(vec![more, null]));
-    }
 
     #[test]
     fn text_is_quoted_in_one_line() {

@@ -252,6 +252,9 @@ fn narrowed<T: TryFrom<i128>>(n: i128) -> Result<T, Misfit> {
 
 fn decimal(text: &str, precision: u8, scale: i8, declared: bool) -> Result<i128, Misfit> {
     parse_decimal(text, precision, scale).map_err(|misfit| match declared {
+        true if misfit.kind == ErrorKind::OutOfRange => misfit.with_hint(
+            "The engine holds 38 digits: read it as text, CAST(column AS CHAR), by query() or in a view of the database.",
+        ),
         true => misfit,
         false => misfit
             .with_hint("Raise the catalog's option \"numeric_scale\", or cast it in the query."),

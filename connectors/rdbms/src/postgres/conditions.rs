@@ -3,14 +3,18 @@
 //! Equality of text is bytewise under every deterministic collation, its order only under `C`: an order is asked for
 //! with `COLLATE "C"`, which in a UTF-8 database is the engine's own. In a database of another encoding only text
 //! that is ASCII on the engine's side is compared, and only for equality.
+//!
+//! A condition that a value satisfies which the engine cannot hold (`infinity > '2024-01-01'`) makes the server refuse the statement
+//! (`unheld`), as the engine would refuse the value. A row that does not satisfy a condition is not looked at.
 
 use datafusion::common::ScalarValue;
-use maru_connect::CompareOp;
+use maru_connect::{CompareOp, Predicate};
 
 use super::catalog::{PgColumn, Relation};
 use super::types::{Comparison, Kind};
+use super::unheld::Ends;
 use crate::render::{
-    Conditions, date_of, decimal_of, float_of, integer_of, text_of, time_of, timestamp_of,
+    Conditions, date_of, decimal_of, float_of, integer_of, negation, text_of, time_of, timestamp_of,
 };
 
 impl Relation {
@@ -79,13 +83,26 @@ impl Conditions for Relation {
     fn compare(&self, column: usize, op: CompareOp, value: &ScalarValue) -> Option<String> {
         let ordered = !matches!(op, CompareOp::Eq | CompareOp::NotEq);
         let (side, literals) = self.sides(column, ordered, std::slice::from_ref(value))?;
-        Some(format!("{side} {} {}", op.sql(), literals.first()?))
+        let plain = format!("{side} {} {}", op.sql(), literals.first()?);
+        let ends = match op {
+            CompareOp::Eq => return Some(plain),
+            CompareOp::NotEq => Ends { low: true, high: true },
+            CompareOp::Lt | CompareOp::LtEq => Ends { low: true, high: false },
+            CompareOp::Gt | CompareOp::GtEq => Ends { low: false, high: true },
+        };
+        Some(self.guarded(column, plain, ends))
     }
 
     fn within(&self, column: usize, values: &[ScalarValue], negated: bool) -> Option<String> {
         let (side, literals) = self.sides(column, false, values)?;
-        let not = if negated { "NOT " } else { "" };
-        Some(format!("{side} {not}IN ({})", literals.join(", ")))
+        let literals = literals.join(", ");
+        Some(match negated {
+            true => {
+                let plain = format!("{side} NOT IN ({literals})");
+                self.guarded(column, plain, Ends { low: true, high: true })
+            }
+            false => format!("{side} IN ({literals})"),
+        })
     }
 
     fn like(&self, column: usize, pattern: &str, negated: bool) -> Option<String> {
@@ -112,6 +129,42 @@ impl Conditions for Relation {
         let cast = if column.mapping.cast == "::text" { "::text" } else { "" };
         let not = if negated { "NOT " } else { "" };
         Some(format!("{}{cast} IS {not}NULL", column.quoted))
+    }
+
+    fn not(&self, inner: &Predicate) -> Option<String> {
+        self.condition(&negation(inner))
+    }
+
+    /// Between two bounds there is nothing that the engine could not hold, but for numbers of more places than it keeps.
+    fn all(&self, parts: &[Predicate]) -> Option<Vec<String>> {
+        let is_bound = |column: usize, low: bool| {
+            parts.iter().any(|part| match part {
+                Predicate::Compare { column: of, op, .. } if *of == column => match op {
+                    CompareOp::Eq => true,
+                    CompareOp::Gt | CompareOp::GtEq => low,
+                    CompareOp::Lt | CompareOp::LtEq => !low,
+                    CompareOp::NotEq => false,
+                },
+                Predicate::In { column: of, negated: false, .. } => *of == column,
+                _ => false,
+            })
+        };
+        let write = |part: &Predicate| match part {
+            Predicate::Compare { column, op, value }
+                if is_bound(*column, true)
+                    && is_bound(*column, false)
+                    && !matches!(
+                        self.columns.get(*column)?.mapping.kind,
+                        Kind::Numeric { declared: false, .. }
+                    ) =>
+            {
+                let ordered = !matches!(op, CompareOp::Eq | CompareOp::NotEq);
+                let (side, literals) = self.sides(*column, ordered, std::slice::from_ref(value))?;
+                Some(format!("{side} {} {}", op.sql(), literals.first()?))
+            }
+            part => self.condition(part),
+        };
+        parts.iter().map(write).collect()
     }
 }
 

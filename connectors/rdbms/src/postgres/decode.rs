@@ -334,12 +334,8 @@ impl Builder {
                 b.append_value(if n.is_nan() { f64::NAN } else { n });
             }
             Self::Numeric { values, precision, scale, declared } => {
-                let hint =
-                    "Raise the catalog's option \"numeric_scale\", or cast the column in a view.";
-                let value = numeric(bytes, *precision, *scale).map_err(|misfit| {
-                    let scale_may_help = !*declared && misfit.hint.is_none();
-                    if scale_may_help { misfit.with_hint(hint) } else { misfit }
-                })?;
+                let value = numeric(bytes, *precision, *scale)
+                    .map_err(|misfit| too_long(misfit, bytes, (*precision, *scale), *declared))?;
                 values.append_value(value);
             }
             Self::Text(b) => b.append_value(utf8(bytes)?),
@@ -359,7 +355,7 @@ impl Builder {
             },
             Self::Time(b) => match i64::from_be_bytes(fixed(bytes)?) {
                 micros if (0..86_400_000_000).contains(&micros) => b.append_value(micros * 1000),
-                _ => return Err(Misfit::datetime("is 24:00:00, which is not a time of day here")),
+                _ => return Err(of_24_hours()),
             },
             Self::Timestamp(b) => match i64::from_be_bytes(fixed(bytes)?) {
                 i64::MIN | i64::MAX => return Err(infinite()),
@@ -444,7 +440,16 @@ fn utf8(bytes: &[u8]) -> Result<&str, Misfit> {
     std::str::from_utf8(bytes).map_err(|_| Misfit::malformed("is not valid UTF-8"))
 }
 
-fn infinite() -> Misfit {
+pub(super) fn of_24_hours() -> Misfit {
+    Misfit::datetime("is 24:00:00, which is not a time of day here")
+}
+
+pub(super) fn not_a_number(what: &str) -> Misfit {
+    Misfit::out_of_range(format!("is {what}, which a decimal cannot hold"))
+        .with_hint("Leave such rows out in a view of the database, or cast the column there.")
+}
+
+pub(super) fn infinite() -> Misfit {
     Misfit::datetime("is infinite").with_hint(
         "Leave such rows out in a view of the database, or turn the value into NULL there.",
     )
@@ -464,6 +469,22 @@ fn interval(bytes: [u8; 16]) -> Result<IntervalMonthDayNano, Misfit> {
     })
 }
 
+/// Adds what to do about a number that is too long for its column's type here.
+fn too_long(misfit: Misfit, bytes: &[u8], (precision, scale): (u8, i8), declared: bool) -> Misfit {
+    if misfit.hint.is_some() || misfit.kind != ErrorKind::OutOfRange {
+        return misfit;
+    }
+    // Behind the number of groups stands the weight of the first one, and that one behind sign and scale.
+    let [_, _, w0, w1, _, _, _, _, f0, f1, ..] = *bytes else { return misfit };
+    let (weight, first) = (i16::from_be_bytes([w0, w1]), u16::from_be_bytes([f0, f1]));
+    let whole = i32::from(weight) * 4 + i32::try_from(first.to_string().len()).unwrap_or(4);
+    let is_wide = whole > i32::from(precision) - i32::from(scale);
+    misfit.with_hint(if declared || is_wide { TOO_WIDE } else { TOO_MANY_PLACES })
+}
+
+pub(super) const TOO_WIDE: &str = "The engine holds 38 digits, decimal places among them: read it as text (column::text) by query() or in a view of the database, or lower the catalog's option \"numeric_scale\" if the column is declared without digits.";
+pub(super) const TOO_MANY_PLACES: &str = "Raise the catalog's option \"numeric_scale\" (ALTER CATALOG), or round the column or read it as text (column::text) by query() or in a view of the database.";
+
 /// Reads `numeric`: groups of four decimal digits, the weight of the first, a sign.
 fn numeric(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
     let short = |_| Misfit::malformed("is a malformed numeric");
@@ -477,10 +498,7 @@ fn numeric(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Misfit> {
         0x4000 => true,
         _ => {
             let what = if sign == 0xC000 { "NaN" } else { "infinite" };
-            return Err(Misfit::out_of_range(format!("is {what}, which a decimal cannot hold"))
-                .with_hint(
-                    "Leave such rows out in a view of the database, or cast the column there.",
-                ));
+            return Err(not_a_number(what));
         }
     };
     // Four groups have sixteen digits at most.

@@ -9,6 +9,7 @@ use maru_connect::{Aggregate, AggregateFunction, Computation, Number, SortBy, Ta
 
 use super::catalog::{PgColumn, Relation, quoted};
 use super::types::{Comparison, Kind, Mapping};
+use super::unheld::Ends;
 use crate::fragments::{Computed, Filtered, Fragments};
 use crate::render::exact;
 
@@ -46,9 +47,9 @@ fn computed(sql: String, kind: Kind) -> Computed<PgColumn> {
         number: 0,
         type_oid: 0,
         typmod: -1,
-        mapping: Mapping { kind, cast: "", comparison: Comparison::Same },
         collation: 0,
         not_null: false,
+        mapping: Mapping { kind, cast: "", comparison: Comparison::Same },
     };
     Computed { sql, group: None, column }
 }
@@ -173,6 +174,10 @@ impl Fragments for Relation {
 
     fn unique(&self) -> &[Vec<usize>] {
         &self.unique
+    }
+
+    fn sound(&self, column: usize) -> Option<String> {
+        self.refusal(column, Ends { low: true, high: true })
     }
 
     fn order(&self, by: &SortBy) -> Option<String> {

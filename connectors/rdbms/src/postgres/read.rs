@@ -12,6 +12,8 @@ use super::conditions::text_literal;
 use super::decode::Decoder;
 use super::parallel::{self, Team};
 use super::types::Kind;
+use super::unheld::refused;
+use crate::failure::Peer;
 use crate::outdated::changed;
 use crate::pool::Connections;
 use crate::stream::Sink;
@@ -69,7 +71,7 @@ async fn rows(
     request: &ScanRequest,
     sink: &Sink,
 ) -> Result<()> {
-    let failed = |error| connections.peer.query_error(error);
+    let failed = |error| failure(&connections.peer, error);
     let select = relation.select(request)?;
     *backend = Some(begin(connection, "READ ONLY", relation, request).await.map_err(failed)??);
     if request.projection.is_empty() {
@@ -85,6 +87,12 @@ async fn rows(
     copy(connection, connections, relation, request, &select, sink).await
 }
 
+/// Returns what a failed read means: it may have met a value that the engine cannot hold.
+fn failure(peer: &Peer, error: sqlx::Error) -> Error {
+    let told = error.as_database_error().and_then(|error| refused(error.message()));
+    told.unwrap_or_else(|| peer.query_error(error))
+}
+
 /// Reads the rows of `select`, which has the columns of `request`.
 pub(super) async fn copy(
     connection: &mut PgConnection,
@@ -94,7 +102,7 @@ pub(super) async fn copy(
     select: &str,
     sink: &Sink,
 ) -> Result<()> {
-    let failed = |error| connections.peer.query_error(error);
+    let failed = |error| failure(&connections.peer, error);
     let schema = request.projected(&relation.schema)?;
     let kinds: Vec<Kind> = request
         .projection

@@ -200,6 +200,131 @@ async fn a_value_that_does_not_fit_is_an_error_with_its_column() {
     place.end().await;
 }
 
+/// Each row has one value that the engine cannot hold, but for the first.
+const UNHELD: &str = "CREATE TABLE unheld (id int PRIMARY KEY, n numeric(5,2), nf numeric, nb numeric(60,5), d date, ts timestamp,
+        tz timestamptz, tm time);
+    INSERT INTO unheld VALUES (1, 9, 9, 9, '2024-01-01', '2024-01-01', '2024-01-01', '12:00');
+    INSERT INTO unheld (id, n) VALUES (2, 'NaN');
+    INSERT INTO unheld (id, nf) VALUES (3, 1 / 3.0), (4, 'NaN'), (5, 1e30);
+    INSERT INTO unheld (id, nb) VALUES (6, 1e40), (7, -1e40);
+    INSERT INTO unheld (id, d) VALUES (8, 'infinity'), (9, '-infinity');
+    INSERT INTO unheld (id, ts) VALUES (10, 'infinity'), (11, '-infinity'), (12, '294260-01-01');
+    INSERT INTO unheld (id, tz) VALUES (13, 'infinity'), (14, '-infinity');
+    INSERT INTO unheld (id, tm) VALUES (15, '24:00');
+    CREATE VIEW v_unheld AS SELECT * FROM unheld;";
+
+#[tokio::test]
+async fn what_cannot_be_held_is_not_counted_either() {
+    let Some(place) = place("maru_unheld", UNHELD).await else { return };
+    let table = place.table("unheld").await;
+    let context = two_ways(&table).await;
+    // A condition that the value satisfies there, and one that it does not, which need not look at it.
+    for (ids, column, satisfied, other) in [
+        ("2", "n", "n > 5", "n < 20"),
+        ("2", "n", "n <> 5", "n = 9"),
+        ("2", "n", "NOT (n <= 5)", "n IN (9, 8)"),
+        ("2", "n", "n NOT IN (1, 2)", "n BETWEEN 5 AND 10"),
+        ("3", "nf", "nf > 0", "nf = 9"),
+        ("3", "nf", "nf >= 0 AND nf < 1", "nf > 5"),
+        ("4", "nf", "nf > 5", "nf < 20"),
+        ("5", "nf", "nf > 5", "nf < 20"),
+        ("6", "nb", "nb > 5", "nb < 20"),
+        ("7", "nb", "nb < 5", "nb > 5"),
+        ("8", "d", "d > DATE '2020-01-01'", "d < DATE '2030-01-01'"),
+        ("9", "d", "d < DATE '2030-01-01'", "d > DATE '2020-01-01'"),
+        ("10", "ts", "ts > TIMESTAMP '2020-01-01'", "ts < TIMESTAMP '2030-01-01'"),
+        ("11", "ts", "ts < TIMESTAMP '2030-01-01'", "ts > TIMESTAMP '2020-01-01'"),
+        ("12", "ts", "ts <> TIMESTAMP '2030-01-01'", "ts = TIMESTAMP '2024-01-01'"),
+        (
+            "13",
+            "tz",
+            "tz > TIMESTAMP '2020-01-01 00:00:00Z'",
+            "tz < TIMESTAMP '2030-01-01 00:00:00Z'",
+        ),
+        (
+            "14",
+            "tz",
+            "tz < TIMESTAMP '2030-01-01 00:00:00Z' OR id = 0",
+            "tz > TIMESTAMP '2020-01-01 00:00:00Z'",
+        ),
+        ("15", "tm", "tm > TIME '10:00'", "tm < TIME '13:00'"),
+    ] {
+        let ids = format!("id IN (1, {ids})");
+        let mut errors = Vec::new();
+        for (name, what) in [
+            ("t", format!("count(*) FROM t WHERE {ids} AND {satisfied}")),
+            ("t", format!("count(*) FILTER (WHERE {satisfied}) FROM t WHERE {ids}")),
+            ("t", format!("id FROM t WHERE {ids} AND {satisfied}")),
+            ("t", format!("count({column}) FROM t WHERE {ids}")),
+            ("t", format!("count(DISTINCT {column}) FROM t WHERE {ids}")),
+            ("t", format!("min({column}) FROM t WHERE {ids}")),
+            ("t", format!("max({column}) FROM t WHERE {ids}")),
+            ("t", format!("count(*) FROM t WHERE {ids} GROUP BY {column}")),
+            ("t", format!("id FROM t WHERE {ids} ORDER BY {column} LIMIT 1")),
+            ("t", format!("id FROM t WHERE {ids} ORDER BY {column} DESC LIMIT 1")),
+            (
+                "t",
+                format!(
+                    "a.id FROM t a JOIN t b ON a.{column} = b.{column} AND a.id = b.id WHERE a.{ids} AND b.{ids}"
+                ),
+            ),
+            ("u", format!("count(*) FROM u WHERE {ids} AND {satisfied}")),
+        ] {
+            let told = rows(&context, &format!("SELECT {what}")).await;
+            let error = told.map_err(|error| format!("{}: {}", error.sqlstate(), error.primary()));
+            let error = error.expect_err(&format!("{name}: {what}"));
+            assert!(
+                error.contains(&format!("column \"{column}\" of maru_unheld.unheld")),
+                "{what}: {error}"
+            );
+            // Without pushdown others are met first.
+            if name == "t" {
+                errors.push(error);
+            }
+        }
+        errors.dedup();
+        assert_eq!(errors.len(), 1, "{satisfied}: {errors:?}");
+        let looked = format!("SELECT id FROM t WHERE {ids} AND {other}");
+        let found = rows(&context, &looked).await.unwrap();
+        assert!(found.lines().count() == 5 && found.contains("| 1 "), "{other}:\n{found}");
+        let plan = rows(&context, &format!("EXPLAIN {looked}")).await.unwrap();
+        assert!(!plan.contains("FilterExec"), "{other} stays:\n{plan}");
+    }
+    // NULL is neither, and what is held is as ever.
+    let all =
+        "SELECT count(n), count(nf), min(d), max(ts), count(DISTINCT tm) FROM t WHERE id IN (1, 7)";
+    assert!(rows(&context, all).await.is_ok());
+    // Between two bounds nothing needs to be asked.
+    let plan = "EXPLAIN SELECT id FROM t WHERE ts >= TIMESTAMP '2024-01-01' AND ts < TIMESTAMP '2025-01-01'";
+    assert!(!rows(&context, plan).await.unwrap().contains("CASE"));
+    place.end().await;
+}
+
+#[tokio::test]
+async fn numbers_that_are_too_long_say_what_to_do() {
+    let Some(place) = place(
+        "maru_long",
+        "CREATE TABLE long AS SELECT 1 / 3.0 AS places, 1e30 AS free, 1e35::numeric(60,5) AS wide",
+    )
+    .await
+    else {
+        return;
+    };
+    let table = place.table("long").await;
+    for (column, hint) in [("places", "Raise"), ("free", "lower"), ("wide", "column::text")] {
+        let index = table.schema().index_of(column).unwrap();
+        let request = ScanRequest { projection: vec![index], ..ScanRequest::all(&table.schema()) };
+        let error = read(&table, request).await.unwrap_err();
+        assert_eq!(error.sqlstate(), "22003", "{error:?}");
+        assert!(error.primary().contains(&format!("column \"{column}\" of maru_long.long")));
+        assert!(error.hint().unwrap().contains(hint), "{error:?}");
+    }
+    let query = "SELECT places::text AS places, wide::text AS wide FROM maru_long.long";
+    let text = place.source.native_query(query).await.unwrap();
+    assert_eq!(read(&text, ScanRequest::all(&text.schema())).await.unwrap()[0].num_rows(), 1);
+    place.end().await;
+}
+
 #[tokio::test]
 async fn a_column_that_was_altered_is_noticed_and_told() {
     let ddl = "CREATE TABLE altered (id int, a int NOT NULL, b text COLLATE \"C\"); INSERT INTO altered VALUES (1, 2, 'x');";
