@@ -272,7 +272,7 @@ impl Session {
     /// Adds the nearest function to an error that misses one.
     pub(super) fn suggest_function(&self, error: Error) -> Error {
         let missing = error.kind() == ErrorKind::UndefinedFunction
-            && error.primary().ends_with("does not exist");
+            && error.primary().ends_with("\" does not exist");
         if !missing {
             return error;
         }

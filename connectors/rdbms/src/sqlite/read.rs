@@ -268,17 +268,26 @@ impl Stored {
     }
 }
 
+/// What is no date or time as it is written here, though SQLite keeps any text.
+fn no_time(what: &str, text: &str) -> Misfit {
+    Misfit::datetime(format!("is no {what}: \"{}\"", shortened(text))).with_hint(
+        "Dates are written 2026-11-22, times 2026-11-22 09:30:00. Write it so there, or turn it into that by date() or datetime() in a view or in query().",
+    )
+}
+
 fn date(text: &str) -> Result<i32, Misfit> {
-    let misfit = || Misfit::datetime(format!("is no date: \"{}\"", shortened(text)));
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| misfit())?;
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| no_time("date", text))?;
     Ok(date.to_epoch_days())
 }
 
+/// Reads a time. SQLite's own functions take one without a zone for UTC, which `Z` says, too; with another zone, the text is not the
+/// time.
 fn timestamp(text: &str) -> Result<i64, Misfit> {
-    let misfit = || Misfit::datetime(format!("is no time: \"{}\"", shortened(text)));
+    let misfit = || no_time("time", text);
     let plain = text.replacen('T', " ", 1);
+    let plain = plain.strip_suffix(['Z', 'z']).map_or(plain.as_str(), str::trim_end);
     for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"] {
-        if let Ok(at) = NaiveDateTime::parse_from_str(&plain, format) {
+        if let Ok(at) = NaiveDateTime::parse_from_str(plain, format) {
             return Ok(at.and_utc().timestamp_micros());
         }
     }

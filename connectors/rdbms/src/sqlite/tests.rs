@@ -135,6 +135,22 @@ async fn a_column_that_was_changed_is_never_its_own_name() {
 }
 
 #[tokio::test]
+async fn times_of_utc_are_read_and_those_of_other_zones_are_not_guessed() {
+    let (_dir, source) = database(&[
+        TABLE,
+        "INSERT INTO t (id, at) VALUES (1, '2026-01-01T10:00:00Z'), (2, '2026-01-01 10:00:00.5 Z')",
+    ])
+    .await;
+    let found = rows(&source, "SELECT at FROM t", true).await.unwrap();
+    let wanted = ["2026-01-01T10:00:00", "2026-01-01T10:00:00.500"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(wanted));
+    run(&source, "INSERT INTO t (id, at) VALUES (3, '2026-01-01T10:00:00+09:00')").await;
+    let error = rows(&source, "SELECT at FROM t", true).await.unwrap_err();
+    assert_eq!(error.sqlstate(), "22007");
+    assert!(error.hint().unwrap().contains("datetime()"), "{error:?}");
+}
+
+#[tokio::test]
 async fn filters_give_the_same_rows_on_and_off() {
     let (_dir, source) = database(&[
         TABLE,

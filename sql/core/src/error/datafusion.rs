@@ -347,7 +347,17 @@ fn from_schema(error: &SchemaError) -> Error {
     }
 }
 
+/// Returns what a function of ours has refused arguments with. DataFusion keeps the text of it alone.
+fn from_coercion(text: &str) -> Option<Error> {
+    let (_, ours) = text.split_once("user-defined coercion failed with: External error: ")?;
+    let error = Error::new(ErrorKind::UndefinedFunction, first_line(ours));
+    Some(error.with_hint("CAST the argument to a type that the function takes: x::numeric."))
+}
+
 fn from_plan_text(text: &str) -> Error {
+    if let Some(ours) = from_coercion(text) {
+        return ours;
+    }
     let line = first_line(text);
     let quoted = |line: &str| line.split('\'').nth(1).unwrap_or_default().to_owned();
     let (kind, message) = if line.starts_with("table '") && line.contains("not found") {
@@ -409,6 +419,9 @@ fn ungrouped_column(line: &str) -> Option<&str> {
 }
 
 fn from_execution_text(text: &str) -> Error {
+    if let Some(ours) = from_coercion(text) {
+        return ours;
+    }
     let line = first_line(text);
     let lower = line.to_lowercase();
     if lower.contains("divide by zero") || lower.contains("division by zero") {

@@ -27,6 +27,12 @@ fn maps_foreign_errors_to_sqlstates() {
         ),
         (plan("table 'maru.public.nope' not found"), "42P01"),
         (plan("Invalid function 'foo'.\nDid you mean 'floor'?"), "42883"),
+        (
+            DataFusionError::Execution(
+                "Function 'sum' user-defined coercion failed with: External error: function sum(text) does not exist".into(),
+            ),
+            "42883",
+        ),
         (DataFusionError::NotImplemented("x".into()), "0A000"),
         (DataFusionError::ResourcesExhausted("x".into()), "53200"),
     ];
