@@ -3,14 +3,17 @@ Likewise each property of text that would change what bytes mean is followed or 
 
 Transactional tables need classes of Hive that no test metastore has: `table/tests.rs` and `test_hive_spark.py` have them."""
 
+import datetime
+import decimal
 import os
 import uuid
 
 import psycopg
 import pyarrow
+import pyarrow.orc
 import pyarrow.parquet
 import pytest
-from seeding.metastore import HIVE, PARQUET, TEXT, Metastore
+from seeding.metastore import HIVE, ORC, PARQUET, TEXT, Metastore
 
 pytestmark = pytest.mark.services
 
@@ -87,6 +90,30 @@ def test_buckets_are_plain_files(tables, version):
     assert found == [(1, "a"), (2, "b"), (3, "c"), (4, "d")]
     for value in range(1, 5):
         assert connection.execute(f"SELECT count(*) FROM {database}.{database}.{name} WHERE id = {value}").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("declared,values,outcome", [
+    ("string", pyarrow.array([datetime.datetime(2020, 1, 1, 5)], "timestamp[us]"), "2020-01-01 05:00:00"),
+    ("string", pyarrow.array([7], "int32"), "7"), ("bigint", pyarrow.array([7], "int32"), 7), ("int", pyarrow.array([7], "int64"), 7),
+    ("int", pyarrow.array([1 << 40], "int64"), "22003"), ("int", pyarrow.array([1.5]), "42804"), ("bigint", pyarrow.array([1], "timestamp[us]"), "42804"),
+    ("decimal(5,1)", pyarrow.array([decimal.Decimal("1.25")], pyarrow.decimal128(5, 2)), "22P02"), ("date", pyarrow.array([1], "timestamp[us]"), "42804"),
+])
+@pytest.mark.parametrize("kind", ["parquet", "orc"])
+def test_files_of_other_types_lose_nothing(tables, kind, declared, values, outcome):
+    metastore, connection, database, place = tables
+    name = "types_" + uuid.uuid4().hex[:8]
+    metastore.create_table(database, name, f"file://{place}/{name}", [("v", declared)], PARQUET if kind == "parquet" else ORC)
+    (place / name).mkdir(exist_ok=True)
+    table = pyarrow.table({"v": values})
+    (pyarrow.parquet if kind == "parquet" else pyarrow.orc).write_table(table, place / name / "000000_0")
+    sql = f"SELECT v FROM {database}.{database}.{name}"
+    if not isinstance(outcome, str) or len(outcome) != 5:
+        assert connection.execute(sql).fetchall() == [(outcome,)]
+        return
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(sql).fetchall()
+    told = caught.value.diag
+    assert told.sqlstate == outcome and "000000_0" in told.message_detail and "v" in told.message_primary + told.message_detail, str(caught.value)
 
 
 DELIMITED, CSV = TEXT, (TEXT[0], TEXT[1], HIVE + "serde2.OpenCSVSerde")

@@ -5,6 +5,8 @@ mod calendar;
 mod column_names;
 mod details;
 mod file_error;
+mod fitted;
+mod fitting;
 mod footers;
 mod infer;
 mod known;

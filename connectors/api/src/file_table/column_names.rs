@@ -1,10 +1,10 @@
 //! Columns of Parquet files found by name without regard to case, since Hive knows only lower case, or by the names that a
-//! table keeps for them. Here old dates are recounted, too: it is where a file's own columns come into an expression.
+//! table keeps for them. Here old dates are recounted and values brought into other types, too: it is where a file's own columns come into an expression.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
@@ -12,7 +12,10 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
 };
+use maru_core::Error;
 
+use super::fitted::Fitted;
+use super::fitting::{Way, way};
 use super::old_dates::{Old, Recounted};
 
 /// Returns which name of the file each column of the table has: the very name, else the only one that differs in
@@ -100,12 +103,35 @@ impl PhysicalExprAdapterFactory for NamesAdapterFactory {
             Schema::new_with_metadata(renamed.collect::<Vec<_>>(), file.metadata().clone());
         let same = renamed.fields() == file.fields();
         let old = Old::of(&file).map(Arc::new);
+        let (table, fits) = fits(&table, &renamed);
         let inner = DefaultPhysicalExprAdapterFactory.create(table, Arc::new(renamed))?;
-        if same && old.is_none() {
+        if same && old.is_none() && fits.is_empty() {
             return Ok(inner);
         }
-        Ok(Arc::new(NamesAdapter { inner, file, old }))
+        Ok(Arc::new(NamesAdapter { inner, file, old, fits }))
     }
+}
+
+/// What becomes of a column of a file that Arrow's cast would not bring into the table's type: the name and the type that it has
+/// there, or why it cannot be read.
+type Fit = Result<(String, DataType), Error>;
+
+/// Finds the columns of a file that are not to be cast by Arrow, by their place in it. In the schema that is returned they have the
+/// file's type, so that nothing else casts them.
+fn fits(table: &SchemaRef, file: &Schema) -> (SchemaRef, HashMap<usize, Fit>) {
+    let mut fits = HashMap::new();
+    let fields = table.fields().iter().map(|field| {
+        let Some((at, found)) = file.fields().find(field.name()) else { return Arc::clone(field) };
+        let fit = match way(found.data_type(), field.data_type()) {
+            Ok(Way::Cast) => return Arc::clone(field),
+            Ok(Way::Own) => Ok((field.name().clone(), field.data_type().clone())),
+            Err(mismatch) => Err(mismatch.error(field.name(), "the file")),
+        };
+        fits.insert(at, fit);
+        Arc::clone(found)
+    });
+    let fields = fields.collect::<Vec<_>>();
+    (Arc::new(Schema::new_with_metadata(fields, table.metadata().clone())), fits)
 }
 
 #[derive(Debug)]
@@ -113,6 +139,7 @@ struct NamesAdapter {
     inner: Arc<dyn PhysicalExprAdapter>,
     file: SchemaRef,
     old: Option<Arc<Old>>,
+    fits: HashMap<usize, Fit>,
 }
 
 impl PhysicalExprAdapter for NamesAdapter {
@@ -126,13 +153,20 @@ impl PhysicalExprAdapter for NamesAdapter {
                 return Ok(Transformed::no(expr));
             };
             let named: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), column.index()));
-            Ok(Transformed::yes(match &self.old {
+            let counted = match &self.old {
                 Some(old) if old.is_in(field.name()) => Arc::new(Recounted {
                     input: named,
                     column: field.name().clone(),
                     old: Arc::clone(old),
                 }),
                 _ => named,
+            };
+            Ok(Transformed::yes(match self.fits.get(&column.index()) {
+                Some(Ok((name, to))) => {
+                    Arc::new(Fitted { input: counted, column: name.clone(), to: to.clone() })
+                }
+                Some(Err(refusal)) => return Err(refusal.clone().into()),
+                None => counted,
             }))
         })?;
         Ok(named.data)

@@ -4,7 +4,6 @@ mod widen;
 
 use std::sync::Arc;
 
-use arrow::compute::can_cast_types;
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
 use datafusion::physical_plan::metrics::Count;
 use datafusion_datasource_parquet::metadata::DFParquetMetadata;
@@ -19,6 +18,7 @@ use super::file_error::read_untrusted;
 use super::orc;
 use super::text::{self, Dialect};
 use super::type_name;
+use super::fitting::way;
 use crate::FileFormatSpec;
 use widen::{Text, join, without_null};
 
@@ -90,7 +90,7 @@ pub async fn infer_schema(
 /// Holds declared columns against up to `INFER_FILES_MAX` of `files`, and returns those that none of them has.
 ///
 /// # Errors
-/// 42804 for a column whose type in a file cannot be cast to the declared one, and for a header that names a column
+/// 42804 for a column whose values in a file might not stay what they are in the declared type, and for a header that names a column
 /// which is not declared (22P04); else those of [`infer_schema`].
 ///
 /// # Cancel
@@ -135,18 +135,8 @@ pub async fn check_schema(
                 continue;
             };
             missing.retain(|missing| missing != field.name());
-            if typed && !can_cast_types(other.data_type(), field.data_type()) {
-                return Err(Error::new(
-                    ErrorKind::TypeMismatch,
-                    format!(
-                        "column \"{}\" is declared {}, file \"{}\" has {}",
-                        field.name(),
-                        type_name(field.data_type()),
-                        meta.location,
-                        type_name(other.data_type())
-                    ),
-                )
-                .with_hint("Declare the type that the file has, or leave the columns out."));
+            if typed && let Err(found) = way(other.data_type(), field.data_type()) {
+                return Err(found.error(field.name(), &format!("file \"{}\"", meta.location)));
             }
         }
     }
@@ -239,7 +229,7 @@ fn disagreement(meta: &ObjectMeta, how: &str) -> Error {
         ErrorKind::BadFileFormat,
         format!("file \"{}\" does not have the columns of the others: it {how}", meta.location),
     )
-    .with_hint("Declare the columns with the types that all files can be cast to.")
+    .with_hint("Declare the columns with types that hold the values of all files.")
 }
 
 /// Names the columns of a CSV file as a scan will: where its header has none of the known ones but as many, they are

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::{Statistics, TableReference};
+use datafusion::common::{ColumnStatistics, Statistics, TableReference};
 use datafusion::execution::cache::cache_manager::{
     CachedFileMetadata, FileMetadataCache, FileStatisticsCache,
 };
 use datafusion::execution::cache::{SchemaFingerprint, TableScopedPath};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::LexOrdering;
+use datafusion::physical_expr::expressions::Column;
 use datafusion_datasource::TableSchema;
 use datafusion_datasource::file::FileSource;
 use datafusion_datasource::file_groups::FileGroup;
@@ -18,9 +19,11 @@ use datafusion_datasource_parquet::metadata::{DFParquetMetadata, ordering_from_p
 use datafusion_datasource_parquet::source::ParquetSource;
 use maru_core::Result;
 use object_store::{ObjectMeta, ObjectStore};
+use parquet::arrow::parquet_to_arrow_schema;
 
 use super::column_names::{KeptNames, in_kept_names, in_names_of_file};
 use super::file_error::{in_file, read_untrusted};
+use super::fitting::{Way, keeps_order, way};
 use super::metadata_cache::StoreMetadataCache;
 use super::old_dates;
 use super::pinned_store::{PinnedReaders, pinned};
@@ -117,14 +120,20 @@ impl FooterReader {
             Some(kept) => in_kept_names(&self.schema, kept),
             None => in_names_of_file(&self.schema, &names),
         };
-        let statistics = DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &schema)
-            .map_err(in_this)?;
+        let mut statistics =
+            DFParquetMetadata::statistics_from_parquet_metadata(&metadata, &schema)
+                .map_err(in_this)?;
+        let file = metadata.file_metadata();
+        let file = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata());
+        let file = file.map_err(|error| in_this(error.into()))?;
+        without_other_bounds(&schema, &file, &mut statistics);
         let statistics = Arc::new(statistics);
         // It goes by the names in the file.
         let ordering = match self.names {
             None => ordering_from_parquet_metadata(&metadata, &self.schema).map_err(in_this)?,
             Some(_) => None,
         };
+        let ordering = ordering.filter(|ordering| is_kept(ordering, &self.schema, &file));
         if let Some(cache) = &self.statistics {
             let entry = CachedFileMetadata::new(
                 meta.clone(),
@@ -136,6 +145,27 @@ impl FooterReader {
         }
         Ok(Footer::new(statistics, ordering))
     }
+}
+
+/// Takes away what is told of columns that are not cast by Arrow: 9 is less than 10, but as text it is not.
+fn without_other_bounds(table: &Schema, file: &Schema, statistics: &mut Statistics) {
+    for (field, told) in table.fields().iter().zip(&mut statistics.column_statistics) {
+        let Ok(found) = file.field_with_name(field.name()) else { continue };
+        if way(found.data_type(), field.data_type()) != Ok(Way::Cast) {
+            let null_count = told.null_count;
+            *told = ColumnStatistics { null_count, ..ColumnStatistics::new_unknown() };
+        }
+    }
+}
+
+/// Returns whether rows that the file has in an order are in it as rows of the table.
+fn is_kept(ordering: &LexOrdering, table: &Schema, file: &Schema) -> bool {
+    ordering.iter().all(|sorted| {
+        let Some(column) = sorted.expr.downcast_ref::<Column>() else { return false };
+        let types = table.field_with_name(column.name()).ok();
+        let types = types.zip(file.field_with_name(column.name()).ok());
+        types.is_some_and(|(to, from)| keeps_order(from.data_type(), to.data_type()))
+    })
 }
 
 /// Returns the source that reads the table's files with the session's Parquet options. If the scan is `limited` it may end

@@ -176,6 +176,7 @@ impl FileReader {
         Ok(Rows {
             decoder,
             path,
+            schema: Arc::clone(&self.tail.schema),
             wanted: Arc::clone(&self.wanted),
             names: self.names.clone(),
             shape,
@@ -219,6 +220,8 @@ fn mean_time(zone: &str) -> i64 {
 pub(super) struct Rows {
     decoder: NaiveStripeDecoder,
     path: Path,
+    /// The columns of the file as a user sees them.
+    schema: SchemaRef,
     wanted: SchemaRef,
     names: Vec<Option<String>>,
     shape: Shape,
@@ -244,7 +247,7 @@ impl Rows {
             .filter(|_| n_rows > 0)
             .ok_or_else(|| no_orc(&self.path, "a stripe holds other rows than it counts"))?;
         let names = self.names.iter().map(Option::as_deref).collect::<Vec<_>>();
-        self.shape.adapt_named(&batch, &self.wanted, &names).map(Some)
+        self.shape.adapt_named(&batch, &self.schema, &self.wanted, &names).map(Some)
     }
 }
 
