@@ -39,6 +39,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use self::stripe::FileReader;
 pub(super) use self::tails::Tails;
+use super::file_error::in_file;
 use super::label::Label;
 use super::metadata_cache::StoreMetadataCache;
 use super::pinned_store::pinned;
@@ -226,6 +227,7 @@ impl OrcOpener {
         let (batch_rows, scanned) = (self.source.batch_rows, self.bytes_scanned.clone());
         let reader = FileReader::new(store, meta, tail, columns, batch_rows, scanned)?;
         let reader = Arc::new(reader);
+        let path = reader.meta.location.clone();
         let batches = stream::iter(stripes).then(move |number| {
             let reader = Arc::clone(&reader);
             async move {
@@ -233,7 +235,7 @@ impl OrcOpener {
                 Ok::<_, Error>(stream::iter(rows))
             }
         });
-        Ok(batches.try_flatten().map_err(Into::into).boxed())
+        Ok(batches.try_flatten().map_err(move |error| in_file(&path, error).into()).boxed())
     }
 }
 
