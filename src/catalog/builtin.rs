@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use maru_connect::{
     Leftover, Source, SourceTable, TableChange, TableCommit, TableEntry, TableKind, TableVersion,
-    WriteJob, WriteRequest,
+    WriteJob, WriteRequest, literal_url,
 };
 use maru_core::{Error, ErrorKind, Result};
 use maru_files::{LocationTable, check_location_table, open_location_table, split_pattern};
@@ -174,7 +174,7 @@ pub async fn open_external_table(
     known: bool,
     version: Option<TableVersion>,
 ) -> Result<SourceTable> {
-    let store = catalogs.store_for(&location_url(&table.location)?).await?;
+    let store = catalogs.store_for(&stored_url(table)?).await?;
     open_location_table(BUILTIN, store, location_table(table, known, version)?).await
 }
 
@@ -186,7 +186,7 @@ pub async fn check_external_table(
     catalogs: &Catalogs,
     table: &ExternalTableDefinition,
 ) -> Result<Vec<String>> {
-    let store = catalogs.store_for(&location_url(&table.location)?).await?;
+    let store = catalogs.store_for(&stored_url(table)?).await?;
     check_location_table(&store, &location_table(table, false, None)?).await
 }
 
@@ -238,19 +238,54 @@ pub async fn open_path(
     open_location_table(BUILTIN, store, spec).await
 }
 
-/// Reads a location: a URL, or a local path which becomes a `file:` URL.
+/// Reads a location as a user writes it: a URL, or a local path. What stands behind the bucket or the host is the path as it is:
+/// `a%20b` is no `a b`.
 ///
 /// # Errors
-/// 22023 for a text that is neither.
+/// 22023 for a text that is neither, or a path with `.` and `..` in a store where those are names.
 pub fn location_url(location: &str) -> Result<Url> {
-    if location.starts_with('/') {
-        return Url::from_file_path(location).map_err(|()| invalid_location(location));
+    let local = location.strip_prefix("file://").unwrap_or(location);
+    if local.starts_with('/') {
+        return Url::from_file_path(local).map_err(|()| invalid_location(location));
     }
-    Url::parse(location).map_err(|_| invalid_location(location))
+    let is_s3 = ["s3://", "s3a://", "s3n://"].iter().any(|scheme| location.starts_with(scheme));
+    if is_s3 && location.split('/').any(|part| part == "." || part == "..") {
+        return Err(invalid_location(location).with_hint("Write the key without . and .. parts."));
+    }
+    literal_url(location).map_err(|_| invalid_location(location))
+}
+
+/// Returns the URL that a definition keeps. There it is written as URLs are, with percent escapes.
+fn stored_url(table: &ExternalTableDefinition) -> Result<Url> {
+    Url::parse(&table.location).map_err(|_| invalid_location(&table.location))
 }
 
 fn invalid_location(location: &str) -> Error {
     Error::new(ErrorKind::InvalidParameter, format!("invalid location \"{location}\"")).with_hint(
         "Give a URL such as s3://bucket/folder/, hdfs://host:port/path/ or an absolute local path.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_taken_as_it_is_written() {
+        for (location, wanted) in [
+            ("s3://b/names/a%20b.csv", "s3://b/names/a%2520b.csv"),
+            ("s3://b/a#b?.csv", "s3://b/a%23b%3F.csv"),
+            ("file:///x/a%20b", "file:///x/a%2520b"),
+            ("/x/a%20b#c", "file:///x/a%2520b%23c"),
+            ("hdfs://nn:9000/p=x%2Fy", "hdfs://nn:9000/p=x%252Fy"),
+        ] {
+            let url = location_url(location).unwrap();
+            assert_eq!(url.as_str(), wanted);
+            // What is kept is read as it was.
+            assert_eq!(Url::parse(url.as_str()).unwrap(), url);
+        }
+        for location in ["a.csv", "s3://b/a/../b.csv"] {
+            assert_eq!(location_url(location).unwrap_err().sqlstate(), "22023", "{location}");
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub struct ViewDefinition {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ExternalTableDefinition {
     pub format: String,
+    /// A URL, with percent escapes where the path has such characters.
     pub location: String,
     pub options: BTreeMap<String, String>,
     /// Columns in the files, declared or inferred when the table was made.

@@ -5,7 +5,7 @@ import urllib.parse
 
 import psycopg
 import pytest
-from seeding import data
+from seeding import data, storage
 
 pytestmark = pytest.mark.services
 
@@ -102,3 +102,50 @@ def test_what_is_not_there(connection, statement, place, sqlstate):
     told = caught.value.diag
     assert told.sqlstate == sqlstate, (told.sqlstate, told.message_primary)
     assert urllib.parse.urlsplit(place).path.split("/")[1] in told.message_primary + (told.message_hint or ""), told.message_primary
+
+
+# Behind the bucket, or the root, a path is the name as it is: no escape is resolved, and nothing cut off.
+NAMES = ["a%20b.csv", "a b.csv", "a+b.csv", "a#b.csv", "a?b.csv", "x%2Fy.csv", "한 글.csv", "p=x%2Fy/part.csv", "100%.csv"]
+
+
+def put_names(put):
+    for number, name in enumerate(NAMES):
+        put(name, f"n\n{number}\n".encode())
+
+
+def check_names(connection, place):
+    for number, name in enumerate(NAMES):
+        if "?" not in name:  # A pattern.
+            assert connection.execute(f"SELECT n FROM '{place}/{name}'").fetchall() == [(number,)], name
+        connection.execute(f"CREATE EXTERNAL TABLE look_name STORED AS CSV LOCATION '{place}/{name}'")
+        try:
+            assert connection.execute("SELECT n FROM look_name").fetchall() == [(number,)], name
+        finally:
+            connection.execute("DROP TABLE look_name")
+    assert connection.execute(f"SELECT n, p FROM '{place}/**/part.csv'").fetchall() == [(NAMES.index("p=x%2Fy/part.csv"), "x/y")]
+    # What is written there has the name that was given, too.
+    connection.execute(f"COPY (SELECT 77 AS n) TO '{place}/out%20put#1.csv'")
+    assert connection.execute(f"SELECT n FROM '{place}/out%20put#1.csv'").fetchall() == [(77,)]
+
+
+def test_names_of_objects_are_taken_as_they_are(connection):
+    client = storage.s3_client()
+    try:
+        put_names(lambda name, body: client.put_object(Bucket="weblogs", Key=f"hf_names/{name}", Body=body))
+        check_names(connection, "s3://weblogs/hf_names")
+        keys = [found["Key"] for found in client.list_objects_v2(Bucket="weblogs", Prefix="hf_names/out")["Contents"]]
+        assert keys == ["hf_names/out%20put#1.csv"], keys
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("SELECT * FROM 's3://weblogs/hf_names/../csv/part-0.csv'")
+        assert caught.value.diag.sqlstate == "22023"
+    finally:
+        for found in client.list_objects_v2(Bucket="weblogs", Prefix="hf_names/").get("Contents", []):
+            client.delete_object(Bucket="weblogs", Key=found["Key"])
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_names_of_local_files_are_taken_as_they_are(connection, tmp_path, scheme):
+    (tmp_path / "p=x%2Fy").mkdir()
+    put_names(lambda name, body: (tmp_path / name).write_bytes(body))
+    check_names(connection, f"{scheme}{tmp_path}")
+    assert (tmp_path / "out%20put#1.csv").exists()

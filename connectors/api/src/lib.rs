@@ -66,7 +66,7 @@ pub use query_context::QueryContext;
 pub use runtime_filter::{FilteredFilesExec, RuntimeFilter, RuntimeFilterOptions, RuntimeFilters};
 pub use scan_exec::RemoteScanExec;
 pub use step::{Aggregate, AggregateFunction, Join, JoinKind, SortBy, Step};
-pub use store::{Directories, OpenedStore, StoreOpener};
+pub use store::{Directories, OpenedStore, StoreOpener, literal_url};
 pub use table::{
     BatchStream, ForeignView, RemoteTable, ScanRequest, SourceTable, TableStatistics, TableVersion,
     ViewLanguage, batch_stream,

@@ -34,6 +34,24 @@ pub trait Directories: Send + Sync + Debug {
     fn remove_all<'a>(&'a self, directory: &'a Path) -> BoxFuture<'a, Result<()>>;
 }
 
+/// Reads the address of a place whose path is written as it is: `a%20b` is the name `a%20b`, and `#` and `?` cut nothing off.
+///
+/// # Errors
+/// What is wrong with a text that is no URL.
+pub fn literal_url(text: &str) -> Result<Url, url::ParseError> {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // What a URL would take for more than itself, cut off, or leave out.
+            '%' | '?' | '#' | '\\' | ' ' | '\0'..='\x1f' | '\x7f' => {
+                escaped.push_str(&format!("%{:02X}", u32::from(c)));
+            }
+            other => escaped.push(other),
+        }
+    }
+    Url::parse(&escaped)
+}
+
 /// Opens stores for connectors that know where files lie but not how to read them.
 pub trait StoreOpener: Send + Sync + Debug {
     /// Opens the store of `url` (`s3://bucket/…`, `hdfs://host:port/…`, `file:///…`).
@@ -50,4 +68,21 @@ pub trait StoreOpener: Send + Sync + Debug {
         url: &'a Url,
         options: &'a Options,
     ) -> BoxFuture<'a, Result<OpenedStore>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_as_it_is_written() {
+        for (text, wanted) in [
+            ("s3://b/names/a%20b.csv", "s3://b/names/a%2520b.csv"),
+            ("s3://b/a b#c?d ", "s3://b/a%20b%23c%3Fd%20"),
+            ("hdfs://nn:9000/x\\y\tz", "hdfs://nn:9000/x%5Cy%09z"),
+            ("s3://b/한", "s3://b/%ED%95%9C"),
+        ] {
+            assert_eq!(literal_url(text).unwrap().as_str(), wanted);
+        }
+    }
 }

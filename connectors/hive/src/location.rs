@@ -1,12 +1,13 @@
 //! Locations: Hadoop paths as URLs.
 
+use maru_connect::literal_url;
 use maru_core::{Error, Result};
 use url::Url;
 
 /// Turns a location into the URL that names the same place.
 ///
 /// Hadoop takes the text after the authority literally: the directory `region=a%2Fb` is written so, and a blank is a
-/// blank. In a URL a percent sign would begin an escape, so it is escaped itself. `s3a` and `s3n` are names of Hadoop's
+/// blank, as [`literal_url`] has it. `s3a` and `s3n` are names of Hadoop's
 /// drivers for S3.
 ///
 /// # Errors
@@ -23,17 +24,7 @@ pub(crate) fn url(location: &str) -> Result<Url> {
         "s3a" | "s3n" => "s3".to_owned(),
         other => other.to_owned(),
     };
-    let mut escaped = String::with_capacity(rest.len());
-    for c in rest.chars() {
-        match c {
-            '%' => escaped.push_str("%25"),
-            '?' => escaped.push_str("%3F"),
-            '#' => escaped.push_str("%23"),
-            '\\' => escaped.push_str("%5C"),
-            other => escaped.push(other),
-        }
-    }
-    Url::parse(&format!("{scheme}:{escaped}")).map_err(|error| unreadable(&error.to_string()))
+    literal_url(&format!("{scheme}:{rest}")).map_err(|error| unreadable(&error.to_string()))
 }
 
 #[cfg(test)]
