@@ -639,6 +639,33 @@ def test_leftovers_of_other_writers(session, tmp_path):
     session.execute("DROP TABLE bad_input.lake")
 
 
+def test_packed_otherwise(session, tmp_path):
+    """Files that cannot be unpacked have rows, too: a table without them is short."""
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    (folder / "a.csv").write_bytes(csv_bytes())
+    (folder / "b.csv.zstd").write_bytes(zstd_bytes(csv_bytes()))
+    (folder / "_SUCCESS").write_bytes(b"x")
+    (folder / "_c.csv.lz4").write_bytes(b"x")
+    (folder / ".d.csv.snappy.crc").write_bytes(b"x")
+    (folder / "README.md").write_bytes(b"x")
+    whole, only = f"SELECT count(*) FROM '{folder}/'", f"SELECT count(*) FROM '{folder}/*.csv'"
+    assert session.execute(whole).fetchone() == (2 * len(ROWS),)
+    # With a format that is declared all visible files count.
+    (folder / "README.md").unlink()
+    session.execute(f"CREATE EXTERNAL TABLE bad_input.packed (id bigint, name text, amount double precision) STORED AS CSV LOCATION '{folder}/'")
+    for name in ["c.csv.lz4", "c.csv.snappy", "c.csv.lzo", "c.csv.zip", "c.snappy", "c.parquet.gz"]:
+        (folder / name).write_bytes(b"whatever")
+        refused(session, whole, {"0A000"}, name)
+        refused(session, f"SELECT * FROM '{folder / name}'", {"0A000"}, name)
+        if name != "c.parquet.gz":
+            refused(session, "SELECT count(*) FROM bad_input.packed", {"0A000"}, name)
+        assert session.execute(only).fetchone() == (len(ROWS),)
+        (folder / name).unlink()
+    assert session.execute("SELECT count(*) FROM bad_input.packed").fetchone() == (2 * len(ROWS),)
+    session.execute("DROP TABLE bad_input.packed")
+
+
 def write_parquet(path, start, count):
     """All files of one count are of one size."""
     table = pyarrow.table({"id": pyarrow.array(range(start, start + count), "int64")})

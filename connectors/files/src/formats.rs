@@ -29,7 +29,11 @@ const EXTENSIONS: &[(&str, Format, Option<u8>)] = &[
 ];
 
 /// Ends of packed files that are unpacked while they are read.
-const PACKED: &[&str] = &["gz", "bz2", "zst", "xz"];
+const PACKED: &[&str] = &["gz", "bz2", "zst", "zstd", "xz", "deflate"];
+
+/// Ends of packed files that cannot be unpacked here.
+const FOREIGN: &[&str] =
+    &["lz4", "snappy", "sz", "lzo", "lzo_deflate", "zip", "7z", "rar", "br", "lzma", "z"];
 
 /// What the name of a file says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +114,32 @@ impl Format {
     }
 }
 
+/// A file that is packed otherwise than can be unpacked has rows, too, which would be missing. `declared` is what all files are
+/// said to be, whatever their names.
+///
+/// # Errors
+/// 0A000 with the file's name.
+pub(crate) fn refuse_packed(path: &Path, declared: Option<Format>) -> Result<()> {
+    if matches!(declared, Some(Format::Parquet | Format::Orc | Format::Avro)) {
+        return Ok(());
+    }
+    let name = path.filename().unwrap_or_default();
+    let end = name.rsplit_once('.').map_or("", |(_, end)| end).to_ascii_lowercase();
+    let why = if FOREIGN.contains(&end.as_str()) {
+        format!("files packed as .{end} cannot be unpacked")
+    } else if declared.is_none()
+        && PACKED.contains(&end.as_str())
+        && Format::of_name(name).is_none()
+    {
+        format!("its name does not say which text is packed as .{end}")
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(format!("file \"{path}\" cannot be read: {why}")).with_hint(
+        "Pack text as .gz, .bz2, .zst or .xz behind .csv, .tsv or .json, Parquet, ORC and Avro not at all, or move the file away.",
+    ))
+}
+
 /// Reads an option that is one character; `\t` is a tab and `\x01` or `\001` any byte. Empty is none.
 fn one_byte(options: &Options, name: &str) -> Result<Option<u8>> {
     let Some(text) = options.text(name) else { return Ok(None) };
@@ -152,9 +182,24 @@ mod tests {
         assert_eq!(of("a.parquet"), Some(("a", Format::Parquet)));
         assert_eq!(of("a.b.CSV.gz"), Some(("a.b", Format::Csv)));
         assert_eq!(of("a.jsonl.zst"), Some(("a", Format::Json)));
+        assert_eq!(of("a.tsv.zstd"), Some(("a", Format::Csv)));
         assert_eq!(of("a.parquet.gz"), None);
         assert_eq!(of("README.md"), None);
         assert_eq!(of(".csv"), None);
+    }
+
+    #[test]
+    fn packed_files_that_cannot_be_read_are_refused() {
+        let refused = |name: &str, declared| refuse_packed(&Path::from(name), declared).is_err();
+        for name in ["t/a.csv.lz4", "a.snappy", "a.csv.ZIP", "a.parquet.gz", "part-0.gz"] {
+            assert!(refused(name, None), "{name}");
+        }
+        for name in ["a.csv.gz", "a.csv.zstd", "a.csv", "README.md", "a.parquet", "gz"] {
+            assert!(!refused(name, None), "{name}");
+        }
+        assert!(refused("part-0.lzo", Some(Format::Csv)));
+        assert!(!refused("part-0.gz", Some(Format::Csv)));
+        assert!(!refused("part-0.snappy", Some(Format::Parquet)));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use crate::formats::{Format, is_hidden};
+use crate::formats::{Format, is_hidden, refuse_packed};
 use crate::glob::Glob;
 use crate::partitions;
 
@@ -29,6 +29,8 @@ pub(crate) struct DirectoryFiles {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
     pub(crate) partition_columns: Vec<Arc<Field>>,
+    /// What every file is said to be, whatever its name.
+    pub(crate) declared: Option<Format>,
     /// Only files whose name says this format; `None` takes every file.
     pub(crate) only: Option<Format>,
     /// Only files whose path matches.
@@ -123,6 +125,7 @@ impl DirectoryFiles {
     async fn directories(&self, step: Step) -> Result<Vec<Step>> {
         let listed = self.store.list_with_delimiter(Some(&step.directory)).await?;
         for meta in &listed.objects {
+            self.refuse_packed(meta)?;
             if self.wants(meta) {
                 return Err(self.stray(&meta.location));
             }
@@ -149,6 +152,7 @@ impl DirectoryFiles {
             if self.hidden_below(&step.directory, &meta.location) {
                 continue;
             }
+            self.refuse_packed(&meta)?;
             self.refuse_other_format(&meta)?;
             if !self.wants(&meta) {
                 continue;
@@ -161,25 +165,28 @@ impl DirectoryFiles {
 
     fn wants(&self, meta: &ObjectMeta) -> bool {
         let name = meta.location.filename().unwrap_or_default();
+        let is_of = |only| Format::of_name(name).is_some_and(|named| named.format == only);
+        self.counts(meta) && self.only.is_none_or(is_of)
+    }
+
+    /// Returns whether a file is one that is looked at, whatever it holds.
+    fn counts(&self, meta: &ObjectMeta) -> bool {
         meta.size > 0
-            && !is_hidden(name)
+            && !is_hidden(meta.location.filename().unwrap_or_default())
             && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&meta.location))
-            && self
-                .only
-                .is_none_or(|only| Format::of_name(name).is_some_and(|named| named.format == only))
+    }
+
+    fn refuse_packed(&self, meta: &ObjectMeta) -> Result<()> {
+        if self.counts(meta) { refuse_packed(&meta.location, self.declared) } else { Ok(()) }
     }
 
     /// A file of another format has rows, too, which would be missing.
     fn refuse_other_format(&self, meta: &ObjectMeta) -> Result<()> {
-        let Some(only) = self.only else { return Ok(()) };
+        let Some(only) = self.only.filter(|_| self.counts(meta)) else { return Ok(()) };
         let name = meta.location.filename().unwrap_or_default();
-        let matches = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(&meta.location));
         let Some(named) = Format::of_name(name).filter(|named| named.format != only) else {
             return Ok(());
         };
-        if meta.size == 0 || !matches {
-            return Ok(());
-        }
         Err(Error::new(
             ErrorKind::BadFileFormat,
             format!(

@@ -14,7 +14,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::delta;
-use crate::formats::{Format, is_hidden};
+use crate::formats::{Format, is_hidden, refuse_packed};
 use crate::glob::Glob;
 use crate::lister::{DirectoryFiles, OneFile};
 use crate::partitions::{self, TypeGuess};
@@ -80,6 +80,7 @@ pub async fn open_location_table(
             store: Arc::clone(&store.store),
             root: store.path.clone(),
             partition_columns: partition_columns.clone(),
+            declared,
             only: declared.is_none().then_some(format),
             pattern,
         })
@@ -140,7 +141,10 @@ async fn laid(store: &OpenedStore, spec: &LocationTable, first_only: bool) -> Re
     let pattern = spec.pattern.as_deref().map(|text| Glob::new(&store.path, text)).transpose()?;
     let single = if pattern.is_none() { single_file(store).await? } else { None };
     let found = match single {
-        Some(meta) => Found::one(meta),
+        Some(meta) => {
+            refuse_packed(&meta.location, declared)?;
+            Found::one(meta)
+        }
         None => look(&store.store, &store.path, declared, pattern.as_ref(), first_only).await?,
     };
     let format = decide_format(&store.path, declared, &found)?;
@@ -270,6 +274,7 @@ impl Look<'_> {
         if self.pattern.is_some_and(|pattern| !pattern.matches(&meta.location)) {
             return Ok(false);
         }
+        refuse_packed(&meta.location, self.declared)?;
         if self.found.note_format(&meta.location).is_none() && self.declared.is_none() {
             return Ok(false);
         }

@@ -201,3 +201,28 @@ async fn a_file_of_another_format_is_told_when_it_comes_later() {
     assert_eq!(error.sqlstate(), "22P04");
     assert!(error.message().contains("files of more than one format: CSV and"), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_that_cannot_be_unpacked_is_told_when_it_comes_later() {
+    let lake = Lake::new().await;
+    lake.write("s/t/p=1/a.csv", "a\n1\n");
+    lake.write("s/t/_b.csv.lz4", "hidden");
+    let table = lake.source.table("s", "t").await.unwrap().unwrap();
+    let context = SessionContext::new();
+    context.register_table("t", Arc::new(FederatedTable::new("lake", table))).unwrap();
+    let ask = async |sql: &str| context.sql(sql).await?.collect().await.map_err(Error::from);
+    assert!(ask("select * from t").await.is_ok());
+    for path in ["s/t/p=1/b.csv.lz4", "s/t/c.csv.snappy"] {
+        lake.write(path, "packed");
+        for sql in ["select * from t", "select * from t where p = 1"] {
+            let error = ask(sql).await.unwrap_err();
+            assert_eq!(error.sqlstate(), "0A000", "{sql}");
+            assert!(error.message().contains(path), "{error}");
+        }
+        fs::remove_file(lake.path(path)).unwrap();
+    }
+    // The look at a new table tells it, too.
+    lake.write("s/u/a.csv", "a\n1\n");
+    lake.write("s/u/b.csv.zip", "packed");
+    assert_eq!(lake.source.table("s", "u").await.unwrap_err().sqlstate(), "0A000");
+}

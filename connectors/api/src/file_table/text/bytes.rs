@@ -39,7 +39,7 @@ impl Compression {
         match name.rsplit_once('.') {
             Some((_, "gz")) => Self::Gzip,
             Some((_, "bz2")) => Self::Bzip2,
-            Some((_, "zst")) => Self::Zstd,
+            Some((_, "zst" | "zstd")) => Self::Zstd,
             Some((_, "xz")) => Self::Xz,
             Some((_, "deflate")) => Self::Deflate,
             _ => Self::None,
