@@ -733,3 +733,35 @@ def test_changed_during_a_scan(session, tmp_path, kind, change):
             assert set(old[number]) <= got or set(new[number]) <= got, f"file {number} came in pieces"
     finally:
         session.execute("DROP TABLE bad_input.moving")
+
+
+UTF_16 = "id,name\n1,한\n"
+NO_TEXT = {
+    "gzip": lambda: gzip.compress(csv_bytes()), "bzip2": lambda: bz2.compress(csv_bytes()), "xz": lambda: lzma.compress(csv_bytes()),
+    "zstd": lambda: zstd_bytes(csv_bytes()), "Parquet": parquet_bytes, "ORC": lambda: orc_bytes("zlib"), "Avro": lambda: avro_bytes("null"),
+    "lz4": lambda: b"\x04\x22\x4d\x18" + bytes(40), "ZIP": lambda: b"PK\x03\x04" + bytes(40),
+    "UTF-16": lambda: UTF_16.encode("utf-16"), "UTF-16 ": lambda: UTF_16.encode("utf-16-be"), "UTF-16  ": lambda: UTF_16.encode("utf-16-le"),
+}
+
+
+@pytest.mark.parametrize("what", NO_TEXT)
+def test_what_is_no_text(session, tmp_path, what):
+    """A name may say what a file is not: it is no table of garbage, nor one of no rows."""
+    for name in ["data.csv", "data.json"]:
+        path = tmp_path / name
+        path.write_bytes(NO_TEXT[what]())
+        refused(session, f"SELECT * FROM '{path}'", {"22P04"}, name, what.strip())
+        session.execute(f"CREATE OR REPLACE EXTERNAL TABLE bad_input.no_text (id bigint, name text) STORED AS CSV WITH (header = false) LOCATION '{path}'")
+        refused(session, "SELECT * FROM bad_input.no_text", {"22P04"}, name, what.strip())
+    session.execute("DROP TABLE bad_input.no_text")
+
+
+def test_a_header_that_is_no_text(session, tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("id,größe\n1,2\n".encode("latin-1"))
+    refused(session, f"SELECT * FROM '{path}'", {"22P04"}, "latin.csv", "header", "UTF-8")
+    path.write_bytes("가,나\n1,2\n".encode("utf-16-le"))
+    refused(session, f"SELECT * FROM '{path}'", {"22P04"}, "latin.csv", "UTF-8")
+    # Letters that other formats begin with are letters.
+    path.write_text("ORC,PAR1\n1,2\n")
+    assert session.execute(f"SELECT \"ORC\", \"PAR1\" FROM '{path}'").fetchall() == [(1, 2)]

@@ -5,20 +5,23 @@ mod widen;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
 use datafusion::physical_plan::metrics::Count;
 use datafusion_datasource_parquet::metadata::DFParquetMetadata;
 use datafusion_datasource_parquet::transform_schema_to_view;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 use maru_core::limits::INFER_FILES_MAX;
 use maru_core::{Error, ErrorKind, Result};
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::column_names::names_in_file;
 use super::file_error::read_untrusted;
-use super::orc;
-use super::text::{self, Dialect};
-use super::type_name;
 use super::fitting::way;
+use super::orc;
+use super::text::{self, Contents, Dialect};
+use super::type_name;
 use crate::FileFormatSpec;
 use widen::{Text, join, without_null};
 
@@ -250,13 +253,20 @@ fn as_read(known: &Schema, schema: Schema, meta: &ObjectMeta) -> Result<Schema> 
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+async fn open_text(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+) -> Result<BoxStream<'static, Result<Bytes>>> {
+    text::read(Arc::clone(store), path.clone(), 0, Count::new(), Contents::Text).await
+}
+
 async fn infer_csv(
     store: &Arc<dyn ObjectStore>,
     file: &ObjectMeta,
     dialect: Dialect,
 ) -> Result<Option<Schema>> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
+    let mut bytes = open_text(store, path).await?;
     let mut sample = text::CsvSample::new(dialect, path.clone());
     while let Some(piece) = bytes.try_next().await? {
         sample.push(&piece, false)?;
@@ -270,7 +280,7 @@ async fn infer_csv(
 
 async fn infer_json(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Option<Schema>> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
+    let mut bytes = open_text(store, path).await?;
     let mut sample = text::JsonSample::new(path.clone());
     while let Some(piece) = bytes.try_next().await? {
         sample.push(&piece, false)?;
@@ -284,7 +294,8 @@ async fn infer_json(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<O
 
 async fn infer_avro(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<Schema> {
     let path = &file.location;
-    let mut bytes = text::read(Arc::clone(store), path.clone(), 0, Count::new()).await?;
+    let mut bytes =
+        text::read(Arc::clone(store), path.clone(), 0, Count::new(), Contents::Blocks).await?;
     let mut sample = text::AvroSample::new(path.clone());
     while let Some(piece) = bytes.try_next().await? {
         if let Some(schema) = sample.push(&piece, false)? {

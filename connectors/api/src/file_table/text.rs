@@ -9,6 +9,7 @@
 mod avro;
 mod bytes;
 mod csv;
+mod foreign;
 pub(crate) mod hive;
 mod json;
 mod json_text;
@@ -39,7 +40,7 @@ use maru_core::{Error, Result};
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-pub(super) use self::bytes::read;
+pub(super) use self::bytes::{Contents, read};
 use avro::AvroDecoder;
 pub(super) use avro::AvroSample;
 use csv::CsvDecoder;
@@ -220,8 +221,12 @@ impl FileOpener for TextOpener {
         let decoder = self.decoder(&self.format, &path)?;
         let store = Arc::clone(&self.store);
         let scanned = self.bytes_scanned.clone();
+        let contents = match *self.format {
+            FileFormatSpec::Avro | FileFormatSpec::HiveAvro => Contents::Blocks,
+            _ => Contents::Text,
+        };
         Ok(Box::pin(async move {
-            let bytes = read(store, path.clone(), listed, scanned).await?;
+            let bytes = read(store, path.clone(), listed, scanned, contents).await?;
             Ok(batches(decoder, bytes, path).map(|batch| batch.map_err(Into::into)).boxed())
         }))
     }

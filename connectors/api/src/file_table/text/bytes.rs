@@ -16,6 +16,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectStore};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
+use super::foreign;
 use crate::file_table::file_error::{changed_meanwhile, in_file};
 
 /// Bytes read from a local file or unpacked at once.
@@ -58,16 +59,27 @@ impl Compression {
     }
 }
 
+/// What bytes are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::file_table) enum Contents {
+    /// Lines; what is none is refused.
+    Text,
+    /// Avro's, which are checked where they are read.
+    Blocks,
+}
+
 /// Opens a file and returns its unpacked bytes. `scanned` counts them as they are stored. Dropping the stream stops
 /// the read. A file that has grown since it had `listed` bytes is read to its end.
 ///
 /// # Errors
-/// 58P01 if the file is gone, XX001 if it has shrunk, 22P04 if packed bytes are cut off or are not of the kind that the name says.
+/// 58P01 if the file is gone, XX001 if it has shrunk, 22P04 if packed bytes are cut off or are not of the kind that the name says,
+/// or what should be text is none.
 pub(in crate::file_table) async fn read(
     store: Arc<dyn ObjectStore>,
     path: Path,
     listed: u64,
     scanned: Count,
+    contents: Contents,
 ) -> Result<BoxStream<'static, Result<Bytes>>> {
     let got = store
         .get_opts(&path, GetOptions::default())
@@ -105,7 +117,12 @@ pub(in crate::file_table) async fn read(
         }
         Compression::Deflate => inflate(raw).boxed(),
     };
-    Ok(unpacked.map_err(move |error| read_error(&path, compression, error)).boxed())
+    let named = path.clone();
+    let unpacked = unpacked.map_err(move |error| read_error(&named, compression, error)).boxed();
+    Ok(match contents {
+        Contents::Text => foreign::refused(unpacked, path),
+        Contents::Blocks => unpacked,
+    })
 }
 
 fn unpack(decoder: impl AsyncRead + Send + 'static) -> BoxStream<'static, io::Result<Bytes>> {

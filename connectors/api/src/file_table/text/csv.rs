@@ -10,6 +10,7 @@ use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 
 use super::Decoder;
+use super::foreign::check_header;
 use super::records::{Cut, Field, Records};
 use crate::FileFormatSpec;
 
@@ -125,6 +126,8 @@ impl CsvDecoder {
         if self.dialect.lenient {
             return Ok(());
         }
+        let fields = (0..names.len()).filter_map(|index| self.records.field(buffer, index));
+        check_header(fields.map(|field| field.text), &self.path)?;
         self.n_fields = names.len();
         if n_found == names.len() {
             self.places = self

@@ -7,6 +7,7 @@ use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 
 use super::csv::{Dialect, RECORD_BYTES_MAX, header_name, too_long};
+use super::foreign::check_header;
 use super::records::{Cut, Records};
 
 /// What the values of a column seen so far allow, from the narrowest to the widest.
@@ -164,6 +165,7 @@ impl CsvSample {
         let fields = (0..n_fields).filter_map(|index| self.records.field(buffer, index));
         let Some(names) = &self.names else {
             if self.dialect.has_header() {
+                check_header(fields.clone().map(|field| field.text), &self.path)?;
                 let names =
                     fields.enumerate().map(|(index, field)| header_name(&field, index)).collect();
                 self.names = Some(unique(names, &self.path)?);
