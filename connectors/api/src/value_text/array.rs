@@ -78,12 +78,7 @@ pub fn texts(array: &ArrayRef, zone: &Zone, is_uuid: bool) -> Result<StringArray
 ///
 /// # Errors
 /// 22008 for what PostgreSQL's types do not reach.
-pub fn put_value(
-    array: &ArrayRef,
-    row: usize,
-    zone: &Zone,
-    out: &mut BytesMut,
-) -> Result<()> {
+pub fn put_value(array: &ArrayRef, row: usize, zone: &Zone, out: &mut BytesMut) -> Result<()> {
     match array.data_type() {
         DataType::Boolean => out.put_u8(if array.as_boolean().value(row) { b't' } else { b'f' }),
         DataType::Int16 => put_integer(array.as_primitive::<Int16Type>().value(row), out),
