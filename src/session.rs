@@ -90,6 +90,7 @@ use crate::opaque::Opaque;
 use crate::store::random;
 use block::Block;
 
+pub(crate) use arithmetic::spelled;
 pub(crate) use block::{Image, InBlock, in_block};
 pub use cursors::Cursor;
 use json::ROW_COLUMN;

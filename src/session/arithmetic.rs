@@ -36,6 +36,7 @@ use maru_core::{Error, ErrorKind};
 
 pub(super) use cast::assigned;
 pub(super) use date::keep_times;
+pub(crate) use date_text::spelled;
 pub(super) use frames::keep_peers;
 pub(super) use zeros::same_zeros;
 

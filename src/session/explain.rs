@@ -246,11 +246,17 @@ fn stays(plan: &LogicalPlan, learning: &BTreeSet<String>, lines: &mut Vec<String
                     .exists(|part| Ok(matches!(part, Expr::ScalarSubquery(_))))
                     .unwrap_or_default();
                 let why = match asks && learning.contains(table.catalog()) {
-                    true => "checked for each row; what the subquery gives is sent once it is known",
+                    true => {
+                        "checked for each row; what the subquery gives is sent once it is known"
+                    }
                     false => why,
                 };
                 let table = shown(&scan.table_name);
-                lines.push(format!("{table}: {} ({why})", condition.human_display()));
+                let mut condition = condition.human_display().to_string();
+                if scan.table_name.schema() == Some(NATIVE_QUERY) {
+                    condition = condition.replace(&format!("{}.", scan.table_name), "");
+                }
+                lines.push(format!("{table}: {condition} ({why})"));
             }
         }
         lines.extend(why_stays(node));

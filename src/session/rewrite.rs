@@ -45,8 +45,8 @@ use maru_sql::ast::{
 };
 
 pub(super) use array::protect;
-pub(super) use columns::{shown, unalias};
-pub(super) use literals::{add_seconds, uuid};
+pub(super) use columns::{MARK, shown, unalias};
+pub(super) use literals::uuid;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///

@@ -232,3 +232,24 @@ def test_psycopg2(server):
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     connection.close()
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Seoul"])
+def test_a_timestamp_passes_over_the_zone_of_a_text(server, zone):
+    """As PostgreSQL has it: JDBC sends a java.sql.Timestamp with the zone of its own machine, whatever the column is."""
+    asked = [
+        ("SELECT $1::timestamp", "2025-01-01 00:00:00+09"), ("SELECT $1::timestamp", "2025-01-01 00:00"), ("SELECT $1::timestamptz", "2025-01-01 00:00:00+09"),
+        ("SELECT $1::timestamptz", "2025-01-01 9:05"), ("SELECT $1::date", "2025-01-01 10:20:30+09"), ("SELECT $1::timestamp", "2025-01-01 00:00:00.5 Asia/Tokyo"),
+        ("SELECT x FROM (VALUES (timestamp '2025-01-01 00:00:00')) v (x) WHERE x = $1", "2025-01-01 00:00:00+09"),
+        ("SELECT x FROM (VALUES (timestamptz '2025-01-01 00:00:00+09')) v (x) WHERE x = $1", "2025-01-01 00:00:00+09"),
+        ("SELECT x::timestamp FROM (VALUES ($1::text)) v (x)", "2025-01-01 00:00:00+09"), ("SELECT x::timestamptz FROM (VALUES ($1::text)) v (x)", "2025-01-01 00:00+09"),
+    ]
+
+    def answers(connection):
+        connection.execute(f"SET timezone = '{zone}'")
+        results = [connection.pgconn.exec_params(sql.encode(), [text.encode()]) for sql, text in asked]
+        return [(sql, text, result.error_message, [result.get_value(row, 0) for row in range(result.ntuples)]) for (sql, text), result in zip(asked, results)]
+
+    with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
+        assert answers(maru) == answers(postgres)

@@ -15,6 +15,7 @@ use pgwire::api::Type;
 use super::errors::WireError;
 use super::numeric::numeric_text;
 use super::types::{element_of, parameter_type};
+use crate::session::spelled;
 use crate::value_text::{EPOCH_DAYS, EPOCH_MICROS, Zone};
 
 /// What is wrong with the bytes of a binary parameter.
@@ -125,8 +126,11 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
         Type::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(bad)?)),
         Type::DATE | Type::TIME | Type::TIMESTAMP | Type::INTERVAL => {
             let to = parameter_type(pg).ok_or_else(|| unsupported(pg))?;
-            let spelled =
-                if *pg == Type::INTERVAL { clock_in_words(word) } else { word.to_owned() };
+            let spelled = match *pg {
+                Type::INTERVAL => clock_in_words(word).into(),
+                Type::DATE | Type::TIMESTAMP => spelled(word, &to),
+                _ => word.into(),
+            };
             parsed(&spelled, &to).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?
         }
         Type::TIMESTAMPTZ => {
@@ -257,7 +261,7 @@ fn instant(word: &str, zone: &Zone) -> Option<i64> {
         arrow::datatypes::TimeUnit::Microsecond,
         has_offset.then(|| "UTC".into()),
     );
-    match parsed(word, &to)? {
+    match parsed(&spelled(word, &to), &to)? {
         ScalarValue::TimestampMicrosecond(Some(micros), Some(_)) => Some(micros),
         ScalarValue::TimestampMicrosecond(Some(micros), None) => {
             zone.instant(chrono::DateTime::from_timestamp_micros(micros)?.naive_utc())

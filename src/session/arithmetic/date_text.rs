@@ -4,17 +4,19 @@
 //! What is written in the statement is rewritten there, so that conditions on it go on to sources. Texts in columns are tried
 //! as ISO 8601 has them first, and those that are something else once more.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
-use chrono::{Month, Weekday};
+use chrono::{Month, NaiveDate, Weekday};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 use maru_core::Result;
-
-use crate::session::rewrite::add_seconds;
 
 /// Writes the text of a cast to a date or timestamp as the cast reads it.
 pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
@@ -26,10 +28,9 @@ pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
     let is_moment = is_moment(target);
     let Expr::Literal(value, _) = inner.as_ref() else { return Transformed::no(expr) };
     let text = value.try_as_str().flatten().filter(|_| is_moment);
-    let Some(mut text) = text.and_then(iso) else { return Transformed::no(expr) };
-    if *target != DataType::Date32 {
-        add_seconds(&mut text);
-    }
+    let Some(Cow::Owned(text)) = text.map(|text| spelled(text, target)) else {
+        return Transformed::no(expr);
+    };
     let literal = Box::new(Expr::Literal(ScalarValue::Utf8(Some(text)), None));
     Transformed::yes(match expr {
         Expr::Cast(cast) => Expr::Cast(Cast { expr: literal, ..cast }),
@@ -53,25 +54,79 @@ pub(super) fn is_moment(data_type: &DataType) -> bool {
 pub(super) fn moments(texts: &ArrayRef, target: &DataType, try_cast: bool) -> Result<ArrayRef> {
     let tolerant = CastOptions { safe: true, ..CastOptions::default() };
     let found = cast_with_options(texts, target, &tolerant)?;
-    let n_null = texts.logical_nulls().map_or(0, |nulls| nulls.null_count());
-    if found.null_count() == n_null {
+    let texts = cast_with_options(texts, &DataType::Utf8, &tolerant)?;
+    let texts = texts.as_string::<i32>();
+    // The cast would count from a zone that a type without one passes over.
+    let passes_over = matches!(target, DataType::Timestamp(_, None));
+    let is_right = |row: usize, text: &str| {
+        found.is_valid(row) && !(passes_over && text.get(11..).is_some_and(may_have_zone))
+    };
+    if texts.iter().enumerate().all(|(row, text)| text.is_none_or(|text| is_right(row, text))) {
         return Ok(found);
     }
-    let texts = cast_with_options(texts, &DataType::Utf8, &tolerant)?;
-    let written = texts.as_string::<i32>().iter().enumerate().map(|(row, text)| {
-        let text = text?;
-        if found.is_valid(row) {
-            return Some(text.to_owned());
-        }
-        let mut text = iso(text).unwrap_or_else(|| text.to_owned());
-        if *target != DataType::Date32 {
-            add_seconds(&mut text);
-        }
-        Some(text)
+    let written = texts.iter().enumerate().map(|(row, text)| {
+        text.map(
+            |text| if is_right(row, text) { Cow::Borrowed(text) } else { spelled(text, target) },
+        )
     });
-    let written: ArrayRef = std::sync::Arc::new(written.collect::<StringArray>());
+    let written: ArrayRef = Arc::new(written.collect::<StringArray>());
     let options = CastOptions { safe: try_cast, ..CastOptions::default() };
     Ok(cast_with_options(&written, target, &options)?)
+}
+
+fn may_have_zone(clock: &str) -> bool {
+    clock.contains(|letter: char| letter.is_ascii_alphabetic() || "+-".contains(letter))
+}
+
+/// Returns a date or timestamp as casts to `target` read it: by ISO 8601, with seconds, and without a zone if the type has none.
+/// PostgreSQL passes over that one: `timestamp '2024-01-05 10:00+09'` is ten o'clock. A text that is neither stays as it is.
+pub(crate) fn spelled<'t>(text: &'t str, target: &DataType) -> Cow<'t, str> {
+    let iso = iso(text).map_or(Cow::Borrowed(text), Cow::Owned);
+    match with_clock(&iso, target).filter(|spelled| *spelled != iso) {
+        Some(spelled) => Cow::Owned(spelled),
+        None => iso,
+    }
+}
+
+/// The same for `YYYY-MM-DD`, a space or a `T`, and a clock; `None` for what is written otherwise.
+fn with_clock(text: &str, target: &DataType) -> Option<String> {
+    let text = text.trim();
+    let (day, rest) = text.split_at_checked(10)?;
+    let clock = rest.strip_prefix([' ', 'T'])?.trim_start();
+    let end = clock.find(|letter: char| !letter.is_ascii_digit() && !":.".contains(letter));
+    let (clock, zone) = clock.split_at(end.unwrap_or(clock.len()));
+    let mut fields = clock.split(':');
+    let (hours, minutes, seconds) = (fields.next()?, fields.next()?, fields.next().unwrap_or("0"));
+    if fields.next().is_some() || hours.len() > 2 || minutes.len() != 2 {
+        return None;
+    }
+    let (whole, fraction) = seconds
+        .split_once('.')
+        .map_or((seconds, ""), |(whole, _)| (whole, &seconds[whole.len()..]));
+    let number = |field: &str| field.parse::<u32>().ok();
+    let (mut hours, minutes, whole) = (number(hours)?, number(minutes)?, number(whole)?);
+    if *target == DataType::Date32 {
+        return Some(day.to_owned());
+    }
+    let mut day = day.to_owned();
+    if (hours, minutes, whole) == (24, 0, 0) && fraction.trim_matches(['.', '0']).is_empty() {
+        day = day.parse::<NaiveDate>().ok()?.succ_opt()?.to_string();
+        hours = 0;
+    }
+    let zone = match target {
+        DataType::Timestamp(_, Some(_)) => zone,
+        _ if zone.is_empty() || is_zone(zone.trim()) => "",
+        _ => return None,
+    };
+    Some(format!("{day} {hours:02}:{minutes:02}:{whole:02}{fraction}{zone}"))
+}
+
+fn is_zone(word: &str) -> bool {
+    let is_offset = word.strip_prefix(['+', '-']).is_some_and(|digits| {
+        digits.starts_with(|digit: char| digit.is_ascii_digit())
+            && digits.chars().all(|letter| letter.is_ascii_digit() || letter == ':')
+    });
+    is_offset || word.eq_ignore_ascii_case("z") || word.parse::<Tz>().is_ok()
 }
 
 /// Returns `YYYY-MM-DD` and what follows; `None` for what is written like that, or is none of the forms above.
@@ -124,7 +179,66 @@ fn month(word: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::TimeUnit;
+
     use super::*;
+
+    #[test]
+    fn clocks_are_spelled() {
+        let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let zoned = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        for (text, as_plain, as_zoned) in [
+            ("2024-01-05 10:20", "2024-01-05 10:20:00", "2024-01-05 10:20:00"),
+            ("2024-01-05T9:05", "2024-01-05 09:05:00", "2024-01-05 09:05:00"),
+            ("2024-01-05 10:20+09", "2024-01-05 10:20:00", "2024-01-05 10:20:00+09"),
+            (
+                "2024-01-05 10:20:30.25-03:30",
+                "2024-01-05 10:20:30.25",
+                "2024-01-05 10:20:30.25-03:30",
+            ),
+            ("2024-01-05T10:20:30Z", "2024-01-05 10:20:30", "2024-01-05 10:20:30Z"),
+            (
+                "2024-01-05 10:20:30 Asia/Seoul",
+                "2024-01-05 10:20:30",
+                "2024-01-05 10:20:30 Asia/Seoul",
+            ),
+            ("2024-02-28 24:00", "2024-02-29 00:00:00", "2024-02-29 00:00:00"),
+            ("Jan 5, 2024 24:00:00.0", "2024-01-06 00:00:00.0", "2024-01-06 00:00:00.0"),
+        ] {
+            assert_eq!(spelled(text, &plain), as_plain, "{text}");
+            assert_eq!(spelled(text, &zoned), as_zoned, "{text}");
+            let day = spelled(text, &DataType::Date32);
+            assert!(
+                day.len() == 10 && text.contains("24") && day.starts_with("2024-0"),
+                "{text}: {day}"
+            );
+        }
+        for text in [
+            "2024-01-05",
+            "",
+            "2024-01-05 10",
+            "2024-01-05 10:20:30 PM",
+            "2024-01-05 24:30",
+            "가나다라마 10:20",
+            "2024-01-05 10:20:30:40",
+        ] {
+            let same = spelled(text, &plain);
+            assert!(same == text || text.ends_with("24:30"), "{text}: {same}");
+        }
+    }
+
+    #[test]
+    fn columns_without_a_zone_pass_over_it() {
+        let plain = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![
+            Some("1970-01-01 00:00:01+09"),
+            None,
+            Some("1970-01-01 00:00:02"),
+        ]));
+        let found = moments(&texts, &plain, false).unwrap();
+        let found = found.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        assert_eq!(found.iter().collect::<Vec<_>>(), [Some(1_000_000), None, Some(2_000_000)]);
+    }
 
     #[test]
     fn forms_that_postgresql_reads() {

@@ -174,7 +174,7 @@ fn characters(data_type: &DataType) -> Option<u64> {
 }
 
 /// `2026-11-03 14:05` lacks its seconds.
-pub(in crate::session) fn add_seconds(text: &mut String) {
+fn add_seconds(text: &mut String) {
     let is_minute = |bytes: &[u8]| {
         bytes.len() >= 16
             && bytes[10..16].iter().zip(b" 00:00").all(|(found, shape)| match shape {
