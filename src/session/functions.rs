@@ -145,10 +145,8 @@ fn set_config(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ScalarVa
         Error::new(ErrorKind::InvalidParameter, "the name of a setting cannot be NULL")
     })?;
     let name = name.to_lowercase();
-    let local = matches!(
-        args.args.get(2),
-        Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
-    );
+    let local =
+        matches!(args.args.get(2), Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true)))));
     match session.choose(&name, value.as_deref(), local)? {
         true => {
             let value = session.setting(&name).map(|value| super::settings::shown(&name, value));

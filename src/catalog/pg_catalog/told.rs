@@ -207,7 +207,8 @@ impl Adding {
                 let lengths = self.packed.iter().map(|one| one.length());
                 let own = self.own(field)?;
                 let own = own.as_primitive::<arrow::datatypes::Int16Type>();
-                let lengths = lengths.zip(own.values().iter()).map(|(told, own)| told.unwrap_or(*own));
+                let lengths =
+                    lengths.zip(own.values().iter()).map(|(told, own)| told.unwrap_or(*own));
                 Arc::new(lengths.map(Some).collect::<Int16Array>())
             }
             _ => self.own(field)?,

@@ -134,7 +134,9 @@ fn build(
         if !url.username().is_empty() || url.password().is_some() {
             // Not shown: it is as good as a password.
             return Err(invalid(format!("option \"{}\" has a user in it", ENDPOINT.name))
-                .with_hint("Give the keys in options access_key_id and secret_access_key, or a secret."));
+                .with_hint(
+                    "Give the keys in options access_key_id and secret_access_key, or a secret.",
+                ));
         }
         client = client.with_allow_http(url.scheme() == "http");
         let endpoint = match path_style {
@@ -197,7 +199,9 @@ fn check_name(bucket: &str) -> Result<()> {
     let hint = match (name.chars().all(is_name) && !name.is_empty(), prefix.trim_matches('/')) {
         (false, _) => "Give the name of a bucket: letters, digits, hyphens and points.".to_owned(),
         (true, "") => format!("Give the name alone: bucket = '{name}'."),
-        (true, prefix) => format!("Give the name alone, and the rest as a prefix: bucket = '{name}', prefix = '{prefix}'."),
+        (true, prefix) => format!(
+            "Give the name alone, and the rest as a prefix: bucket = '{name}', prefix = '{prefix}'."
+        ),
     };
     let what = format!("invalid value \"{bucket}\" for option \"bucket\"");
     Err(Error::new(ErrorKind::InvalidOption, what).with_hint(hint))
