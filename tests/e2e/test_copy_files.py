@@ -170,7 +170,8 @@ def test_s3_and_hdfs(server, connection, tmp_path):
             assert lee.execute(f"SELECT * FROM 's3://{bucket}/{name}/lee'").fetchall() == [(1,)]
             # Outside of what the catalog serves.
             assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/elsewhere/x'")) == "42704"
-            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/../elsewhere/x'")) == "42704"
+            # A key has no parts that lead out of it.
+            assert state_of(lambda: lee.execute(f"COPY (SELECT 1 AS a) TO 's3://{bucket}/{name}/../elsewhere/x'")) == "22023"
     finally:
         connection.execute("DROP OWNED BY copy_lee")
         connection.execute("DROP USER copy_lee")
