@@ -245,7 +245,7 @@ fn activity(session: &Arc<Session>) -> Vec<Row> {
             text(one.catalog()),
             integer(i64::from(one.id())),
             ScalarValue::Int64(None),
-            oid(role_oid(&one.user())),
+            oid(role_oid(one.user())),
             text(one.user()),
             text(one.setting("application_name").unwrap_or_default()),
             text_or_null(address),
