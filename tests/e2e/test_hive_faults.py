@@ -188,8 +188,8 @@ def test_places_that_hold_other_things(lies):
     (make("text_for_parquet") / "a.parquet").write_text("id,s\n1,x\n")
     assert ask("text_for_parquet", "id") == "XX001"
     write(make("parquet_for_text", TEXT) / "000000_0", [1, 2])
-    # Lines of rubbish are rows of NULL in Hive, too; it is not the count that was written.
-    assert {row[0] for row in ask("parquet_for_text", "id")} == {None}
+    # Hive takes them for lines of rubbish, rows of NULL.
+    assert ask("parquet_for_text", "id") == "22P04"
     place = make("a_file")
     place.rmdir()
     write(place, [5])

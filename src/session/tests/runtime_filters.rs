@@ -169,10 +169,10 @@ async fn fewer_rows_cross_in_both_directions() {
     assert!(text.contains("id is one of 3 keys"), "{text}");
     let (text, rows) = maru.received("lite", to_remote).await;
     assert_eq!(rows, 2, "{text}");
-    assert!(text.contains("\"id\" IN ("), "{text}");
+    assert!(text.contains("`id` IN ("), "{text}");
     let (text, rows) = maru.received("lite", value).await;
     assert_eq!(rows, 1, "{text}");
-    assert!(text.contains("\"id\" > 17999"), "{text}");
+    assert!(text.contains("`id` > 17999"), "{text}");
     let (text, rows) = maru.received("lake", to_parts).await;
     assert_eq!(rows, 200, "{text}");
     assert!(text.contains("files left out: 6"), "{text}");
