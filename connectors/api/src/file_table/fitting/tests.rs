@@ -1,3 +1,5 @@
+//! Which types of files may become which types of columns, and what the values are then.
+
 use std::sync::Arc;
 
 use arrow::array::*;
