@@ -1,8 +1,6 @@
 //! What a session has chosen for itself (settings, catalog, role), and what of it a transaction gives back: `SET LOCAL` and
 //! `set_config(…, true)` hold until its end, `SET` is undone when it is rolled back, to a savepoint too. As PostgreSQL 16 has it.
 
-use std::sync::Arc;
-
 use maru_core::Result;
 
 use super::Session;
@@ -59,7 +57,7 @@ impl Session {
     }
 
     /// `None` goes back to the user. Undone with the transaction.
-    pub(crate) fn choose_role(self: &Arc<Self>, role: Option<String>) -> Result<()> {
+    pub(crate) fn choose_role(&self, role: Option<String>) -> Result<()> {
         self.changing(false, |session| {
             session.set_role(role.clone());
             Ok(())

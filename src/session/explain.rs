@@ -121,7 +121,7 @@ impl Report<'_> {
         let mut learning = BTreeSet::new();
         learners(self.physical, &mut learning);
         let mut lines = Vec::new();
-        stays(self.logical, &learning, &mut lines)?;
+        list_what_stays(self.logical, &learning, &mut lines)?;
         Ok(lines)
     }
 
@@ -233,7 +233,12 @@ fn shown(table: &TableReference) -> String {
     }
 }
 
-fn stays(plan: &LogicalPlan, learning: &BTreeSet<String>, lines: &mut Vec<String>) -> Result<()> {
+/// Adds what [`Report::stays`] returns; `learning` are the catalogs that are sent more at run time.
+fn list_what_stays(
+    plan: &LogicalPlan,
+    learning: &BTreeSet<String>,
+    lines: &mut Vec<String>,
+) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Filter(filter) = node
             && let Some(scan) = scan_below(&filter.input)
