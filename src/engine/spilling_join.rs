@@ -29,9 +29,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::limit::LimitStream;
-use datafusion::physical_plan::metrics::{
-    BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet, SpillMetrics,
-};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties,
@@ -142,8 +140,7 @@ impl ExecutionPlan for SpillingJoinExec {
     ) -> Result<SendableRecordBatchStream> {
         let left = self.join.left().execute(partition, Arc::clone(&context))?;
         let right = self.join.right().execute(partition, Arc::clone(&context))?;
-        let metrics = SpillMetrics::new(&self.metrics, partition);
-        let rows = Joiner::new(&self.join, context, metrics)?.join(left, right);
+        let rows = Joiner::new(&self.join, context, &self.metrics, partition)?.join(left, right);
         let rows = Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows));
         Ok(match self.fetch() {
             // Each part has ended at the limit by itself, all of them together have not.

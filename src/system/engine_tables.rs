@@ -62,9 +62,10 @@ pub(super) static SESSIONS: TableSpec = TableSpec {
 fn queries<'a>(session: &'a Arc<Session>, _: &'a Hints) -> BoxFuture<'a, Result<Vec<Row>>> {
     async move {
         let inner = &session.engine().inner;
-        // The past first: a statement that ends in between is then seen twice rather than not at all.
-        let mut past = inner.history.past().await?;
+        // Those that run first: a statement that ends in between is then found twice rather than not at all, since it is recorded
+        // before it is no longer among them.
         let mut running = inner.queries.running();
+        let mut past = inner.history.past().await?;
         let rights = session.rights();
         running.retain(|query| watches(&rights, &query.user));
         past.retain(|query| watches(&rights, &query.user_name));

@@ -64,6 +64,15 @@ class Server:
         options = {"autocommit": True, "user": "maru", "password": self.password, "dbname": "maru", **options}
         return psycopg.connect(host=host, port=port, connect_timeout=20, **options)
 
+    def until_it_runs(self, text, seconds=60):
+        """Waits until another session sees a statement run whose text is LIKE this: a request to cancel that comes before it is for nothing."""
+        running = "SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE %s AND sql NOT LIKE '%%system.queries%%'"
+        deadline = time.monotonic() + seconds
+        with self.connect() as watcher:
+            while watcher.execute(running, [text]).fetchone() == (0,):
+                assert time.monotonic() < deadline, f"it does not come to run: {text}"
+                time.sleep(0.05)
+
     def url(self, door="http"):
         return "http://" + self.endpoints[door]
 

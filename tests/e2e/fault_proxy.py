@@ -28,6 +28,7 @@ class FaultProxy:
         self.cut_after = None  # Bytes from the service, over all connections, before all are cut.
         self.cut_each_after = None  # Bytes from the service on one connection, before that one is cut.
         self.cut_at = None  # Bytes of a request at which all are cut, once, and whether the request still arrives.
+        self.stop_at = None  # Pieces of bytes of a request at which it stops as by `stopped`, once; the request does not arrive.
         self.errors = []  # HTTP statuses for the next requests.
         self.answered = []  # HTTP statuses that were given.
         self.passed = 0
@@ -65,7 +66,8 @@ class FaultProxy:
         try:
             upstream_reader, upstream = await asyncio.open_connection(*self.target)
             self.writers.add(upstream)
-            await asyncio.gather(self._pass(reader, upstream, writer), self._pass(upstream_reader, writer, None))
+            answered = asyncio.Event()
+            await asyncio.gather(self._pass(reader, upstream, writer, answered), self._pass(upstream_reader, writer, None, answered))
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -73,22 +75,28 @@ class FaultProxy:
                 self.writers.discard(end)
                 end.transport.abort()
 
-    async def _pass(self, reader, writer, client):
-        """`client` is where a request came from, if this is the way of requests."""
+    async def _pass(self, reader, writer, client, answered):
+        """`client` is where a request came from, if this is the way of requests. `answered` is set when the service says something."""
         passed = 0
         while data := await reader.read(1 << 16):
+            if client is None:
+                answered.set()
             if client is not None and self.errors and data.split(b" ", 1)[0] in (b"GET", b"HEAD", b"PUT", b"POST"):
                 await self._refuse(client, self.errors.pop(0))
                 continue
+            if client is not None and self.stop_at is not None and all(piece in data for piece in self.stop_at):
+                self.stop_at, self.stopped = None, True
             await self._misbehave(len(data))
             if client is not None and self.cut_at is not None and self.cut_at[0] in data:
                 arrives, self.cut_at = self.cut_at[1], None
                 if arrives:
+                    self.stopped = True
+                    answered.clear()
                     writer.write(data)
                     await writer.drain()
-                    # The service has done it by then; its answer goes nowhere.
-                    self.stopped = True
-                    await asyncio.sleep(0.3)
+                    # The service has done it when it answers; its answer goes nowhere.
+                    await asyncio.wait([asyncio.ensure_future(answered.wait())], timeout=30)
+                    await asyncio.sleep(0.1)
                     self.stopped = False
                 self._cut()
                 return

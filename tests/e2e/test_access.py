@@ -115,11 +115,13 @@ def test_guessing_gets_slow(server, office):
         with pytest.raises(psycopg.OperationalError):
             server.connect(user="outsider", password="guess")
         return time.monotonic() - began
+    # Three are free, and the sixth waits for a second; what a login takes besides is the machine's affair.
     times = [guess() for _ in range(6)]
-    assert times[0] < 0.25 < times[-1], times
+    assert times[-1] >= 1 and min(times[:3]) + 0.5 < times[-1], times
     with outsider(server):
         pass
-    assert guess() < 0.25
+    again = [guess() for _ in range(2)]
+    assert min(again) + 0.5 < times[-1], (times, again)
 
 
 def test_a_changed_password_counts_at_once(server, office):

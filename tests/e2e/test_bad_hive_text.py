@@ -341,7 +341,7 @@ def test_a_line_without_end(session, database, table):
             file.write(b"x" * (1 << 20))
     try:
         with little_memory(session), pytest.raises(psycopg.Error) as caught:
-            session.execute("SET statement_timeout = '30s'")
+            session.execute("SET statement_timeout = '150s'")
             session.execute(f"SELECT count(name) FROM {name}.{name}.{table}").fetchall()
     finally:
         path.unlink()

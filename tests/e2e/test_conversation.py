@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import select
 import socket
 import threading
 import time
@@ -79,7 +80,7 @@ def test_a_client_that_goes_leaves_nothing_of_its_block(server, connection):
     found = "SELECT count(*) FROM system.schemas WHERE name = 'gone_with_its_client'"
     assert connection.execute(found).fetchone() == (1,)
     other.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while connection.execute(found).fetchone() != (0,):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -125,12 +126,12 @@ def test_a_cursor_reads_as_it_is_fetched(server):
         began = time.monotonic()
         cursor.execute("SELECT a.g FROM generate_series(1, 100000) a(g), generate_series(1, 10000) b(g)")
         assert len(cursor.fetchmany(10)) == 10
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         with server.connect() as other:
             running = other.execute("SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE 'DECLARE%'")
             assert running.fetchone()[0] >= 0
     with server.connect() as other:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         sql = "SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%generate_series(1, 10000) b(g)%' AND sql NOT LIKE '%system%'"
         while other.execute(sql).fetchone() != (0,):
             assert time.monotonic() < deadline, "the cursor's query runs on"
@@ -262,9 +263,10 @@ def in_thread(work):
 
 
 def wait_for(connection, pid, state):
-    deadline = time.monotonic() + 20
+    """Waits until a backend is in a state, or is gone if it is None."""
+    deadline = time.monotonic() + 60
     sql = "SELECT state FROM pg_stat_activity WHERE pid = %s"
-    while connection.execute(sql, [pid]).fetchone() != (state,):
+    while connection.execute(sql, [pid]).fetchone() != (state and (state,)):
         assert time.monotonic() < deadline, connection.execute("SELECT * FROM pg_stat_activity").fetchall()
         time.sleep(0.05)
 
@@ -272,13 +274,13 @@ def wait_for(connection, pid, state):
 def test_pg_sleep_can_be_cancelled(server, connection):
     began = time.monotonic()
     connection.execute("SELECT pg_sleep(0.3)")
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 30
     with server.connect() as sleeper:
         pid = sleeper.info.backend_pid
         thread, caught = in_thread(lambda: sleeper.execute("SELECT pg_sleep(60)"))
         wait_for(connection, pid, "active")
         assert connection.execute("SELECT pg_cancel_backend(%s)", [pid]).fetchone() == (True,)
-        thread.join(10)
+        thread.join(30)
         assert [error.sqlstate for error in caught] == ["57014"]
         assert sleeper.execute("SELECT 1").fetchone() == (1,)
         sleeper.execute("SET statement_timeout = '200ms'")
@@ -294,26 +296,30 @@ def test_a_backend_can_be_ended(server, connection):
         wait_for(connection, pid, "idle" if idle else "active")
         ended = connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s", [pid])
         assert ended.fetchall() == [(True,)]
-        thread.join(10)
+        thread.join(30)
         if idle:
             with pytest.raises(psycopg.errors.AdminShutdown):
                 other.execute("SELECT 1")
         else:
             assert [error.sqlstate for error in caught] == ["57P01"]
         assert other.closed
-        assert connection.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() == (0,)
+        # The client hears of it first.
+        wait_for(connection, pid, None)
 
 
 @pytest.mark.parametrize("setting,sqlstate,block", [
     ("idle_session_timeout", "57P05", False), ("idle_in_transaction_session_timeout", "25P03", True)])
 def test_idle_connections_are_closed(server, setting, sqlstate, block):
     other = server.connect()
-    other.execute(f"SET {setting} = '300ms'")
-    other.execute("SELECT pg_sleep(0.6)")
+    # Longer than a busy machine needs from one statement to the next.
+    other.execute(f"SET {setting} = '2s'")
+    other.execute("SELECT pg_sleep(2.5)")
     if block:
-        time.sleep(0.6)
+        time.sleep(2.5)
         other.execute("BEGIN")
-    time.sleep(1)
+    # The server says it as soon as it is so.
+    assert select.select([other.fileno()], [], [], 60)[0], "it is not closed"
+    time.sleep(0.2)
     with pytest.raises(psycopg.Error) as caught:
         other.execute("SELECT 1")
     assert caught.value.sqlstate == sqlstate and other.closed
@@ -335,9 +341,9 @@ def test_the_source_stops_too(server, connection, how):
         with psycopg.connect(url, autocommit=True) as postgres:
             other = server.connect()
             if how == "timeout":
-                other.execute("SET statement_timeout = '3s'")
+                other.execute("SET statement_timeout = '10s'")
             thread, caught = in_thread(lambda: other.execute(sql))
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while postgres.execute(runs).fetchone() == (0,):
                 assert time.monotonic() < deadline and thread.is_alive(), caught
                 time.sleep(0.05)
@@ -348,11 +354,11 @@ def test_the_source_stops_too(server, connection, how):
                 connection.execute("SELECT pg_terminate_backend(%s)", [pid])
             elif how == "gone":
                 socket.socket(fileno=os.dup(other.fileno())).shutdown(socket.SHUT_RDWR)
-            deadline = time.monotonic() + 15
+            deadline = time.monotonic() + 50
             while postgres.execute(runs).fetchone() != (0,):
                 assert time.monotonic() < deadline, "the source works on"
                 time.sleep(0.1)
-            thread.join(10)
+            thread.join(30)
             assert caught
     finally:
         connection.execute("DROP CATALOG wire_pg")

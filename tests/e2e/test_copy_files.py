@@ -98,7 +98,7 @@ def test_partitions_sizes_and_what_is_there(connection, tmp_path):
         f"COPY (SELECT 1 / (100 - i) AS a FROM generate_series(1, 200) g(i)) TO '{tmp_path}/y'": "22012",
     }.items():
         assert state_of(lambda: connection.execute(sql)) == state, sql
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(path.is_file() for path in (tmp_path / "x").rglob("*")) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(path.is_file() for path in (tmp_path / "x").rglob("*"))
@@ -128,7 +128,7 @@ def test_rights_explain_and_cancel(server, connection, tmp_path):
     for place in ("slow/", "slow.csv"):
         assert state_of(lambda: connection.execute(f"COPY ({slow}) TO '{tmp_path}/{place}'")) == "57014"
     connection.execute("RESET statement_timeout")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     rest = lambda: [path for path in tmp_path.rglob("*") if path.is_file() and "slow" in str(path) or path.name.endswith(".tmp")]  # noqa: E731
     while rest() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -185,7 +185,7 @@ def test_killed_at_each_step(start, tmp_path):
         server = start(environment={"MARU_FAULT_POINT": step})
         with pytest.raises(psycopg.OperationalError), server.connect() as connection:
             connection.execute(f"COPY (SELECT i AS id FROM generate_series(1, 1000) g(i)) TO '{tmp_path}/out-{step}'")
-        server.process.wait(30)
+        server.process.wait(60)
         assert not (tmp_path / f"out-{step}/_SUCCESS").exists()
         server = start()
         with server.connect() as connection:
@@ -197,7 +197,7 @@ def test_killed_at_each_step(start, tmp_path):
     server = start(environment={"MARU_FAULT_POINT": "copy.before_commit"})
     with pytest.raises(psycopg.OperationalError), server.connect() as connection:
         connection.execute(f"COPY (SELECT 2 AS id) TO '{tmp_path}/one.csv' (OVERWRITE)")
-    server.process.wait(30)
+    server.process.wait(60)
     assert (tmp_path / "one.csv").read_text() == "id\n1\n"
 
 
@@ -226,9 +226,10 @@ def test_far_too_many_partitions_are_told_before_a_file_is_made(connection, tmp_
     begun = time.monotonic()
     assert state_of(lambda: connection.execute(f"COPY ({rows}) TO '{tmp_path}/out/' (PARTITION_BY (i))")) == "54000"
     assert state_of(lambda: connection.execute(f"CREATE TABLE many_lake.public.many WITH (partitioned_by = ARRAY['i']) AS {rows}")) == "54000"
-    assert time.monotonic() - begun < 30
+    # A file each would take minutes.
+    assert time.monotonic() - begun < 60
     # What was put down to begin with is cleared away while the error is told.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while [path for path in tmp_path.rglob("*") if path.is_file()]:
         assert time.monotonic() < deadline, list(tmp_path.rglob("*"))
         time.sleep(0.05)

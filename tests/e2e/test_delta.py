@@ -190,28 +190,34 @@ def test_a_table_made_again_at_the_same_place(connection, scratch):
 def test_all_of_a_statement_reads_one_version(connection, server, scratch):
     """A writer replaces the only row all the time: a statement that reads the table three times sees one row."""
     import threading
+    import time
 
     place = str(scratch / "t")
     write_deltalake(place, numbers(0))
-    done = threading.Event()
+    enough = threading.Event()
 
     def write():
-        for n in range(1, 25):
+        n = 0
+        while n < 24 or not enough.is_set():
+            n += 1
             write_deltalake(place, numbers(n), mode="overwrite")
-        done.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    seen = set()
+    seen, deadline = set(), time.monotonic() + 60
     try:
         with server.connect() as session:
-            while not done.is_set():
+            # As long as it takes the slower of the two.
+            while (writer.is_alive() or len(seen) < 2) and time.monotonic() < deadline:
                 row = session.execute(
                     "SELECT a.id, b.id, (SELECT max(id) FROM dl_scratch.public.t) FROM dl_scratch.public.t a FULL JOIN dl_scratch.public.t b ON a.id = b.id"
                 ).fetchall()
                 assert len(row) == 1 and len(set(row[0])) == 1, row
                 seen.add(row[0][0])
+                if len(seen) > 3:
+                    enough.set()
     finally:
+        enough.set()
         writer.join()
     assert len(seen) > 1
 

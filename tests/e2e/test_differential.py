@@ -43,7 +43,7 @@ def runner(attached):
     runner.close()
 
 
-@pytest.mark.timeout(3600 if LONG else 120)
+@pytest.mark.timeout(3600 if LONG else 600)
 @pytest.mark.parametrize("source", list(sources.CATALOGS))
 def test_generated_queries(runner, source):
     numbers = range(FROM, FROM + QUERIES)

@@ -16,7 +16,7 @@ import pytest
 from fault_proxy import FaultProxy
 from own_databases import OwnMariadb, OwnPostgres
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 LONG = os.environ.get("MARU_TEST_LONG") == "1"
 ROWS = 400_000 if LONG else 60_000
@@ -145,7 +145,8 @@ def must_work(server, kind):
 
 def verdict(answer, expected, allowed):
     assert answer[0] == expected or answer[0] in allowed, answer
-    assert answer[2] < TIMEOUT_S + 5, answer
+    # A source that is silent stays so; stores are asked again for half a minute.
+    assert answer[2] < TIMEOUT_S + 20, answer
 
 
 @pytest.mark.parametrize("kind", CARRIES_ROWS)
@@ -217,12 +218,12 @@ def test_errors_of_s3_are_asked_again_and_bounded(faulty, proxies):
     proxy.calm()
     proxy.errors = [503] * 1000
     answer = ask(faulty, sql, 60)
-    assert answer[0] in GONE and answer[2] < 40, answer
+    assert answer[0] in GONE and answer[2] < 55, answer
     assert len(proxy.answered) < 100, "asked without end"
     proxy.calm()
     proxy.errors = [403] * 1000
-    answer = ask(faulty, sql, 30)
-    assert answer[0] in {"HV00L", "42501"} and answer[2] < 10, answer
+    answer = ask(faulty, sql, 60)
+    assert answer[0] in {"HV00L", "42501"} and answer[2] < 30, answer
     assert len(proxy.answered) < 10, "a refusal is not asked again"
     proxy.calm()
     must_work(faulty, "s3")
@@ -272,10 +273,13 @@ def test_sessions_that_end_in_the_middle_again_and_again(faulty, proxies, kind, 
         # Without a statement in between that works.
         for _ in range(times):
             proxies[kind].bytes_per_second = 1 << 20
-            ended = []
+            ended, before = [], proxies[kind].passed
 
             def end():
-                time.sleep(1)
+                # In the middle: the session is there, and rows have come.
+                deadline = time.monotonic() + 30
+                while (running_in_source(kind) == 0 or proxies[kind].passed < before + 300_000) and time.monotonic() < deadline:
+                    time.sleep(0.05)
                 ended.append(kill_sessions(kind) if how == "killed" else proxies[kind].cut())
                 # What the session has sent arrives.
                 proxies[kind].calm()
@@ -285,7 +289,7 @@ def test_sessions_that_end_in_the_middle_again_and_again(faulty, proxies, kind, 
             answer = ask(faulty, ENDLESS[kind], 60)
             ender.join()
             assert how != "killed" or ended[0] == 1, "the session was not there while it read"
-            assert answer[0] == "HV00N" and answer[2] < 15, answer
+            assert answer[0] == "HV00N" and answer[2] < 50, answer
             assert f"source=f_{kind}" in answer[1] and f"127.0.0.1:{proxies[kind].port}" in answer[1], answer
         must_work(faulty, kind)
 
@@ -304,11 +308,13 @@ def test_given_up_means_ended_in_the_source(faulty, proxies, kind, how):
     seen = []
     with faulty.connect(prepare_threshold=None) as connection:
         if how == "timeout":
-            connection.execute("SET statement_timeout = '2s'")
+            connection.execute("SET statement_timeout = '8s'")
 
         def watch():
-            time.sleep(1)
-            seen.append(running_in_source(kind))
+            deadline = time.monotonic() + (7 if how == "timeout" else 30)
+            while (running := running_in_source(kind)) == 0 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            seen.append(running)
             if how == "cancel":
                 connection.cancel_safe(timeout=10)
 
@@ -318,7 +324,8 @@ def test_given_up_means_ended_in_the_source(faulty, proxies, kind, how):
             connection.execute(SLEEPS[kind]).fetchall()
         watcher.join()
     assert seen[0] >= 1, "the query was not there while it ran"
-    deadline = time.monotonic() + 10
+    # It would have most of its minute before it.
+    deadline = time.monotonic() + 30
     while running_in_source(kind) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert running_in_source(kind) == 0
@@ -353,7 +360,8 @@ def test_processes_of_a_database(start, own_postgres, how):
 
     got, stopped = 0, []
     with server.connect(prepare_threshold=None) as connection:
-        connection.execute(f"SET statement_timeout = '{TIMEOUT_S}s'")
+        # Enough for the first rows on any machine.
+        connection.execute("SET statement_timeout = '8s'")
         try:
             for _ in connection.cursor().stream(sql):
                 got += 1
@@ -368,8 +376,9 @@ def test_processes_of_a_database(start, own_postgres, how):
             if how == "stop":
                 for pid in stopped:
                     os.kill(pid, signal.SIGCONT)
+    assert stopped, "it ended before its first rows"
     if how == "kill":
-        answer = ask(server, sql)
+        answer = ask(server, sql, 30)
         assert answer[0] in GONE, answer
         start_again(patience=20)
     assert ask(server, sql, 60)[0] == ROWS * 4
@@ -388,8 +397,8 @@ def test_what_goes_wrong_is_told_through_tls(start, own_postgres):
                            "max_connections = 2)")
     # More often than there are connections.
     for _ in range(4):
-        answer = ask(server, "SELECT d, pad FROM own.public.odd", 20)
-        assert answer[0] == "22007" and answer[2] < 10, answer
+        answer = ask(server, "SELECT d, pad FROM own.public.odd", 60)
+        assert answer[0] == "22007" and answer[2] < 40, answer
         with server.connect(prepare_threshold=None) as connection:
             stream = connection.cursor().stream("SELECT id, pad FROM own.public.big")
             next(stream)
@@ -414,8 +423,8 @@ def test_what_goes_wrong_with_mysql_is_told_through_tls(start, mariadb_with_tls)
         connection.execute(f"CREATE CATALOG own USING mysql WITH (url = 'mysql://127.0.0.1:{mariadb_with_tls}', user = 'tester', password = 'secret', "
                            "tls = 'require', max_connections = 2)")
     for _ in range(4):
-        answer = ask(server, "SELECT flag, pad FROM own.own.odd", 20)
-        assert answer[0] == "22003" and answer[2] < 10, answer
+        answer = ask(server, "SELECT flag, pad FROM own.own.odd", 60)
+        assert answer[0] == "22003" and answer[2] < 40, answer
         with server.connect(prepare_threshold=None) as connection:
             stream = connection.cursor().stream("SELECT pad FROM own.own.odd")
             next(stream)

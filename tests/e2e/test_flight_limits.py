@@ -47,7 +47,7 @@ def running(connection):
 
 
 def gone(connection):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while running(connection):
         assert time.monotonic() < deadline, "the statement goes on"
         time.sleep(0.05)
@@ -60,7 +60,7 @@ def test_a_timeout_ends_a_statement(server, connection):
         with pytest.raises(adbc_driver_manager.Error, match="statement timeout"):
             cursor.execute(SLOW)
             cursor.fetch_arrow_table()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         cursor.execute("SET statement_timeout = 0")
         cursor.execute("SELECT 1 AS a")
         assert cursor.fetchone() == (1,)
@@ -75,6 +75,7 @@ def test_the_timeout_of_a_role_holds(server, connection):
             with pytest.raises(adbc_driver_manager.Error, match="statement timeout"):
                 cursor.execute(SLOW)
                 cursor.fetch_arrow_table()
+        gone(connection)
     finally:
         connection.execute("DROP ROLE c_hasty")
 
@@ -129,7 +130,8 @@ def test_logins_are_recorded_and_slowed(server, connection):
             with pytest.raises(pf.FlightUnauthenticatedError):
                 flight.authenticate_basic_token("c_nobody", "wrong")
             times.append(time.monotonic() - began)
-        assert times[4] > times[0] + 0.3, times
+        # Three failures are free; the first one has the connection to make, too.
+        assert times[4] >= 0.5 and times[4] > min(times[:3]) + 0.3, times
         flight.authenticate_basic_token("maru", server.password)
     now = connection.execute("SELECT count(*) FROM system.audit WHERE event = 'login failed' AND protocol LIKE 'flight%'").fetchone()[0]
     assert now == last + 5

@@ -127,7 +127,7 @@ def test_an_option_acts_on_the_statements_of_its_session(clients):
     began = time.monotonic()
     with pytest.raises(pf.FlightTimedOutError, match="57014: .*statement timeout") as caught:
         client.run(SLOW)
-    assert time.monotonic() - began < 5, caught.value
+    assert time.monotonic() - began < 30, caught.value
     assert other.get()["statement_timeout"] == "0", "a session is told what another one was set to"
     # What SET does is seen by GetSessionOptions, as what SetSessionOptions does is seen by SHOW.
     client.run("SET statement_timeout = '2min'")
@@ -219,15 +219,15 @@ def test_options_of_adbc(server, catalog):
 
 def test_a_token_that_nobody_uses_expires(clients, server, connection):
     client = clients()
-    assert client.set({"idle_session_timeout": "2s", "application_name": "e2e expiry"}) == {}
+    assert client.set({"idle_session_timeout": "5s", "application_name": "e2e expiry"}) == {}
     open_now = lambda: connection.execute("SELECT count(*) FROM system.sessions WHERE application_name = 'e2e expiry'").fetchone()[0]
     ticket = client.info("CommandStatementQuery", field(1, b"SELECT 1 AS a")).endpoints[0].ticket
-    # Each call keeps it for another two seconds.
+    # Each call keeps it for another five seconds.
     for _ in range(4):
-        time.sleep(0.7)
+        time.sleep(1.7)
         assert client.one("SELECT 1") == 1
     assert open_now() == 1
-    time.sleep(2.4)
+    time.sleep(5.4)
     for call in [lambda: client.run("SELECT 1"), client.get, lambda: client.flight.do_get(ticket, client.options).read_all()]:
         with pytest.raises(pf.FlightUnauthenticatedError, match="28P01: the token is unknown or has expired"):
             call()
@@ -251,10 +251,10 @@ def test_a_ticket_is_of_its_session(clients):
 
 def test_a_result_that_is_read_keeps_its_session(clients):
     client = clients()
-    client.set({"idle_session_timeout": "500ms"})
+    client.set({"idle_session_timeout": "2s"})
     reader = client.reader(LONG)
     assert reader.read_chunk().data.num_rows > 0
-    time.sleep(1)
+    time.sleep(3)
     assert client.one("SELECT 1") == 1
     assert reader.read_chunk().data.num_rows > 0
     reader.cancel()
@@ -448,14 +448,14 @@ def grouped(start):
     server = start()
     with server.connect() as superuser:
         for statement in ["CREATE ROLE analyst", "CREATE USER kim PASSWORD 'kim-secret' IN ROLE analyst",
-                          "CREATE CATALOG slow USING memory WITH (rows = 10, delay = '2s')", "CREATE CATALOG busy USING memory WITH (rows = 40000)",
+                          "CREATE CATALOG slow USING memory WITH (rows = 10, delay = '6s')", "CREATE CATALOG busy USING memory WITH (rows = 40000)",
                           "GRANT SELECT, USAGE ON CATALOG slow TO PUBLIC", "GRANT SELECT, USAGE ON CATALOG busy TO PUBLIC",
                           "CREATE RESOURCE GROUP analysts WITH (concurrency = 2, queue = 1, roles = 'analyst')"]:
             superuser.execute(statement)
         yield server, superuser
 
 
-def comes_to(superuser, running, queued, seconds=20):
+def comes_to(superuser, running, queued, seconds=60):
     deadline = time.monotonic() + seconds
     while True:
         got = superuser.execute("SELECT running, queued FROM system.resource_groups WHERE name = 'analysts'").fetchone()
@@ -477,19 +477,21 @@ def test_a_group_limits_statements_over_flight(grouped, clients):
             failures.append(error)
 
     threads = [threading.Thread(target=ask, args=(kim(),)) for _ in range(3)]
+    # Logins take their time: they are done before the places are taken.
+    refused, curious, other = kim(), kim(), clients(server)
     began = time.monotonic()
     for thread in threads:
         thread.start()
     comes_to(superuser, 2, 1)
     with pytest.raises(pa.ArrowException, match="53000: (.|\n)*resource group \"analysts\""):
-        kim().run(slow)
+        refused.run(slow)
     # What the engine knows of itself needs no place, and the others have theirs.
-    assert kim().run("SELECT name, running, queued FROM system.resource_groups").to_pylist() == [{"name": "analysts", "running": 2, "queued": 1}]
-    assert clients(server).one("SELECT count(*) FROM busy.sample.numbers") == 40000
+    assert curious.run("SELECT name, running, queued FROM system.resource_groups").to_pylist() == [{"name": "analysts", "running": 2, "queued": 1}]
+    assert other.one("SELECT count(*) FROM busy.sample.numbers") == 40000
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert rows == [10, 10, 10] and not failures
-    assert time.monotonic() - began >= 4, "the third one has waited for a place"
+    assert time.monotonic() - began >= 12, "the third one has waited for a place"
     comes_to(superuser, 0, 0)
 
 
@@ -503,7 +505,7 @@ def test_a_place_is_held_as_long_as_rows_are_read(grouped, clients):
     thread.start()
     comes_to(superuser, 2, 1)
     reading[0].cancel()
-    thread.join(20)
+    thread.join(50)
     assert rows == [40000]
     comes_to(superuser, 1, 0)
     reading[1].cancel()
@@ -520,5 +522,5 @@ def test_groups_of_programs_and_their_time(grouped, clients):
     began = time.monotonic()
     with pytest.raises((pf.FlightError, pa.ArrowException), match="57014: (.|\n)*programs"):
         client.run("SELECT count(*) FROM busy.sample.numbers a, busy.sample.numbers b WHERE (a.n * b.n + a.square) % 7 = 3")
-    assert 0.4 < time.monotonic() - began < 20
+    assert 0.4 < time.monotonic() - began < 50
     assert client.one("SELECT 1") == 1

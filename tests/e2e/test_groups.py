@@ -12,7 +12,7 @@ HEAVY = "SELECT count(*) FROM busy.sample.numbers a, busy.sample.numbers b WHERE
 LONG = bool(os.environ.get("MARU_TEST_LONG"))
 
 
-def wait_for(what, seconds=20):
+def wait_for(what, seconds=60):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -30,9 +30,12 @@ class Users:
         return self.server.connect(user=name, password=f"{name}-secret", **options)
 
     def run(self, name, sql, times=1, **options):
+        # Not many logins at once, each of which would take long.
+        connection = self.connect(name, **options)
+
         def work():
             try:
-                with self.connect(name, **options) as connection:
+                with connection:
                     for _ in range(times):
                         if self.over.is_set():
                             return
@@ -53,7 +56,7 @@ def users(start):
         for statement in ["CREATE ROLE analyst", "CREATE USER kim PASSWORD 'kim-secret' IN ROLE analyst",
                           "CREATE USER lee PASSWORD 'lee-secret' IN ROLE analyst", "CREATE USER park PASSWORD 'park-secret'",
                           "CREATE CATALOG busy USING memory WITH (rows = 40000)",
-                          "CREATE CATALOG slow USING memory WITH (rows = 10, delay = '2s')",
+                          "CREATE CATALOG slow USING memory WITH (rows = 10, delay = '8s')",
                           "GRANT SELECT, USAGE ON CATALOG busy TO PUBLIC", "GRANT SELECT, USAGE ON CATALOG slow TO PUBLIC"]:
             superuser.execute(statement)
         users = Users(server)
@@ -62,7 +65,7 @@ def users(start):
         users.over.set()
         superuser.execute("SELECT pg_terminate_backend(session_id) FROM system.sessions WHERE user_name <> 'maru'")
         for thread in users.threads:
-            thread.join(30)
+            thread.join(60)
 
 
 def standing(users, name):
@@ -86,7 +89,7 @@ def test_a_thousand_heavy_statements_keep_nobody_waiting(users):
         alone = times(park, "SELECT 1", count)
         for _ in range(100):
             users.run("kim", HEAVY, times=10)
-        wait_for(lambda: standing(users, "default")["queued"] > 50, 60)
+        wait_for(lambda: standing(users, "default")["queued"] > 50, 120)
         beside = times(park, "SELECT 1", count)
         # What reads a source gets a place as fast.
         scans = times(park, small, 3)
@@ -94,23 +97,22 @@ def test_a_thousand_heavy_statements_keep_nobody_waiting(users):
     at = lambda took, part: took[int(len(took) * part)] * 1000
     print(f"SELECT 1: p50 {at(alone, 0.5):.1f} ms alone, {at(beside, 0.5):.1f} ms beside 100 that compute; p95 {at(alone, 0.95):.1f} and"
           f" {at(beside, 0.95):.1f} ms; a small scan {at(scans, 0.5):.0f} ms")
-    # A machine that does other things beside takes its time for either.
-    assert at(beside, 0.5) < 100 + 5 * at(alone, 0.5), (alone, beside)
+    # A machine that does other things beside takes its time for either; behind those that compute it would be minutes.
+    assert at(beside, 0.5) < 500 + 10 * at(alone, 0.5), (alone, beside)
 
 
 def test_a_group_limits_what_runs_and_what_waits(users):
     users.superuser.execute("CREATE RESOURCE GROUP analysts WITH (concurrency = 2, queue = 3, roles = 'analyst', weight = 2)")
     users.superuser.execute("COMMENT ON RESOURCE GROUP analysts IS 'those who look'")
-    for name in ["kim", "kim", "kim", "kim", "lee"]:
-        users.run(name, "SELECT count(*) FROM slow.sample.numbers")
-    wait_for(lambda: standing(users, "analysts") == {"running": 2, "queued": 3})
-    with users.connect("lee") as lee:
+    with users.connect("lee") as lee, users.connect("park") as park:
+        for name in ["kim", "kim", "kim", "kim", "lee"]:
+            users.run(name, "SELECT count(*) FROM slow.sample.numbers")
+        wait_for(lambda: standing(users, "analysts") == {"running": 2, "queued": 3})
         with pytest.raises(psycopg.errors.InsufficientResources) as error:
             lee.execute("SELECT count(*) FROM busy.sample.numbers")
         assert "resource group \"analysts\"" in error.value.diag.message_detail
         # What the engine knows of itself needs no place; nor does anybody see the other groups.
         assert lee.execute("SELECT name FROM system.resource_groups").fetchall() == [("analysts",)]
-    with users.connect("park") as park:
         before = time.monotonic()
         park.execute("SELECT count(*) FROM busy.sample.numbers")
         assert standing(users, "analysts")["queued"] == 3 or time.monotonic() - before < 2
@@ -118,7 +120,7 @@ def test_a_group_limits_what_runs_and_what_waits(users):
     users.superuser.execute("ALTER RESOURCE GROUP analysts SET (concurrency = 5)")
     wait_for(lambda: standing(users, "analysts")["queued"] == 0)
     for thread in users.threads:
-        thread.join(30)
+        thread.join(60)
     assert users.done == 5 and not users.errors
     row = users.superuser.execute("SELECT concurrency, queue, weight, roles, comment FROM system.resource_groups WHERE name = 'analysts'")
     assert row.fetchone() == (5, 3, 2, "analyst", "those who look")

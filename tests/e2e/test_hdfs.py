@@ -11,7 +11,7 @@ import pytest
 from hdfs_ha import SERVICE, HaCluster
 from seeding import storage
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 ROWS = 40_000
 FOLDER = "/tmp/e2e_users"
@@ -28,7 +28,7 @@ def csv(rows=ROWS, width=1000):
     return ("id,pad\n" + "".join(f"{i},{i * 7919:0{width}d}\n" for i in range(rows))).encode()
 
 
-def ask(server, sql, timeout_s=60):
+def ask(server, sql, timeout_s=120):
     """Returns the rows or the SQLSTATE, what was said, and the seconds it took."""
     began = time.monotonic()
     with server.connect(prepare_threshold=None) as connection:
@@ -134,20 +134,29 @@ def test_a_nameservice_is_read_and_fails_over(server, cluster, lakes):
             for lake in lakes:
                 answers.append(ask(server, SCANS[len(answers) % 2].format(lake)))
 
+    def two_more():
+        """The second one has begun after this was called."""
+        wanted, deadline = len(answers) + 2, time.monotonic() + 240
+        while len(answers) < wanted:
+            assert time.monotonic() < deadline, "statements do not end"
+            time.sleep(0.05)
+
     worker = threading.Thread(target=work)
     worker.start()
-    cluster.fail_over("nn1", "nn2")
-    time.sleep(1)
-    n_before = len(answers)
-    cluster.kill("nn2")
-    time.sleep(1)
-    cluster.fail_over("nn2", "nn1")
-    time.sleep(2)
-    ended.set()
-    worker.join()
+    try:
+        cluster.fail_over("nn1", "nn2")
+        two_more()
+        n_before = len(answers)
+        cluster.kill("nn2")
+        time.sleep(1)
+        cluster.fail_over("nn2", "nn1")
+        two_more()
+    finally:
+        ended.set()
+        worker.join()
     for rows, said, seconds in answers:
         assert rows == WHOLE or (rows == "HV00N" and "NameNode" in said), (rows, said)
-        assert seconds < 30, (rows, said, seconds)
+        assert seconds < 100, (rows, said, seconds)
     assert all(rows == WHOLE for rows, _, _ in answers[:n_before]), "a switch by hand lost a statement"
     assert answers[-1][0] == WHOLE
     all_right(server, lakes)
@@ -158,9 +167,10 @@ def test_no_namenode_is_active(server, cluster, lakes):
     listing = "SELECT count(*) FROM {}.public.parts WHERE id >= 0"
     try:
         answer = ask(server, listing.format("ha_quick"))
-        assert answer[0] == "HV00N" and answer[2] < 10, answer
+        # One with more patience waits for about 13 seconds.
+        assert answer[0] == "HV00N" and answer[2] < 12, answer
         answer = ask(server, listing.format("ha_named"), timeout_s=2)
-        assert answer[0] == "57014" and answer[2] < 4, answer
+        assert answer[0] == "57014" and answer[2] < 10, answer
     finally:
         cluster.admin("-transitionToActive", "--forceactive", "nn1")
     all_right(server, lakes)
@@ -171,19 +181,28 @@ def test_datanodes_that_are_silent(server, cluster, lakes):
     cluster.pause("dn1")
     for scan in SCANS:
         answer = ask(server, scan.format("ha_quick"))
-        assert answer[0] == WHOLE and answer[2] < 30, answer
+        assert answer[0] == WHOLE and answer[2] < 90, answer
     cluster.pause("dn2")
     try:
         for scan in SCANS:
             answer = ask(server, scan.format("ha_quick"))
-            assert answer[0] == "HV00N" and "DataNode" in answer[1] and answer[2] < 30, answer
+            assert answer[0] == "HV00N" and "DataNode" in answer[1] and answer[2] < 90, answer
         with server.connect() as connection:
-            canceller = threading.Timer(1, connection.cancel)
+            given_up = []
+
+            def cancel():
+                server.until_it_runs(SCANS[0].format("ha_named"))
+                time.sleep(0.5)
+                given_up.append(time.monotonic())
+                connection.cancel()
+
+            canceller = threading.Thread(target=cancel)
             canceller.start()
-            began = time.monotonic()
             with pytest.raises(psycopg.errors.QueryCanceled):
                 connection.execute(SCANS[0].format("ha_named"))
-            assert time.monotonic() - began < 4
+            # A DataNode may be silent for half a minute.
+            assert time.monotonic() - given_up[0] < 20
+            canceller.join()
     finally:
         cluster.go_on("dn1", "dn2")
     all_right(server, lakes)

@@ -12,7 +12,8 @@ from fault_proxy import FaultProxy
 from seeding.metastore import PARQUET, TEXT, Metastore
 
 pytestmark = pytest.mark.services
-TIMEOUT_S = 6
+# What is waited for once, which leaves a statement on a slow machine as long again.
+TIMEOUT_S = 10
 LOG = "SELECT count(*) FROM {}.demo.log"
 
 
@@ -76,10 +77,10 @@ def test_another_metastore_answers(connection, proxy, how, moment):
         misbehave(proxy, how)
     answer, seconds = timed(connection, LOG.format(name))
     assert answer == [(1500,)], answer
-    assert seconds < TIMEOUT_S + 2
+    assert seconds < 2 * TIMEOUT_S - 1
     # The one that answered is asked first from then on.
     answer, seconds = timed(connection, f"SELECT count(*) FROM {name}.demo.log WHERE dt > '0'")
-    assert answer == [(1500,)] and seconds < 4, (answer, seconds)
+    assert answer == [(1500,)] and seconds < TIMEOUT_S - 1, (answer, seconds)
 
 
 def test_silent_in_the_middle_of_a_call_is_an_error_and_the_next_call_goes_elsewhere(connection, proxy):

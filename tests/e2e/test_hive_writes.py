@@ -395,7 +395,7 @@ def test_a_cancelled_write_leaves_nothing(hive):
     assert state_of(lambda: c.execute(slow.replace("OVERWRITE", "INTO"))) == "57014"
     c.execute("RESET statement_timeout")
     assert hive.one(f"SELECT count(*) FROM {name}.t") == (1,)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while sorted(storage.Hdfs().tree(f"{hive.folder}/t")) != before and time.monotonic() < deadline:
         time.sleep(0.2)
     assert sorted(storage.Hdfs().tree(f"{hive.folder}/t")) == before

@@ -120,7 +120,7 @@ def files(server):
     return len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
-def settle(measure, most, seconds=30):
+def settle(measure, most, seconds=60):
     """Waits until a measure has come down, and returns it."""
     deadline = time.monotonic() + seconds
     while (value := measure()) > most and time.monotonic() < deadline:
@@ -249,7 +249,7 @@ def test_conversations_with_mistakes(server, healthy):
     for n in range(20_000 if LONG else 300):
         with Wire(server, server.password) as wire:
             data = mutated(rng, rng.choice(conversations))
-            wire.socket.settimeout(2 if LONG else 1)
+            wire.socket.settimeout(20)
             try:
                 wire.send(data)
                 # An end on our side, so that a server that waits for the rest need not.
@@ -301,7 +301,8 @@ def test_many_connections_at_once(start):
         for connection in connections:
             connection.close()
         assert settle(lambda: files(server), files_before + 5) <= files_before + 5
-        assert first.execute("SELECT count(*) FROM system.sessions").fetchone() == (1,)
+        # A session goes a moment after its connection.
+        assert settle(lambda: first.execute("SELECT count(*) FROM system.sessions").fetchone()[0], 1) == 1
 
 
 def test_connections_one_after_the_other(start):
@@ -360,7 +361,8 @@ def test_a_crowd_with_mixed_queries(start):
         taken = []
         try:
             connection = server.connect()
-            while time.monotonic() < deadline:
+            # Two answers at least, however slow the machine is.
+            while time.monotonic() < deadline or len(taken) < 2:
                 n = chance.randrange(10_000)
                 sql, expected = chance.choice(MIXED)
                 began = time.monotonic()
@@ -398,4 +400,4 @@ def test_a_crowd_with_mixed_queries(start):
     assert settle(lambda: files(server), files_before) <= files_before + 3
     assert settle(lambda: resident(server) - before, 100 * MB) < 100 * MB
     with server.connect() as connection:
-        assert connection.execute("SELECT count(*) FROM system.sessions").fetchone() == (1,)
+        assert settle(lambda: connection.execute("SELECT count(*) FROM system.sessions").fetchone()[0], 1) == 1

@@ -9,7 +9,7 @@ import psycopg
 import pymysql
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 
 SCHEMA = "e2e_injection"
 DROP = f"DROP TABLE {SCHEMA}.canary"

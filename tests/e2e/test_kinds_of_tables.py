@@ -8,7 +8,7 @@ import psycopg
 import pymysql
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.services
 
 ROWS = [(n, f"n{n % 7}", n * 3) for n in range(1, 301)]
 

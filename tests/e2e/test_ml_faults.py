@@ -9,6 +9,7 @@ import uuid
 import psycopg
 import pytest
 from conftest import Server
+from test_ml import CANCELLED_S
 
 # What each kind of model needs besides its name and its rows.
 OPTIONS = {"kmeans": "num_clusters = 2", "gaussian_mixture": "num_clusters = 2", "dbscan": "epsilon = 0.5, min_samples = 2",
@@ -49,6 +50,7 @@ def kinds(connection):
     return [name for name in names if name not in ("onnx", "transform_only")]
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("data", DATA)
 def test_a_right_model_or_a_clear_error(server, data):
     values = {**USUAL, **DATA[data]}
@@ -56,7 +58,7 @@ def test_a_right_model_or_a_clear_error(server, data):
     with server.connect(prepare_threshold=None) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS odd")
         connection.execute("SET query_memory_limit = '100MB'")
-        connection.execute("SET statement_timeout = '60s'")
+        connection.execute("SET statement_timeout = '240s'")
         trained = []
         for kind in kinds(connection):
             label = "k" if kind.endswith(("classifier", "_bayes", "_svm", "logistic_reg")) else "y" if kind.endswith(("regressor", "linear_reg")) else None
@@ -98,7 +100,7 @@ WIDE = """SELECT (i * 7919 % 10007)::double precision AS a, (i * 104729 % 10009)
 
 
 def wait(connection, schema, state, model="m"):
-    for _ in range(600):
+    for _ in range(3000):
         found = connection.execute("SELECT max(job_id) FROM system.training_jobs WHERE schema = %s AND model = %s AND state = %s", [schema, model, state]).fetchone()[0]
         if found:
             return found
@@ -135,8 +137,8 @@ def test_a_cancel_is_heard_within_a_second(server, phase, options, rows):
         time.sleep(0.3)
         start = time.monotonic()
         connection.cancel()
-        thread.join(20)
-        assert ended == ["57014"] and time.monotonic() - start < 1.5, (ended, time.monotonic() - start)
+        thread.join(30)
+        assert ended == ["57014"] and time.monotonic() - start < CANCELLED_S, (ended, time.monotonic() - start)
         wait(other, schema, "cancelled")
         assert other.execute("SELECT count(*) FROM system.models WHERE schema = %s", [schema]).fetchone() == (0,)
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
@@ -151,7 +153,7 @@ def test_a_job_that_waits_is_cancelled_at_once(server):
         job = wait(connection, "queue", "queued", model="m6")
         start = time.monotonic()
         connection.execute(f"CANCEL TRAINING JOB {job}")
-        assert wait(connection, "queue", "cancelled", model="m6") == job and time.monotonic() - start < 1
+        assert wait(connection, "queue", "cancelled", model="m6") == job and time.monotonic() - start < CANCELLED_S
         for (number,) in connection.execute("SELECT job_id FROM system.training_jobs WHERE schema = 'queue' AND state <> 'cancelled'").fetchall():
             connection.execute(f"CANCEL TRAINING JOB {number}")
         for number in range(6):
@@ -159,6 +161,7 @@ def test_a_job_that_waits_is_cancelled_at_once(server):
         connection.execute("DROP SCHEMA queue CASCADE")
 
 
+@pytest.mark.timeout(900)
 def test_six_trainings_and_scoring_under_a_memory_limit(tmp_path):
     server = Server(tmp_path / "data", arguments=["--memory-limit", "256MB", "--query-memory-limit", "160MB"])
     try:
@@ -171,7 +174,7 @@ def test_six_trainings_and_scoring_under_a_memory_limit(tmp_path):
                 connection.execute(f"CREATE MODEL tight.m{number} OPTIONS (model_type = 'boosted_tree_classifier', max_iterations = 20, async = true, "
                                    f"input_label_cols = ['label']) AS {WIDE.format(n=n)}")
             scored = 0
-            for _ in range(600):
+            for _ in range(3000):
                 said = connection.execute(f"SELECT count(*), count(predicted_label) FROM ML.PREDICT(MODEL tight.base, ({WIDE.format(n=20000).replace('label', 'was')}))").fetchone()
                 assert said == (20000, 20000)
                 scored += 1

@@ -82,12 +82,18 @@ def test_the_examples_of_the_guide(start):
 
 
 def test_steps_run_side_by_side_under_a_limit(connection):
-    for parallel, least, most in [(4, 0.9, 1.9), (1, 2.9, 9)]:
-        sleeps = "".join(f"STEP s{i} AS SELECT pg_sleep(1);" for i in range(3))
+    for parallel in [4, 1]:
+        sleeps = "".join(f"STEP s{i} AS SELECT pg_sleep(2);" for i in range(3))
         connection.execute(f"CREATE OR REPLACE PIPELINE side WITH (parallel = {parallel}) AS BEGIN {sleeps} END")
-        begun = time.monotonic()
         connection.execute("RUN PIPELINE side")
-        assert least < time.monotonic() - begun < most, parallel
+        run = connection.execute("SELECT max(run_id) FROM system.runs WHERE pipeline = 'side'").fetchone()[0]
+        times = connection.execute(f"SELECT started, ended FROM system.run_steps WHERE run_id = {run} ORDER BY started").fetchall()
+        assert len(times) == 3 and all((ended - started).total_seconds() > 1.9 for started, ended in times), times
+        # By their own times, since what lies around them is as fast as the machine: all at once, or one after the other.
+        if parallel == 4:
+            assert times[-1][0] < min(ended for _, ended in times), times
+        else:
+            assert all(ended <= started for (_, ended), (started, _) in zip(times, times[1:])), times
     connection.execute("DROP PIPELINE side")
 
 
@@ -131,7 +137,8 @@ def test_a_run_published_at_once_survives_kills_and_others(start):
             while not stop.is_set():
                 connection.execute("INSERT INTO totals VALUES (0, 0)")
                 written.append(1)
-                time.sleep(0.4)
+                # Less and less often, so that at some time there is room for a run, however slow the machine is.
+                stop.wait(min(0.4 * 1.25 ** len(written), 60))
 
     writer = threading.Thread(target=others)
     writer.start()
@@ -158,19 +165,18 @@ def test_cancel_retry_and_time(connection):
     assert connection.execute(f"SELECT state FROM system.runs WHERE run_id = {second}").fetchone() == ("queued",)
     begun = time.monotonic()
     connection.execute(f"CANCEL RUN {run}")
-    assert is_over(connection, run) == "cancelled" and time.monotonic() - begun < 5
+    assert is_over(connection, run) == "cancelled" and time.monotonic() - begun < 30
     assert {name: state[0] for name, state in steps(connection, run).items()} == {"a": "cancelled", "b": "cancelled"}
     until(connection, f"SELECT state FROM system.runs WHERE run_id = {second}", ("running",))
     connection.execute(f"CANCEL RUN {second}")
     assert is_over(connection, second) == "cancelled"
-    assert connection.execute("SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%pg_sleep(60)%' AND sql NOT LIKE '%system%'"
-                              ).fetchone() == (0,)
+    until(connection, "SELECT count(*) FROM system.queries WHERE state = 'running' AND sql LIKE '%pg_sleep(60)%' AND sql NOT LIKE '%system%'", (0,), 30)
     # Cancelling RUN PIPELINE cancels the run.
-    connection.execute("SET statement_timeout = '500ms'")
+    connection.execute("SET statement_timeout = '3s'")
     assert refused(connection, "RUN PIPELINE slow").sqlstate == "57014"
     connection.execute("RESET statement_timeout")
     assert is_over(connection, second + 1) == "cancelled"
-    connection.execute("""CREATE OR REPLACE PIPELINE slow WITH (retries = 2, retry_wait = '100ms', step_timeout = '300ms') AS
+    connection.execute("""CREATE OR REPLACE PIPELINE slow WITH (retries = 2, retry_wait = '100ms', step_timeout = '3s') AS
         BEGIN STEP a AS SELECT pg_sleep(60); STEP b AS INSERT INTO ended VALUES (2); END""")
     error = refused(connection, "RUN PIPELINE slow")
     assert error.sqlstate == "57014", error
@@ -187,7 +193,7 @@ def test_cancel_retry_and_time(connection):
 def test_what_is_not_known_is_asked(start):
     server = start()
     with server.connect() as connection:
-        connection.execute("CREATE PIPELINE once AS BEGIN STEP a AS CREATE TABLE made AS SELECT pg_sleep(2) AS s, 1 AS n; "
+        connection.execute("CREATE PIPELINE once AS BEGIN STEP a AS CREATE TABLE made AS SELECT pg_sleep(6) AS s, 1 AS n; "
                            "STEP b AS SELECT 1; STEP c AFTER a AS SELECT 2; END")
         assert connection.execute("SELECT again FROM system.pipeline_steps WHERE step = 'a'").fetchone()[0].startswith("asks")
         run = begin(connection, "once")
@@ -222,7 +228,7 @@ def test_a_stop_in_good_order_is_gone_on_from(start):
 
 
 @pytest.mark.services
-@pytest.mark.timeout(3600 if KILLS > 6 else 600)
+@pytest.mark.timeout(3600 if KILLS > 6 else 1800)
 def test_killed_at_random_moments(start, tmp_path):
     """Each run that a kill -9 hits is gone on with by the next server; every target has each row once."""
     databases = [Postgres(tmp_path), MariaDb(tmp_path)]
@@ -354,35 +360,46 @@ def slots(connection, name):
 def test_schedules_start_each_run_once_and_make_up_for_missed_ones(start):
     server = start()
     policies = ["none", "last", "all"]
+    created = time.time()
     with server.connect() as connection:
         for policy in policies:
             connection.execute(f"CREATE PIPELINE every_{policy} SCHEDULE '* * * * * *' TIME ZONE 'UTC' WITH (catch_up = '{policy}', max_active_runs = 5) "
                                "AS BEGIN STEP a AS SELECT :interval_start, :interval_end; END")
-        time.sleep(5)
-        before = {policy: slots(connection, f"every_{policy}") for policy in policies}
+        of_all = lambda: {policy: slots(connection, f"every_{policy}") for policy in policies}
+        deadline = time.monotonic() + 60
+        # One that is late leaves times out, but for the policy that makes up for all.
+        while min(map(len, (before := of_all()).values())) < 3:
+            assert time.monotonic() < deadline, before
+            time.sleep(0.2)
         for policy, times in before.items():
-            assert 3 <= len(times) <= 7 and len(times) == len(set(times)), (policy, times)
+            assert len(times) <= time.time() - created + 1 and len(times) == len(set(times)), (policy, times)
     server.process.kill()
     server.process.wait()
     killed = time.time()
     time.sleep(4)
+    # Times at which there was no server.
+    missed = set(range(int(killed) + 1, int(time.time()) + 1))
+    assert len(missed) >= 2
     with start().connect() as connection:
-        opened = time.time()
+        of_all = lambda: {policy: slots(connection, f"every_{policy}") for policy in policies}
         time.sleep(4)
+        deadline = time.monotonic() + 60
+        while not missed <= set(slots(connection, "every_all")) and time.monotonic() < deadline:
+            time.sleep(0.2)
         for policy in policies:
             connection.execute(f"ALTER PIPELINE every_{policy} PAUSE")
-        time.sleep(1.5)
-        after = {policy: slots(connection, f"every_{policy}") for policy in policies}
+        # What was due before may still be begun.
+        deadline, after = time.monotonic() + 60, None
+        while after != (now := of_all()):
+            assert time.monotonic() < deadline, "they are not paused"
+            after = now
+            time.sleep(2)
         for policy, times in after.items():
             assert len(times) == len(set(times)), (policy, times)
-        missed = set(range(int(killed) + 1, int(opened) - 1))
-        assert len(missed) >= 2
         assert missed <= set(after["all"]), (missed, after["all"])
         assert set(after["all"]) == set(range(min(after["all"]), max(after["all"]) + 1))
         assert len(missed & set(after["last"])) <= 1
         assert not missed & set(after["none"]), (missed, after["none"])
-        time.sleep(2)
-        assert {policy: slots(connection, f"every_{policy}") for policy in policies} == after, "paused"
         failed = connection.execute("SELECT count(*) FROM system.runs WHERE state NOT IN ('succeeded', 'running', 'queued')").fetchone()
         assert failed == (0,), failed
 
@@ -406,7 +423,7 @@ def test_somebody_is_told_of_failures(start):
         connection.execute(f"""CREATE PIPELINE told WITH (on_failure = webhook('http://127.0.0.1:{hook.server_port}/hunter2')) AS BEGIN
             STEP fine AS SELECT 1; STEP broken AS SELECT 1 / (count(*) - count(*)) FROM system.settings; END""")
         assert refused(connection, "RUN PIPELINE told").sqlstate == "22012"
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while not news and time.monotonic() < end:
             time.sleep(0.05)
         path, told = news[0]

@@ -135,7 +135,12 @@ def test_what_people_type(server, tmp_path):
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         process.stdin.write("SELECT 'again' \\watch 0.1\n")
         process.stdin.close()
-        time.sleep(1.5)
+        # When the fifth one has been asked, four have been shown.
+        deadline = time.monotonic() + 60
+        with server.connect() as connection:
+            while connection.execute("SELECT count(*) FROM system.queries WHERE sql LIKE 'SELECT ''again''%'").fetchone()[0] < 5:
+                assert time.monotonic() < deadline, "it is not asked again"
+                time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         text = process.stdout.read()
     assert text.count("again") >= 3, text

@@ -15,7 +15,7 @@ import psycopg
 import pymysql
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.services
 
 LEVELS = pytest.mark.parametrize("level", [None, "debug"], ids=["default", "debug"])
 SCHEMA = "e2e_secrecy"
@@ -170,13 +170,13 @@ def source(request, tmp_path):
             direct.execute(table.format("t"))
         direct.close()
         yield (f"CREATE CATALOG src USING sqlite WITH (path = '{tmp_path / 'secrecy.db'}')", "src.main.t",
-               "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 12000000) SELECT count(*) AS n FROM c WHERE i <> '{}'")
+               "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 12000000 * {times}) SELECT count(*) AS n FROM c WHERE i <> '{mark}'")
     elif kind == "postgres":
         url = address("MARU_TEST_PG")
         with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as direct:
             direct.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA}; " + table.format(f"{SCHEMA}.t"))
             yield (f"CREATE CATALOG src USING postgres WITH (url = '{place(url)}', user = '{url.username}', password = '{url.password}')",
-                   f"src.{SCHEMA}.t", "SELECT pg_sleep(1.2)::text AS x, '{}'::text AS y")
+                   f"src.{SCHEMA}.t", "SELECT pg_sleep(1.2)::text AS x, '{mark}'::text AS y")
             direct.execute(f"DROP SCHEMA {SCHEMA} CASCADE")
     else:
         url = address("MARU_TEST_MYSQL")
@@ -185,7 +185,7 @@ def source(request, tmp_path):
                 for statement in [f"DROP DATABASE IF EXISTS {SCHEMA}", f"CREATE DATABASE {SCHEMA}", table.format(f"{SCHEMA}.t")]:
                     cursor.execute(statement)
                 yield (f"CREATE CATALOG src USING mysql WITH (url = '{place(url, False)}', user = '{url.username}', password = '{url.password}')",
-                       f"src.{SCHEMA}.t", "SELECT sleep(1.2) AS x, '{}' AS y")
+                       f"src.{SCHEMA}.t", "SELECT sleep(1.2) AS x, '{mark}' AS y")
                 cursor.execute(f"DROP DATABASE {SCHEMA}")
 
 
@@ -205,10 +205,14 @@ def test_what_databases_are_sent_stays_out_of_the_log(start, marks, source, leve
         assert run(connection, f"SELECT * FROM src.query($$ SELECT nothing, '{marks['native error']}' AS x $$)") is not None
         rows = connection.execute(f"SELECT name FROM {t} ORDER BY id").fetchall()
         assert rows == [(marks["update"],), (marks["merge"],)]
-        # Libraries like to tell of statements that take longer than a second.
-        began = time.monotonic()
-        connection.execute(f"SELECT * FROM src.query($$ {slow.format(marks['slow'])} $$)").fetchall()
-        assert time.monotonic() - began > 1, "not slow enough to tell of"
+        # Libraries like to tell of statements that take longer than a second. A machine that is fast gets more to do.
+        for times in [1, 4, 16]:
+            began = time.monotonic()
+            connection.execute(f"SELECT * FROM src.query($$ {slow.format(mark=marks['slow'], times=times)} $$)").fetchall()
+            seconds = time.monotonic() - began
+            if seconds > 1.1:
+                break
+        assert seconds > 1, "not slow enough to tell of"
     assert marks.found(log_of(server, level)) == []
 
 
@@ -383,7 +387,7 @@ def test_secrets_of_odd_statements_are_not_kept(secretive, marks, statement, sql
         assert got == sqlstate or got and sqlstate is None and statement.startswith("CREATE CATALOG"), got
         # The history is written a moment later, and in order.
         connection.execute(f"SELECT '{marks['control']}'")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while "control" not in marks.found(kept := history(connection, "queries")):
             assert time.monotonic() < deadline, "the history is not there"
             time.sleep(0.05)
@@ -408,11 +412,11 @@ def test_a_statement_that_runs_hides_its_secrets_from_those_who_watch(start, mar
     # It takes connections, and never says a word.
     with socket.create_server(("127.0.0.1", 0)) as silent, server.connect() as watcher, server.connect() as other:
         statement = (f"CREATE CATALOG a USING postgres WITH (url = 'postgres://127.0.0.1:{silent.getsockname()[1]}/x', user = 'u', "
-                     f"password = '{marks['password']}', connect_timeout = '3s')")
+                     f"password = '{marks['password']}', connect_timeout = '10s')")
         thread = threading.Thread(target=run, args=[other, statement])
         thread.start()
         try:
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + 10
             while not (rows := watcher.execute("SELECT sql FROM system.sessions WHERE sql LIKE 'CREATE CATALOG a%'").fetchall()):
                 assert time.monotonic() < deadline, "the statement does not show"
             assert "********" in rows[0][0]

@@ -4,6 +4,7 @@ one or an error of the right class, and afterwards nothing is left over.
 Takes seconds in `tests/run`, minutes in `tests/run --long`."""
 
 import collections
+import contextlib
 import os
 import pathlib
 import random
@@ -31,6 +32,8 @@ QUERIES = [
     "SELECT count(*) FROM soak_pg.public.customers p FULL JOIN soak_my.shop.customers m ON p.id = m.id AND p.name = m.name",
 ]
 ENDLESS = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b"
+# More than this is wanted of each: answers, cancels, sessions that were cut.
+LEAST = {"answer": 20, "cancel": 2, "sessions cut": 2}
 # What a source that was cut off, or a client that gave up, may be told.
 ALLOWED = ("57014", "HV", "08", "57P")
 
@@ -56,15 +59,15 @@ def server(start):
 class Client(threading.Thread):
     """Asks until the time is over and keeps what went wrong."""
 
-    def __init__(self, server, number, expected, deadline):
+    def __init__(self, server, number, expected, goes_on):
         super().__init__(daemon=True)
-        self.server, self.expected, self.deadline = server, expected, deadline
+        self.server, self.expected, self.goes_on = server, expected, goes_on
         self.random = random.Random(SEED + number)
         self.counts, self.wrong = collections.Counter(), []
 
     def run(self):
         connection = None
-        while time.monotonic() < self.deadline and len(self.wrong) < 5:
+        while self.goes_on() and len(self.wrong) < 5:
             try:
                 if connection is None or connection.closed:
                     connection = self.server.connect()
@@ -113,7 +116,8 @@ class Client(threading.Thread):
     def cancel(self, connection, after, ended):
         """Asks until the statement has ended: a request that comes before its statement is for nothing, as in PostgreSQL."""
         while not ended.wait(after):
-            connection.cancel_safe(timeout=10)
+            with contextlib.suppress(psycopg.errors.CancellationTimeout):
+                connection.cancel_safe(timeout=10)
             after = 0.5
 
     def judge(self, error):
@@ -139,11 +143,11 @@ def ports(server):
     return [int(line[1].rsplit(":", 1)[1], 16) for line in lines if line[9] in inodes]
 
 
-def cut_connections(server, deadline, counts):
+def cut_connections(server, goes_on, counts):
     """Ends this server's sessions in PostgreSQL every second or so, and nobody else's."""
     end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'maru' AND client_port = ANY(%s)"
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as direct:
-        while time.monotonic() < deadline:
+        while goes_on():
             time.sleep(1)
             counts["sessions cut"] += direct.execute(end, [ports(server)]).fetchone()[0]
 
@@ -157,25 +161,30 @@ def test_clients_that_come_and_go(server):
     with server.connect() as connection:
         expected = {sql: connection.execute(sql).fetchall() for sql in QUERIES}
     assert all(expected.values())
-    counts = collections.Counter()
-    deadline = time.monotonic() + SECONDS
-    clients = [Client(server, number, expected, deadline) for number in range(CLIENTS)]
-    chaos = threading.Thread(target=cut_connections, args=(server, deadline, counts), daemon=True)
+    counts, clients, began = collections.Counter(), [], time.monotonic()
+
+    def goes_on():
+        """Until the time is over; on a slow machine, until enough of everything has been seen."""
+        enough = all(counts[kind] + sum(client.counts[kind] for client in clients) > least for kind, least in LEAST.items())
+        return time.monotonic() < began + (SECONDS if enough else SECONDS + 120)
+
+    clients += [Client(server, number, expected, goes_on) for number in range(CLIENTS)]
+    chaos = threading.Thread(target=cut_connections, args=(server, goes_on, counts), daemon=True)
     for thread in [*clients, chaos]:
         thread.start()
     for thread in [*clients, chaos]:
-        thread.join(SECONDS + 120)
+        thread.join(SECONDS + 240)
         assert not thread.is_alive(), "a client waits for ever"
     for client in clients:
         counts += client.counts
     print(f"{SECONDS} s, {CLIENTS} clients: {dict(counts)}, {resident_bytes(server) >> 20} MiB resident")
     assert [wrong for client in clients for wrong in client.wrong] == []
-    assert counts["answer"] > 20 and counts["cancel"] > 2 and counts["sessions cut"] > 2, counts
+    assert all(counts[kind] > least for kind, least in LEAST.items()), counts
     with server.connect() as connection:
         # Everything still works, with the same answers, and nothing goes on running for clients that have left.
         assert {sql: connection.execute(sql).fetchall() for sql in QUERIES} == expected
         running = "SELECT count(*) FROM system.queries WHERE state IN ('running', 'queued', 'planning') AND session_id <> pg_backend_pid()"
-        patience = time.monotonic() + 30
+        patience = time.monotonic() + 60
         while connection.execute(running).fetchone() != (0,) and time.monotonic() < patience:
             time.sleep(0.2)
         assert connection.execute(running).fetchone() == (0,)

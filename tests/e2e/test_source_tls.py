@@ -5,7 +5,7 @@ import pytest
 
 from own_databases import OwnMariadb, OwnPostgres
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module", params=["postgres", "mysql"])

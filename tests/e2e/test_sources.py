@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import time
 import urllib.parse
@@ -181,15 +182,16 @@ def test_queries_wait_for_their_turn(server, connection, connector, variable, sc
                        f"secret = 'src_login', max_queries_per_second = 2)")
     sql = f"SELECT count(*) FROM paced_{connector}.{schema}.customers WHERE id > 0"
 
-    def ask(_):
-        with server.connect() as session:
-            return session.execute(sql).fetchone()[0]
+    def ask(session):
+        return session.execute(sql).fetchone()[0]
 
     try:
-        expected = ask(0)
-        start = time.monotonic()
-        with concurrent.futures.ThreadPoolExecutor(8) as threads:
-            assert list(threads.map(ask, range(8))) == [expected] * 8
+        expected = ask(connection)
+        with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(8) as threads:
+            # Logins are done before, so that the statements come at once.
+            sessions = [stack.enter_context(server.connect()) for _ in range(8)]
+            start = time.monotonic()
+            assert list(threads.map(ask, sessions)) == [expected] * 8
         assert time.monotonic() - start >= 3
         with urllib.request.urlopen(server.url() + "/metrics", timeout=20) as answer:
             waits = [line for line in answer.read().decode().splitlines() if line.startswith(f'maru_source_wait_seconds{{catalog="paced_{connector}"}}')]

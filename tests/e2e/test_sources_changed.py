@@ -9,7 +9,7 @@ import psycopg
 import pymysql
 import pytest
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.services
 
 PG, MY = (urllib.parse.urlsplit(os.environ.get(name, "")) for name in ("MARU_TEST_PG", "MARU_TEST_MYSQL"))
 KINDS = ["postgres", "mysql", "sqlite"]

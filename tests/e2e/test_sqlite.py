@@ -7,8 +7,6 @@ import time
 import psycopg
 import pytest
 
-pytestmark = pytest.mark.timeout(120)
-
 # Before its first row SQLite would work for years.
 ENDLESS = "SELECT count(*) FROM lite.main.endless"
 NATIVE = "SELECT * FROM lite.query($$ SELECT count(*) AS n FROM t a, t b, t c, t d, t e, t f $$)"
@@ -46,7 +44,7 @@ def processor_time(server):
 
 def comes_to_rest(server):
     """Whether the server's threads stop computing."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         before = processor_time(server)
         time.sleep(1)
@@ -61,13 +59,14 @@ def test_a_timeout_ends_it_there(server, connection, sql):
     began = time.monotonic()
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(sql)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert comes_to_rest(server), "SQLite computes on"
 
 
 def test_another_session_cancels_it(server, connection):
     def cancel():
-        time.sleep(1)
+        server.until_it_runs(ENDLESS)
+        time.sleep(0.5)
         with server.connect() as other:
             assert other.execute("SELECT pg_cancel_backend(%s)", [connection.info.backend_pid]).fetchone() == (True,)
 
@@ -77,7 +76,7 @@ def test_another_session_cancels_it(server, connection):
     with pytest.raises(psycopg.errors.QueryCanceled):
         connection.execute(ENDLESS)
     canceller.join()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert comes_to_rest(server), "SQLite computes on"
 
 
@@ -93,11 +92,12 @@ def test_a_catalog_is_dropped_under_it(server, connection):
 
     asker = threading.Thread(target=ask)
     asker.start()
-    time.sleep(1.5)
+    server.until_it_runs(ENDLESS)
+    time.sleep(0.5)
     began = time.monotonic()
     connection.execute("DROP CATALOG lite")
-    assert time.monotonic() - began < 10
-    asker.join(20)
+    assert time.monotonic() - began < 30
+    asker.join(30)
     assert ended == ["HV00N"], ended
     assert comes_to_rest(server), "SQLite computes on"
 

@@ -23,7 +23,7 @@ def user(server, name, **options):
     return server.connect(user=name, password=f"{name}-secret", **options)
 
 
-def wait_for(what, seconds=20):
+def wait_for(what, seconds=60):
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not come to that"

@@ -28,7 +28,7 @@ def test_they_go_with_the_session(server):
         place = connection.execute("SELECT schema FROM system.tables WHERE name = 'c_gone'").fetchone()[0]
         assert [entry for entry in warehouse.iterdir() if entry.name.startswith("cgone")]
     with server.connect() as connection:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while [entry for entry in warehouse.iterdir() if entry.name.startswith("cgone")]:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -51,17 +51,17 @@ def test_cancel_and_a_client_that_goes_while_encrypted(server):
     import threading
     import time
     with server.connect(sslmode="require") as connection, server.connect() as other:
-        thread = threading.Thread(target=lambda: (time.sleep(1), connection.cancel_safe(timeout=20)))
+        thread = threading.Thread(target=lambda: (server.until_it_runs("SELECT pg_sleep(60)"), connection.cancel_safe(timeout=20)))
         thread.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("SELECT pg_sleep(60)")
         thread.join()
         sleeper = server.connect(sslmode="require")
         pid = sleeper.info.backend_pid
-        sleeper.pgconn.send_query(b"SELECT pg_sleep(60)")
-        time.sleep(0.5)
+        sleeper.pgconn.send_query(b"SELECT pg_sleep(90)")
+        server.until_it_runs("SELECT pg_sleep(90)")
         sleeper.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while other.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() != (0,):
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -176,7 +176,7 @@ def test_wrong_password_is_refused(server):
             server.connect(user=user, password=password)
 
 
-def test_cancel_stops_the_statement_and_not_the_session(connection):
+def test_cancel_stops_the_statement_and_not_the_session(server, connection):
     caught = []
 
     def run():
@@ -187,13 +187,14 @@ def test_cancel_stops_the_statement_and_not_the_session(connection):
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    time.sleep(1)
+    server.until_it_runs(SLOW)
+    time.sleep(0.5)
     assert thread.is_alive(), "the statement ended before it could be cancelled"
     began = time.monotonic()
     # With a limit: a server whose threads are all busy with the statement would never answer.
-    connection.cancel_safe(timeout=20)
-    thread.join(20)
-    assert not thread.is_alive() and time.monotonic() - began < 10
+    connection.cancel_safe(timeout=30)
+    thread.join(30)
+    assert not thread.is_alive() and time.monotonic() - began < 30
     assert [e.diag.sqlstate for e in caught] == ["57014"]
     assert connection.execute("SELECT 1").fetchone() == (1,)
 

@@ -169,6 +169,11 @@ def needed_by(delta):
     return {urllib.parse.unquote(uri).rsplit("/t/", 1)[1] for uri in delta.file_uris()}
 
 
+def not_of_the_log(files):
+    """Files of rows, and those of the log to which a kill left no name: HDFS has them hidden until they are whole."""
+    return {file for file in files if not file.startswith("_delta_log/") or file.startswith("_delta_log/.")}
+
+
 @pytest.mark.services
 @pytest.mark.timeout(3600)
 def test_kill_9_at_random_moments(start, server, connection, lake):
@@ -225,7 +230,7 @@ def test_kill_9_at_random_moments(start, server, connection, lake):
         assert of_maru(connection, table) == summary(state)
         needed = needed_by(lake.delta("t"))
         assert needed <= lake.files("t")
-        rubbish = {file for file in lake.files("t") if not file.startswith("_delta_log/")} - needed
+        rubbish = not_of_the_log(lake.files("t")) - needed
         assert rubbish, "nothing was left by anybody"
         orphans = "SELECT path FROM system.orphans WHERE catalog = 'k' AND schema = 'public' AND \"table\" = 't'"
         listed = {path.split("/t/", 1)[1] for path, in connection.execute(orphans).fetchall()}
@@ -233,7 +238,7 @@ def test_kill_9_at_random_moments(start, server, connection, lake):
         connection.execute("SET maru.vacuum_retention_check = off")
         connection.execute(f"VACUUM {table} RETAIN 0 HOURS")
         assert connection.execute(orphans).fetchall() == []
-        assert {file for file in lake.files("t") if not file.startswith("_delta_log/")} == needed
+        assert not_of_the_log(lake.files("t")) == needed
         assert of_maru(connection, table) == summary(state) == of_delta(lake.delta("t"))
         connection.execute(f"INSERT OVERWRITE {table} {rows(9999)}")
         assert of_maru(connection, table) == summary(whole(9999))
@@ -356,7 +361,8 @@ def store(connection, held):
     """A lake on S3 with a sound catalog, a faulty one of little patience, and a faulty one of much."""
     lake = S3Lake()
     connection.execute(lake.catalog("sound"))
-    connection.execute(lake.catalog("hasty", held.url, ", timeout = '1s', max_retries = 1, retry_timeout = '2s'"))
+    # Not so little that a machine which is slow does not answer in it.
+    connection.execute(lake.catalog("hasty", held.url, ", timeout = '2s', max_retries = 1, retry_timeout = '3s'"))
     connection.execute(lake.catalog("patient", held.url))
     connection.execute("CREATE TABLE sound.public.t (round int, id bigint)")
     connection.execute("INSERT INTO sound.public.t SELECT -1, i FROM generate_series(1, 1000) g(i)")
@@ -384,7 +390,8 @@ def test_s3_goes_silent_at_a_moment_of_a_write(connection, store, held, method, 
     held.hold(method, part)
     began = time.monotonic()
     state = state_of(lambda: connection.execute(write.format("hasty")))
-    assert state in GONE and time.monotonic() - began < 25, (state, time.monotonic() - began)
+    # Requests are kept for a minute.
+    assert state in GONE and time.monotonic() - began < 50, (state, time.monotonic() - began)
     assert held.caught > 0
     assert connection.execute(STATE).fetchall() == before
     held.release()
@@ -401,7 +408,7 @@ def test_s3_goes_silent_at_a_moment_of_a_write(connection, store, held, method, 
     state = state_of(lambda: connection.execute(write.replace("5", "6").format("patient")))
     seconds = time.monotonic() - began
     connection.execute("RESET statement_timeout")
-    assert state in TIMED_OUT and seconds < 6, (state, seconds)
+    assert state in TIMED_OUT and seconds < 30, (state, seconds)
     held.release()
     time.sleep(0.3)
     assert connection.execute(STATE).fetchall() == [(5, 1000, 1000)]
@@ -541,10 +548,12 @@ def test_a_service_dies_or_goes_silent_during_a_write(server, connection, target
 
         # Connections of an earlier turn may still be kept by the engine: each turn begins with those that a calm statement has made.
         error = None
+        # Time for a whole statement, however slow the machine is: who is cut off is told so before the time is up.
+        patience = 4 + 3 * took
         timer = threading.Timer(dice.uniform(0.05, 0.9 if LONG else 0.5) * took, misbehave)
         began = time.monotonic()
         with server.connect() as own:
-            own.execute("SET statement_timeout = '4s'")
+            own.execute(f"SET statement_timeout = '{int(patience * 1000)}ms'")
             timer.start()
             try:
                 own.execute(target.overwrite(number))
@@ -562,11 +571,11 @@ def test_a_service_dies_or_goes_silent_during_a_write(server, connection, target
             assert error.sqlstate in GONE | (TIMED_OUT if how == "silent" else set()), (number, how, error.sqlstate, error)
             assert found == before or (found == new and unknown(error)), (number, how, before, found, error, error.diag.message_detail)
         # The timeout, and what a commit that is under way may take.
-        assert seconds < 30, (number, how, seconds, error)
+        assert seconds < patience + 26, (number, how, seconds, error)
         told.append((how, error and error.sqlstate, round(seconds, 1)))
         proxy.calm()
         with server.connect() as own:
-            own.execute("SET statement_timeout = '60s'")
+            own.execute("SET statement_timeout = '120s'")
             assert own.execute(target.overwrite(number)).statusmessage == f"INSERT 0 {N}"
         assert target.look() == new, (number, how)
     print(f"{request.node.callspec.params['target']}: {told}")
@@ -610,6 +619,12 @@ class Process:
                 assert time.monotonic() < deadline, "MariaDB does not come back"
                 time.sleep(0.2)
 
+    def busy(self):
+        """How many sessions of others have work under way."""
+        if self.kind == "postgres":
+            return self.run("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'")[0][0]
+        return self.run("SELECT count(*) FROM information_schema.processlist WHERE id <> connection_id() AND command = 'Query'")[0][0]
+
     def run(self, *statements):
         direct = self.own.connect() if self.kind == "mariadb" else psycopg.connect(
             host="127.0.0.1", port=self.own.port, user="tester", dbname="postgres", autocommit=True)
@@ -647,28 +662,39 @@ def test_a_database_is_killed_or_stopped_during_a_write(connection, kind):
             number = 0
             for how in (signal.SIGKILL, signal.SIGSTOP) if LONG or kind == "postgres" else (signal.SIGKILL,):
                 for statement in statements * 4 if LONG else statements[::2][how == signal.SIGSTOP:][:1]:
-                    number += 1
                     table = "made" if "made" in statement else "t"
-                    before = process.run(look.format(table))
-                    new = [*before, (number, big)] if "INTO" in statement else [(number, big)]
-                    connection.execute("SET statement_timeout = '3s'")
-                    timer = threading.Timer(took[statement] * 0.4, process.signal, args=(how,))
-                    timer.start()
-                    began = time.monotonic()
-                    error = None
-                    try:
-                        connection.execute(statement.format(n=number))
-                    except psycopg.Error as caught:
-                        error = caught
-                    seconds = time.monotonic() - began
-                    timer.join()
-                    connection.execute("RESET statement_timeout")
-                    process.start() if how == signal.SIGKILL else process.signal(signal.SIGCONT)
+                    # A statement may be quicker than the one before it, and than its signal: then the next one gets its signal sooner.
+                    for _ in range(5):
+                        number += 1
+                        before = process.run(look.format(table))
+                        new = [*before, (number, big)] if "INTO" in statement else [(number, big)]
+                        # Who is cut off is told so before the time is up.
+                        patience = 3 + 2 * took[statement]
+                        connection.execute(f"SET statement_timeout = '{int(patience * 1000)}ms'")
+                        timer = threading.Timer(took[statement] * 0.4, process.signal, args=(how,))
+                        timer.start()
+                        began = time.monotonic()
+                        error = None
+                        try:
+                            connection.execute(statement.format(n=number))
+                        except psycopg.Error as caught:
+                            error = caught
+                        seconds = time.monotonic() - began
+                        timer.join()
+                        connection.execute("RESET statement_timeout")
+                        process.start() if how == signal.SIGKILL else process.signal(signal.SIGCONT)
+                        if error is not None:
+                            break
+                        assert process.run(look.format(table)) == new, (how, statement)
+                        took[statement] = seconds
                     assert error is not None, (how, statement, "it was quicker than the signal")
                     assert error.sqlstate in (GONE if how == signal.SIGKILL else GONE | TIMED_OUT), (how, statement, error.sqlstate, error)
-                    assert seconds < 15, (how, statement, seconds)
+                    assert seconds < patience + 20, (how, statement, seconds)
                     # What ran in a database that was stopped may take a moment to see that nobody is there.
-                    time.sleep(0.5)
+                    deadline = time.monotonic() + 60
+                    while process.busy():
+                        assert time.monotonic() < deadline, (how, statement, "the database works on")
+                        time.sleep(0.1)
                     found = process.run(look.format(table))
                     assert found == before or (found == new and unknown(error)), (how, statement, before, found, error)
                     if found == before:
@@ -766,7 +792,8 @@ def test_what_a_commit_on_hdfs_leaves_is_collected(start, connection, tmp_path):
             writer.execute(lake.catalog("h", f"hdfs://127.0.0.1:{proxy.port}"))
             writer.execute("CREATE TABLE h.public.t AS SELECT 1::bigint AS id")
         hidden = lambda: {file for file in lake.files("t") if file.startswith("_delta_log/.")}
-        proxy.delay = 0.1
+        # The NameNode does not hear that the file of the commit is to get its name.
+        proxy.stop_at = (b"rename2", b"/_delta_log/.")
 
         def write():
             with contextlib.suppress(psycopg.Error), victim.connect() as writer:
@@ -774,9 +801,11 @@ def test_what_a_commit_on_hdfs_leaves_is_collected(start, connection, tmp_path):
 
         thread = threading.Thread(target=write)
         thread.start()
-        deadline = time.monotonic() + 30
-        while not hidden():
+        deadline = time.monotonic() + 60
+        while not proxy.stopped:
             assert time.monotonic() < deadline and thread.is_alive(), "the commit was not seen on its way"
+            time.sleep(0.02)
+        assert hidden(), "the file of the commit is not there"
         victim.process.send_signal(signal.SIGKILL)
         victim.process.wait()
         thread.join()
@@ -916,7 +945,7 @@ def nothing_fits(server, place, states, full, room):
             for table in ("lake.public.t", "own"):
                 assert connection.execute(f"SELECT count(*), sum(id) FROM {table}").fetchone() == (1000, 500500), statement
             room()
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while there() != before and time.monotonic() < deadline:
                 time.sleep(0.1)
             assert there() == before, statement
@@ -930,7 +959,7 @@ def nothing_fits(server, place, states, full, room):
 
 
 @pytest.mark.skipif(not LONG, reason="takes a minute: tests/run --long")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_files_that_may_not_grow(start, tmp_path, monkeypatch):
     """A limit of the size of files is what comes nearest to a full disk without a disk of one's own."""
     place = tmp_path / "lake"
@@ -991,7 +1020,7 @@ ssize_t pwrite64(int fd, const void *data, size_t n, off_t at) {
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_disk_that_says_it_is_full(start, tmp_path):
     """The answer of a full disk is put between the engine and the system: 53100, as the guide says."""
     place = tmp_path / "lake"

@@ -108,7 +108,7 @@ class HaCluster:
                 "-cp", f"{self.conf}:{CACHE}/services/hdfs/*", main, *arguments]
 
     def call(self, *command):
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, f"{command[-3:]}: {done.stderr[-3000:]}"
         return done.stdout
 
@@ -131,7 +131,7 @@ class HaCluster:
         live = '"NumLiveDataNodes" : 2'
         self.wait(lambda: all(live in self.bean(node, "FSNamesystemState") for node in NODES), "no DataNodes")
 
-    def wait(self, test, what, seconds=60):
+    def wait(self, test, what, seconds=180):
         deadline = time.monotonic() + seconds
         while not test():
             for node, process in self.processes.items():

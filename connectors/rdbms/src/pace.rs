@@ -68,7 +68,8 @@ mod tests {
         for five in began.windows(5) {
             assert!(five[4] - five[0] >= SECOND, "{five:?}");
         }
-        assert!(began[10] - began[0] < 3 * SECOND);
+        // Two seconds and what the machine takes; one in each second would be ten.
+        assert!(began[10] - began[0] < 6 * SECOND);
         assert!(pace.waited() > SECOND);
     }
 
@@ -76,10 +77,12 @@ mod tests {
     async fn who_leaves_takes_no_turn() {
         let pace = Pace::new(1);
         pace.turn(async { Ok(()) }).await.unwrap();
-        let left = tokio::time::timeout(Duration::from_millis(10), pace.turn(async { Ok(()) }));
-        assert!(left.await.is_err());
+        // As many as would take a minute.
+        let wait = Duration::from_millis(10);
+        let left = (0..60).map(|_| tokio::time::timeout(wait, pace.turn(async { Ok(()) })));
+        assert_eq!(join_all(left).await.iter().flatten().count(), 0);
         let came = Instant::now();
         pace.turn(async { Ok(()) }).await.unwrap();
-        assert!(came.elapsed() < 2 * SECOND);
+        assert!(came.elapsed() < 20 * SECOND);
     }
 }

@@ -14,7 +14,9 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{LexOrdering, PhysicalExprRef, PhysicalSortExpr};
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode, SortMergeJoinExec};
-use datafusion::physical_plan::metrics::SpillMetrics;
+use datafusion::physical_plan::metrics::{
+    Count, ExecutionPlanMetricsSet, MetricBuilder, SpillMetrics,
+};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::spill::SpillManager;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -37,12 +39,17 @@ const LEVELS: usize = 4;
 /// A part with more of the rows than this was not made smaller by being split: most of its rows have one key.
 const SMALLER: f64 = 0.8;
 
+/// Rows that are written at a time, at most.
+const WRITTEN_ROWS_MAX: usize = 4096;
+
 /// How rows of one partition are joined.
 pub(super) struct Joiner {
     /// Gives keys, filter, kind and columns. Its own inputs are not read.
     join: HashJoinExec,
     keys: (Vec<PhysicalExprRef>, Vec<PhysicalExprRef>),
     spills: (SpillManager, SpillManager),
+    /// Parts whose rows mostly had one key, which were sorted and merged.
+    merged_parts: Count,
     context: Arc<TaskContext>,
 }
 
@@ -50,16 +57,19 @@ impl Joiner {
     pub(super) fn new(
         join: &HashJoinExec,
         context: Arc<TaskContext>,
-        metrics: SpillMetrics,
+        metrics: &ExecutionPlanMetricsSet,
+        partition: usize,
     ) -> Result<Self> {
         let compression = context.session_config().spill_compression();
+        let spilled = SpillMetrics::new(metrics, partition);
         let spill = |schema| {
-            SpillManager::new(context.runtime_env(), metrics.clone(), schema)
+            SpillManager::new(context.runtime_env(), spilled.clone(), schema)
                 .with_compression_type(compression)
         };
         let spills = (spill(join.left().schema()), spill(join.right().schema()));
         let keys = join.on().iter().cloned().unzip();
-        Ok(Self { join: join.builder().build()?, keys, spills, context })
+        let merged_parts = MetricBuilder::new(metrics).counter("merged_parts", partition);
+        Ok(Self { join: join.builder().build()?, keys, spills, merged_parts, context })
     }
 
     /// Joins the rows of both sides.
@@ -145,9 +155,11 @@ impl Joiner {
     ) -> Result<Rows> {
         let null_equality = self.join.null_equality();
         let (keys, spills) = (&self.keys, &self.spills);
-        let lefts = Split { spill: &spills.0, keys: &keys.0, null_equality, level };
+        let written_rows = self.context.session_config().batch_size().min(WRITTEN_ROWS_MAX);
+        let split = |spill, keys| Split { spill, keys, null_equality, level, written_rows };
+        let lefts = split(&spills.0, &keys.0);
         let lefts = lefts.run(left, |_| true).await?;
-        let rights = Split { spill: &spills.1, keys: &keys.1, null_equality, level };
+        let rights = split(&spills.1, &keys.1);
         let alone = keeps_unmatched_right(*self.join.join_type());
         let rights = rights.run(right, |part| alone || lefts[part].n_rows > 0).await?;
         let n_rows = lefts.iter().map(|part| part.n_rows).sum::<usize>() as f64;
@@ -211,6 +223,7 @@ impl Joiner {
             self.join.null_equality(),
         )?;
         let (schema, columns) = (self.join.schema(), self.join.projection.clone());
+        self.merged_parts.add(1);
         let rows = join.execute(0, Arc::clone(&self.context))?;
         let rows = rows.map(move |batch| {
             let batch = batch?;

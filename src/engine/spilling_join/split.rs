@@ -19,9 +19,6 @@ use crate::engine::spill_file::Spilling;
 /// In how many parts rows are split at a time. More are fewer times of reading, and more rows in memory that wait for others.
 pub(super) const N_PARTS: usize = 16;
 
-/// Rows that are written at a time.
-const WRITTEN_ROWS: usize = 4096;
-
 /// Where the rows of one part are; without a file there are none.
 #[derive(Default)]
 pub(super) struct Part {
@@ -43,6 +40,8 @@ pub(super) struct Split<'a> {
     pub(super) null_equality: NullEquality,
     /// How often the rows have been split before: rows of one part have another place each time.
     pub(super) level: usize,
+    /// Rows that are written at a time: what reads them needs memory for as many.
+    pub(super) written_rows: usize,
 }
 
 impl Split<'_> {
@@ -52,8 +51,8 @@ impl Split<'_> {
         mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
         is_wanted: impl Fn(usize) -> bool + Send,
     ) -> Result<Vec<Part>> {
-        let mut writers =
-            (0..N_PARTS).map(|_| PartWriter::new(self.spill.schema())).collect::<Vec<_>>();
+        let writer = |_| PartWriter::new(self.spill.schema(), self.written_rows);
+        let mut writers = (0..N_PARTS).map(writer).collect::<Vec<_>>();
         while let Some(batch) = rows.next().await {
             let batch = batch?;
             let mut rows_of = vec![Vec::new(); N_PARTS];
@@ -104,8 +103,8 @@ struct PartWriter {
 }
 
 impl PartWriter {
-    fn new(schema: &SchemaRef) -> Self {
-        let waiting = BatchCoalescer::new(Arc::clone(schema), WRITTEN_ROWS);
+    fn new(schema: &SchemaRef, written_rows: usize) -> Self {
+        let waiting = BatchCoalescer::new(Arc::clone(schema), written_rows);
         Self { waiting, file: Spilling::default(), n_rows: 0 }
     }
 

@@ -121,19 +121,18 @@ fn needed(table: &Path, snapshot: &Snapshot) -> Result<HashSet<Path>> {
     Ok(needed)
 }
 
-/// Returns whether a file is one of rows. What is hidden belongs to others: the log, a feed of changes, indexes. But a file of rows
-/// or a commit that HDFS was writing has such a name of its own.
+/// Returns whether a file is one of rows. What is hidden belongs to others: the log, a feed of changes, indexes. But a file that HDFS
+/// was writing has such a name of its own: one of rows, or in the log a commit, a checkpoint or the hint at it.
 fn is_data(table: &Path, file: &Path) -> bool {
     let Some(parts) = file.prefix_match(table) else { return false };
     let parts = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>();
     let Some((name, folders)) = parts.split_last() else { return false };
-    let hidden = |name: &str| name.starts_with(['_', '.']) && !name.contains('=');
-    let unfinished = name.starts_with(".part-") && name.ends_with(".tmp");
-    let unfinished_commit =
-        name.starts_with('.') && name.contains(".json.") && name.ends_with(".tmp");
-    if unfinished_commit && folders == [LOG] {
-        return true;
+    let unfinished = name.starts_with('.') && name.ends_with(".tmp");
+    if folders == [LOG] {
+        return unfinished;
     }
+    let hidden = |name: &str| name.starts_with(['_', '.']) && !name.contains('=');
+    let unfinished = unfinished && name.starts_with(".part-");
     !folders.iter().any(|folder| hidden(folder)) && (!hidden(name) || unfinished)
 }
 

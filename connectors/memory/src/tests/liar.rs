@@ -144,7 +144,7 @@ async fn told(lie: Lie) -> Result<conformance::Report> {
     let source = Arc::new(Liar { inner, lie });
     let subject = Subject::new(&MEMORY, source, "sample", "numbers")
         .with_secrets(&["hunter2"])
-        .with_patience(Duration::from_millis(500));
+        .with_patience(Duration::from_secs(3));
     conformance::hold(subject).await
 }
 

@@ -202,14 +202,15 @@ async fn what_is_no_such_server_is_given_up() {
     {
         let options = [
             ("url".to_owned(), format!("mysql://u@{address}/d")),
-            ("connect_timeout".to_owned(), "400ms".to_owned()),
+            ("connect_timeout".to_owned(), "1s".to_owned()),
         ];
         let source = open(&MySqlConnector, &options).await.unwrap();
         let started = std::time::Instant::now();
         let error = source.check().await.unwrap_err();
         assert_eq!(error.sqlstate(), sqlstate, "{error:?}");
         assert_eq!(source.schemas().await.unwrap_err().sqlstate(), sqlstate);
-        assert!(started.elapsed().as_secs() < 3);
+        // By default it would be ten seconds for each.
+        assert!(started.elapsed().as_secs() < 8);
     }
 }
 
@@ -241,8 +242,11 @@ async fn dropping_the_stream_ends_the_remote_query() {
         if name == "endless" {
             stream.next().await.unwrap().unwrap();
         } else {
-            let first = tokio::time::timeout(std::time::Duration::from_secs(1), stream.next());
-            assert!(first.await.is_err());
+            let runs = eventually("the query runs", async || place.count(&running).await == 1);
+            tokio::select! {
+                row = stream.next() => panic!("a row came: {row:?}"),
+                () = runs => {}
+            }
         }
         assert_eq!(place.count(&running).await, 1);
         drop(stream);

@@ -600,7 +600,8 @@ async fn a_server_that_does_not_answer_is_given_up() {
     let started = std::time::Instant::now();
     assert_eq!(source.check().await.unwrap_err().sqlstate(), "HV00N");
     assert_eq!(source.schemas().await.unwrap_err().sqlstate(), "HV00N");
-    assert!(started.elapsed().as_secs() < 3);
+    // By default it would be ten seconds for each.
+    assert!(started.elapsed().as_secs() < 8);
 }
 
 const LONG: &str = "CREATE VIEW long AS SELECT g AS id, repeat('x', 100) AS filler FROM generate_series(1, 100000000) g;
@@ -617,8 +618,11 @@ async fn dropping_the_stream_ends_the_remote_query() {
         if name == "long" {
             stream.next().await.unwrap().unwrap();
         } else {
-            let first = tokio::time::timeout(std::time::Duration::from_secs(2), stream.next());
-            assert!(first.await.is_err());
+            let runs = eventually("the query runs", async || place.count(&running).await == 1);
+            tokio::select! {
+                row = stream.next() => panic!("a row came: {row:?}"),
+                () = runs => {}
+            }
         }
         assert_eq!(place.count(&running).await, 1);
         drop(stream);

@@ -177,6 +177,7 @@ mod tests {
     #[derive(Debug)]
     struct Counting {
         n_pieces: usize,
+        delay: Duration,
         open: Arc<AtomicUsize>,
         most: AtomicUsize,
     }
@@ -210,14 +211,21 @@ mod tests {
             self.most.fetch_max(open, Ordering::SeqCst);
             // Given up or answered, its end is counted.
             let pieces = Pieces(self.n_pieces, Arc::clone(&self.open));
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(self.delay).await;
             Ok(HttpResponse::new(HttpResponseBody::new(pieces)))
         }
     }
 
-    fn limited(n_places: usize, n_pieces: usize) -> (&'static Counting, HttpClient) {
+    const SOON: Duration = Duration::from_millis(5);
+
+    fn limited(
+        n_places: usize,
+        n_pieces: usize,
+        delay: Duration,
+    ) -> (&'static Counting, HttpClient) {
         let (open, most) = (Arc::default(), AtomicUsize::new(0));
-        let counting: &'static Counting = Box::leak(Box::new(Counting { n_pieces, open, most }));
+        let counting: &'static Counting =
+            Box::leak(Box::new(Counting { n_pieces, delay, open, most }));
         let inner = HttpClient::new(counting);
         let places = Arc::new(Semaphore::new(n_places));
         (counting, HttpClient::new(Limited { inner, places }))
@@ -234,7 +242,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_are_open_than_there_are_places() {
         // So few pieces that no request stops counting because of its reader.
-        let (counting, client) = limited(3, PIECES_AHEAD / 2);
+        let (counting, client) = limited(3, PIECES_AHEAD / 2, SOON);
         let whole = async || length(client.execute(request()).await.unwrap()).await;
         let lengths = join_all((0..40).map(|_| whole())).await;
         assert_eq!(lengths, [PIECES_AHEAD / 2; 40]);
@@ -243,7 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_that_wait_for_each_other_come_to_an_end() {
-        let (counting, client) = limited(1, PIECES_AHEAD * 4);
+        let (counting, client) = limited(1, PIECES_AHEAD * 4, SOON);
         // Nobody reads on in the first ones while the last one is read.
         let mut begun = Vec::new();
         for _ in 0..5 {
@@ -259,14 +267,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_wants_gives_its_place_back() {
-        let (counting, client) = limited(1, PIECES_AHEAD * 4);
+        // Much later than it is given up, so that a machine which has other things to do meanwhile has no answer by then.
+        let (counting, client) = limited(1, PIECES_AHEAD * 4, Duration::from_millis(200));
         for _ in 0..5 {
             // Before the answer, and in the middle of it.
             let wait = Duration::from_millis(1);
             assert!(tokio::time::timeout(wait, client.execute(request())).await.is_err());
             drop(client.execute(request()).await.unwrap());
         }
-        let wait = Duration::from_secs(5);
+        let wait = Duration::from_secs(30);
         let answer = tokio::time::timeout(wait, client.execute(request())).await.unwrap();
         drop(answer.unwrap());
         while counting.open.load(Ordering::SeqCst) > 0 {
