@@ -39,6 +39,8 @@ struct VersionEntry {
     file: String,
     n_bytes: i64,
     loaded: Option<Arc<Version>>,
+    /// Why its manifest cannot be read. Such a version can only be dropped; the others, and the server, go on.
+    damaged: Option<Error>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -63,7 +65,9 @@ pub(crate) struct VersionFacts {
     pub is_default: bool,
     pub aliases: Vec<String>,
     pub n_bytes: i64,
+    /// Of a damaged version an empty one.
     pub manifest: Manifest,
+    pub is_damaged: bool,
 }
 
 /// All models.
@@ -119,12 +123,25 @@ impl Models {
         let mut files = Vec::new();
         for version in versions {
             files.push(version.file.clone());
-            let manifest = Manifest::decode(&version.manifest)?;
+            let (manifest, damaged) = match Manifest::decode(&version.manifest) {
+                Ok(manifest) => (manifest, None),
+                Err(error) => {
+                    tracing::error!(
+                        schema = %version.schema,
+                        model = %version.model,
+                        version = version.version,
+                        %error,
+                        "a version of a model is damaged"
+                    );
+                    (Manifest::default(), Some(error))
+                }
+            };
             let entry = VersionEntry {
                 manifest,
                 file: version.file,
                 n_bytes: version.n_bytes,
                 loaded: None,
+                damaged,
             };
             if let Some(model) = entries.get_mut(&(version.schema, version.model)) {
                 model.versions.insert(version.version, entry);
@@ -159,6 +176,7 @@ impl Models {
                         .collect(),
                     n_bytes: one.n_bytes,
                     manifest: one.manifest.clone(),
+                    is_damaged: one.damaged.is_some(),
                 })
                 .collect(),
         };
@@ -176,7 +194,7 @@ impl Models {
     /// Returns a version ready for use: by its number, by an alias, or the default.
     ///
     /// # Errors
-    /// 42704 if there is no such version, XX001 if its file is damaged, 58P01 if it is gone.
+    /// 42704 if there is no such version, XX001 if its file or its manifest is damaged, 58P01 if the file is gone.
     pub(crate) fn version(
         &self,
         schema: &str,
@@ -211,6 +229,11 @@ impl Models {
         }
         let path = self.folder.join(&entry.file);
         let place = |error: Error| error.with_context("model", format!("{schema}.{name}@{number}"));
+        if let Some(error) = entry.damaged {
+            return Err(place(error).with_hint(
+                "CREATE OR REPLACE MODEL trains another version, DROP MODEL removes what is there.",
+            ));
+        }
         let bytes = std::fs::read(&path).map_err(|error| {
             let kind = match error.kind() {
                 std::io::ErrorKind::NotFound => ErrorKind::FileNotFound,
@@ -250,6 +273,8 @@ impl Models {
     ) -> Result<i64> {
         let _changing = self.changing.lock().await;
         let bytes = trained.artifact.encode()?;
+        // Before anything is written: numbers that cannot be kept make no version.
+        let manifest = trained.manifest.encode()?;
         let key = (schema.to_owned(), name.to_owned());
         let mut body =
             self.entries.read().get(&key).map(|entry| entry.body.clone()).unwrap_or_default();
@@ -268,7 +293,7 @@ impl Models {
             schema: schema.to_owned(),
             model: name.to_owned(),
             version: number,
-            manifest: trained.manifest.encode()?,
+            manifest,
             file: file.clone(),
             n_bytes,
         };
@@ -280,7 +305,13 @@ impl Models {
         let mut entries = self.entries.write();
         let entry = entries.entry(key).or_default();
         entry.body = body;
-        let one = VersionEntry { manifest: trained.manifest, file, n_bytes, loaded: Some(loaded) };
+        let one = VersionEntry {
+            manifest: trained.manifest,
+            file,
+            n_bytes,
+            loaded: Some(loaded),
+            damaged: None,
+        };
         entry.versions.insert(number, one);
         Ok(number)
     }

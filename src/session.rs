@@ -51,6 +51,7 @@ mod privileges;
 mod profile;
 mod quantified;
 mod ranks;
+mod read_only;
 mod rewrite;
 mod scalar_subqueries;
 mod scalars;
@@ -62,6 +63,7 @@ mod subqueries;
 mod sum;
 mod temporary;
 mod timezone;
+mod type_names;
 mod work;
 mod write;
 
@@ -107,7 +109,8 @@ pub(crate) use temporary::{drop_left, is_temporary_schema};
 pub(crate) use work::Work;
 pub use write::{IfExists, Incoming, Ingest};
 pub(crate) use write::{
-    Target, create_schema, create_table, declared_column, declared_type, find_target, place_of_new,
+    Target, bytea, create_schema, create_table, declared_column, declared_type, find_target,
+    place_of_new,
 };
 
 /// Settings, prepared statements and the running statement of one client.
@@ -304,10 +307,13 @@ impl Session {
 
     /// Returns the current value of a setting, as `SHOW` prints it.
     pub fn setting(&self, name: &str) -> Option<String> {
-        match settings::is_catalog(name) {
-            true => Some(self.catalog()),
-            false => self.settings.read().get(name),
+        if settings::is_catalog(name) {
+            return Some(self.catalog());
         }
+        if settings::is_mode(name) {
+            return Some(if self.is_read_only() { "on" } else { "off" }.to_owned());
+        }
+        self.settings.read().get(name)
     }
 
     /// Sets a setting from outside SQL (start-up parameters of a protocol).
@@ -319,6 +325,9 @@ impl Session {
             self.require_catalog(value)?;
             *self.catalog.write() = value.to_owned();
             return Ok(());
+        }
+        if settings::is_mode(name) {
+            return self.set_read_only(settings::mode(value)?);
         }
         if let Some(catalog) = settings::catalog_of(name) {
             self.require_catalog(&catalog)?;
@@ -340,6 +349,10 @@ impl Session {
             Some(name) if settings::is_catalog(name) => {
                 *self.catalog.write() =
                     self.login.database.clone().unwrap_or_else(|| BUILTIN.to_owned());
+            }
+            Some(name) if settings::is_mode(name) => {
+                let default = self.settings.read().is_read_only();
+                self.set_read_only(default)?;
             }
             Some(name) => self.settings.write().reset(name, &defaults)?,
         }
@@ -516,6 +529,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
         analyzer.rules.insert(0, Arc::new(sum::SettleSums));
     }
     Ok(builder
+        .with_type_planner(Arc::new(type_names::TypeNames))
         .with_query_planner(Arc::new(policies::WithPolicies))
         .with_optimizer_rule(Arc::new(policies::SafeThroughPolicies))
         .with_optimizer_rule(Arc::new(PushIntoSources))

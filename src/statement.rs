@@ -22,7 +22,7 @@ use std::sync::{Arc, LazyLock};
 use maru_core::{Error, ErrorKind, QualifiedName, Result};
 use maru_sql::dialect::PostgreSqlDialect;
 use maru_sql::tokenizer::{Token, Tokenizer};
-use maru_sql::{Name, Statement};
+use maru_sql::{ModelStatement, Name, PipelineStatement, Statement};
 use regex::Regex;
 
 use crate::access::Object;
@@ -94,6 +94,7 @@ pub(crate) async fn execute(
         | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::DescribeHistory(_)
+        | Statement::DescribeModel(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Prepare(_)
@@ -144,6 +145,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::DescribeHistory(_)
+        | Statement::DescribeModel(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Set(_)
@@ -159,6 +161,85 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::Copy(_)
         | Statement::Discard { .. } => None,
     }
+}
+
+/// Returns what a command is called that a transaction refuses which only reads; `None` for one that changes nothing but its
+/// session.
+pub(crate) fn written_as(statement: &Statement) -> Option<Cow<'static, str>> {
+    let name = match statement {
+        Statement::CreateTable(_) => "CREATE TABLE",
+        Statement::Truncate(_) => "TRUNCATE TABLE",
+        Statement::Vacuum(vacuum) if vacuum.dry_run => return None,
+        Statement::Vacuum(_) => "VACUUM",
+        Statement::AlterTable(_) | Statement::AlterTableSecurity(_) => "ALTER TABLE",
+        Statement::CreateCatalog(_) => "CREATE CATALOG",
+        Statement::AlterCatalog(_) => "ALTER CATALOG",
+        Statement::CreateCatalogTemplate(_) => "CREATE CATALOG TEMPLATE",
+        Statement::CreateResourceGroup(_) => "CREATE RESOURCE GROUP",
+        Statement::AlterResourceGroup(_) => "ALTER RESOURCE GROUP",
+        Statement::CreateSecret(_) => "CREATE SECRET",
+        Statement::CreateSchema(_) => "CREATE SCHEMA",
+        Statement::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
+        Statement::CreateView(_) => "CREATE VIEW",
+        Statement::Drop(drop) => {
+            return Some(format!("DROP {}", drop.kind.word().to_uppercase()).into());
+        }
+        Statement::CommentOn(_) => "COMMENT",
+        Statement::CreateRole(_) => "CREATE ROLE",
+        Statement::AlterRole(_) => "ALTER ROLE",
+        Statement::DropRole(_) => "DROP ROLE",
+        Statement::GrantRole(grant) if grant.is_grant => "GRANT ROLE",
+        Statement::GrantRole(_) => "REVOKE ROLE",
+        Statement::GrantPrivileges(grant) if grant.is_grant => "GRANT",
+        Statement::GrantPrivileges(_) => "REVOKE",
+        Statement::AlterDefaultPrivileges(_) => "ALTER DEFAULT PRIVILEGES",
+        Statement::AlterOwner(alter) => {
+            return Some(format!("ALTER {}", alter.kind.to_uppercase()).into());
+        }
+        Statement::Owned(owned) if owned.to.is_some() => "REASSIGN OWNED",
+        Statement::Owned(_) => "DROP OWNED",
+        Statement::CreatePolicy(_) => "CREATE POLICY",
+        Statement::AlterPolicy(_) => "ALTER POLICY",
+        Statement::DropPolicy(_) => "DROP POLICY",
+        Statement::Model(model) => match model.as_ref() {
+            ModelStatement::Create(_) => "CREATE MODEL",
+            ModelStatement::Alter(_) => "ALTER MODEL",
+            ModelStatement::Drop(_) => "DROP MODEL",
+            ModelStatement::Export(_) => "EXPORT MODEL",
+            ModelStatement::Retrain(_) => "RETRAIN MODEL",
+            ModelStatement::CancelJob(_) => return None,
+        },
+        Statement::Pipeline(pipeline) => match pipeline.as_ref() {
+            PipelineStatement::Create(_) => "CREATE PIPELINE",
+            PipelineStatement::Drop { .. } => "DROP PIPELINE",
+            PipelineStatement::Pause { .. } => "ALTER PIPELINE",
+            PipelineStatement::Run(_) => "RUN PIPELINE",
+            PipelineStatement::Backfill(_) => "BACKFILL PIPELINE",
+            PipelineStatement::ResumeRun { .. } => "RESUME RUN",
+            PipelineStatement::Explain(_) | PipelineStatement::CancelRun(_) => return None,
+        },
+        Statement::Query { .. }
+        | Statement::Write(_)
+        | Statement::Describe(_)
+        | Statement::DescribeHistory(_)
+        | Statement::DescribeModel(_)
+        | Statement::Preview(_)
+        | Statement::ShowVariable(_)
+        | Statement::Set(_)
+        | Statement::Reset(_)
+        | Statement::SetRole(_)
+        | Statement::CancelQuery(_)
+        | Statement::Transaction(_)
+        | Statement::Prepare(_)
+        | Statement::ExecutePrepared(_)
+        | Statement::Deallocate(_)
+        | Statement::DeclareCursor(_)
+        | Statement::Fetch(_)
+        | Statement::CloseCursor(_)
+        | Statement::Copy(_)
+        | Statement::Discard { .. } => return None,
+    };
+    Some(name.into())
 }
 
 /// Says whether a statement changes the session that runs it and nothing else; what a transaction undoes says so itself.

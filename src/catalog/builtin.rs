@@ -205,6 +205,7 @@ fn location_table(
             .then_some(partition_columns),
         pattern: None,
         version,
+        as_written: false,
     })
 }
 
@@ -225,7 +226,10 @@ pub async fn open_path(
     let (place, pattern) = split_pattern(parts.next().unwrap_or_default());
     let mut spec = LocationTable { version, ..LocationTable::default() };
     for part in parts {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let Some((name, value)) = part.split_once('=') else {
+            spec.as_written = true;
+            continue;
+        };
         match name {
             "format" => value.clone_into(&mut spec.format),
             name => {

@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::TaskContext;
@@ -304,13 +306,41 @@ impl Reader {
     }
 }
 
-/// Gives a batch the promised schema; physical plans differ from it in nullability and metadata only.
+/// Gives a batch the promised schema. Physical plans differ from it in nullability and metadata, and in how wide a value is kept
+/// where a parameter's type was open: such columns are cast, if no value can lose anything.
 fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = batch.columns().to_vec();
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| {
+    let failed = |error: ArrowError| {
         Error::internal("a batch has other columns than were promised").with_cause(error)
-    })
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let mut columns = batch.columns().to_vec();
+    if columns.len() == schema.fields().len() {
+        for (column, field) in columns.iter_mut().zip(schema.fields()) {
+            if widens(column.data_type(), field.data_type()) {
+                let strict = CastOptions { safe: false, ..CastOptions::default() };
+                *column = cast_with_options(column, field.data_type(), &strict).map_err(failed)?;
+            }
+        }
+    }
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(failed)
+}
+
+/// Returns whether a type is another than the promised one, which holds all its values as they are.
+fn widens(found: &DataType, promised: &DataType) -> bool {
+    use DataType::{Binary, BinaryView, Decimal128, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    match (found, promised) {
+        (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
+        | (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => {
+            found != promised
+        }
+        (Decimal128(precision, scale), Decimal128(wider, longer)) => {
+            found != promised
+                && longer >= scale
+                && i16::from(*wider) - i16::from(*longer)
+                    >= i16::from(*precision) - i16::from(*scale)
+        }
+        _ => false,
+    }
 }
 
 /// What a plan read and spilled.

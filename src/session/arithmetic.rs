@@ -1,7 +1,8 @@
 //! Arithmetic as PostgreSQL does it: never a wrong row.
 //!
 //! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
-//! puts a checked function in the place of each such operator, and `cast.rs` one in the place of casts that lose digits.
+//! puts a checked function in the place of each such operator, and of `/` on floats, whose quotient by zero is 22012 there and
+//! infinite underneath; and `cast.rs` one in the place of casts that lose digits.
 //! `date.rs` acts before, since it changes types.
 
 mod array_text;
@@ -13,6 +14,7 @@ mod float;
 mod frames;
 mod interval;
 mod moments;
+mod numeric_text;
 mod promised;
 mod quotient;
 mod zeros;
@@ -32,6 +34,7 @@ use datafusion::logical_expr::{
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
+use datafusion::physical_expr_common::datum::apply;
 use maru_core::{Error, ErrorKind};
 
 pub(super) use cast::assigned;
@@ -105,10 +108,16 @@ fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Operator::Plus => &*ADD,
         Operator::Minus => &*SUBTRACT,
         Operator::Multiply => &*MULTIPLY,
+        Operator::Divide => &*DIVIDE,
         _ => return Transformed::no(expr),
     };
+    let divides = *op == Operator::Divide;
+    let is_meant = |data_type: &DataType| match data_type {
+        DataType::Float32 | DataType::Float64 => divides,
+        data_type => data_type.is_integer() && !divides,
+    };
     match (left.get_type(schema), right.get_type(schema)) {
-        (Ok(a), Ok(b)) if a == b && a.is_integer() => {}
+        (Ok(a), Ok(b)) if a == b && is_meant(&a) => {}
         _ => return Transformed::no(expr),
     }
     let args = vec![(**left).clone(), (**right).clone()];
@@ -119,6 +128,7 @@ fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Add));
 static SUBTRACT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Subtract));
 static MULTIPLY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Multiply));
+static DIVIDE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Divide));
 
 fn checked(operation: Operation) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::from(CheckedOperation {
@@ -132,6 +142,8 @@ enum Operation {
     Add,
     Subtract,
     Multiply,
+    /// Of floats.
+    Divide,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -146,6 +158,7 @@ impl ScalarUDFImpl for CheckedOperation {
             Operation::Add => "integer_add",
             Operation::Subtract => "integer_subtract",
             Operation::Multiply => "integer_multiply",
+            Operation::Divide => "float_divide",
         }
     }
 
@@ -165,17 +178,18 @@ impl ScalarUDFImpl for CheckedOperation {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        if self.operation == Operation::Divide {
+            return apply(&args.args[0], &args.args[1], float::quotient);
+        }
         let (kernel, sign): (fn(&dyn arrow::array::Datum, &dyn arrow::array::Datum) -> _, _) =
             match self.operation {
                 Operation::Add => (numeric::add, "+"),
                 Operation::Subtract => (numeric::sub, "-"),
                 Operation::Multiply => (numeric::mul, "*"),
+                Operation::Divide => (numeric::div, "/"),
             };
         let data_type = args.return_field.data_type().clone();
-        datafusion::physical_expr_common::datum::apply(&args.args[0], &args.args[1], |a, b| {
-            kernel(a, b)
-        })
-        .map_err(|_| {
+        apply(&args.args[0], &args.args[1], |a, b| kernel(a, b)).map_err(|_| {
             Error::new(
                 ErrorKind::OutOfRange,
                 format!("{} out of range", crate::system::types::sql_name(&data_type)),

@@ -34,6 +34,10 @@ pub(super) struct Block {
     pub(super) copies: Vec<Copied>,
     /// Settings that end with it.
     pub(super) given: Given,
+    /// Whether it writes nothing but temporary tables; `None` outside of a transaction.
+    pub(super) read_only: Option<bool>,
+    /// Whether it has run a query.
+    pub(super) queried: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +48,7 @@ struct Savepoint {
     /// Of the copies that there were.
     versions: Versions,
     choices: AtSavepoint,
+    read_only: Option<bool>,
 }
 
 /// One object before and after a statement; `None` where it is not there.
@@ -310,10 +315,12 @@ impl Session {
 
     /// Opens a block; returns `false` if there is one.
     pub(crate) fn open_block(&self) -> bool {
+        let read_only = self.settings.read().is_read_only();
         let mut block = self.block.lock();
         let idle = block.status == TransactionStatus::Idle;
         if idle {
             block.status = TransactionStatus::Open;
+            block.read_only.get_or_insert(read_only);
         }
         idle
     }
@@ -330,6 +337,10 @@ impl Session {
             let mut block = self.block.lock();
             block.status = if chain { TransactionStatus::Open } else { TransactionStatus::Idle };
             block.savepoints.clear();
+            block.queried = false;
+            if !chain {
+                block.read_only = None;
+            }
             let made = std::mem::take(&mut block.made);
             let dropped = std::mem::take(&mut block.dropped);
             (std::mem::take(&mut block.changes), made, dropped)
@@ -344,7 +355,10 @@ impl Session {
 
     /// Begins the transaction that several statements of one text, or of one batch of a driver, are.
     pub fn begin_several(&self) {
-        self.block.lock().several = true;
+        let read_only = self.settings.read().is_read_only();
+        let mut block = self.block.lock();
+        block.several = true;
+        block.read_only.get_or_insert(read_only);
     }
 
     /// Ends it, unless a block is open now. After an error what it has made is undone.
@@ -419,8 +433,9 @@ impl Session {
         let versions = self.copy_versions().await?;
         let choices = self.choices_at_savepoint();
         let mut block = self.block.lock();
-        let changes = block.changes.len();
-        block.savepoints.push(Savepoint { name: name.to_owned(), changes, versions, choices });
+        let (changes, read_only) = (block.changes.len(), block.read_only);
+        let name = name.to_owned();
+        block.savepoints.push(Savepoint { name, changes, versions, choices, read_only });
         Ok(())
     }
 
@@ -429,6 +444,7 @@ impl Session {
     pub(crate) fn release_savepoint(&self, name: &str) -> Result<()> {
         let mut block = self.block.lock();
         let at = block.find(name)?;
+        block.put_mode_back(at);
         block.savepoints.truncate(at);
         Ok(())
     }
@@ -441,6 +457,7 @@ impl Session {
         let (changes, made, depth, versions, choices) = {
             let mut block = self.block.lock();
             let at = block.find(name)?;
+            block.put_mode_back(at);
             block.savepoints.truncate(at + 1);
             block.status = TransactionStatus::Open;
             let last = block.savepoints.last();
@@ -468,6 +485,22 @@ impl Session {
 }
 
 impl Block {
+    /// Several statements of one text are the transaction, or a part of it.
+    pub(super) fn is_several(&self) -> bool {
+        self.several
+    }
+
+    pub(super) fn has_savepoints(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
+    /// The mode that was set since a savepoint ends with it, however it ends.
+    fn put_mode_back(&mut self, savepoint: usize) {
+        if let Some(savepoint) = self.savepoints.get(savepoint) {
+            self.read_only = savepoint.read_only;
+        }
+    }
+
     fn find(&self, name: &str) -> Result<usize> {
         self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| {
             let message = format!("savepoint \"{name}\" does not exist");

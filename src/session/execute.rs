@@ -175,11 +175,11 @@ impl Session {
                 }
                 result
             }
-            Kind::Done { tag } => {
+            Kind::Done { tag } => self.refuse_when_read_only(tag).map(|()| {
                 let mut output = Output::command(*tag);
                 output.notices.clone_from(&prepared.notices);
-                Ok(output)
-            }
+                output
+            }),
             Kind::Prepare { name, inner, declared } => {
                 let statement = Named {
                     prepared: Some(Prepared::clone(inner)),
@@ -240,9 +240,12 @@ impl Session {
         ending: Ending,
     ) -> Result<Output> {
         let refused = match writes(plan) {
-            true => self.refuse_write_in_block(plan).await,
+            true => self.refuse_write(plan, tag).await,
             false => Ok(()),
         };
+        if tag != "SHOW" {
+            self.note_query();
+        }
         let planned = match refused {
             Ok(()) => self.plan_physical(plan, parameters, query, monitors).await,
             Err(error) => Err(error),
@@ -276,6 +279,9 @@ impl Session {
         command: &maru_sql::Statement,
         sql: &str,
     ) -> Result<Output> {
+        if let Some(name) = statement::written_as(command) {
+            self.refuse_when_read_only(&name)?;
+        }
         if !self.in_transaction() {
             return statement::execute(self, command, sql).await;
         }
@@ -332,7 +338,7 @@ impl Session {
         let (plan, analyze, shape) =
             explain::explained(&plan).ok_or_else(|| Error::internal("nothing to explain"))?;
         if analyze && writes(plan) {
-            self.refuse_write_in_block(plan).await?;
+            self.refuse_write(plan, tag).await?;
         }
         let state = self.explaining_state(query);
         let logical = state.optimize(plan)?;

@@ -103,6 +103,7 @@ impl Session {
                     | Statement::Write(_)
                     | Statement::Describe(_)
                     | Statement::DescribeHistory(_)
+                    | Statement::DescribeModel(_)
                     | Statement::Preview(_)
                     | Statement::Prepare(_)
                     | Statement::ExecutePrepared(_)
@@ -167,6 +168,7 @@ impl Session {
             }
             Statement::Describe(name) => self.describe(&name).await?,
             Statement::DescribeHistory(name) => self.describe_history(&name).await?,
+            Statement::DescribeModel(name) => self.describe_model(&name)?,
             Statement::Pipeline(pipeline) => match *pipeline {
                 PipelineStatement::Explain(name) => {
                     match maru_sql::parse(&statement::explain_pipeline(self, &name)?)? {
@@ -198,6 +200,7 @@ impl Session {
         let planned = Planned::now(self);
         match statement {
             Statement::Query { mut statement, tag } => {
+                rewrite::declared::query(&mut statement, declared);
                 rewrite(&mut statement)?;
                 let state = self.statement_state();
                 let reads = self.check_names(&state, &statement).await?;
@@ -387,6 +390,16 @@ impl Session {
             maru_core::quote_literal(&place.catalog),
             maru_core::quote_literal(&place.schema),
             maru_core::quote_literal(&place.name)
+        ))
+    }
+
+    fn describe_model(&self, name: &maru_sql::Name) -> Result<Statement> {
+        let (schema, model, _) = self.require_model(name)?;
+        maru_sql::parse(&format!(
+            "SELECT schema, version, is_default, aliases, model_type, state, metrics, features, options, n_rows, created, \
+             sources, query FROM system.model_versions WHERE schema = {} AND model = {} ORDER BY version",
+            maru_core::quote_literal(&schema),
+            maru_core::quote_literal(&model)
         ))
     }
 

@@ -7,7 +7,9 @@ pub(super) mod arguments;
 mod array;
 mod catalog;
 mod clients;
+mod coalesce;
 mod columns;
+pub(super) mod declared;
 mod distinct;
 mod fetch;
 mod fields;
@@ -23,6 +25,7 @@ mod operators;
 mod outside;
 mod path;
 mod psql;
+mod row_comparison;
 mod row_in;
 mod rows;
 mod sample;
@@ -35,6 +38,7 @@ mod types;
 mod using;
 mod values;
 mod version;
+mod windows;
 
 use std::ops::ControlFlow;
 
@@ -70,6 +74,8 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     types::expression,
     array::expression,
     clients::expression,
+    coalesce::expression,
+    row_comparison::expression,
     fields::expression,
     similar::expression,
     template::expression,
@@ -92,7 +98,7 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
-        if let Err(error) = values::query(query) {
+        if let Err(error) = values::query(query).and_then(|()| windows::query(query)) {
             return ControlFlow::Break(error);
         }
         catalog::query(query);
@@ -142,7 +148,7 @@ impl VisitorMut for Rewriter {
 
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        if let Err(error) = using::select(select) {
+        if let Err(error) = using::select(select).and_then(|()| windows::select(select)) {
             return ControlFlow::Break(error);
         }
         columns::select(select, self.depth == 1);

@@ -64,12 +64,13 @@ macro_rules! settings {
 settings! {
     "application_name", Kind::Text, "Name of the client program, shown in system.sessions.";
     "batch_size", Kind::Integer(1 << 20), "Rows that travel together inside of the engine.";
-    "bytea_output", Kind::Accepted, "Binary values are shown in hexadecimal.";
+    "bytea_output", Kind::Accepted, "Binary values are shown in hexadecimal; escape is refused.";
     "catalog", Kind::Text, "Catalog that names of one or two parts are looked up in.";
     "client_encoding", Kind::Accepted, "Text is always UTF-8.";
     "client_min_messages", Kind::Accepted, "Notices are always sent.";
-    "datestyle", Kind::Accepted, "Dates are always written as ISO 8601 has them.";
+    "datestyle", Kind::Accepted, "Dates are always written as ISO 8601 has them; styles that write them otherwise, or put the day first, are refused.";
     "default_transaction_isolation", Kind::Accepted, "Every statement commits by itself.";
+    "default_transaction_read_only", Kind::Boolean, "Whether transactions refuse to write unless they say READ WRITE.";
     "extra_float_digits", Kind::Accepted, "Floats are always written exactly.";
     "flight_compression", Kind::Choice(&["none", "lz4", "zstd"]), "How rows are packed on their way over Flight SQL: none, lz4, or zstd.";
     "flight_dictionaries", Kind::Choice(&["none", "keep", "text"]), "Which columns of a result travel as dictionaries over Flight SQL: none, those that are dictionaries in its source (keep), or those and all of text.";
@@ -77,12 +78,13 @@ settings! {
     "idle_in_transaction_session_timeout", Kind::Duration, "Time after which a connection that says nothing inside of a transaction block is closed; 0 means none.";
     "idle_session_timeout", Kind::Duration, "Time after which a connection that says nothing is closed; 0 means none.";
     "integer_datetimes", Kind::Fixed, "Times are whole microseconds on the wire.";
-    "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style.";
+    "intervalstyle", Kind::Accepted, "Intervals are always written in PostgreSQL's style; others are refused.";
     "jit", Kind::Accepted, "Statements are not compiled.";
     "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
     "lc_collate", Kind::Fixed, "Texts are ordered by their bytes.";
     "lc_ctype", Kind::Fixed, "Which characters are letters is Unicode's to say, in every language.";
     "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
+    "maintenance_work_mem", Kind::Accepted, "Memory is query_memory_limit's to say.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
     "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
     "query_memory_limit", Kind::Bytes, "Bytes that one statement may hold in memory before it spills or fails.";
@@ -96,9 +98,10 @@ settings! {
     "target_partitions", Kind::Integer(1024), "Threads that work on one statement.";
     "timezone", Kind::Text, "Time zone that timestamps with time zone are shown in, such as Asia/Seoul.";
     "transaction_isolation", Kind::Fixed, "Every statement reads what is there when it starts.";
-    "transaction_read_only", Kind::Fixed, "Whether writing is refused.";
+    "transaction_read_only", Kind::Boolean, "Whether this transaction refuses to write; it ends with it.";
     "vacuum_retention_check", Kind::Boolean, "Whether VACUUM refuses to remove files that were needed less than seven days ago.";
     "verify_pushdown", Kind::Choice(&["off", "sample", "all"]), "Whether the engine computes what sources are asked as well, and fails the statement if the rows differ: off, all, or sample for one statement in ten.";
+    "work_mem", Kind::Accepted, "Memory is query_memory_limit's to say.";
 }
 
 /// Settings that may be other for one catalog: `SET crm.pushdown = off`.
@@ -110,6 +113,8 @@ pub struct Settings {
     values: BTreeMap<&'static str, String>,
     /// By catalog and setting.
     catalogs: BTreeMap<(String, &'static str), String>,
+    /// Those that a client has thought of, `my.setting`: they are kept for it and mean nothing here.
+    own: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -123,6 +128,7 @@ impl Settings {
             ("client_min_messages", "notice".to_owned()),
             ("datestyle", "ISO, MDY".to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
+            ("default_transaction_read_only", "off".to_owned()),
             ("extra_float_digits", "1".to_owned()),
             ("flight_compression", "none".to_owned()),
             ("flight_dictionaries", "none".to_owned()),
@@ -136,6 +142,7 @@ impl Settings {
             ("lc_collate", "C".to_owned()),
             ("lc_ctype", "C.UTF-8".to_owned()),
             ("lock_timeout", "0".to_owned()),
+            ("maintenance_work_mem", "64MB".to_owned()),
             ("max_identifier_length", "63".to_owned()),
             ("pushdown", "on".to_owned()),
             ("query_memory_limit", config.query_memory_limit_bytes.to_string()),
@@ -149,11 +156,12 @@ impl Settings {
             ("target_partitions", config.target_partitions.to_string()),
             ("timezone", "UTC".to_owned()),
             ("transaction_isolation", "read committed".to_owned()),
-            ("transaction_read_only", "on".to_owned()),
+            ("transaction_read_only", "off".to_owned()),
             ("vacuum_retention_check", "on".to_owned()),
             ("verify_pushdown", "off".to_owned()),
+            ("work_mem", "4MB".to_owned()),
         ]);
-        Self { values, catalogs: BTreeMap::new() }
+        Self { values, catalogs: BTreeMap::new(), own: BTreeMap::new() }
     }
 
     /// Returns the settings with those that a role was given. One that a later version does not know is passed over: nobody
@@ -175,6 +183,9 @@ impl Settings {
         if let Some((catalog, spec)) = of_catalog(name) {
             return Ok((format!("{catalog}.{}", spec.name), check(spec, value)?));
         }
+        if let Some(own) = own(name) {
+            return Ok((own, value.to_owned()));
+        }
         let spec = spec(name)?;
         if spec.name == "catalog" {
             return Err(Error::new(ErrorKind::NotAllowed, "the catalog is not kept for a role")
@@ -187,7 +198,8 @@ impl Settings {
         if let Some((catalog, spec)) = of_catalog(name) {
             return Some(self.of(&catalog, spec.name).to_owned());
         }
-        self.values.get(bare(name).to_lowercase().as_str()).cloned()
+        let known = self.values.get(bare(name).to_lowercase().as_str());
+        known.or_else(|| self.own.get(&own(name)?)).cloned()
     }
 
     /// # Errors
@@ -196,6 +208,10 @@ impl Settings {
         if let Some((catalog, spec)) = of_catalog(name) {
             let value = check(spec, value)?;
             self.catalogs.insert((catalog, spec.name), value);
+            return Ok(());
+        }
+        if let Some(own) = own(name) {
+            self.own.insert(own, value.to_owned());
             return Ok(());
         }
         let spec = spec(name)?;
@@ -207,6 +223,12 @@ impl Settings {
     pub fn reset(&mut self, name: &str, defaults: &Self) -> Result<()> {
         if let Some((catalog, spec)) = of_catalog(name) {
             self.catalogs.remove(&(catalog, spec.name));
+            return Ok(());
+        }
+        if let Some(own) = own(name) {
+            let default = defaults.own.get(&own).cloned().unwrap_or_default();
+            let value = self.own.get_mut(&own).ok_or_else(|| unknown(name))?;
+            *value = default;
             return Ok(());
         }
         let spec = spec(name)?;
@@ -241,6 +263,11 @@ impl Settings {
     fn of(&self, catalog: &str, name: &'static str) -> &str {
         let own = self.catalogs.get(&(catalog.to_owned(), name));
         own.map_or_else(|| self.text(name), String::as_str)
+    }
+
+    /// Returns whether transactions that say nothing of it refuse to write.
+    pub fn is_read_only(&self) -> bool {
+        self.text("default_transaction_read_only") == "on"
     }
 
     pub fn statement_timeout(&self) -> Duration {
@@ -291,6 +318,36 @@ pub(super) fn is_catalog(name: &str) -> bool {
     bare(name).eq_ignore_ascii_case("catalog")
 }
 
+/// Returns the name of a setting of a client's own, as it is kept: one with a point, whose parts are names. One that misspells a
+/// setting for a catalog, or begins with Maru's own name, is none.
+fn own(name: &str) -> Option<String> {
+    let (prefix, last) = name.rsplit_once('.')?;
+    let is_name = |part: &str| {
+        let mut letters = part.chars();
+        letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+            && letters.all(|letter| letter.is_alphanumeric() || "_$".contains(letter))
+    };
+    let is_ours = prefix.eq_ignore_ascii_case("maru")
+        || did_you_mean(last, PER_CATALOG.iter().copied()).is_some();
+    (!is_ours && name.split('.').all(is_name)).then(|| name.to_lowercase())
+}
+
+/// The mode of the transaction, which its block keeps.
+const MODE: &str = "transaction_read_only";
+
+/// Returns whether a name means the mode of the transaction.
+pub(super) fn is_mode(name: &str) -> bool {
+    bare(name).eq_ignore_ascii_case(MODE)
+}
+
+/// Reads a value of that mode.
+///
+/// # Errors
+/// 22023.
+pub(super) fn mode(value: &str) -> Result<bool> {
+    Ok(check(spec(MODE)?, value)? == "on")
+}
+
 /// Reads `crm.pushdown`.
 fn of_catalog(name: &str) -> Option<(String, &'static SettingSpec)> {
     let (catalog, name) = name.rsplit_once('.')?;
@@ -338,7 +395,10 @@ pub(crate) fn catalog_of(name: &str) -> Option<String> {
 pub(crate) fn setting_name(name: &str) -> Result<String> {
     match of_catalog(name) {
         Some((catalog, spec)) => Ok(format!("{catalog}.{}", spec.name)),
-        None => spec(name).map(|spec| spec.name.to_owned()),
+        None => match own(name) {
+            Some(own) => Ok(own),
+            None => spec(name).map(|spec| spec.name.to_owned()),
+        },
     }
 }
 
@@ -385,6 +445,14 @@ fn check(spec: &SettingSpec, value: &str) -> Result<String> {
                 Err(bad("Text is always UTF8."))
             }
         }
+        Kind::Accepted if spec.name == "datestyle" => date_style(value, bad),
+        Kind::Accepted if spec.name == "intervalstyle" => {
+            const OTHERS: &[&str] = &["iso_8601", "postgres_verbose", "sql_standard"];
+            one_word(spec.name, value, "postgres", OTHERS, bad)
+        }
+        Kind::Accepted if spec.name == "bytea_output" => {
+            one_word(spec.name, value, "hex", &["escape"], bad)
+        }
         Kind::Accepted => Ok(value.to_owned()),
         Kind::Fixed => Err(Error::new(
             ErrorKind::NotAllowed,
@@ -409,6 +477,52 @@ fn check(spec: &SettingSpec, value: &str) -> Result<String> {
             .map(|bytes| bytes.to_string())
             .ok_or_else(|| bad("Give bytes, or a number with a unit: kB, MB, GB, TB.")),
     }
+}
+
+/// Reads the value of a setting of which PostgreSQL has several and Maru one.
+///
+/// # Errors
+/// 0A000 for another of PostgreSQL's, 22023 for what is none.
+fn one_word(
+    name: &str,
+    value: &str,
+    word: &str,
+    others: &[&str],
+    bad: impl Fn(&str) -> Error,
+) -> Result<String> {
+    let is = |known: &str| known.eq_ignore_ascii_case(value.trim());
+    if is(word) {
+        return Ok(word.to_owned());
+    }
+    let hint = format!("It is always {word}.");
+    match others.iter().any(|other| is(other)) {
+        true => Err(Error::unsupported(format!("{name} cannot be \"{value}\"")).with_hint(hint)),
+        false => Err(bad(&hint)),
+    }
+}
+
+/// Reads a style and an order of dates, either of which may be missing, as PostgreSQL shows them.
+///
+/// # Errors
+/// 0A000 for a style that writes dates otherwise, or an order in which the day comes first; 22023 for what is none.
+fn date_style(value: &str, bad: impl Fn(&str) -> Error) -> Result<String> {
+    const HINT: &str = "Dates are written as ISO has them, and read with the month before the day.";
+    let mut order = "MDY";
+    let words = value.split([',', ' ', '\'', '"']).filter(|word| !word.is_empty());
+    for word in words {
+        match word.to_lowercase().as_str() {
+            "iso" => {}
+            "mdy" | "us" | "noneuro" | "noneuropean" => order = "MDY",
+            "ymd" => order = "YMD",
+            "dmy" | "euro" | "european" | "german" | "postgres" | "sql" => {
+                return Err(
+                    Error::unsupported(format!("datestyle cannot be \"{value}\"")).with_hint(HINT)
+                );
+            }
+            _ => return Err(bad(HINT)),
+        }
+    }
+    Ok(format!("ISO, {order}"))
 }
 
 /// Reads bytes with a unit: `512MB`.

@@ -27,6 +27,12 @@ pub(crate) fn is_temporary_schema(name: &str) -> bool {
     temporary || name.starts_with(super::copies::PREFIX)
 }
 
+/// Returns whether a table that is written to goes with its session, or is the copy of such a one.
+pub(super) fn is_written_as_temporary(schema: &str) -> bool {
+    let copied = schema.strip_prefix(super::copies::PREFIX).and_then(|rest| rest.split_once('_'));
+    is_temporary_schema(copied.map_or(schema, |(_, original)| original))
+}
+
 impl Session {
     pub(crate) fn temporary_schema(&self) -> String {
         format!("{PREFIX}{}", self.id)

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
-use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, TimestampMicrosecondArray};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeDelta, TimeZone};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
@@ -143,15 +143,64 @@ fn wall_of(zone: Tz, micros: i64) -> Option<i64> {
     micros.checked_add(i64::from(offset) * 1_000_000)
 }
 
-/// Of an hour that comes twice the first is meant; one that the clock leaves out counts on as before the change.
 fn instant_of(zone: Tz, micros: i64) -> Option<i64> {
-    let wall = naive(micros)?;
-    let offset = match zone.offset_from_local_datetime(&wall).earliest() {
-        Some(offset) => offset.fix().local_minus_utc(),
-        None => {
-            let before = wall.checked_sub_signed(TimeDelta::hours(3))?;
-            zone.offset_from_local_datetime(&before).latest()?.fix().local_minus_utc()
-        }
-    };
+    let offset = offset_at(zone, naive(micros)?)?.local_minus_utc();
     micros.checked_sub(i64::from(offset) * 1_000_000)
+}
+
+/// Returns how far a zone is from UTC when a clock there shows something. Of an hour that comes twice the second is meant; one that
+/// the clock leaves out counts on as before the change.
+pub(super) fn offset_at(zone: Tz, wall: NaiveDateTime) -> Option<FixedOffset> {
+    if let Some(offset) = zone.offset_from_local_datetime(&wall).latest() {
+        return Some(offset.fix());
+    }
+    // Once a zone has left out a whole day.
+    [3, 27].into_iter().find_map(|hours| {
+        let before = wall.checked_sub_signed(TimeDelta::hours(hours))?;
+        Some(zone.offset_from_local_datetime(&before).latest()?.fix())
+    })
+}
+
+/// Returns whether the clocks of a zone may change, so that what they show may be no instant or two.
+pub(super) fn may_change(zone: &str) -> bool {
+    !zone.eq_ignore_ascii_case("UTC")
+        && !zone.starts_with(|first: char| "+-".contains(first) || first.is_ascii_digit())
+}
+
+/// Returns the instants that clocks of a zone show as these moments, in the unit of the type that they are brought to. With `safe`
+/// those that are none are NULL.
+///
+/// # Errors
+/// 22008 for a moment beyond what the type holds.
+pub(super) fn instants(moments: &ArrayRef, target: &DataType, safe: bool) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, Some(name)) = target else {
+        return Err(Error::internal("an instant without a zone"));
+    };
+    let (zone, a_second) = (zone(name)?, a_second(*unit));
+    let options = CastOptions { safe, ..CastOptions::default() };
+    let walls = cast_with_options(moments, &DataType::Timestamp(*unit, None), &options)?;
+    let walls = cast_with_options(&walls, &DataType::Int64, &options)?;
+    let walls = walls.as_primitive::<Int64Type>();
+    let moved = |wall: i64| {
+        let shown = DateTime::from_timestamp(wall.div_euclid(a_second), 0)?.naive_utc();
+        let offset = i64::from(offset_at(zone, shown)?.local_minus_utc());
+        wall.checked_sub(offset.checked_mul(a_second)?)
+    };
+    let counted: Int64Array = match safe {
+        true => walls.unary_opt(moved),
+        false => walls.try_unary(|wall| {
+            moved(wall)
+                .ok_or_else(|| Error::new(ErrorKind::DatetimeField, "timestamp out of range"))
+        })?,
+    };
+    Ok(cast_with_options(&counted, target, &options)?)
+}
+
+fn a_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
 }

@@ -3,11 +3,12 @@
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
 //! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` and `batched.rs` are
 //! rows that the client sends along, `node.rs` is the plan,
-//! `policed.rs` what policies have to say.
+//! `copied.rs` reads texts out of files, `policed.rs` is what policies have to say.
 
 mod assign;
 mod batched;
 mod condition;
+mod copied;
 mod copy;
 mod create;
 mod incoming;
@@ -30,8 +31,10 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{Write, WriteAction};
 
 use super::meaning::as_meant;
+use super::membership::refuse_lost_nulls;
 use super::parameters::{parameter_types, settle};
 use super::rewrite::rewrite;
+use super::temporary::is_written_as_temporary;
 use super::{Kind, Planned, Prepared, Session, StatementText, TransactionStatus, explain};
 use crate::access::audit::What;
 use crate::catalog::BUILTIN;
@@ -39,6 +42,7 @@ use crate::engine::query::Query;
 use crate::opaque::Opaque;
 use crate::output::{Output, Rows};
 
+pub(crate) use copied::bytea;
 pub(crate) use create::{create_schema, create_table, declared_column, declared_type};
 pub use incoming::{IfExists, Incoming, Ingest};
 pub(super) use node::{Writes, writes};
@@ -67,8 +71,10 @@ impl Session {
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
         let planned = Planned::now(self);
-        let outcome = match write.action {
-            WriteAction::Insert(insert) => self.plan_insert(insert).await?,
+        let mut action = write.action;
+        super::rewrite::declared::write(&mut action, declared);
+        let outcome = match action {
+            WriteAction::Insert(insert) => self.plan_insert(insert, false).await?,
             WriteAction::CreateTableAs(create) => self.plan_create_as(create).await?,
             WriteAction::Delete(delete) => self.plan_delete(*delete).await?,
             WriteAction::Update(update) => self.plan_update(*update).await?,
@@ -92,6 +98,8 @@ impl Session {
             }
         };
         let plan = as_meant(plan)?;
+        // A condition that is NULL would choose rows to be changed or copied.
+        refuse_lost_nulls(&plan)?;
         self.check_functions(&plan)?;
         let parameters = parameter_types(&plan, declared)?;
         let (_, parameters) = settle(&plan, parameters)?;
@@ -167,12 +175,19 @@ impl Session {
         Ok(as_meant(plan)?)
     }
 
-    /// Refuses a write where it would have to be undone and cannot be. A table of the built-in catalog that is made in a block goes
-    /// with it, and so do its rows.
+    /// Refuses a write in a transaction that only reads, and where it would have to be undone and cannot be. A table of the built-in
+    /// catalog that is made in a block goes with it, and so do its rows.
     ///
     /// # Errors
-    /// 25001 in a transaction block.
-    pub(super) async fn refuse_write_in_block(&self, plan: &LogicalPlan) -> Result<()> {
+    /// 25006; 25001 in a transaction block.
+    pub(super) async fn refuse_write(&self, plan: &LogicalPlan, tag: &str) -> Result<()> {
+        let temporary = node::written(plan).is_some_and(|writing| {
+            let is_new = writing.owner.is_some();
+            !is_new && writing.attached.name == BUILTIN && is_written_as_temporary(&writing.schema)
+        });
+        if !temporary {
+            self.refuse_when_read_only(node::statement(plan, tag))?;
+        }
         if self.transaction_status() == TransactionStatus::Idle {
             return Ok(());
         }

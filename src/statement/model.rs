@@ -16,7 +16,8 @@ use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_ml::columns::require_kind;
 use maru_ml::manifest::Trial;
 use maru_ml::{
-    Collector, ImportOptions, Lowered, Progress, Request, Trained, TrainingOptions, lower, train,
+    Collector, ImportOptions, InputType, Lowered, Progress, Request, Trained, TrainingOptions,
+    lower, train,
 };
 use maru_ml_kernels::Task;
 use maru_ml_kernels::model::Iteration;
@@ -236,9 +237,12 @@ impl Training {
             place.1 = maru_ml_kernels::pipeline::Kind::Text;
         }
         let kinds = columns[..lowered.leaves.len()].iter().map(|(_, kind)| *kind).collect();
+        let given = types.fields().iter().take(lowered.n_inputs);
+        let input_types = given.map(|field| InputType::of(field.data_type())).collect();
         let time_unit = options.time.as_ref().map(|_| match types.field(0).data_type() {
             DataType::Date32 | DataType::Date64 => TimeUnit::Days,
-            DataType::Timestamp(..) => TimeUnit::Seconds,
+            DataType::Timestamp(_, None) => TimeUnit::Seconds,
+            DataType::Timestamp(_, Some(_)) => TimeUnit::Instants,
             _ => TimeUnit::Number,
         });
         let sources = session.tables_of(&query).await?;
@@ -247,6 +251,7 @@ impl Training {
             options,
             lowered,
             kinds,
+            input_types,
             label_type: label,
             filter,
             time_unit,

@@ -12,9 +12,13 @@ pub(super) async fn execute(session: &Arc<Session>, transaction: &Transaction) -
     let status = session.transaction_status();
     let in_block = status != TransactionStatus::Idle;
     match transaction {
-        Transaction::Begin { tag } => {
+        Transaction::Begin { tag, read_only } => {
             let output = Output::command(*tag);
-            if session.open_block() {
+            let opened = session.open_block();
+            if let Some(read_only) = read_only {
+                session.set_read_only(*read_only)?;
+            }
+            if opened {
                 return Ok(output);
             }
             Ok(output.with_notice("there is already a transaction in progress"))

@@ -130,7 +130,11 @@ fn versions(session: &Session) -> Result<Vec<Row>> {
                 boolean(version.is_default),
                 list(&version.aliases),
                 text(manifest.model_type.as_str()),
-                text(if manifest.converged { "ready" } else { "ready, not converged" }),
+                text(match (version.is_damaged, manifest.converged) {
+                    (true, _) => "damaged",
+                    (false, true) => "ready",
+                    (false, false) => "ready, not converged",
+                }),
                 text(serde_json::Value::Object(metrics).to_string()),
                 list(&features),
                 text(options.collect::<Vec<_>>().join(", ")),

@@ -59,8 +59,69 @@ def test_every_format_comes_back(connection, tmp_path):
         assert connection.execute(source).statusmessage.endswith(" 4")
         assert connection.execute("SELECT * FROM copied ORDER BY id").fetchall() == connection.execute(f"SELECT {columns} FROM ({KINDS}) k ORDER BY id").fetchall(), place
     connection.execute("TRUNCATE copied")
-    assert state_of(lambda: connection.execute(f"COPY copied (id, t) FROM '{tmp_path}/d.csv'")) == "42601"
+    assert state_of(lambda: connection.execute(f"COPY copied (id, t) FROM '{tmp_path}/d.csv'")) == "22P04"
     connection.execute("DROP TABLE copied")
+
+
+def test_texts_are_read_by_the_types_of_the_table(connection, tmp_path):
+    columns = "id int, n numeric(38,9), m numeric(10,2), t text, d date, y bytea, b boolean, f float8, ts timestamp, a int[]"
+    connection.execute(f"CREATE TABLE read_texts ({columns})")
+    wanted = """VALUES
+      (1, '12345678901234567890.123456789'::numeric(38,9), 1.01::numeric(10,2), '1.10', date '0001-01-01', '\\x00ff'::bytea, true, 0.1::float8, timestamp '2026-01-02 03:04:05.678', '{1,2}'::int[]),
+      (2, NULL, NULL, '', NULL, NULL, NULL, NULL, NULL, NULL),
+      (3, NULL, NULL, NULL, date '9999-12-31', NULL, false, 'NaN'::float8, NULL, NULL)"""
+    wanted = connection.execute(f"SELECT id, n::text, m::text, t, d::text, y, b, f::text, ts, a FROM ({wanted}) AS w (id, n, m, t, d, y, b, f, ts, a) ORDER BY id").fetchall()
+
+    def found():
+        return connection.execute("SELECT id, n::text, m::text, t, d::text, y, b, f::text, ts, a FROM read_texts ORDER BY id").fetchall()
+
+    (tmp_path / "a.csv").write_text(
+        "id,n,m,t,d,y,b,f,ts,a\n"
+        '1,12345678901234567890.123456789,1.005,1.10,0001-01-01,\\x00ff,t,0.1,2026-01-02 03:04:05.678,"{1,2}"\n'
+        '"2","","","","","","","","",""\n'
+        "3,,,,9999-12-31,,no,NaN,,\n"
+    )
+    assert connection.execute(f"COPY read_texts FROM '{tmp_path}/a.csv'").statusmessage == "COPY 3"
+    # In quotes an empty field is no NULL where it can be a value.
+    wanted_csv = [row[:5] + (b"",) + row[6:] if row[0] == 2 else row for row in wanted]
+    assert found() == wanted_csv
+    # A column that is empty in every row.
+    connection.execute("TRUNCATE read_texts")
+    (tmp_path / "b.csv").write_text("id,d\n1,\n2,\n")
+    assert connection.execute(f"COPY read_texts (id, d) FROM '{tmp_path}/b.csv'").statusmessage == "COPY 2"
+    assert connection.execute("SELECT id, d FROM read_texts ORDER BY id").fetchall() == [(1, None), (2, None)]
+    # Numbers of JSON keep their digits; whole ones may be written with a point. Arrays are arrays.
+    connection.execute("TRUNCATE read_texts")
+    (tmp_path / "c.json").write_text(
+        '{"id": 1.0, "n": 12345678901234567890.123456789, "m": 1.005, "t": 1.10, "d": "0001-01-01", "y": "\\\\x00ff", "b": true, "f": 0.1, "ts": "2026-01-02 03:04:05.678", "a": [1, 2]}\n'
+        '{"id": 2, "t": ""}\n'
+        '{"id": 3e0, "d": "9999-12-31", "b": "no", "f": "NaN"}\n'
+    )
+    assert connection.execute(f"COPY read_texts FROM '{tmp_path}/c.json'").statusmessage == "COPY 3"
+    assert found() == wanted
+    connection.execute("TRUNCATE read_texts")
+    # Directories are texts as well.
+    connection.execute(f"COPY (SELECT 7 AS id, '1.10' AS t) TO '{tmp_path}/parts' (FORMAT csv, PARTITION_BY (t))")
+    connection.execute(f"COPY read_texts (id, t) FROM '{tmp_path}/parts'")
+    assert connection.execute("SELECT id, t FROM read_texts").fetchall() == [(7, "1.10")]
+    # Parquet has types of its own.
+    connection.execute(f"COPY (SELECT '7' AS id) TO '{tmp_path}/d.parquet'")
+    assert state_of(lambda: connection.execute(f"COPY read_texts (id) FROM '{tmp_path}/d.parquet'")) == "42804"
+    for name, text, given, state, told in [
+        ("few", "id,n\n1,2\n", "(id, n, m)", "22P04", 'missing data for column "m"'),
+        ("many", "id,n\n1,2\n", "(id)", "22P04", "extra data after last expected column"),
+        ("all", "id,n\n1,2\n", "", "22P04", 'missing data for column "m"'),
+        ("word", "id\n1\nx\n", "(id)", "22P02", 'invalid input syntax for type integer: "x"'),
+        ("point", "id\n1.5\n", "(id)", "22P02", 'invalid input syntax for type integer: "1.5"'),
+        ("day", "d\n2026-02-30\n", "(d)", "22008", "2026-02-30"),
+        ("bytes", "y\n\\xzz\n", "(y)", "22P02", "invalid input syntax for type bytea"),
+    ]:
+        (tmp_path / f"{name}.csv").write_text(text)
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute(f"COPY read_texts {given} FROM '{tmp_path}/{name}.csv'")
+        assert error.value.sqlstate == state and told in str(error.value), (name, str(error.value))
+    assert connection.execute("SELECT count(*) FROM read_texts").fetchone() == (1,)
+    connection.execute("DROP TABLE read_texts")
 
 
 def test_partitions_sizes_and_what_is_there(connection, tmp_path):

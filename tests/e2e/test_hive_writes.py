@@ -174,6 +174,28 @@ def test_tables_are_emptied_dropped_and_widened(hive):
     assert hive.one(f"SELECT count(*) FROM {name}.t") == (1,)
 
 
+def test_partitions_are_replaced_by_the_values_that_are_named(hive):
+    c, p = hive.connection, f"{hive.name}.p"
+    c.execute(f"CREATE TABLE {p} (id bigint, y int, m int) PARTITIONED BY (y, m)")
+
+    def overwrite(what):
+        c.execute(f"INSERT OVERWRITE {p} VALUES (1, 2025, 1), (2, 2025, 2), (3, 2026, 1), (4, NULL, 1)")
+        c.execute(f"INSERT OVERWRITE {p} {what}")
+        return sorted(c.execute(f"SELECT id, y, m FROM {p}").fetchall())
+
+    others = [(3, 2026, 1), (4, None, 1)]
+    assert overwrite("PARTITION (y = 2025) SELECT 9, 1") == [*others, (9, 2025, 1)]
+    assert overwrite("PARTITION (y = 2025) SELECT 9, 3") == [*others, (9, 2025, 3)]
+    assert overwrite("PARTITION (y = 2025) SELECT 9, 1 WHERE false") == others
+    assert overwrite("PARTITION (y = 2030) SELECT 9, 1 WHERE false") == [(1, 2025, 1), (2, 2025, 2), *others]
+    assert overwrite("PARTITION (m = 1) SELECT 9, 2025 WHERE false") == [(2, 2025, 2)]
+    assert overwrite("PARTITION (y = NULL) SELECT 9, 2") == [(1, 2025, 1), (2, 2025, 2), (3, 2026, 1), (9, None, 2)]
+    assert overwrite("PARTITION (y = 2025, m = 2) SELECT 9 WHERE false") == [(1, 2025, 1), *others]
+    # Of a column without a value only what rows come for.
+    assert overwrite("PARTITION (y = 2025, m) SELECT 9, 1") == [(2, 2025, 2), *others, (9, 2025, 1)]
+    assert overwrite("PARTITION (y = 2025, m) SELECT 9, 1 WHERE false") == [(1, 2025, 1), (2, 2025, 2), *others]
+
+
 def test_what_is_not_written_is_refused_before_the_first_byte(hive):
     c, name = hive.connection, hive.name
     place = os.environ["MARU_TEST_HDFS"] + hive.folder

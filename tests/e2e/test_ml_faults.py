@@ -1,7 +1,9 @@
 """Training under bad conditions: data that leaves little to learn, cancels at every phase, a small memory limit; lineage."""
 
+import contextlib
 import math
 import re
+import sqlite3
 import threading
 import time
 import uuid
@@ -213,3 +215,32 @@ def test_lineage_goes_through_models(start):
         described = connection.execute("DESCRIBE MODEL line.m")
         named = dict(zip([column.name for column in described.description], described.fetchone()))
         assert "seen" in str(named.get("sources")), named
+
+
+def test_a_damaged_version_keeps_no_server_from_starting(start):
+    server = start()
+    with server.connect() as connection:
+        connection.execute("CREATE SCHEMA hurt")
+        connection.execute(f"CREATE TABLE hurt.t AS {WIDE.format(n=200)}")
+        for name in ("m", "m", "whole"):
+            connection.execute(f"CREATE OR REPLACE MODEL hurt.{name} OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label'], l2_reg = 1) AS SELECT a, b, label FROM hurt.t")
+    server.stop()
+    # As a NaN was written once: null in the place of a number.
+    with contextlib.closing(sqlite3.connect(server.data_dir / "maru.db")) as direct, direct:
+        changed = direct.execute("""UPDATE model_version SET manifest = json_set(manifest, '$.iterations', json('[{"iteration": 1, "loss": null, "change": null, "duration_ms": 1}]'))
+            WHERE model = 'm' AND version = 2""")
+        assert changed.rowcount == 1
+    server = start()
+    with server.connect(prepare_threshold=None) as connection:
+        states = connection.execute("SELECT model, version, state = 'damaged' FROM system.model_versions WHERE schema = 'hurt' ORDER BY model, version").fetchall()
+        assert states == [("m", 1, False), ("m", 2, True), ("whole", 1, False)]
+        asked = "SELECT count(predicted_label) FROM ML.PREDICT(MODEL hurt.{}, (SELECT a, b FROM hurt.t))"
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute(asked.format("m"))
+        assert error.value.sqlstate == "XX001" and "DROP MODEL" in error.value.diag.message_hint
+        for name in ("m@1", "whole"):
+            assert connection.execute(asked.format(name)).fetchone() == (200,)
+        connection.execute("DROP MODEL hurt.m")
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute("DESCRIBE MODEL hurt.m")
+        assert error.value.sqlstate == "42704"

@@ -1,8 +1,10 @@
 """What models say of rows, beside the formulas of textbooks: options, transforms, clusters, anomalies; versions, their files and whoever uses them."""
 
+import calendar
 import itertools
 import json
 import uuid
+from datetime import date
 
 import numpy
 import psycopg
@@ -697,3 +699,70 @@ def test_regressions_come_near_a_formula(connection, schema, kind, options, most
         # Means of labels lie among them.
         low, high = connection.execute(f"SELECT min(y), max(y) FROM ({query}) q").fetchone()
         assert low <= found["predicted_y"].min() and found["predicted_y"].max() <= high
+
+
+@pytest.mark.parametrize("learnt, given, hint", [
+    ("dt", ["dt::timestamp", "dt::timestamptz", "id", "dt::text", "'12:00'::time"], "CAST(column AS date)"),
+    ("dt::timestamp", ["dt", "id", "dt::text"], "CAST(column AS timestamp)"),
+    ("id", ["dt", "dt::timestamp"], "that training was given"),
+])
+def test_times_of_another_kind_are_refused(connection, schema, learnt, given, hint):
+    rows = f"(SELECT id, DATE '2026-01-01' + id::int AS dt, 2.0 * id AS y FROM {schema}.t) r"
+    train(connection, schema, "m", "model_type = 'linear_reg', input_label_cols = ['y'], data_split_method = 'no_split'", f"SELECT {learnt} AS x, y FROM {rows}")
+    found = columns(connection, f"SELECT y, predicted_y FROM ML.PREDICT(MODEL {schema}.m, (SELECT {learnt} AS x, y FROM {rows}))")
+    close(found["predicted_y"], found["y"], 1e-4)
+    for other in given:
+        for asked in (f"ML.PREDICT(MODEL {schema}.m, (SELECT {other} AS x FROM {rows}))", f"ML.EVALUATE(MODEL {schema}.m, (SELECT {other} AS x, y FROM {rows}))"):
+            said = refusal(connection, f"SELECT * FROM {asked}")
+            assert said.sqlstate == "42804" and hint in said.message_hint, (asked, said.message_primary, said.message_hint)
+
+
+def test_timestamps_with_and_without_a_zone_are_of_one_kind(connection, schema):
+    rows = f"(SELECT id, TIMESTAMP '2026-01-01' + id * INTERVAL '1 hour' AS ts, 2.0 * id AS y FROM {schema}.t) r"
+    train(connection, schema, "m", "model_type = 'linear_reg', input_label_cols = ['y'], data_split_method = 'no_split'", f"SELECT ts, y FROM {rows}")
+    asked = f"SELECT id, ts AT TIME ZONE 'UTC' AS ts FROM {rows}"
+    found = columns(connection, f"SELECT id, predicted_y FROM ML.PREDICT(MODEL {schema}.m, ({asked})) ORDER BY id")
+    close(found["predicted_y"], 2 * found["id"], 1e-4)
+
+
+def test_what_only_the_condition_names_is_not_asked_for(connection, schema):
+    options = "model_type = 'linear_reg', input_label_cols = ['y'], data_split_method = 'no_split'"
+    transform = "TRANSFORM (ML.STANDARD_SCALER(a) OVER () AS x, y) TRAIN WHERE y < 20 AND b > 1 AND x < 5"
+    train(connection, schema, "m", options, f"SELECT a, b, y FROM {schema}.t", transform)
+    train(connection, schema, "plain", options, f"SELECT a, y FROM {schema}.t WHERE y < 20 AND b > 1")
+    found, plain = (columns(connection, f"SELECT id, predicted_y FROM ML.PREDICT(MODEL {schema}.{name}, (SELECT id, a FROM {schema}.t)) ORDER BY id")["predicted_y"]
+                    for name in ("m", "plain"))
+    close(found, plain, 1e-6)
+    drift = connection.execute(f"SELECT DISTINCT input FROM ML.VALIDATE_DATA_SKEW(MODEL {schema}.m, (SELECT a FROM {schema}.t))").fetchall()
+    assert drift == [("a",)]
+    connection.execute(f"RETRAIN MODEL {schema}.m")
+    again = columns(connection, f"SELECT id, predicted_y FROM ML.PREDICT(MODEL {schema}.m@2, (SELECT id, a FROM {schema}.t)) ORDER BY id")["predicted_y"]
+    assert (again == found).all()
+
+
+@pytest.mark.parametrize("what, query, code, text", [
+    ("TRANSFORM (a, ln(y) AS y) OPTIONS (model_type = 'linear_reg', input_label_cols = ['y'])", "SELECT a, y", "0A000", 'the column "y"'),
+    ("OPTIONS (model_type = 'linear_reg', input_label_cols = ['held'])", "SELECT a, held", "42804", "is a boolean"),
+    ("OPTIONS (model_type = 'linear_reg', input_label_cols = ['day'])", "SELECT a, DATE '2026-01-01' + id::int AS day", "42804", "is a date"),
+    ("OPTIONS (model_type = 'linear_reg', input_label_cols = ['y'])", "SELECT a, CASE WHEN id = 7 THEN 'Infinity'::double precision ELSE y END AS y", "22003", "infinite"),
+    ("OPTIONS (model_type = 'linear_reg', input_label_cols = ['y'], weight_col = 'w')", "SELECT a, y, 0.0 AS w", "22023", "are 0"),
+    ("OPTIONS (model_type = 'decision_tree_classifier', input_label_cols = ['k'])", "SELECT a, 9007199254740992 + id % 2 AS k", "22003", "too large"),
+    ("OPTIONS (model_type = 'decision_tree_classifier', input_label_cols = ['k'])", "SELECT a, -9007199254740993 - id % 2 AS k", "22003", "too large"),
+    ("OPTIONS (model_type = 'holt_winters', time_series_timestamp_col = 'id', time_series_data_col = 'y')", "SELECT min(id) AS id, 1.0 AS y", "22023", "too short"),
+])
+def test_labels_that_cannot_be_learnt(connection, schema, what, query, code, text):
+    said = refusal(connection, f"CREATE MODEL {schema}.no {what} AS {query} FROM {schema}.t")
+    assert said.sqlstate == code and text in said.message_primary, said.message_primary
+    assert said.message_hint
+    said = refusal(connection, f"DESCRIBE MODEL {schema}.no")
+    assert said.sqlstate == "42704"
+
+
+def test_last_days_of_months_go_on_as_last_days(connection, schema):
+    ends = [date(year, month, calendar.monthrange(year, month)[1]) for year in (2024, 2025, 2026) for month in range(1, 13)]
+    rows = ", ".join(f"(DATE '{end}', {number}.0)" for number, end in enumerate(ends[:24]) if number != 10)
+    connection.execute(f"CREATE MODEL {schema}.m OPTIONS (model_type = 'holt_winters', seasonality = 1, time_series_timestamp_col = 'day', time_series_data_col = 'v') "
+                       f"AS SELECT * FROM (VALUES {rows}) AS t (day, v)")
+    found = connection.execute(f"SELECT forecast_timestamp, forecast_value FROM ML.FORECAST(MODEL {schema}.m, horizon => 5) ORDER BY forecast_timestamp").fetchall()
+    assert [day for day, _ in found] == ends[24:29]
+    assert all(abs(value - wanted) < 1 for wanted, (_, value) in enumerate(found, 24)), found

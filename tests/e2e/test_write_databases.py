@@ -209,6 +209,47 @@ def test_rows_are_updated_deleted_and_merged(target, session):
     assert all_rows(target) == [(1, "n1!"), (2, "two"), (4, "n4"), (9, "nine")]
 
 
+def test_rows_for_which_a_condition_is_null_stay(target, session):
+    """`NOT IN` of values with a NULL among them is NULL: the rows are not those that are meant, and none is written."""
+    t = target.place
+    session.execute(f"INSERT INTO {t}.item SELECT value, 'n' || value, value FROM generate_series(1, 3) AS g(value)")
+    session.execute(f"CREATE TABLE {t}.numbers AS SELECT n::bigint AS n FROM (VALUES (1), (NULL)) AS v(n)")
+    rows = [(1, "n1"), (2, "n2"), (3, "n3")]
+    unclear = f"id NOT IN (SELECT n FROM {t}.numbers) OR name = 'n2'"
+    query = f"SELECT id, name FROM {t}.item WHERE {unclear}"
+    for sql in (
+        query,
+        f"DELETE FROM {t}.item WHERE {unclear}",
+        f"DELETE FROM {t}.item WHERE NOT (id IN (SELECT n FROM {t}.numbers) AND name <> 'n2')",
+        f"UPDATE {t}.item SET name = 'x' WHERE {unclear}",
+        f"UPDATE {t}.item SET name = (SELECT max(name) FROM {t}.item AS i WHERE {unclear})",
+        f"MERGE INTO {t}.item AS i USING ({query}) AS n ON i.id = n.id WHEN MATCHED THEN DELETE",
+        f"INSERT INTO {t}.item (id, name) {query}",
+        f"INSERT OVERWRITE {t}.item {query}",
+        f"CREATE TABLE {t}.made AS {query}",
+        f"EXPLAIN DELETE FROM {t}.item WHERE {unclear}",
+    ):
+        assert failed(session, sql).sqlstate == "0A000", sql
+        assert all_rows(target) == rows, sql
+    # As a whole, or where NULL comes to the same as false, it is planned as it is meant.
+    assert session.execute(f"DELETE FROM {t}.item WHERE id NOT IN (SELECT n FROM {t}.numbers)").statusmessage == "DELETE 0"
+    assert session.execute(f"DELETE FROM {t}.item WHERE id IN (SELECT n FROM {t}.numbers) OR name = 'n2'").statusmessage == "DELETE 2"
+    assert all_rows(target) == [(3, "n3")]
+
+
+def test_clauses_of_merge_that_do_nothing(target, session):
+    t = target.place
+    session.execute(f"INSERT INTO {t}.item SELECT value, 'n' || value, value FROM generate_series(1, 3) AS g(value)")
+    news = "(VALUES (1, NULL), (2, 'two'), (9, 'nine')) AS n(id, name)"
+    done = session.execute(f"MERGE INTO {t}.item AS i USING {news} ON i.id = n.id WHEN MATCHED AND n.name IS NULL THEN DO NOTHING "
+                           "WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN DO NOTHING")
+    assert done.statusmessage == "MERGE 1"
+    assert all_rows(target) == [(1, "n1"), (2, "two"), (3, "n3")]
+    assert session.execute(f"MERGE INTO {t}.item AS i USING {news} ON i.id = n.id WHEN MATCHED THEN DO NOTHING").statusmessage == "MERGE 0"
+    error = failed(session, f"MERGE INTO {t}.item AS i USING {news} ON i.id = n.id WHEN MATCHED THEN DELETE WHEN MATCHED THEN DO NOTHING")
+    assert error.sqlstate == "42601" and "unreachable WHEN clause" in str(error)
+
+
 def test_explain_says_how_rows_travel_and_writes_nothing(target, session):
     lines = session.execute(f"EXPLAIN INSERT INTO {target.place}.item SELECT 1, 'x', 2.5").fetchall()
     text = "\n".join(" ".join(map(str, line)) for line in lines)

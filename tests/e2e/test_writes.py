@@ -243,6 +243,51 @@ def test_the_guide_says_what_works(connection, lake, tmp_path_factory):
         == [("2026-11-01", 333), ("2026-11-02", 1), ("2026-11-03", 1)]
 
 
+def test_partitions_are_replaced_by_the_values_that_are_named(connection, lake):
+    p = f"{lake}.public.p"
+    connection.execute(f"CREATE TABLE {p} (id bigint, y int, m int) PARTITIONED BY (y, m)")
+
+    def overwrite(what):
+        connection.execute(f"INSERT OVERWRITE {p} VALUES (1, 2025, 1), (2, 2025, 2), (3, 2026, 1), (4, NULL, 1)")
+        connection.execute(f"INSERT OVERWRITE {p} {what}")
+        return sorted(connection.execute(f"SELECT id, y, m FROM {p}").fetchall())
+
+    others = [(3, 2026, 1), (4, None, 1)]
+    assert overwrite("PARTITION (y = 2025) SELECT 9, 1") == [*others, (9, 2025, 1)]
+    assert overwrite("PARTITION (y = 2025) SELECT 9, 1 WHERE false") == others
+    assert overwrite("PARTITION (m = 1) SELECT 9, 2025 WHERE false") == [(2, 2025, 2)]
+    assert overwrite("PARTITION (y = NULL) SELECT 9, 2") == [(1, 2025, 1), (2, 2025, 2), (3, 2026, 1), (9, None, 2)]
+    assert overwrite("PARTITION (y = 2025, m = 2) SELECT 9 WHERE false") == [(1, 2025, 1), *others]
+    # Of a column without a value only what rows come for.
+    assert overwrite("PARTITION (y = 2025, m) SELECT 9, 1") == [(2, 2025, 2), *others, (9, 2025, 1)]
+    assert overwrite("PARTITION (y = 2025, m) SELECT 9, 1 WHERE false") == [(1, 2025, 1), (2, 2025, 2), *others]
+    assert overwrite("PARTITION (y, m) SELECT 9, 2026, 1") == [(1, 2025, 1), (2, 2025, 2), (4, None, 1), (9, 2026, 1)]
+
+
+def test_dates_that_become_timestamps_are_known_elsewhere(connection, lake, tmp_path):
+    connection.execute(f"CREATE TABLE {lake}.public.t AS SELECT date '2026-01-02' AS d")
+    connection.execute(f"ALTER TABLE {lake}.public.t ALTER COLUMN d TYPE timestamp")
+    connection.execute(f"INSERT INTO {lake}.public.t VALUES (timestamp '2026-01-02 03:04:05')")
+    # The package opens the table; rows of columns that were widened it does not read.
+    table = DeltaTable(str(tmp_path / "t"))
+    assert table.schema().fields[0].type.type == "timestamp_ntz"
+    protocol = table.protocol()
+    for features in (protocol.reader_features, protocol.writer_features):
+        assert {"timestampNtz", "typeWidening"} <= set(features)
+    assert connection.execute(f"SELECT d::text FROM {lake}.public.t ORDER BY d").fetchall() == [("2026-01-02 00:00:00",), ("2026-01-02 03:04:05",)]
+
+
+def test_rows_that_are_copied_are_those_that_are_meant(connection, lake, tmp_path):
+    connection.execute(f"CREATE TABLE {lake}.public.t AS SELECT i AS id FROM generate_series(1, 3) g(i)")
+    connection.execute(f"CREATE TABLE {lake}.public.n AS SELECT n::bigint AS n FROM (VALUES (1), (NULL)) AS v(n)")
+    query = f"SELECT id FROM {lake}.public.t WHERE id NOT IN (SELECT n FROM {lake}.public.n) OR id = 2"
+    for sql in (f"COPY ({query}) TO '{tmp_path}/out.csv'", f"INSERT INTO {lake}.public.t {query}", f"CREATE TABLE {lake}.public.made AS {query}"):
+        assert state_of(lambda: connection.execute(sql)) == "0A000", sql  # noqa: B023
+    # What is changed in a table of files is asked for twice, and knows NULL.
+    assert connection.execute(query.replace("SELECT id FROM", "DELETE FROM", 1)).statusmessage == "DELETE 1"
+    assert connection.execute(f"SELECT id FROM {lake}.public.t ORDER BY id").fetchall() == [(1,), (3,)]
+
+
 def test_small_files_become_few_and_old_ones_go(connection, lake, tmp_path):
     connection.execute(f"CREATE TABLE {lake}.public.t (id bigint, k int) PARTITIONED BY (k)")
     for i in range(12):

@@ -182,10 +182,10 @@ impl Zone {
         })
     }
 
-    /// Returns the instant that a clock in this zone shows as `local`; the earlier one where there are two.
+    /// Returns the instant that a clock in this zone shows as `local`; the later one where there are two, as PostgreSQL has it.
     pub fn instant(&self, local: NaiveDateTime) -> Option<i64> {
         let utc = match &self.0 {
-            Some(zone) => zone.from_local_datetime(&local).earliest()?.naive_utc(),
+            Some(zone) => zone.from_local_datetime(&local).latest()?.naive_utc(),
             None => local,
         };
         Some(utc.and_utc().timestamp_micros())

@@ -58,7 +58,7 @@ pub enum WriteMode {
     Create(NewTable),
     /// `INSERT INTO`.
     Append,
-    /// `INSERT OVERWRITE`: all rows of the table, or of the partitions that the new rows fall in, are replaced.
+    /// `INSERT OVERWRITE`: all rows of the table, or of some of its partitions, are replaced.
     Overwrite(Overwritten),
     /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named.
     Upsert { keys: Vec<String>, replaced: Vec<String> },
@@ -89,10 +89,11 @@ pub struct NewTable {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Overwritten {
     Table,
-    /// Those that the new rows fall in (dynamic). Where values of partition columns are given (static), all rows with these,
-    /// new ones or not; if that is not all partition columns, of the rest those that the new rows fall in.
+    /// Those with all of the values that are given, whatever rows come (static); if `dynamic`, of these only the ones that the
+    /// new rows fall in: partition columns are named without a value.
     Partitions {
         fixed: Vec<(String, ScalarValue)>,
+        dynamic: bool,
     },
 }
 

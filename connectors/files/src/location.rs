@@ -47,6 +47,9 @@ pub struct LocationTable {
     pub pattern: Option<String>,
     /// The version to read, of a table that keeps versions; `None` reads the newest.
     pub version: Option<TableVersion>,
+    /// Whether columns that are found in files of text, and in the names of their directories, are text, for one who reads the values
+    /// by types of his own. Arrays and objects of JSON are what they are.
+    pub as_written: bool,
 }
 
 /// Opens the table that lies at `store.path`.
@@ -70,7 +73,10 @@ pub async fn open_location_table(
     }
     let Laid { found, declared, format, spec: format_spec, pattern } =
         laid(&store, &spec, is_known(&spec)).await?;
-    let partition_columns = partition_columns(&spec, &found)?;
+    let mut partition_columns = partition_columns(&spec, &found)?;
+    if spec.as_written {
+        partition_columns = as_written(&partition_columns, &format_spec);
+    }
     let file_schema =
         file_schema(&store.store, &spec, &found.files, &format_spec, &partition_columns).await?;
     let files: Arc<dyn FileLister> = if found.single {
@@ -436,9 +442,25 @@ async fn file_schema(
 ) -> Result<SchemaRef> {
     let schema = match &spec.columns {
         Some(columns) => Arc::clone(columns),
-        None => infer_schema(store, files, format).await?,
+        None => {
+            let found = infer_schema(store, files, format).await?;
+            match spec.as_written {
+                true => Arc::new(Schema::new(as_written(found.fields(), format))),
+                false => found,
+            }
+        }
     };
     Ok(without(&schema, partition_columns))
+}
+
+/// Makes columns of text of those that are found in text.
+fn as_written(columns: &[Arc<Field>], format: &FileFormatSpec) -> Vec<Arc<Field>> {
+    let is_text = matches!(format, FileFormatSpec::Csv { .. } | FileFormatSpec::Json);
+    let column = |column: &Arc<Field>| match is_text && !column.data_type().is_nested() {
+        true => Arc::new(Field::clone(column).with_data_type(DataType::Utf8)),
+        false => Arc::clone(column),
+    };
+    columns.iter().map(column).collect()
 }
 
 /// Leaves out the columns that are partitions'.

@@ -72,6 +72,15 @@ pub const STATEMENT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Nesting of expressions and subqueries that the parser accepts.
 pub const NESTING_MAX: usize = 100;
 
+/// Operators that stand in one expression without parentheses: `a AND b AND …`.
+pub const OPERATORS_MAX: usize = 2000;
+
+/// Calls of functions in the arguments of others.
+pub const CALLS_MAX: usize = 18;
+
+/// Brackets in brackets: `ARRAY[ARRAY[…]]`, `a[b[1]]`.
+pub const BRACKETS_MAX: usize = 16;
+
 /// Seconds in which a client has to log in.
 pub const LOGIN_TIMEOUT_S: u64 = 30;
 

@@ -19,6 +19,8 @@ pub enum Transaction {
     /// `tag` is what it was written as: `BEGIN` or `START TRANSACTION`.
     Begin {
         tag: &'static str,
+        /// What it says of its mode: `READ ONLY` or `READ WRITE`.
+        read_only: Option<bool>,
     },
     /// `chain`: another block begins at once.
     Commit {

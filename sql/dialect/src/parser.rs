@@ -7,6 +7,7 @@ mod conversation;
 mod copy;
 mod copy_file;
 mod create;
+mod depth;
 mod faithful;
 pub mod model;
 mod pipeline;
@@ -37,6 +38,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
+    depth::check(&tokens)?;
     if let Some(statement) = pipeline::create(sql, &tokens)? {
         return Ok(statement);
     }

@@ -46,6 +46,7 @@ pub enum Statement {
     /// `DESCRIBE name`, `SHOW COLUMNS FROM name`
     Describe(Name),
     DescribeHistory(Name),
+    DescribeModel(Name),
     Preview(Preview),
     /// `SHOW name` for one setting.
     ShowVariable(String),
@@ -332,8 +333,8 @@ statements! {
     "BACKFILL PIPELINE", "BACKFILL PIPELINE name FROM 'time' TO 'time' [WITH (again = true)]",
         "Runs a pipeline for each interval of its schedule that begins in a range and has not succeeded yet.",
         "BACKFILL PIPELINE mart.daily FROM '2026-11-01' TO '2026-11-20'";
-    "BEGIN", "{ BEGIN | START TRANSACTION | COMMIT | ROLLBACK | SAVEPOINT name | ROLLBACK TO name | RELEASE name }",
-        "Opens and ends a transaction block; a failed statement aborts it, as in PostgreSQL.",
+    "BEGIN", "{ { BEGIN | START TRANSACTION } [READ ONLY | READ WRITE] | COMMIT | ROLLBACK | SAVEPOINT name | ROLLBACK TO name | RELEASE name }",
+        "Opens and ends a transaction block; a failed statement aborts it, as in PostgreSQL. One that is read only refuses to write.",
         "BEGIN";
     "CANCEL QUERY", "CANCEL QUERY query_id",
         "Stops a running statement of any session; system.queries has the ids.",
@@ -452,7 +453,7 @@ statements! {
     "INSERT", "INSERT INTO name [(column, …)] query [ON CONFLICT (column, …) DO { NOTHING | UPDATE SET column = EXCLUDED.column, … }]; INSERT OVERWRITE [TABLE] name [(column, …)] [PARTITION (column [= value], …)] query",
         "Adds the rows of a query to a table, or puts them in the place of all rows or of those of partitions.",
         "INSERT INTO lake.mart.customers VALUES (1, 'Han')";
-    "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) } …",
+    "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) | DO NOTHING } …",
         "Changes, removes and adds rows of a table by those of another one.",
         "MERGE INTO lake.mart.customers c USING crm.public.customers n ON c.id = n.id WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)";
     "OPTIMIZE", "OPTIMIZE [TABLE] name",

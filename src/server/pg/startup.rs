@@ -190,8 +190,7 @@ async fn admit(
 const NOT_SETTINGS: &[&str] = &["user", "database", "replication", "options", "application_name"];
 
 /// Settings that drivers send by habit and that change nothing here.
-const IGNORED_SETTINGS: &[&str] =
-    &["client_encoding", "datestyle", "intervalstyle", "extra_float_digits", "client_min_messages"];
+const IGNORED_SETTINGS: &[&str] = &["client_encoding", "extra_float_digits", "client_min_messages"];
 
 async fn settle(socket: &mut Socket, session: &Session, startup: &Startup) -> Step {
     if let Some(encoding) = startup.parameters.get("client_encoding") {

@@ -1,4 +1,5 @@
-//! Casts that lose digits, casts to text, and casts of text to arrays, dates and timestamps.
+//! Casts that lose digits, casts to text, casts of text to arrays, numerics, dates and timestamps, and casts of what a clock shows to
+//! instants, since the engine underneath refuses the hours that a clock shows twice or never.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
 //! at the half and floats to the even. And DataFusion 55.2 compares `x::numeric(10,0) = 2` as `x = 2.00`, as if no cast could
@@ -6,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, Float32Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Float32Type, Float64Type,
@@ -20,9 +21,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
-use maru_core::Error;
+use maru_core::{Error, ErrorKind};
 
-use super::{array_text, date_text};
+use super::{array_text, date_text, numeric_text};
+use crate::session::timezone;
 use crate::value_text::{Zone, has_text, texts};
 
 /// Puts a function in the place of a cast that may lose digits.
@@ -90,17 +92,27 @@ pub(in crate::session) fn assigned(
 }
 
 fn loses_digits(source: &DataType, target: &DataType) -> bool {
-    use DataType::{Decimal128, Decimal256, Timestamp};
+    use DataType::{Date32, Decimal128, Decimal256, Timestamp};
     match (source, target) {
+        (Timestamp(_, None) | Date32, Timestamp(_, Some(zone))) if timezone::may_change(zone) => {
+            true
+        }
         (Decimal128(_, scale) | Decimal256(_, scale), Decimal128(_, to) | Decimal256(_, to)) => {
             to < scale
         }
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
         (from, to) if to.is_string() => is_written_otherwise(from),
-        (from, to) if is_text(from) => array_text::is_array(to) || date_text::is_moment(to),
-        (from, to) => from.is_floating() && to.is_integer(),
+        (from, to) if is_text(from) => {
+            array_text::is_array(to) || date_text::is_moment(to) || is_numeric(to)
+        }
+        (DataType::Float64, DataType::Float32) => true,
+        (from, to) => from.is_floating() && (to.is_integer() || is_numeric(to)),
     }
+}
+
+fn is_numeric(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Decimal128(..) | DataType::Decimal256(..))
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -182,6 +194,21 @@ impl LossyCast {
         if date_text::is_moment(&self.target) && is_text(values.data_type()) {
             return Ok(date_text::moments(values, &self.target, self.try_cast)?);
         }
+        if is_numeric(&self.target) && is_text(values.data_type()) {
+            return Ok(numeric_text::numerics(values, &self.target, self.try_cast)?);
+        }
+        if is_numeric(&self.target) && values.data_type().is_floating() {
+            let texts = digits(values, self.try_cast)?;
+            return Ok(numeric_text::numerics(&texts, &self.target, self.try_cast)?);
+        }
+        if let (DataType::Float64, DataType::Float32) = (values.data_type(), &self.target) {
+            return Ok(single(values, self.try_cast)?);
+        }
+        if let (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) =
+            (values.data_type(), &self.target)
+        {
+            return Ok(timezone::instants(values, &self.target, self.try_cast)?);
+        }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),
             // Casts between numerics round.
@@ -197,14 +224,54 @@ impl LossyCast {
                 let values = values.as_primitive::<Float64Type>();
                 Arc::new(values.unary::<_, Float64Type>(f64::round_ties_even))
             }
-            _ => {
+            DataType::Float16 | DataType::Float32 => {
                 let values = cast_with_options(values, &DataType::Float32, &options)?;
                 let values = values.as_primitive::<Float32Type>();
                 Arc::new(values.unary::<_, Float32Type>(f32::round_ties_even))
             }
+            _ => Arc::clone(values),
         };
         Ok(cast_with_options(&rounded, &self.target, &options)?)
     }
+}
+
+/// Writes floats with the digits that PostgreSQL takes to be theirs when it makes numerics of them: 15, of a `real` 6.
+///
+/// # Errors
+/// 0A000 for NaN and the infinities, which Maru's numerics do not have; NULL if the cast is only tried.
+fn digits(values: &ArrayRef, try_cast: bool) -> Result<ArrayRef, Error> {
+    let behind_first = if *values.data_type() == DataType::Float64 { 14 } else { 5 };
+    let values = cast_with_options(values, &DataType::Float64, &CastOptions::default())?;
+    let text = |value: Option<f64>| match value {
+        Some(value) if value.is_finite() => Ok(Some(format!("{value:.behind_first$e}"))),
+        Some(value) if !try_cast => {
+            let value = if value.is_nan() { "NaN" } else { "infinity" };
+            Err(Error::unsupported(format!("cannot convert {value} to numeric")))
+        }
+        _ => Ok(None),
+    };
+    let texts = values.as_primitive::<Float64Type>().iter().map(text);
+    Ok(Arc::new(texts.collect::<Result<StringArray, _>>()?))
+}
+
+/// Makes a `real` of each float.
+///
+/// # Errors
+/// 22003 for one that is beyond all of them; NULL if the cast is only tried.
+fn single(values: &ArrayRef, try_cast: bool) -> Result<ArrayRef, Error> {
+    let narrow = |value: Option<f64>| match value {
+        Some(value) if value.is_finite() && (value as f32).is_infinite() => match try_cast {
+            true => Ok(None),
+            false => Err(Error::new(ErrorKind::OutOfRange, "value out of range: overflow")),
+        },
+        Some(value) if value != 0.0 && value as f32 == 0.0 => match try_cast {
+            true => Ok(None),
+            false => Err(Error::new(ErrorKind::OutOfRange, "value out of range: underflow")),
+        },
+        value => Ok(value.map(|value| value as f32)),
+    };
+    let narrowed = values.as_primitive::<Float64Type>().iter().map(narrow);
+    Ok(Arc::new(narrowed.collect::<Result<Float32Array, _>>()?))
 }
 
 impl ScalarUDFImpl for LossyCast {

@@ -11,12 +11,14 @@ use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
-use chrono::{Month, NaiveDate, Weekday};
+use chrono::{Month, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Weekday};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 use maru_core::Result;
+
+use crate::session::timezone;
 
 /// Writes the text of a cast to a date or timestamp as the cast reads it.
 pub(super) fn as_iso(expr: Expr) -> Transformed<Expr> {
@@ -82,10 +84,29 @@ fn may_have_zone(clock: &str) -> bool {
 /// PostgreSQL passes over that one: `timestamp '2024-01-05 10:00+09'` is ten o'clock. A text that is neither stays as it is.
 pub(crate) fn spelled<'t>(text: &'t str, target: &DataType) -> Cow<'t, str> {
     let iso = iso(text).map_or(Cow::Borrowed(text), Cow::Owned);
-    match with_clock(&iso, target).filter(|spelled| *spelled != iso) {
+    let spelled = match with_clock(&iso, target).filter(|spelled| *spelled != iso) {
         Some(spelled) => Cow::Owned(spelled),
         None => iso,
+    };
+    match with_offset(&spelled, target) {
+        Some(spelled) => Cow::Owned(spelled),
+        None => spelled,
     }
+}
+
+/// Adds the offset of the target's zone to what its clocks show twice or never, which the cast refuses without one.
+fn with_offset(text: &str, target: &DataType) -> Option<String> {
+    let DataType::Timestamp(_, Some(zone)) = target else { return None };
+    let zone = Some(zone).filter(|zone| timezone::may_change(zone))?.parse::<Tz>().ok()?;
+    let text = text.trim().replacen('T', " ", 1);
+    let wall = NaiveDateTime::parse_from_str(&text, "%Y-%m-%d %H:%M:%S%.f").ok();
+    let midnight = || Some(text.parse::<NaiveDate>().ok()?.and_time(NaiveTime::MIN));
+    let wall = wall.or_else(midnight)?;
+    if zone.offset_from_local_datetime(&wall).single().is_some() {
+        return None;
+    }
+    let offset = timezone::offset_at(zone, wall)?;
+    Some(format!("{}{offset}", wall.format("%Y-%m-%d %H:%M:%S%.f")))
 }
 
 /// The same for `YYYY-MM-DD`, a space or a `T`, and a clock; `None` for what is written otherwise.

@@ -1,4 +1,5 @@
-//! Floats beside other numbers: compared with them, and where one value may be either (`CASE`, `coalesce`, `UNION`, `VALUES`).
+//! Quotients of floats, and floats beside other numbers: compared with them, and where one value may be either (`CASE`,
+//! `coalesce`, `UNION`, `VALUES`).
 //!
 //! The engine underneath makes numerics of the floats: NaN and infinity are an error then, and 1e-300 is 0. PostgreSQL
 //! makes double precision of the numerics. It does so with whole numbers beside a `real`, too.
@@ -7,7 +8,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType};
+use arrow::array::{Array, ArrayRef, AsArray, Datum, PrimitiveArray};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, DecimalType, Float32Type,
+    Float64Type,
+};
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, InList, InSubquery};
@@ -95,7 +102,42 @@ fn as_doubles(sides: Vec<&mut Expr>, types: &[DataType]) {
     }
 }
 
-/// Does the same for `IN (SELECT …)`, and tells whether it did.
+/// Divides floats. By zero only what is no number can be divided, and stays it.
+///
+/// # Errors
+/// 22012.
+pub(super) fn quotient(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
+    let by_zero = match right.get().0.data_type() {
+        DataType::Float64 => is_by_zero::<Float64Type>(left, right),
+        DataType::Float32 => is_by_zero::<Float32Type>(left, right),
+        _ => false,
+    };
+    if by_zero { Err(ArrowError::DivideByZero) } else { numeric::div(left, right) }
+}
+
+fn is_by_zero<T: ArrowPrimitiveType<Native: Into<f64>>>(
+    left: &dyn Datum,
+    right: &dyn Datum,
+) -> bool {
+    let ((left, one_left), (right, one_right)) = (left.get(), right.get());
+    let (Some(left), Some(right)) = (left.as_primitive_opt::<T>(), right.as_primitive_opt::<T>())
+    else {
+        return false;
+    };
+    let value = |array: &PrimitiveArray<T>, row: usize| -> f64 { array.value(row).into() };
+    if !(0..right.len()).any(|row| value(right, row) == 0.0) {
+        return false;
+    }
+    let n_rows = if one_left { right.len() } else { left.len() };
+    (0..n_rows).any(|row| {
+        let a = if one_left { 0 } else { row };
+        let b = if one_right { 0 } else { row };
+        let known = left.is_valid(a) && right.is_valid(b);
+        known && value(right, b) == 0.0 && !value(left, a).is_nan()
+    })
+}
+
+/// Lets both sides of `IN (SELECT …)` be floats, and tells whether it did.
 fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
     let plan = &membership.subquery.subquery;
     let columns = plan.schema().columns();

@@ -7,9 +7,9 @@
 use std::ops::ControlFlow;
 
 use maru_sql::ast::{
-    AccessExpr, ArrayElemTypeDef, DataType, Distinct, Expr, Ident, OrderByKind, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TrimWhereField, Value,
-    visit_expressions,
+    AccessExpr, ArrayElemTypeDef, DataType, Distinct, ExactNumberInfo, Expr, Ident, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TrimWhereField,
+    Value, visit_expressions,
 };
 
 use super::folded;
@@ -267,6 +267,9 @@ fn type_name(data_type: &DataType) -> String {
     ) = data_type
     {
         return type_name(item);
+    }
+    if let DataType::Float(ExactNumberInfo::Precision(..=24)) = data_type {
+        return "float4".to_owned();
     }
     let text = data_type.to_string().to_lowercase();
     let word = text.split('(').next().unwrap_or_default().trim();

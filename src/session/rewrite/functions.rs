@@ -78,7 +78,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             } else if name == "localtime" {
                 let wall = cast(call("now", Vec::new()), timestamp(TimezoneInfo::None));
                 *expr = cast(wall, DataType::Time(None, TimezoneInfo::None));
-            } else if name == "regexp_replace" && is_from_a_place(&arguments(function)) {
+            } else if name == "regexp_replace" && is_replaced_otherwise(&arguments(function)) {
                 let function_name = Ident::new("regexp_replace_from");
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(function_name)]);
             } else if name == "make_interval" {
@@ -109,6 +109,20 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Returns whether the engine underneath would replace something else: from a place on, or by a text in which it reads another
+/// escape than `\\1`. What it can replace it does many rows at a time.
+fn is_replaced_otherwise(arguments: &[Expr]) -> bool {
+    let plain = |text: &str| {
+        let mut after = text.split('\\');
+        let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).count();
+        !text.contains('$')
+            && after.next().is_some()
+            && after.all(|part| digits(part) == 1 && !part.starts_with('0'))
+    };
+    let replacement = arguments.get(2).and_then(literal);
+    is_from_a_place(arguments) || arguments.len() > 2 && !replacement.is_some_and(plain)
 }
 
 /// Returns whether the fourth argument of `regexp_replace` is a number, and not its flags.

@@ -27,6 +27,11 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 UnaryOperator::PGAbs => call("abs", vec![of]),
                 UnaryOperator::PGSquareRoot => call("sqrt", vec![double(of)]),
                 UnaryOperator::PGCubeRoot => call("cbrt", vec![double(of)]),
+                // The planner would put the sign before the text, whose first part alone it then belongs to.
+                UnaryOperator::Minus if matches!(of, Expr::Interval(_)) => {
+                    let expr = Box::new(Expr::Nested(Box::new(of)));
+                    Expr::UnaryOp { op: UnaryOperator::Minus, expr }
+                }
                 // All bits turned over.
                 UnaryOperator::BitwiseNot => binary(of, BinaryOperator::PGBitwiseXor, number("-1")),
                 _ => return Ok(()),

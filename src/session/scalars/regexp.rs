@@ -41,13 +41,15 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
     RowFunction {
         name: "regexp_replace_from",
         forms: &[
+            &[Kind::Text, Kind::Text, Kind::Text],
+            &[Kind::Text, Kind::Text, Kind::Text, Kind::Text],
             &[Kind::Text, Kind::Text, Kind::Text, Kind::Whole],
             &[Kind::Text, Kind::Text, Kind::Text, Kind::Whole, Kind::Whole],
             &[Kind::Text, Kind::Text, Kind::Text, Kind::Whole, Kind::Whole, Kind::Text],
         ],
         compute: replace,
-        syntax: "regexp_replace(text, pattern, replacement, start [, n [, flags]])",
-        description: "Returns a text with the nth match of a regular expression replaced, with n = 0 all of them, from a character on.",
+        syntax: "regexp_replace(text, pattern, replacement [, start [, n]] [, flags])",
+        description: "Returns a text with the nth match of a regular expression replaced, with n = 0 or the flag g all of them, from a character on.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -121,10 +123,17 @@ fn matches(row: &Row) -> Result<ScalarValue> {
 
 fn replace(row: &Row) -> Result<ScalarValue> {
     let given = |at: usize| row.values.len() > at;
-    let flags = if given(5) { row.text(5) } else { "" };
-    let start = row.whole(3);
+    let from_a_place = matches!(row.values.get(3), Some(ScalarValue::Int64(_)));
+    let (flags, start) = match from_a_place {
+        true => (if given(5) { row.text(5) } else { "" }, row.whole(3)),
+        false => (row.text(3), 1),
+    };
     // Without a number the first match is replaced.
-    let n = if given(4) { row.whole(4) } else { 1 };
+    let n = match from_a_place {
+        true if given(4) => row.whole(4),
+        true => 1,
+        false => i64::from(!flags.contains('g')),
+    };
     if start < 1 || n < 0 {
         return Err(invalid("start of regexp_replace counts from 1, n from 0"));
     }

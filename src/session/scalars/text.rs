@@ -33,6 +33,14 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         ..RowFunction::BASE
     },
     RowFunction {
+        name: "chr",
+        forms: &[&[Kind::Whole]],
+        compute: |row| character(row.whole(0)).map(|letter| text(letter.to_string())),
+        syntax: "chr(number)",
+        description: "Returns the character of a number in Unicode; there is none for zero.",
+        ..RowFunction::BASE
+    },
+    RowFunction {
         name: "to_uuid",
         forms: &[&[Kind::Text]],
         compute: |row| uuid(row.text(0)).map(text),
@@ -105,6 +113,29 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         ..RowFunction::BASE
     },
 ];
+
+/// Returns a character by its number.
+///
+/// # Errors
+/// 54000, as PostgreSQL has it.
+fn character(number: i64) -> Result<char> {
+    let why = match number {
+        ..0 => {
+            let why = "character number must be positive";
+            return Err(Error::new(ErrorKind::InvalidParameter, why));
+        }
+        0 => "null character not permitted".to_owned(),
+        1..=0x10_FFFF => {
+            let letter = u32::try_from(number).ok().and_then(char::from_u32);
+            return letter.ok_or_else(|| {
+                let what = format!("requested character not valid for encoding: {number}");
+                Error::new(ErrorKind::LimitExceeded, what)
+            });
+        }
+        _ => format!("requested character too large for encoding: {number}"),
+    };
+    Err(Error::new(ErrorKind::LimitExceeded, why))
+}
 
 pub(super) fn text(text: impl Into<String>) -> ScalarValue {
     ScalarValue::Utf8(Some(text.into()))

@@ -41,7 +41,7 @@ impl Session {
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let slot = Slot::default();
         let Some(plan) = with_rows(plan, &schema, &slot)? else { return Ok(None) };
-        self.refuse_write_in_block(&plan).await?;
+        self.refuse_write(&plan, tag).await?;
         let incoming = Incoming::new(schema, writing.table.clone(), plan, tag, slot);
         let kind = Kind::Incoming(incoming.clone());
         Ok(Some((Prepared { kind, parameters: Vec::new(), ..prepared.clone() }, incoming)))

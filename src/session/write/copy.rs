@@ -69,7 +69,7 @@ impl Session {
 
     /// Plans the rows of files on their way into a table: an `INSERT` that says `COPY`.
     pub(super) async fn plan_copy_from(self: &Arc<Self>, insert: Insert) -> Result<Outcome> {
-        Ok(match self.plan_insert(insert).await? {
+        Ok(match self.plan_insert(insert, true).await? {
             Outcome::Plan(plan, _) => Outcome::Plan(plan, "COPY"),
             done => done,
         })

@@ -152,7 +152,7 @@ impl Session {
     /// Returns what a statement wants its client to send, planned for one run; `None` for one that wants nothing.
     ///
     /// # Errors
-    /// 25001 in a transaction block; those of planning, if the tables have changed meanwhile.
+    /// 25001 in a transaction block, 25006 in one that only reads; those of planning, if the tables have changed meanwhile.
     pub async fn incoming(
         self: &Arc<Self>,
         prepared: &Prepared,
@@ -168,7 +168,7 @@ impl Session {
         match &prepared.kind {
             Kind::Incoming(incoming) => {
                 let incoming = incoming.clone();
-                self.refuse_write_in_block(&incoming.plan).await?;
+                self.refuse_write(&incoming.plan, incoming.tag).await?;
                 Ok(Some((prepared, incoming)))
             }
             _ => Err(Error::internal("a COPY became something else")),
@@ -244,7 +244,7 @@ impl Session {
         };
         let relation = writing.table.clone();
         let plan = node(rows, writing)?;
-        self.refuse_write_in_block(&plan).await?;
+        self.refuse_write(&plan, tag).await?;
         let incoming = Incoming {
             schema: ingest.schema,
             relation,

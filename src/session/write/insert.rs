@@ -10,6 +10,7 @@ use maru_core::{Error, ErrorKind, Options, Result, did_you_mean};
 use maru_sql::ast::{self, Value};
 use maru_sql::{Insert, OnConflict};
 
+use super::copied::Written;
 use super::node::{Writing, node};
 use super::target::{Target, find};
 use super::{Outcome, assign, literals};
@@ -17,7 +18,12 @@ use crate::access::Privilege;
 use crate::session::Session;
 
 impl Session {
-    pub(super) async fn plan_insert(self: &Arc<Self>, insert: Insert) -> Result<Outcome> {
+    /// `copied` says that the rows are those of files alone (`COPY … FROM`), whose texts are read by the types of the table.
+    pub(super) async fn plan_insert(
+        self: &Arc<Self>,
+        insert: Insert,
+        copied: bool,
+    ) -> Result<Outcome> {
         let target = find(self, &insert.table, "insert into").await?;
         let schema = target.columns();
         let fixed = fixed_values(&target, &schema, &insert.partition)?;
@@ -39,6 +45,10 @@ impl Session {
         literals::settle(&mut source, &columns);
         let plan = self.plan_source(source).await?;
         let n_given = plan.schema().fields().len();
+        let texts = if copied { Written::of(&plan) } else { None };
+        if let Some(texts) = texts {
+            texts.check_width(n_given, &columns)?;
+        }
         let columns = match n_given.cmp(&columns.len()) {
             std::cmp::Ordering::Greater => {
                 return Err(Error::new(
@@ -70,7 +80,10 @@ impl Session {
                 target.require(&rights, Privilege::Delete, &[])?;
                 WriteMode::Overwrite(match insert.partition.is_empty() {
                     true => Overwritten::Table,
-                    false => Overwritten::Partitions { fixed },
+                    false => {
+                        let dynamic = insert.partition.iter().any(|(_, value)| value.is_none());
+                        Overwritten::Partitions { fixed, dynamic }
+                    }
                 })
             }
             (false, Some(conflict)) => {
@@ -80,6 +93,10 @@ impl Session {
             (false, None) => WriteMode::Append,
         };
         let zone = self.setting("timezone").unwrap_or_default();
+        let plan = match texts {
+            Some(texts) => texts.read(plan, &columns, &zone)?,
+            None => plan,
+        };
         let plan = assign::assign(plan, &columns, more, &zone)?;
         let checked = self.check_inserted(&target, plan).await?;
         let plan = node(

@@ -27,6 +27,7 @@ use uuid::Uuid;
 use super::incoming::IncomingNode;
 use super::policed::RowCheck;
 use crate::access::Object;
+use crate::catalog::resolve::FILES;
 use crate::catalog::{Attached, BUILTIN};
 use crate::engine::Engine;
 use crate::session::{Image, Session};
@@ -108,6 +109,21 @@ pub(super) fn written(plan: &LogicalPlan) -> Option<&Writing> {
             Some(node.writing.as_ref())
         }
         _ => None,
+    }
+}
+
+/// Returns what the statement is called that writes, by the tag of its answer.
+pub(super) fn statement<'a>(plan: &LogicalPlan, tag: &'a str) -> &'a str {
+    let writing = written(plan);
+    match (tag, writing.map(|writing| &writing.mode)) {
+        ("SELECT", _) | ("EXPLAIN", Some(WriteMode::Create(_))) => "CREATE TABLE AS",
+        ("COPY", _) if writing.is_some_and(|writing| writing.schema == FILES) => "COPY TO",
+        ("COPY", _) => "COPY FROM",
+        ("INSERT 0", _) | ("EXPLAIN", Some(WriteMode::Append | WriteMode::Overwrite(_))) => {
+            "INSERT"
+        }
+        ("EXPLAIN", Some(WriteMode::Upsert { .. })) => "INSERT",
+        (tag, _) => tag,
     }
 }
 

@@ -227,6 +227,10 @@ impl Session {
             };
             act.push_str(&format!(" WHEN {condition} THEN {number}"));
         }
+        if actions.is_empty() {
+            // No clause has asked for a right on rows that are read.
+            target.require(&self.rights(), Privilege::Select, &[])?;
+        }
         act.push_str(" END");
         let join = if inserts { "FULL" } else { "LEFT" };
         // Rows that are written anew must each come once, whatever they are joined with.

@@ -188,8 +188,13 @@ fn year_of(text: &str) -> Option<i32> {
     }
 }
 
-/// Returns whether a text is a date in a form that has one reading.
+/// Returns whether a text is a date in a form that has one reading, without a time of day.
 pub(crate) fn is_date(text: &str) -> bool {
+    read(text, None).is_some_and(|(_, time)| time.is_none())
+}
+
+/// Returns whether a text is a date in such a form, with a time of day or without.
+pub(crate) fn is_timestamp(text: &str) -> bool {
     read(text, None).is_some()
 }
 

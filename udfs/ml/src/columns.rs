@@ -10,6 +10,8 @@ use maru_ml_kernels::gather::{Gatherer, Ordered};
 use maru_ml_kernels::pipeline::Kind;
 use maru_ml_kernels::{Column, Task};
 
+use crate::manifest::InputType;
+
 /// Says whether a type is learnt from as numbers or as text; `None` if it cannot be.
 pub fn kind(data_type: &DataType) -> Option<Kind> {
     match data_type {
@@ -38,19 +40,58 @@ pub fn require_kind(name: &str, data_type: &DataType) -> Result<Kind> {
     })
 }
 
-/// Checks the types of the columns that a version is given against those that it has learnt from.
+/// Checks the types of the columns that a version is given against those that it has learnt from. `learnt` may be shorter than
+/// `inputs`: what is not known of an older model is not checked.
 ///
 /// # Errors
-/// 42804 for text where there were numbers, and for types that no model learns from.
-pub fn check_types(inputs: &[(String, Kind)], types: &[DataType]) -> Result<()> {
-    for ((name, learnt), data_type) in inputs.iter().zip(types) {
-        if require_kind(name, data_type)? == Kind::Text && *learnt == Kind::Number {
-            return Err(Error::new(
-                ErrorKind::TypeMismatch,
-                format!("column \"{name}\" is text, the model has learnt from numbers"),
-            )
-            .with_hint("Cast it in the query: CAST(column AS double precision)."));
+/// 42804 for text where there were numbers, for dates where there were timestamps and the like, and for types that no model
+/// learns from.
+pub fn check_types(
+    inputs: &[(String, Kind)],
+    learnt: &[InputType],
+    types: &[DataType],
+) -> Result<()> {
+    for (index, ((name, kind), data_type)) in inputs.iter().zip(types).enumerate() {
+        require_kind(name, data_type)?;
+        // Whatever comes can be read as text.
+        if *kind == Kind::Text {
+            continue;
         }
+        let learnt = learnt.get(index).copied().unwrap_or_default();
+        let given = InputType::of(data_type);
+        let differs = match (given, learnt) {
+            (InputType::Unknown, _) => false,
+            (InputType::Text, _) => true,
+            (_, InputType::Unknown) => false,
+            (given, learnt) => given != learnt,
+        };
+        if !differs {
+            continue;
+        }
+        let is = match given {
+            InputType::Unknown => "NULL",
+            InputType::Number => "a number",
+            InputType::Text => "text",
+            InputType::Date => "a date",
+            InputType::Timestamp => "a timestamp",
+            InputType::Time => "a time",
+        };
+        let (were, hint) = match learnt {
+            InputType::Date => ("dates", "Cast it in the query: CAST(column AS date)."),
+            InputType::Timestamp => {
+                ("timestamps", "Cast it in the query: CAST(column AS timestamp).")
+            }
+            InputType::Time => ("times", "Cast it in the query: CAST(column AS time)."),
+            _ if given == InputType::Text => {
+                ("numbers", "Cast it in the query: CAST(column AS double precision).")
+            }
+            _ => ("numbers", "Make the same number of it in the query that training was given."),
+        };
+        return Err(Error::new(
+            ErrorKind::TypeMismatch,
+            format!("column \"{name}\" is {is}, the model has learnt from {were}"),
+        )
+        .with_hint(hint));
     }
     Ok(())
 }

@@ -174,8 +174,14 @@ pub fn curve(_: &Version, what: What, points: &[CurvePoint]) -> Result<StructArr
 pub fn weights(version: &Version) -> Result<StructArray> {
     let features = &version.artifact.features;
     let mut rows = Vec::<(Option<String>, &str, f64, Option<f64>)>::new();
+    // Where the variance of the residuals is estimated, what the weights are divided by is uncertain too.
+    let mut freedom = None;
     match &version.artifact.model {
         Model::Linear(linear) => {
+            let shown = version.manifest.options.get("fit_intercept");
+            let intercept = shown.is_none_or(|flag| flag != "false");
+            let n_weights = linear.weights.len() as f64 + f64::from(u8::from(intercept));
+            freedom = Some(version.manifest.n_train as f64 - n_weights);
             let errors = linear.standard_errors.as_ref();
             for (index, weight) in linear.weights.iter().enumerate() {
                 rows.push((None, &features[index], *weight, errors.map(|e| e[index])));
@@ -209,13 +215,48 @@ pub fn weights(version: &Version) -> Result<StructArray> {
         .text("processed_input", rows.iter().map(|row| Some(row.1)))
         .number("weight", rows.iter().map(|row| Some(row.2)))
         .number("standard_error", rows.iter().map(|row| row.3))
-        .number("p_value", rows.iter().map(|row| z(row).map(two_sided)))
+        .number(
+            "p_value",
+            rows.iter()
+                .map(|row| z(row).map(|z| freedom.map_or_else(|| two_sided(z), |n| student(z, n)))),
+        )
         .rows()
 }
 
 /// The chance that a normally distributed number lies at least so far from 0.
 fn two_sided(z: f64) -> f64 {
     erfc(z.abs() / std::f64::consts::SQRT_2)
+}
+
+/// The chance that a number of Student's distribution with so many degrees of freedom lies at least so far from 0: the incomplete
+/// beta function I of n / (n + t²), by its continued fraction (DLMF 8.17.22).
+fn student(t: f64, n: f64) -> f64 {
+    let (a, b) = (n / 2.0, 0.5);
+    let x = n / (n + t * t);
+    let swapped = x >= (a + 1.0) / (a + b + 2.0);
+    let (a, b, x, rest) = if swapped { (b, a, t * t / (n + t * t), x) } else { (a, b, x, 1.0 - x) };
+    let scale =
+        libm::lgamma(a + b) - libm::lgamma(a) - libm::lgamma(b) + a * x.ln() + b * rest.ln();
+    // Lentz's way of computing it from the front, which cannot divide by 0.
+    let solid = |value: f64| if value.abs() < 1e-300 { 1e-300 } else { value };
+    let mut d = 1.0 / solid(1.0 - (a + b) * x / (a + 1.0));
+    let (mut c, mut fraction) = (1.0, d);
+    for m in 1..10_000 {
+        let m = f64::from(m);
+        let even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        let odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        let before = fraction;
+        for term in [even, odd] {
+            d = 1.0 / solid(1.0 + term * d);
+            c = solid(1.0 + term / c);
+            fraction *= c * d;
+        }
+        if (fraction - before).abs() <= 1e-15 * fraction.abs() {
+            break;
+        }
+    }
+    let share = if x > 0.0 { scale.exp() * fraction / a } else { 0.0 };
+    if swapped { 1.0 - share } else { share }
 }
 
 /// The complementary error function, by its series near 0 and its continued fraction beyond.
@@ -405,6 +446,17 @@ pub fn list_type(fields: Fields) -> DataType {
 mod tests {
     use super::*;
 
+    const STUDENT: &[(f64, f64, f64)] = &[
+        (0.0, 5.0, 1.0),
+        (1.0, 1.0, 0.5),
+        (2.570_581_835_636_314, 5.0, 0.05),
+        (6.0, 5.0, 0.001_846_138_289_594_014_3),
+        (0.3, 7.0, 0.772_890_050_402_134_2),
+        (1.96, 1000.0, 0.050_273_184_955_748_736),
+        (5.0, 1000.0, 6.767_256_364_648_635e-7),
+        (40.0, 30.0, 1.372_604_519_440_641_7e-27),
+    ];
+
     #[test]
     fn p_values_are_those_of_tables() {
         for (z, p) in [
@@ -414,6 +466,14 @@ mod tests {
             (4.0, 6.334_248_366_623_996e-5),
         ] {
             assert!((two_sided(z) - p).abs() < 1e-12, "{z}: {}", two_sided(z));
+        }
+    }
+
+    /// As `2 * scipy.stats.t.sf(t, n)` of SciPy 1.17.1 has them.
+    #[test]
+    fn p_values_of_few_rows_are_students() {
+        for (t, n, p) in STUDENT {
+            assert!((student(t, n) / p - 1.0).abs() < 1e-10, "{t} {n}: {}", student(t, n));
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod train;
 pub use columns::Collector;
 pub use imported::{ImportOptions, import};
 pub use lower::{Lowered, lower};
-pub use manifest::{LabelType, Manifest, Version};
+pub use manifest::{InputType, LabelType, Manifest, Version};
 pub use maru_ml_onnx::Library;
 pub use options::TrainingOptions;
 pub use train::{Filter, Progress, Request, Trained, train};

@@ -14,6 +14,8 @@ use maru_sql::ast::{
 pub struct Lowered {
     /// What the engine computes of the query's columns: a name and an expression.
     pub leaves: Vec<(String, Expr)>,
+    /// So many leaves prediction needs; those after them only TRAIN WHERE looks at.
+    pub n_inputs: usize,
     /// What training learns from: names and chains.
     pub plans: Vec<(String, Plan)>,
     /// What the condition of TRAIN WHERE looks at: names and chains.
@@ -27,6 +29,16 @@ pub fn fold(ident: &ast::Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
+    }
+}
+
+/// Returns the name of a column that is taken as it is.
+fn column_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(fold(ident)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(fold),
+        Expr::Nested(inner) => column_name(inner),
+        _ => None,
     }
 }
 
@@ -55,7 +67,8 @@ fn calls_ml(expr: &Expr) -> bool {
 /// `apart` (the label, the weight, the split) are left out of what is learnt from.
 ///
 /// # Errors
-/// 42883 for a transform that does not exist, 0A000 for SQL around one, 42701 for a name given twice.
+/// 42883 for a transform that does not exist, 0A000 for SQL around one and for a column of `apart` that is computed, 42701
+/// for a name given twice.
 pub fn lower(
     transform: &[SelectItem],
     train_where: Option<&Expr>,
@@ -75,13 +88,8 @@ pub fn lower(
     for item in transform {
         match item {
             SelectItem::UnnamedExpr(expr) => {
-                let name = match expr {
-                    Expr::Identifier(ident) => fold(ident),
-                    Expr::CompoundIdentifier(parts) => parts.last().map(fold).unwrap_or_default(),
-                    other => {
-                        ml_call(other).map_or_else(|| format!("f{}", items.len()), |(name, _)| name)
-                    }
-                };
+                let name = column_name(expr).or_else(|| ml_call(expr).map(|(name, _)| name));
+                let name = name.unwrap_or_else(|| format!("f{}", items.len()));
                 items.push((name, expr.clone()));
             }
             SelectItem::ExprWithAlias { expr, alias } => items.push((fold(alias), expr.clone())),
@@ -93,6 +101,14 @@ pub fn lower(
     }
     for (name, expr) in items {
         if apart.contains(&name) {
+            // It is read from the query as it is: what TRANSFORM makes of it would be learnt by nobody.
+            if column_name(&expr).as_ref() != Some(&name) {
+                return Err(Error::unsupported(format!(
+                    "TRANSFORM cannot compute the column \"{name}\", which is no feature"
+                ))
+                .with_detail("The label, the weight and the columns that split the rows are those of the query.")
+                .with_hint("Compute it in the query."));
+            }
             continue;
         }
         if lowered.plans.iter().any(|(known, _)| *known == name) {
@@ -105,6 +121,7 @@ pub fn lower(
         let plan = chain(&expr, &mut lowered, false)?;
         lowered.plans.push((name, plan));
     }
+    lowered.n_inputs = lowered.leaves.len();
     if let Some(condition) = train_where {
         let mut condition = condition.clone();
         replace(&mut condition, &mut lowered)?;
@@ -344,4 +361,51 @@ pub(crate) fn arguments(function: &ast::Function) -> Vec<&Expr> {
             },
         );
     exprs.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use maru_sql::Statement;
+
+    use super::*;
+
+    fn lowered(transform: &str, condition: Option<&str>) -> Result<Lowered> {
+        let condition = condition.map(|text| format!(" TRAIN WHERE {text}")).unwrap_or_default();
+        let sql = format!(
+            "CREATE MODEL m TRANSFORM ({transform}){condition} OPTIONS (model_type = 'linear_reg') AS SELECT 1 AS a"
+        );
+        let Statement::Model(statement) = maru_sql::parse(&sql)? else {
+            panic!("no statement of models: {sql}")
+        };
+        let maru_sql::ModelStatement::Create(create) = *statement else {
+            panic!("no CREATE MODEL: {sql}")
+        };
+        let columns = ["a", "b", "y", "w"].map(str::to_owned);
+        let apart = ["y", "w"].map(str::to_owned);
+        lower(&create.transform, create.train_where.as_ref(), &columns, &apart)
+    }
+
+    #[test]
+    fn the_label_is_not_computed() {
+        for transform in ["a, y", "a, t.y, w", "*", "a, (y)", "a, Y"] {
+            assert!(!lowered(transform, None).unwrap().plans.is_empty(), "{transform}");
+        }
+        for transform in ["a, ln(y) AS y", "a, b AS y", "a, y, ML.STANDARD_SCALER(w) OVER () AS w"]
+        {
+            let error = lowered(transform, None).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{transform}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_condition_looks_at_is_no_input() {
+        let lowered = lowered(
+            "ML.STANDARD_SCALER(b) OVER () AS s, y",
+            Some("y < 5 AND b > 1 AND s > 0 AND a > 0"),
+        );
+        let lowered = lowered.unwrap();
+        let names = lowered.leaves.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        assert_eq!(names, ["b", "y", "a"]);
+        assert_eq!(lowered.n_inputs, 1);
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use maru_core::{ErrorKind, Result, ResultExt};
+use maru_core::{Error, ErrorKind, Result, ResultExt};
 use maru_ml_kernels::artifact::Artifact;
 use maru_ml_kernels::model::{Iteration, Model};
 use maru_ml_kernels::profile::Profile;
@@ -39,6 +39,35 @@ impl LabelType {
             Self::Boolean => DataType::Boolean,
             Self::Integer => DataType::Int64,
             Self::Float => DataType::Float64,
+        }
+    }
+}
+
+/// What a column of training held: dates are learnt as days, timestamps as seconds, so that one cannot stand for the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputType {
+    /// Of a column of NULL alone.
+    #[default]
+    Unknown,
+    Number,
+    Text,
+    Date,
+    /// With or without a time zone.
+    Timestamp,
+    Time,
+}
+
+impl InputType {
+    pub fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Null => Self::Unknown,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Self::Text,
+            DataType::Dictionary(_, values) => Self::of(values),
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Timestamp(..) => Self::Timestamp,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
+            _ => Self::Number,
         }
     }
 }
@@ -150,12 +179,25 @@ pub struct Manifest {
     /// The tables that its query read.
     #[serde(default)]
     pub sources: Vec<String>,
+    /// Of `leaves`; empty for models of others.
+    #[serde(default)]
+    pub input_types: Vec<InputType>,
 }
 
 impl Manifest {
+    /// # Errors
+    /// 22003 for numbers that could not be read again: JSON has neither NaN nor infinity, and null would stand for them.
     pub fn encode(&self) -> Result<String> {
-        serde_json::to_string(self)
-            .or_error(ErrorKind::Internal, || "could not write a model's manifest".to_owned())
+        let text = serde_json::to_string(self)
+            .or_error(ErrorKind::Internal, || "could not write a model's manifest".to_owned())?;
+        if Self::decode(&text).is_err() {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                "training gives numbers that are not finite",
+            )
+            .with_hint("Look for infinite or huge values (such as 1e300) in the columns; leave these rows out, or scale the columns."));
+        }
+        Ok(text)
     }
 
     /// # Errors
@@ -232,5 +274,20 @@ impl Version {
             },
             (None, Model::Transform) => "transform",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let of = |value: f64| Manifest { anomaly_scores: vec![0.5, value], ..Manifest::default() };
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(of(value).encode().unwrap_err().kind(), ErrorKind::OutOfRange);
+        }
+        let most = of(1e300);
+        assert_eq!(Manifest::decode(&most.encode().unwrap()).unwrap(), most);
     }
 }

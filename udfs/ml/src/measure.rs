@@ -92,7 +92,8 @@ impl AggregateUDFImpl for Measure {
     }
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
-        check_types(&self.version.artifact.pipeline.inputs, types)?;
+        let version = &self.version;
+        check_types(&version.artifact.pipeline.inputs, &version.manifest.input_types, types)?;
         Ok(DataType::List(item(self.fields())))
     }
 

@@ -422,7 +422,7 @@ impl ScalarUDFImpl for Score {
             Model::Imported(imported) => {
                 crate::imported::check_types(imported, &artifact.pipeline.inputs, types)?;
             }
-            _ => check_types(&artifact.pipeline.inputs, types)?,
+            _ => check_types(&artifact.pipeline.inputs, &self.version.manifest.input_types, types)?,
         }
         Ok(DataType::Struct(self.fields.clone()))
     }

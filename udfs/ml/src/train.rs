@@ -21,7 +21,7 @@ use maru_ml_kernels::transform::Context;
 use maru_ml_kernels::{Column, Frame, Matrix, Task};
 
 use crate::lower::Lowered;
-use crate::manifest::{FeatureFacts, Fold, LabelType, Manifest, Trial};
+use crate::manifest::{FeatureFacts, Fold, InputType, LabelType, Manifest, Trial};
 use crate::options::TrainingOptions;
 use rows::{Rows, folds, pick_target, split, target};
 use search::{search, with_class_weights};
@@ -43,6 +43,8 @@ pub struct Request {
     pub lowered: Lowered,
     /// Of the leaves.
     pub kinds: Vec<Kind>,
+    /// Of the leaves that prediction needs.
+    pub input_types: Vec<InputType>,
     pub label_type: Option<DataType>,
     pub filter: Option<Filter>,
     /// What the times of a series count.
@@ -91,7 +93,8 @@ pub fn train(
             format!("the label \"{label_name}\" is NULL in every row"),
         ));
     }
-    let (all_target, classes) = target(spec.problem, rows.label.as_ref(), &label_name)?;
+    let label_type = request.label_type.as_ref();
+    let (all_target, classes) = target(spec.problem, rows.label.as_ref(), &label_name, label_type)?;
     let parts = split(options, &rows, &labelled, &all_target);
     if parts.train.is_empty() {
         return Err(Error::new(
@@ -156,9 +159,12 @@ pub fn train(
         false => Vec::new(),
     };
     let lowered = &request.lowered;
-    let inputs =
-        lowered.leaves.iter().zip(&request.kinds).map(|((name, _), kind)| (name.clone(), *kind));
-    let profiles = profiles(&rows.leaves, &parts.train, task)?;
+    // What only TRAIN WHERE looks at, prediction does without.
+    let leaves = &lowered.leaves[..lowered.n_inputs];
+    let inputs = leaves.iter().zip(&request.kinds).map(|((name, _), kind)| (name.clone(), *kind));
+    let mut looked_at = rows.leaves.clone();
+    looked_at.columns.truncate(lowered.n_inputs);
+    let profiles = profiles(&looked_at, &parts.train, task)?;
     let n_train = data.x.n_rows as u64;
     let artifact = Artifact {
         model_type: spec.name.to_owned(),
@@ -181,11 +187,7 @@ pub fn train(
     let manifest = Manifest {
         model_type: spec.name.to_owned(),
         label_type: request.label_type.as_ref().map_or(LabelType::Text, LabelType::of),
-        leaves: lowered
-            .leaves
-            .iter()
-            .map(|(name, expr)| (name.clone(), expr.to_string()))
-            .collect(),
+        leaves: leaves.iter().map(|(name, expr)| (name.clone(), expr.to_string())).collect(),
         options: shown,
         metrics,
         curve: measured.curve,
@@ -214,6 +216,7 @@ pub fn train(
         anomaly_scores,
         statement: request.statement.clone(),
         sources: request.sources.clone(),
+        input_types: request.input_types.clone(),
     };
     Ok(Trained { artifact, manifest })
 }

@@ -89,7 +89,8 @@ async fn appends_follow_one_another() {
 async fn who_replaces_what_another_has_changed_is_refused() {
     let opened = made().await;
     let overwrite = || WriteMode::Overwrite(Overwritten::Table);
-    let partition = || WriteMode::Overwrite(Overwritten::Partitions { fixed: Vec::new() });
+    let partition =
+        || WriteMode::Overwrite(Overwritten::Partitions { fixed: Vec::new(), dynamic: true });
     for (first, second, k, refused) in [
         (overwrite(), overwrite(), 1, true),
         (WriteMode::Append, overwrite(), 1, true),

@@ -79,7 +79,9 @@ pub(super) async fn check_between(
     }
     let changed = journal::changed_since(&job.place, job.base.as_deref(), last).await?;
     let apart = match (changed, touched) {
-        (Some(changed), Some(touched)) => changed.is_disjoint(touched),
+        (Some(changed), Some(touched)) => {
+            changed.is_disjoint(touched) && !changed.iter().any(|values| job.is_given(values))
+        }
         _ => false,
     };
     match apart {

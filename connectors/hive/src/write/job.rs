@@ -31,8 +31,8 @@ pub(super) enum Effect {
     Append,
     /// All rows are replaced.
     OverwriteTable,
-    /// Those of the partitions that rows came for, and of this one in any case.
-    OverwritePartitions(Option<Values>),
+    /// Those of the partitions that rows came for, and of all that have these values, by the numbers of their keys.
+    OverwritePartitions(Vec<(usize, Option<String>)>),
 }
 
 #[derive(Debug)]
@@ -125,7 +125,7 @@ fn effect(request: &WriteRequest, columns: &Columns, name: &str) -> Result<Effec
     match &request.mode {
         WriteMode::Append => Ok(Effect::Append),
         WriteMode::Overwrite(Overwritten::Table) => Ok(Effect::OverwriteTable),
-        WriteMode::Overwrite(Overwritten::Partitions { fixed }) => {
+        WriteMode::Overwrite(Overwritten::Partitions { fixed, dynamic }) => {
             let keys = columns.key_names();
             if keys.is_empty() {
                 return Err(Error::new(
@@ -140,14 +140,16 @@ fn effect(request: &WriteRequest, columns: &Columns, name: &str) -> Result<Effec
                     format!("column \"{other}\" is not one that table \"{name}\" is partitioned by"),
                 ));
             }
-            if fixed.len() < keys.len() {
-                return Ok(Effect::OverwritePartitions(None));
+            if *dynamic && fixed.len() < keys.len() {
+                return Ok(Effect::OverwritePartitions(Vec::new()));
             }
-            let value = |key: &String| {
-                let value = fixed.iter().find(|(column, _)| column == key).map(|(_, value)| value);
-                value.map_or(Ok(None), |value| partition_text(key, value))
-            };
-            Ok(Effect::OverwritePartitions(Some(keys.iter().map(value).collect::<Result<_>>()?)))
+            let mut given = Vec::new();
+            for (at, key) in keys.iter().enumerate() {
+                if let Some((_, value)) = fixed.iter().find(|(column, _)| column == key) {
+                    given.push((at, partition_text(key, value)?));
+                }
+            }
+            Ok(Effect::OverwritePartitions(given))
         }
         WriteMode::Upsert { .. } => Err(Error::unsupported(
             "a Hive table has no keys: ON CONFLICT is not supported",
@@ -165,6 +167,16 @@ fn effect(request: &WriteRequest, columns: &Columns, name: &str) -> Result<Effec
 impl HiveJob {
     pub(super) fn is_single(&self) -> bool {
         self.effect == Effect::Append && self.columns.keys.is_empty()
+    }
+
+    /// Returns whether a partition is replaced for the values that the statement gives, whatever rows came.
+    pub(super) fn is_given(&self, values: &Values) -> bool {
+        match &self.effect {
+            Effect::OverwritePartitions(given) => {
+                !given.is_empty() && given.iter().all(|(at, text)| values.get(*at) == Some(text))
+            }
+            _ => false,
+        }
     }
 
     /// Returns the folder of a partition's new files, relative to the table's directory.

@@ -1,10 +1,12 @@
 //! The change of a table with partitions: all that were written to get their new locations at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use hive_metastore::{Partition, StorageDescriptor, Table};
-use maru_connect::{Committed, partition_directory};
+use maru_connect::{Committed, partition_directory, partition_text};
 use maru_core::{Error, Result, fault};
 use pilota::FastStr;
 
@@ -31,18 +33,25 @@ pub(super) async fn parts(
     let done = std::mem::take(&mut *job.done.lock());
     let committed = Committed { n_rows: done.n_rows, ..Committed::default() };
     let mut touched = done.partitions;
-    if let Effect::OverwritePartitions(Some(fixed)) = &job.effect {
-        touched.entry(fixed.clone()).or_default();
+    let mut more = false;
+    if let Effect::OverwritePartitions(given) = &job.effect {
+        more = !given.is_empty() && given.len() < job.columns.keys.len();
+        if given.len() == job.columns.keys.len() {
+            touched.entry(given.iter().map(|(_, text)| text.clone()).collect()).or_default();
+        }
     }
     let all = job.effect == Effect::OverwriteTable;
-    if touched.is_empty() && !all {
+    if touched.is_empty() && !all && !more {
         return Ok(committed);
     }
-    let names = touched.keys().cloned().collect::<BTreeSet<_>>();
+    let mut names = touched.keys().cloned().collect::<BTreeSet<_>>();
     if job.effect != Effect::Append {
         check_between(job, last.as_deref(), (!all).then_some(&names)).await?;
     }
     let (existing, others) = existing(job, &touched, all).await?;
+    if touched.is_empty() && others.is_empty() && !all {
+        return Ok(committed);
+    }
     let storage = now.sd.clone().unwrap_or_default();
     let (mut altered, mut added, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
     for (values, mut counts) in touched {
@@ -88,6 +97,8 @@ pub(super) async fn parts(
     }
     for partition in &others {
         replaced.extend(files_of(job, location(partition.sd.as_ref())).await?);
+        let texts = partition.values.iter().flatten().map(ToString::to_string);
+        names.insert(as_named(&texts.collect::<Vec<_>>(), &job.columns.keys));
         let mut partition = partition.clone();
         partition.sd = Some(storage.clone());
         move_to(partition.sd.get_or_insert_default(), &nowhere);
@@ -145,7 +156,18 @@ fn hive_name(keys: &[String], values: &[FastStr]) -> String {
     partition_directory(keys, &values)
 }
 
-/// Finds the partitions that are there: those that were written to by their values, and, if `all` is asked for, the others.
+/// Returns values as a write names them, which may stand in the metastore in several ways; a text that is no value stays.
+fn as_named(texts: &[String], keys: &[Arc<Field>]) -> Values {
+    let named = |(text, key): (&String, &Arc<Field>)| {
+        let value = partition::typed(&[text], std::slice::from_ref(key)).ok()?.pop()?;
+        partition_text(key.name(), &value).ok()
+    };
+    let parts = texts.iter().zip(keys);
+    parts.map(|part| named(part).unwrap_or_else(|| Some(part.0.clone()))).collect()
+}
+
+/// Finds the partitions that are there: those that were written to by their values, and the others that are replaced: `all`, or
+/// those with the values that are given.
 async fn existing(
     job: &HiveJob,
     touched: &BTreeMap<Values, Counts>,
@@ -165,7 +187,7 @@ async fn existing(
         // The same value may be written in several ways; a text that is no value is nobody's.
         let values = partition::typed(&texts, keys).ok();
         let of = values.and_then(|values| wanted.get(&values).copied());
-        if of.is_some() || all {
+        if of.is_some() || all || job.is_given(&as_named(&texts, keys)) {
             asked.push((name, texts, of));
         }
     }

@@ -459,6 +459,13 @@ fn has_fields(text: &str) -> bool {
         && (marks('-') >= 2 || (1..=2).contains(&marks(':')))
 }
 
+/// Returns whether a text is a whole number, so that only its size can have been wrong.
+fn is_whole(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 /// Reports a failed cast or parse in PostgreSQL's words where the value and the type are in the text.
 fn from_cast_text(text: &str) -> Error {
     let line = first_line(text);
@@ -474,6 +481,12 @@ fn from_cast_text(text: &str) -> Error {
         let is_time = ["Date", "Time"].iter().any(|prefix| target.starts_with(prefix));
         if is_time && has_fields(value) {
             return field_out_of_range(value);
+        }
+        if target.starts_with("Int") && is_whole(value) {
+            let name = sql_type_name(target);
+            let what = format!("value \"{value}\" is out of range for type {name}");
+            return Error::new(ErrorKind::OutOfRange, what)
+                .with_hint("Use TRY_CAST to get NULL where a value does not fit.");
         }
         return Error::new(
             if is_time { ErrorKind::InvalidDatetime } else { ErrorKind::InvalidText },

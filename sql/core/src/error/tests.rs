@@ -25,6 +25,11 @@ fn maps_foreign_errors_to_sqlstates() {
             ArrowError::CastError("Cannot cast string 'abc' to value of Int32 type".into()).into(),
             "22P02",
         ),
+        (
+            ArrowError::CastError("Cannot cast string '99999999999' to value of Int32 type".into())
+                .into(),
+            "22003",
+        ),
         (plan("table 'maru.public.nope' not found"), "42P01"),
         (plan("Invalid function 'foo'.\nDid you mean 'floor'?"), "42883"),
         (

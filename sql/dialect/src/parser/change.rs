@@ -7,11 +7,70 @@ use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, TableFactor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::write::column_name;
 use super::{fold, object_name, unsupported};
 use crate::statement::Name;
 use crate::write::*;
+
+/// Stands for the column of a clause of MERGE that does nothing.
+const NOTHING: &str = "$nothing";
+
+/// Writes `DO NOTHING` of a MERGE as a change of a column that no table has: the parser underneath has no other words for it.
+pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let is = |token: &TokenWithSpan, word: &str| match &token.token {
+        Token::Word(found) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
+        _ => false,
+    };
+    if !tokens.iter().any(|token| is(token, "merge")) {
+        return tokens;
+    }
+    let seen = tokens.iter().enumerate();
+    let seen = seen.filter(|(_, token)| !matches!(token.token, Token::Whitespace(_)));
+    let seen = seen.map(|(at, _)| at).collect::<Vec<_>>();
+    let follow = |from: usize, words: &[&str]| {
+        let found = seen[from..].iter().zip(words).filter(|(at, word)| is(&tokens[**at], word));
+        found.count() == words.len()
+    };
+    let mut idle = Vec::new();
+    let mut inserts = false;
+    for number in 0..seen.len() {
+        if follow(number, &["when", "matched"]) {
+            inserts = false;
+        } else if follow(number, &["when", "not", "matched"]) {
+            inserts = !follow(number, &["when", "not", "matched", "by", "source"]);
+        } else if follow(number, &["then", "do", "nothing"]) {
+            idle.push((seen[number + 1], seen[number + 2], inserts));
+        }
+    }
+    for (from, to, inserts) in idle.into_iter().rev() {
+        let span = tokens[from].span;
+        let column = Token::make_word(NOTHING, Some('"'));
+        let null = Token::make_keyword("NULL");
+        let instead = match inserts {
+            true => vec![
+                Token::make_keyword("INSERT"),
+                Token::LParen,
+                column,
+                Token::RParen,
+                Token::make_keyword("VALUES"),
+                Token::LParen,
+                null,
+                Token::RParen,
+            ],
+            false => vec![
+                Token::make_keyword("UPDATE"),
+                Token::make_keyword("SET"),
+                column,
+                Token::Eq,
+                null,
+            ],
+        };
+        tokens.splice(from..=to, instead.into_iter().map(|token| TokenWithSpan { token, span }));
+    }
+    tokens
+}
 
 /// Reads `DELETE`. Rows of `USING` that belong to a row are looked for, not joined: a row that several belong to goes once, as in
 /// PostgreSQL.
@@ -234,6 +293,7 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
     let (table, alias) = target(&merge.table)?;
     let source_alias = source_name(&merge.source, &alias, "MERGE")?;
     let mut clauses = Vec::new();
+    let mut settled = Vec::new();
     for clause in merge.clauses {
         let when = match clause.clause_kind {
             ast::MergeClauseKind::Matched => MergeWhen::Matched,
@@ -242,6 +302,15 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
             }
             ast::MergeClauseKind::NotMatchedBySource => MergeWhen::NotMatchedBySource,
         };
+        if settled.contains(&when) {
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                "unreachable WHEN clause specified after unconditional WHEN clause",
+            ));
+        }
+        if clause.predicate.is_none() {
+            settled.push(when);
+        }
         let action = match clause.action {
             ast::MergeAction::Delete { .. } => MergeAction::Delete,
             ast::MergeAction::Update(update) => {
@@ -249,7 +318,11 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
                     return Err(unsupported("WHERE in a clause of MERGE")
                         .with_hint("Write WHEN MATCHED AND condition."));
                 }
-                MergeAction::Update(assignments(update.assignments)?)
+                let sets = assignments(update.assignments)?;
+                match sets.as_slice() {
+                    [(column, _)] if column == NOTHING => MergeAction::Nothing,
+                    _ => MergeAction::Update(sets),
+                }
             }
             ast::MergeAction::Insert(insert) => {
                 let ast::MergeInsertKind::Values(mut values) = insert.kind else {
@@ -260,7 +333,10 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
                 }
                 let columns = insert.columns.iter().map(column_name).collect::<Result<Vec<_>>>()?;
                 let values = values.rows.pop().map(|row| row.to_vec()).unwrap_or_default();
-                MergeAction::Insert { columns, values }
+                match columns.as_slice() {
+                    [column] if column == NOTHING => MergeAction::Nothing,
+                    _ => MergeAction::Insert { columns, values },
+                }
             }
         };
         clauses.push(MergeClause { when, condition: clause.predicate, action });
@@ -272,4 +348,41 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
     shorten(&mut on, &table, &alias);
     let source = merge.source.to_string();
     Ok(Merge { table, alias, source, source_alias, on, clauses, tag: "MERGE" })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+    use crate::statement::Statement;
+    use crate::write::*;
+
+    fn actions(clauses: &str) -> Vec<MergeAction> {
+        let sql = format!("MERGE INTO t USING s ON t.id = s.id {clauses}");
+        let Statement::Write(write) = parse(&sql).unwrap() else { panic!("{sql}") };
+        let WriteAction::Merge(merge) = write.action else { panic!("{sql}") };
+        merge.clauses.into_iter().map(|clause| clause.action).collect()
+    }
+
+    #[test]
+    fn clauses_of_merge_may_do_nothing() {
+        let found = actions(
+            "WHEN MATCHED AND CASE WHEN s.a THEN s.b ELSE s.c END THEN DO NOTHING WHEN MATCHED THEN DELETE \
+             WHEN NOT MATCHED BY SOURCE THEN do /* so */ nothing WHEN NOT MATCHED BY TARGET AND s.a THEN DO NOTHING \
+             WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
+        );
+        let nothing = found.iter().map(|action| matches!(action, MergeAction::Nothing));
+        assert_eq!(nothing.collect::<Vec<_>>(), [true, false, true, true, false]);
+    }
+
+    #[test]
+    fn clauses_of_merge_that_nothing_reaches_are_refused() {
+        for (first, second) in [
+            ("WHEN MATCHED THEN DELETE", "WHEN MATCHED AND s.a THEN DO NOTHING"),
+            ("WHEN NOT MATCHED THEN DO NOTHING", "WHEN NOT MATCHED BY TARGET THEN DO NOTHING"),
+        ] {
+            let sql = format!("MERGE INTO t USING s ON t.id = s.id {first} {second}");
+            assert_eq!(parse(&sql).unwrap_err().sqlstate(), "42601", "{sql}");
+        }
+        actions("WHEN MATCHED THEN DELETE WHEN NOT MATCHED BY SOURCE THEN DELETE");
+    }
 }

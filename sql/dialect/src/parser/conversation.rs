@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 
 use super::{DfStatement, Words};
 use crate::conversation::*;
-use crate::statement::Statement;
+use crate::statement::{SetScope, SetVariable, Statement};
 
 impl Words<'_> {
     /// Reads one of these statements; `None` leaves the text untouched.
@@ -15,12 +15,23 @@ impl Words<'_> {
         if let Some(transaction) = self.transaction()? {
             return Ok(Some(Statement::Transaction(transaction)));
         }
-        if self.take(&["set", "transaction"])
+        let of_all = self.take(&["set", "session", "characteristics", "as", "transaction"]);
+        if of_all
+            || self.take(&["set", "transaction"])
             || self.take(&["set", "local", "transaction"])
-            || self.take(&["set", "session", "characteristics", "as", "transaction"])
         {
-            self.modes()?;
-            return Ok(Some(Statement::Discard { tag: "SET", resets: false }));
+            let Some(read_only) = self.modes()? else {
+                return Ok(Some(Statement::Discard { tag: "SET", resets: false }));
+            };
+            let name = match of_all {
+                true => "default_transaction_read_only",
+                false => "transaction_read_only",
+            };
+            return Ok(Some(Statement::Set(SetVariable {
+                name: name.to_owned(),
+                value: Some(if read_only { "on" } else { "off" }.to_owned()),
+                scope: SetScope::Session,
+            })));
         }
         if self.take(&["prepare"]) {
             return self.prepare(sql).map(Some);
@@ -60,12 +71,12 @@ impl Words<'_> {
     fn transaction(&mut self) -> Result<Option<Transaction>> {
         if self.take(&["begin"]) {
             self.work();
-            self.modes()?;
-            return Ok(Some(Transaction::Begin { tag: "BEGIN" }));
+            let read_only = self.modes()?;
+            return Ok(Some(Transaction::Begin { tag: "BEGIN", read_only }));
         }
         if self.take(&["start", "transaction"]) {
-            self.modes()?;
-            return Ok(Some(Transaction::Begin { tag: "START TRANSACTION" }));
+            let read_only = self.modes()?;
+            return Ok(Some(Transaction::Begin { tag: "START TRANSACTION", read_only }));
         }
         if self.sees(&["commit", "prepared"]) || self.sees(&["rollback", "prepared"]) {
             return Err(two_phases());
@@ -110,26 +121,29 @@ impl Words<'_> {
         Ok(chain)
     }
 
-    /// Reads the modes of a transaction. They change nothing: every statement reads what is there when it starts, and
-    /// none of them locks.
-    fn modes(&mut self) -> Result<()> {
+    /// Reads the modes of a transaction, and returns whether it only reads, if they say so. The others change nothing: every
+    /// statement reads what is there when it starts, and none of them locks.
+    fn modes(&mut self) -> Result<Option<bool>> {
         const MODES: &[&[&str]] = &[
             &["isolation", "level", "serializable"],
             &["isolation", "level", "repeatable", "read"],
             &["isolation", "level", "read", "committed"],
             &["isolation", "level", "read", "uncommitted"],
-            &["read", "only"],
-            &["read", "write"],
             &["not", "deferrable"],
             &["deferrable"],
         ];
+        let mut read_only = None;
         while self.0.parser.peek_token().token != Token::EOF {
-            if !MODES.iter().any(|words| self.take(words)) {
+            if self.take(&["read", "only"]) {
+                read_only = Some(true);
+            } else if self.take(&["read", "write"]) {
+                read_only = Some(false);
+            } else if !MODES.iter().any(|words| self.take(words)) {
                 return Err(self.unexpected("ISOLATION LEVEL, READ ONLY or READ WRITE"));
             }
             let _ = self.0.parser.consume_token(&Token::Comma);
         }
-        Ok(())
+        Ok(read_only)
     }
 
     fn prepare(&mut self, sql: &str) -> Result<Statement> {

@@ -9,7 +9,8 @@ use super::{DfStatement, Words, fold, parse_query};
 use crate::statement::{Name, OptionList, Statement};
 use crate::write::{CopyTo, Insert, Write, WriteAction};
 
-/// Parts a path from how its files are read; stands in no path.
+/// Parts a path from how its files are read: from options `name=value`, and from a part without `=`, which asks for the values of
+/// text as they are written. Stands in no path.
 pub const READ_OPTIONS: char = '\u{1}';
 
 impl Words<'_> {
@@ -140,6 +141,8 @@ fn read(path: &str, options: &OptionList) -> Result<Box<ast::Query>> {
         place.push(READ_OPTIONS);
         place.push_str(&format!("{name}={value}"));
     }
+    place.push(READ_OPTIONS);
+    place.push_str("as_written");
     let text = format!("SELECT * FROM {}", maru_core::quote_literal(&place));
     match parse_query(&text, "COPY")? {
         Statement::Query { statement, .. } => match *statement {

@@ -81,23 +81,7 @@ const LISTS: &[(&str, &str, &str)] = &[
 impl Words<'_> {
     pub(super) fn show(&mut self) -> Result<Option<Statement>> {
         if self.take(&["describe", "model"]) || self.take(&["desc", "model"]) {
-            let name = self.name()?;
-            let (schema, name) = match name.0.as_slice() {
-                [name] => (None, name),
-                [schema, name] | [_, schema, name] => (Some(schema), name),
-                _ => return Err(self.unexpected("schema.model")),
-            };
-            let schema = schema.map(|schema| format!(" AND schema = {}", quote_literal(schema)));
-            return Ok(Some(parse_query(
-                &format!(
-                    "SELECT schema, version, is_default, aliases, model_type, state, metrics, features, options, \
-                     n_rows, created, sources, query FROM system.model_versions WHERE model = {}{} \
-                     ORDER BY schema, version",
-                    quote_literal(name),
-                    schema.unwrap_or_default()
-                ),
-                "DESCRIBE",
-            )?));
+            return Ok(Some(Statement::DescribeModel(self.name()?)));
         }
         if self.take(&["describe", "history"]) || self.take(&["desc", "history"]) {
             return Ok(Some(Statement::DescribeHistory(self.name()?)));

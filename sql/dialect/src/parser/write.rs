@@ -17,8 +17,9 @@ type Explain = Option<Box<ExplainStatementOptions>>;
 /// Stands for the alias of a table before `PARTITION`, which would be read as one.
 const NO_ALIAS: &str = "$no alias";
 
-/// Keeps `PARTITION (` of an INSERT from being read as the table's alias.
-pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// Writes `DO NOTHING` of a MERGE otherwise, and keeps `PARTITION (` of an INSERT from being read as the table's alias.
+pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut tokens = change::rewrite(tokens);
     let is = |token: &TokenWithSpan, word: &str| match &token.token {
         Token::Word(found) => found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word),
         _ => false,

@@ -20,8 +20,9 @@ use pgwire::api::Type;
 use super::times;
 use crate::server::pg::errors::WireError;
 use crate::server::pg::numeric::numeric_digits;
-use crate::server::pg::params::{boolean, bytea, from_binary, from_text};
+use crate::server::pg::params::{boolean, from_binary, from_text};
 use crate::server::pg::types::{Wire, parameter_type};
+use crate::session::bytea;
 use crate::system::types::sql_name;
 use crate::value_text::{EPOCH_DAYS, EPOCH_MICROS, Zone};
 

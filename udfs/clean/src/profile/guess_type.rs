@@ -25,15 +25,10 @@ const TYPES: &[Type] = &[
     ("bigint", |text| !is_code(text) && text.parse::<i64>().is_ok()),
     ("numeric", |text| !is_code(text) && is_numeric(text)),
     ("double precision", |text| !is_code(text) && text.parse::<f64>().is_ok()),
-    ("date", |text| NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()),
-    ("timestamp", |text| {
-        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
-            .iter()
-            .any(|form| NaiveDateTime::parse_from_str(text, form).is_ok())
-    }),
-    ("timestamp with time zone", |text| {
-        chrono::DateTime::parse_from_rfc3339(&text.replacen(' ', "T", 1)).is_ok()
-    }),
+    ("date", is_day),
+    // A day is its midnight, once another value has a time of day.
+    ("timestamp", |text| is_moment(text, false)),
+    ("timestamp with time zone", |text| is_moment(text, true)),
     ("uuid", |text| is_uuid(text)),
     ("json", |text| {
         text.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
@@ -44,8 +39,41 @@ const TYPES: &[Type] = &[
     ("telephone number", |text| Phone::read(text).is_some()),
     // Forms that casts do not read.
     ("date, by parse_date", |text| crate::date::is_date(text)),
+    ("timestamp, by parse_timestamp", |text| crate::date::is_timestamp(text)),
     ("number, by parse_number", |text| crate::number::is_number(text)),
 ];
+
+/// A day, or a day and a clock with seconds or without; behind the clock may be a zone, if it is of the type.
+fn is_moment(text: &str, zoned: bool) -> bool {
+    let is_clock = |text: &str| {
+        ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]
+            .iter()
+            .any(|form| NaiveDateTime::parse_from_str(text, form).is_ok())
+    };
+    if is_day(text) || is_clock(text) {
+        return true;
+    }
+    if !zoned {
+        return false;
+    }
+    // The day has hyphens as well.
+    let Some((day, clock)) = text.split_at_checked(10) else { return false };
+    let Some(at) = clock.find(['Z', 'z', '+', '-']) else { return false };
+    let (clock, zone) = clock.split_at(at);
+    is_zone(zone) && is_clock(&format!("{day}{}", clock.trim_end()))
+}
+
+fn is_day(text: &str) -> bool {
+    NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+}
+
+/// `Z`, `+09`, `+0900` or `+09:00`.
+fn is_zone(zone: &str) -> bool {
+    let Some(offset) = zone.strip_prefix(['+', '-']) else { return matches!(zone, "Z" | "z") };
+    let digits = offset.replacen(':', "", 1);
+    matches!((offset.len(), digits.len()), (2, 2) | (4, 4) | (5, 4))
+        && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
 
 /// Digits with at most one point among them, of as many as numeric holds.
 fn is_numeric(text: &str) -> bool {
@@ -167,6 +195,15 @@ mod tests {
             (&["2026-01-31", "2026. 2. 1."], "date, by parse_date"),
             (&["2026-02-30"], "text"),
             (&["2026-01-31 10:00:00.5"], "timestamp"),
+            (&["2026-01-02 10:00:00", "2026-01-03", "2026-01-04T10:30"], "timestamp"),
+            (&["2026-01-02 10:00:00+09", "2026-01-03"], "timestamp with time zone"),
+            (
+                &["2026-01-02 10:00+0900", "2026-01-02 10:00:00.25 -03:30"],
+                "timestamp with time zone",
+            ),
+            (&["2026-01-02 10:00:00+09", "2026-01-02 10:00:00"], "timestamp with time zone"),
+            (&["2026. 1. 2. 10:00", "2026-01-03"], "timestamp, by parse_timestamp"),
+            (&["2026-01-31", "2026-01-32 10:00"], "text"),
             (&["2026-01-31T10:00:00+09:00", "2026-01-31 10:00:00Z"], "timestamp with time zone"),
             (&["c56a4180-65aa-42ec-a945-5fd21dec0538"], "uuid"),
             (&["{\"a\": [1]}", "[]"], "json"),

@@ -152,7 +152,13 @@ fn view(values: &[f64], n: usize, d: usize) -> Result<ArrayView2<'_, f64>> {
 }
 
 /// The lower triangle `L` of `A = L·Lᵀ`.
-pub(crate) struct Cholesky(Square);
+pub(crate) struct Cholesky {
+    lower: Square,
+    is_flat: bool,
+}
+
+/// A column of which the others leave less than this share is one of their sums.
+const FLAT: f64 = 1e-9;
 
 impl Cholesky {
     /// Factors a matrix that is positive but for rounding: directions in which it is flat get a little weight, which
@@ -161,7 +167,9 @@ impl Cholesky {
         let n = matrix.n;
         for damping in [0.0, 1e-13, 1e-11, 1e-9, 1e-7] {
             if let Some(lower) = Self::factor(matrix, damping) {
-                return Ok(Self(lower));
+                let left = |row: usize| lower.at(row, row).powi(2) / matrix.at(row, row);
+                let is_flat = (0..n).any(|row| left(row) < FLAT);
+                return Ok(Self { lower, is_flat });
             }
         }
         Err(Error::new(ErrorKind::OutOfRange, "the features leave no unique solution")
@@ -203,11 +211,16 @@ impl Cholesky {
 
     /// Returns the triangle, row by row; above the diagonal stand zeros.
     pub(crate) fn into_lower(self) -> Vec<f64> {
-        self.0.values
+        self.lower.values
+    }
+
+    /// Whether a column is a sum of others but for rounding: what the inverse has on its diagonal means nothing then.
+    pub(crate) fn is_flat(&self) -> bool {
+        self.is_flat
     }
 
     pub(crate) fn solve(&self, right: &[f64]) -> Vec<f64> {
-        let (lower, n) = (&self.0, self.0.n);
+        let (lower, n) = (&self.lower, self.lower.n);
         let mut x = right.to_vec();
         for row in 0..n {
             let done = dot(&lower.values[row * n..row * n + row], &x[..row]);
@@ -222,7 +235,7 @@ impl Cholesky {
 
     /// Returns the diagonal of the inverse.
     pub(crate) fn inverse_diagonal(&self) -> Vec<f64> {
-        let n = self.0.n;
+        let n = self.lower.n;
         let unit = |index| (0..n).map(|at| f64::from(u8::from(at == index))).collect::<Vec<_>>();
         (0..n).map(|index| self.solve(&unit(index))[index]).collect()
     }

@@ -178,7 +178,10 @@ impl HoltWinters {
                     y.len(),
                     (2 * m).max(3)
                 ))
-                .with_hint("Name a shorter season: seasonality = 1 for none."));
+                .with_hint(match m {
+                    1 => "Give it more rows.",
+                    _ => "Name a shorter season: seasonality = 1 for none.",
+                }));
         }
         if !y.iter().all(|value| value.is_finite()) {
             return Err(invalid("the series has values that are infinite or missing"));

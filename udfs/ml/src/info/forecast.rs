@@ -32,9 +32,11 @@ pub fn forecast(version: &Version, horizon: usize, level: f64, task: &Task) -> R
     });
     let times: ArrayRef = match forecasts.unit {
         TimeUnit::Days => Arc::new(Date32Array::from_iter_values(times.map(|days| days as i32))),
-        TimeUnit::Seconds => Arc::new(TimestampMicrosecondArray::from_iter_values(
-            times.map(|seconds| (seconds * 1e6).round() as i64),
-        )),
+        TimeUnit::Seconds | TimeUnit::Instants => {
+            let micros = times.map(|seconds| (seconds * 1e6).round() as i64);
+            let zone = (forecasts.unit == TimeUnit::Instants).then_some("UTC");
+            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone_opt(zone))
+        }
         TimeUnit::Number => Arc::new(Float64Array::from_iter_values(times)),
     };
     let all = ahead.concat();

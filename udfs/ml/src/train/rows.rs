@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::gather::Ordered;
 use maru_ml_kernels::model::{Problem, Target};
@@ -41,6 +42,13 @@ impl Rows {
         let weights = match next(options.weight.is_some())? {
             None => None,
             Some(Column::Number(values)) if values.iter().all(|w| w.is_finite() && *w >= 0.0) => {
+                if values.iter().all(|weight| *weight == 0.0) {
+                    return Err(Error::new(
+                        ErrorKind::InvalidParameter,
+                        "the weights of all rows are 0",
+                    )
+                    .with_hint("Nothing is learnt from a row of weight 0."));
+                }
                 Some(values.as_ref().clone())
             }
             Some(_) => {
@@ -127,24 +135,47 @@ impl Seen {
     }
 }
 
-/// The label by row as the model learns it, and the classes.
+/// From here on whole numbers are told apart no more: labels are read as double precision.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The label by row as the model learns it, and the classes. `label_type` is that of the query's column.
 pub(super) fn target(
     problem: Problem,
     label: Option<&Column>,
     name: &str,
+    label_type: Option<&DataType>,
 ) -> Result<(Target, Vec<String>)> {
     let Some(label) = label.filter(|_| problem.has_label()) else {
         return Ok((Target::None, Vec::new()));
     };
     if problem == Problem::Regression {
         return match label {
+            // Rows without a label are left out, so NaN does no harm.
+            Column::Number(values) if values.iter().any(|value| value.is_infinite()) => {
+                Err(Error::new(
+                    ErrorKind::OutOfRange,
+                    format!("the label \"{name}\" has values that are infinite"),
+                )
+                .with_hint("Leave such rows out in the query, or limit the values there."))
+            }
             Column::Number(values) => Ok((Target::Numbers(Arc::clone(values)), Vec::new())),
-            Column::Text(_) => Err(Error::new(
-                ErrorKind::TypeMismatch,
-                format!("the label \"{name}\" is text, a regression predicts numbers"),
-            )
-            .with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'.")),
+            Column::Text(_) => Err(not_a_number(name, label_type)),
         };
+    }
+    if let (Column::Number(values), Some(label_type)) = (label, label_type)
+        && !label_type.is_floating()
+        && values.iter().any(|value| value.abs() >= WHOLE_MAX)
+    {
+        return Err(Error::new(
+            ErrorKind::OutOfRange,
+            format!(
+                "the label \"{name}\" has numbers that are too large to be told apart as classes"
+            ),
+        )
+        .with_detail(
+            "Whole numbers are told apart below 9007199254740992, which is 2 to the power of 53.",
+        )
+        .with_hint("Make text of it in the query: CAST(column AS text)."));
     }
     let mut seen = Seen::default();
     let found = match label {
@@ -171,6 +202,25 @@ pub(super) fn target(
     let codes = found.into_iter().map(|met| code.get(met as usize).copied().unwrap_or(0)).collect();
     let codes = Arc::new(codes);
     Ok((Target::Classes { codes, n_classes: classes.len() }, classes))
+}
+
+/// The error for a regression of what was read as text: booleans and times are too, for classifiers.
+fn not_a_number(name: &str, label_type: Option<&DataType>) -> Error {
+    let (what, is_time) = match label_type {
+        Some(DataType::Boolean) => ("a boolean", false),
+        Some(DataType::Date32 | DataType::Date64) => ("a date", true),
+        Some(DataType::Timestamp(..)) => ("a timestamp", true),
+        Some(DataType::Time32(_) | DataType::Time64(_)) => ("a time", true),
+        _ => ("text", false),
+    };
+    let error = Error::new(
+        ErrorKind::TypeMismatch,
+        format!("the label \"{name}\" is {what}, a regression predicts numbers"),
+    );
+    match is_time {
+        true => error.with_hint("Make a number of it in the query, such as extract(epoch FROM column), or use a classifier such as model_type = 'logistic_reg'."),
+        false => error.with_hint("Cast it, or use a classifier such as model_type = 'logistic_reg'."),
+    }
 }
 
 pub(super) fn pick_target(target: &Target, rows: &[u32]) -> Target {

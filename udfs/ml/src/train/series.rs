@@ -150,6 +150,7 @@ pub(super) fn train(request: &Request, frame: Frame, task: &Task) -> Result<Trai
         anomaly_scores: Vec::new(),
         statement: request.statement.clone(),
         sources: request.sources.clone(),
+        input_types: request.input_types.clone(),
     };
     Ok(Trained { artifact, manifest })
 }
@@ -162,6 +163,11 @@ fn one(
     task: &Task,
 ) -> Result<(Step, f64, HoltWinters)> {
     let invalid = |what: &str| Error::new(ErrorKind::InvalidParameter, what.to_owned());
+    if points.len() < 2 {
+        return Err(invalid("the series is too short")
+            .with_detail("It has 1 value; a series takes at least 3.")
+            .with_hint("Give the query more rows of it, or leave it out there."));
+    }
     let mut points = points.to_vec();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     if points.windows(2).any(|pair| pair[0].0 == pair[1].0) {

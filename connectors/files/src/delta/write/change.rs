@@ -153,7 +153,10 @@ fn widened(
     configuration
         .configuration
         .insert("delta.enableTypeWidening".to_owned(), Some("true".to_owned()));
-    let features = ["typeWidening"];
+    let mut features = vec!["typeWidening"];
+    if types::has_local_times(field.data_type()) {
+        features.push(demands::LOCAL_TIMES);
+    }
     let protocol = demands::with_features(protocol, &features, &features);
     Ok(vec![json!({ "protocol": protocol }), with_schema(&configuration, &schema)])
 }

@@ -30,6 +30,9 @@ const KNOWN: &[&str] = &[
     "vacuumProtocolCheck",
 ];
 
+/// The feature of tables with times without a zone.
+pub(super) const LOCAL_TIMES: &str = "timestampNtz";
+
 /// What a write does to the rows that are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -108,8 +111,8 @@ pub(super) fn of_new(columns: &Schema) -> Value {
     if columns.fields().iter().any(|field| has_local_times(field.data_type())) {
         return json!({
             "minReaderVersion": 3, "minWriterVersion": 7,
-            "readerFeatures": ["timestampNtz"],
-            "writerFeatures": ["appendOnly", "invariants", "timestampNtz"],
+            "readerFeatures": [LOCAL_TIMES],
+            "writerFeatures": ["appendOnly", "invariants", LOCAL_TIMES],
         });
     }
     json!({"minReaderVersion": 1, "minWriterVersion": 2})
@@ -119,12 +122,12 @@ pub(super) fn of_new(columns: &Schema) -> Value {
 pub(super) fn extended(protocol: &Protocol, columns: &Schema) -> Option<Value> {
     let needs = columns.fields().iter().any(|field| has_local_times(field.data_type()));
     let has = |features: &Option<Vec<String>>| {
-        features.iter().flatten().any(|feature| feature == "timestampNtz")
+        features.iter().flatten().any(|feature| feature == LOCAL_TIMES)
     };
     if !needs || has(&protocol.reader_features) {
         return None;
     }
-    Some(with_features(protocol, &["timestampNtz"], &["timestampNtz"]))
+    Some(with_features(protocol, &[LOCAL_TIMES], &[LOCAL_TIMES]))
 }
 
 /// Returns the protocol in the form that lists features, with more of them.

@@ -161,7 +161,7 @@ pub(crate) async fn begin(
     for column in &columns.partitions {
         check_type(column.field.name(), column.field.data_type())?;
     }
-    if let Effects::Overwrite(Overwritten::Partitions { fixed }) = &effects {
+    if let Effects::Overwrite(Overwritten::Partitions { fixed, .. }) = &effects {
         for (name, _) in fixed {
             if !partition_columns.contains(name) {
                 return Err(Error::new(

@@ -28,7 +28,7 @@ impl DeltaJob {
         done: &Done,
     ) -> Result<bool> {
         let names = &self.making.partition_columns;
-        let fixed = match &self.effects {
+        let (fixed, dynamic) = match &self.effects {
             Effects::Append => return Ok(false),
             Effects::Create | Effects::Overwrite(Overwritten::Table) => return Ok(true),
             Effects::Compact => return Ok(false),
@@ -37,7 +37,7 @@ impl DeltaJob {
                 let found = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>();
                 return Ok(found.is_none_or(|found| done.changed.contains(&found)));
             }
-            Effects::Overwrite(Overwritten::Partitions { fixed }) => fixed,
+            Effects::Overwrite(Overwritten::Partitions { fixed, dynamic }) => (fixed, *dynamic),
         };
         for (name, value) in fixed {
             let wanted = self.fixed_text(name, value)?;
@@ -45,7 +45,8 @@ impl DeltaJob {
                 return Ok(false);
             }
         }
-        if fixed.len() == names.len() {
+        // Where only values are given, their rows go, whatever rows came.
+        if !dynamic || fixed.len() == names.len() {
             return Ok(true);
         }
         let Some(found) = names.iter().map(|name| values(name)).collect::<Option<Vec<_>>>() else {

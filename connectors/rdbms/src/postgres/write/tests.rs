@@ -165,7 +165,7 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
     assert_eq!(begin("item", WriteMode::Create(NewTable::default()), &["id"]).await, "42P07");
     let unkeyed = WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![] };
     assert_eq!(begin("item", unkeyed, &["id", "name"]).await, "42000");
-    let partitions = Overwritten::Partitions { fixed: vec![] };
+    let partitions = Overwritten::Partitions { fixed: vec![], dynamic: true };
     assert_eq!(begin("item", WriteMode::Overwrite(partitions), &["id"]).await, "0A000");
     place.end().await;
 }

@@ -107,7 +107,9 @@ impl Linear {
         let squares = rest.iter().enumerate().map(|(row, r)| weighted(row, *r)).sum::<f64>();
         let mut model = Self::from_scaled(&scaled, &unit, &center, d);
         let free = x.n_rows as f64 - d as f64 - f64::from(u8::from(intercept));
-        if let (Some(cholesky), true) = (&factor, l2 == 0.0 && free > 0.0) {
+        if let (Some(cholesky), true) = (&factor, l2 == 0.0 && free > 0.0)
+            && !cholesky.is_flat()
+        {
             let variance = squares / free;
             let inverse = cholesky.inverse_diagonal();
             let error = |index: usize| (variance * inverse[index]).sqrt() / unit(index);

@@ -481,9 +481,10 @@ impl Logistic {
         };
         let mut standard_errors = None;
         if n_logits == 1 && l1 == 0.0 && l2 == 0.0 && converged {
-            let inverse = Cholesky::new(&problem.hessian(&unknowns)?)?.inverse_diagonal();
+            let hessian = Cholesky::new(&problem.hessian(&unknowns)?)?;
+            let inverse = hessian.inverse_diagonal();
             let errors = inverse.iter().zip(&problem.deviation).map(|(v, s)| v.sqrt() / s);
-            standard_errors = Some(errors.collect());
+            standard_errors = (!hessian.is_flat()).then(|| errors.collect());
         }
         let (mut weights, mut intercepts): (Vec<_>, Vec<_>) =
             (0..n_logits).map(|logit| problem.plain(&unknowns, logit)).unzip();

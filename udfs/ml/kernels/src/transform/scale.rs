@@ -202,7 +202,9 @@ impl Apply for Normalize {
         let mut columns =
             x.columns.iter().map(|column| column.as_ref().clone()).collect::<Vec<_>>();
         for row in 0..input.n_rows {
+            // What is NULL counts as nothing, and stays NULL.
             let values = columns.iter().map(|column| column[row].abs());
+            let values = values.filter(|value| !value.is_nan());
             let norm = match self.p {
                 None => values.fold(0.0, f64::max),
                 Some(2.0) => values.map(|value| value * value).sum::<f64>().sqrt(),

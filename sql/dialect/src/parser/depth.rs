@@ -1,0 +1,178 @@
+//! Statements that are too deep for those who walk over them: chains of operators, arrays in arrays, and calls in calls.
+//!
+//! The parser counts parentheses and calls itself ([`limits::NESTING_MAX`]), but reads `a AND b AND …` in a loop and leaves a tree
+//! as deep as the chain is long. Who walks down that runs out of stack, which ends the process and every session with it.
+
+use maru_core::{Error, ErrorKind, Result, limits};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+/// Words behind which another expression begins.
+const BEGINNINGS: &[&str] = &[
+    "SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "ON", "WHEN", "THEN", "ELSE", "SET",
+    "VALUES", "LIMIT",
+];
+
+/// Words that may stand before a parenthesis and call nothing.
+const NO_CALLS: &[&str] = &[
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "DISTINCT",
+    "ELSE",
+    "EXCEPT",
+    "EXISTS",
+    "FILTER",
+    "FROM",
+    "HAVING",
+    "IN",
+    "INTERSECT",
+    "INTO",
+    "IS",
+    "JOIN",
+    "LATERAL",
+    "LIKE",
+    "NOT",
+    "ON",
+    "OR",
+    "OVER",
+    "SELECT",
+    "SET",
+    "SOME",
+    "THEN",
+    "UNION",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
+];
+
+/// # Errors
+/// 54000 for a chain of more than `operators_max` operators, for brackets in more than `brackets_max` others, and for calls in
+/// more than `calls_max` others: the parser reads an argument twice, to find out whether it has a name, so that the time doubles with
+/// each level (sqlparser 0.62).
+pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
+    // Operators of the expression that is open on each level of parentheses.
+    let mut chains = vec![0_usize];
+    let mut n_brackets = 0_usize;
+    // Of each parenthesis that is open, whether it holds the arguments of a call.
+    let mut calls = Vec::new();
+    let mut is_name = false;
+    for token in tokens {
+        if let Token::Whitespace(_) = token.token {
+            continue;
+        }
+        let may_be_called = std::mem::replace(&mut is_name, names_a_call(&token.token));
+        match &token.token {
+            Token::LParen => {
+                chains.push(0);
+                calls.push(may_be_called);
+                if calls.iter().filter(|call| **call).count() > limits::CALLS_MAX {
+                    let what = "calls of functions are nested too deeply";
+                    return Err(too_deep(what, limits::CALLS_MAX, "levels (calls_max)")
+                        .with_hint("Compute the inner ones in a subquery: SELECT f(x) FROM (SELECT g(y) AS x FROM …)."));
+                }
+            }
+            Token::LBracket => {
+                chains.push(0);
+                n_brackets += 1;
+                if n_brackets > limits::BRACKETS_MAX {
+                    return Err(too_deep(
+                        "arrays are nested too deeply",
+                        limits::BRACKETS_MAX,
+                        "levels (brackets_max)",
+                    ));
+                }
+            }
+            Token::RParen | Token::RBracket => {
+                if token.token == Token::RBracket {
+                    n_brackets = n_brackets.saturating_sub(1);
+                } else {
+                    calls.pop();
+                }
+                if chains.len() > 1 {
+                    chains.pop();
+                }
+            }
+            Token::Comma | Token::SemiColon => end(&mut chains),
+            Token::Word(word) if word.quote_style.is_none() => {
+                let is = |known: &&str| word.value.eq_ignore_ascii_case(known);
+                if ["AND", "OR"].iter().any(is) {
+                    count(&mut chains)?;
+                } else if BEGINNINGS.iter().any(is) {
+                    end(&mut chains);
+                }
+            }
+            Token::Plus
+            | Token::Minus
+            | Token::Mul
+            | Token::Div
+            | Token::Mod
+            | Token::Caret
+            | Token::Ampersand
+            | Token::Pipe
+            | Token::StringConcat
+            | Token::DoubleColon => count(&mut chains)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn names_a_call(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => {
+            word.quote_style.is_some()
+                || !NO_CALLS.iter().any(|known| word.value.eq_ignore_ascii_case(known))
+        }
+        _ => false,
+    }
+}
+
+fn end(chains: &mut [usize]) {
+    if let Some(chain) = chains.last_mut() {
+        *chain = 0;
+    }
+}
+
+fn count(chains: &mut [usize]) -> Result<()> {
+    let Some(chain) = chains.last_mut() else { return Ok(()) };
+    *chain += 1;
+    if *chain > limits::OPERATORS_MAX {
+        let what = "an expression has too many operators in a row";
+        return Err(too_deep(what, limits::OPERATORS_MAX, "(operators_max)").with_hint(
+            "Join a list of values instead: column = ANY (ARRAY[…]), IN (…) or a table of VALUES.",
+        ));
+    }
+    Ok(())
+}
+
+fn too_deep(what: &str, limit: usize, of: &str) -> Error {
+    Error::new(ErrorKind::LimitExceeded, what).with_detail(format!("The limit is {limit} {of}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+
+    #[test]
+    fn long_chains_and_deep_arrays_are_refused() {
+        let chain = |n: usize| format!("SELECT 1 WHERE {}", vec!["1=1"; n].join(" AND "));
+        assert!(parse(&chain(2000)).is_ok());
+        for sql in [
+            chain(10_000),
+            format!("SELECT {}", vec!["'a'"; 20_000].join("||")),
+            format!("SELECT {}1{}", "ARRAY[".repeat(3000), "]".repeat(3000)),
+            format!("SELECT {}1{}", "abs (".repeat(19), ")".repeat(19)),
+        ] {
+            assert_eq!(parse(&sql).unwrap_err().sqlstate(), "54000");
+        }
+        assert!(parse(&format!("SELECT {}1{}", "abs(".repeat(10), ")".repeat(10))).is_ok());
+        // As long as it likes, where it is not deep.
+        assert!(parse(&format!("SELECT {}", vec!["1+1"; 5000].join(","))).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+"""Parameters of the type that the client declares, as psycopg declares them of itself: as in PostgreSQL, side by side."""
+
+import datetime
+import os
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.services
+
+TABLE = "parameters_of_clients"
+COLUMNS = "id int, s smallint, big bigint, v numeric(12,3), r real, f float8, d date, ts timestamp"
+ROWS = [
+    (1, 1, 10, Decimal("1.500"), 0.1, 0.1, datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12)),
+    (2, 2, 2**40, Decimal("2.500"), 2.5, 2.5, datetime.date(2024, 3, 1), datetime.datetime(2024, 3, 1)),
+    (3, 3, -5, Decimal("-1.499"), -1.5, 1e300, datetime.date(1999, 12, 31), datetime.datetime(1999, 12, 31, 23, 59, 59)),
+]
+
+QUERIES = [
+    ("SELECT id FROM {} WHERE id = %s ORDER BY id", [Decimal("1.5")]),
+    ("SELECT id FROM {} WHERE id = %s ORDER BY id", [1.5]),
+    ("SELECT id FROM {} WHERE id = %s ORDER BY id", [2]),
+    ("SELECT id FROM {} WHERE id < %s ORDER BY id", [2.5]),
+    ("SELECT id FROM {} WHERE id < %s ORDER BY id", [2**33]),
+    ("SELECT id FROM {} WHERE id IN (%s, %s) ORDER BY id", [Decimal("1.4"), 2]),
+    ("SELECT id FROM {} WHERE id BETWEEN %s AND %s ORDER BY id", [Decimal("1.5"), Decimal("2.5")]),
+    ("SELECT id FROM {} WHERE s = %s ORDER BY id", [1.4]),
+    ("SELECT id FROM {} WHERE big = %s ORDER BY id", [2**40]),
+    ("SELECT id FROM {} WHERE v > %s ORDER BY id", [Decimal("1.4999")]),
+    ("SELECT id FROM {} WHERE v = %s ORDER BY id", [Decimal("1.50000001")]),
+    ("SELECT id FROM {} WHERE v = %s ORDER BY id", [Decimal("1.5")]),
+    ("SELECT id FROM {} WHERE r = %s ORDER BY id", [0.1]),
+    ("SELECT id FROM {} WHERE f = %s ORDER BY id", [0.1]),
+    ("SELECT id FROM {} WHERE d = %s ORDER BY id", [datetime.datetime(2024, 2, 29, 12)]),
+    ("SELECT id FROM {} WHERE d < %s ORDER BY id", [datetime.datetime(2024, 2, 29, 12)]),
+    ("SELECT id FROM {} WHERE d = %s ORDER BY id", [datetime.date(2024, 3, 1)]),
+    ("SELECT id FROM {} WHERE ts >= %s ORDER BY id", [datetime.date(2024, 3, 1)]),
+    ("SELECT id * %s FROM {} ORDER BY id", [1.5]),
+    ("SELECT id / %s FROM {} ORDER BY id", [4.0]),
+    ("SELECT id + %s FROM {} ORDER BY id", [7]),
+    ("SELECT 7 / %s FROM {} ORDER BY id", [2.0]),
+    ("SELECT ts + %s FROM {} ORDER BY id", [datetime.timedelta(days=1, hours=2)]),
+    ("SELECT CASE WHEN id = 1 THEN id ELSE %s END FROM {} ORDER BY id", [1.5]),
+    ("SELECT %s + %s FROM {} ORDER BY id", [1, 2]),
+    ("SELECT %s > %s FROM {} ORDER BY id", [1, 2.5]),
+    ("SELECT id FROM {} ORDER BY id LIMIT %s OFFSET %s", [1, 1]),
+    ("SELECT lower(%s), upper(%s) FROM {} ORDER BY id", ["ABC", "abc"]),
+    ("SELECT id FROM {} WHERE id = ANY(%s) ORDER BY id", [[1, 3]]),
+    ("SELECT n FROM generate_series(1, %s) AS g(n), {} WHERE id = 1 ORDER BY n", [3]),
+]
+
+
+def ready(connection, table):
+    connection.execute(f"CREATE TABLE {table} ({COLUMNS})")
+    for row in ROWS:
+        connection.execute(f"INSERT INTO {table} VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", row)
+
+
+def answers(connection, table, prepare):
+    found = []
+    for sql, values in QUERIES:
+        try:
+            cursor = connection.execute(sql.format(table), values, prepare=prepare)
+            found.append((sql, values, [[float(v) if isinstance(v, Decimal) else v for v in row] for row in cursor.fetchall()]))
+        except psycopg.Error as error:
+            found.append((sql, values, error.sqlstate))
+    return found
+
+
+@pytest.mark.parametrize("prepare", [False, True], ids=["once", "prepared"])
+def test_parameters_are_of_the_type_that_is_declared(server, prepare):
+    with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
+        maru.execute("CREATE SCHEMA IF NOT EXISTS parameters")
+        try:
+            ready(postgres, f"pg_temp.{TABLE}")
+            ready(maru, f"parameters.{TABLE}")
+            expected, got = answers(postgres, TABLE, prepare), answers(maru, f"parameters.{TABLE}", prepare)
+            assert got == expected
+        finally:
+            maru.execute("DROP SCHEMA parameters CASCADE")
+
+
+def test_changes_by_parameters(server):
+    with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
+        maru.execute("CREATE SCHEMA IF NOT EXISTS parameters")
+        try:
+            found = {}
+            for connection, table in (postgres, f"pg_temp.{TABLE}"), (maru, f"parameters.{TABLE}"):
+                ready(connection, table)
+                changed = [
+                    connection.execute(f"DELETE FROM {table} WHERE id = %s", [1.5]).rowcount,
+                    connection.execute(f"UPDATE {table} SET v = v * %s WHERE id < %s", [Decimal("1.001"), 2.5]).rowcount,
+                    connection.execute(f"UPDATE {table} SET v = %s, big = %s WHERE id = %s", [Decimal("12345678.125"), 2**50, 3]).rowcount,
+                ]
+                rows = connection.execute(f"SELECT id, s, big, v, r, f, d, ts FROM {table} ORDER BY id").fetchall()
+                found[table] = changed, rows
+            postgres_found, maru_found = found.values()
+            assert maru_found == postgres_found
+        finally:
+            maru.execute("DROP SCHEMA parameters CASCADE")
+
+
+@pytest.mark.parametrize("value", ["16777217", "-16777219", "2147483647", "20261127"])
+def test_whole_numbers_are_written_as_they_are(connection, value):
+    """Whatever type the value has on its way into a narrower column."""
+    connection.execute("CREATE SCHEMA IF NOT EXISTS whole")
+    try:
+        connection.execute("CREATE TABLE whole.t (i int)")
+        connection.execute(f"INSERT INTO whole.t VALUES ({value})")
+        connection.execute(f"INSERT INTO whole.t SELECT i FROM generate_series({value}, {value}) g(i)")
+        connection.execute(f"UPDATE whole.t SET i = {value}::bigint")
+        assert connection.execute("SELECT DISTINCT i FROM whole.t").fetchall() == [(int(value),)]
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange):
+            connection.execute("INSERT INTO whole.t VALUES (2147483648)")
+    finally:
+        connection.execute("DROP SCHEMA whole CASCADE")
+
+
+def test_what_would_bring_down_the_process_is_refused(connection):
+    for sql in [
+        "SELECT 1 WHERE " + " AND ".join(["1=1"] * 10_000),
+        "SELECT " + "||".join(["'a'"] * 20_000),
+        "SELECT " + "ARRAY[" * 3000 + "1" + "]" * 3000,
+        "SELECT " + "coalesce(" * 40 + "1" + ", 2)" * 40,
+    ]:
+        with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+            connection.execute(sql)
+    assert connection.execute("SELECT " + "coalesce(" * 10 + "1" + ", 2)" * 10).fetchone() == (1,)
