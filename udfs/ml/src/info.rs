@@ -472,7 +472,7 @@ mod tests {
     /// As `2 * scipy.stats.t.sf(t, n)` of SciPy 1.17.1 has them.
     #[test]
     fn p_values_of_few_rows_are_students() {
-        for (t, n, p) in STUDENT {
+        for &(t, n, p) in STUDENT {
             assert!((student(t, n) / p - 1.0).abs() < 1e-10, "{t} {n}: {}", student(t, n));
         }
     }
