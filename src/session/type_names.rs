@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{self, ExactNumberInfo};
+use datafusion_pg_catalog::pg_catalog::oid_type_planner::PgOidTypePlanner;
 use maru_core::{Error, ErrorKind};
 
 /// Says what a name means wherever the planner reads one.
@@ -14,7 +15,10 @@ pub(super) struct TypeNames;
 
 impl TypePlanner for TypeNames {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DfResult<Option<FieldRef>> {
-        let ast::DataType::Float(bits) = sql_type else { return Ok(None) };
+        // It knows `regclass` and its like, and was there before.
+        let ast::DataType::Float(bits) = sql_type else {
+            return PgOidTypePlanner.plan_type_field(sql_type);
+        };
         let data_type = match bits {
             ExactNumberInfo::None | ExactNumberInfo::Precision(25..=53) => DataType::Float64,
             ExactNumberInfo::Precision(1..=24) => DataType::Float32,
