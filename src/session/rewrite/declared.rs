@@ -35,12 +35,7 @@ pub(in crate::session) fn write(action: &mut WriteAction, declared: &[Option<Dat
         return;
     }
     match action {
-        WriteAction::Insert(insert) => {
-            if let SetExpr::Select(select) = insert.source.body.as_mut() {
-                items(select);
-            }
-            visit(&mut *insert.source, declared);
-        }
+        WriteAction::Insert(insert) => visit(&mut *insert.source, declared),
         WriteAction::Delete(delete) => visit(&mut delete.selection, declared),
         WriteAction::Update(update) => {
             for (_, value) in &mut update.sets {

@@ -61,6 +61,7 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut n_brackets = 0_usize;
     // Of each parenthesis that is open, whether it holds the arguments of a call.
     let mut calls = Vec::new();
+    let mut n_calls = 0_usize;
     let mut is_name = false;
     for token in tokens {
         if let Token::Whitespace(_) = token.token {
@@ -71,7 +72,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
             Token::LParen => {
                 chains.push(0);
                 calls.push(may_be_called);
-                if calls.iter().filter(|call| **call).count() > limits::CALLS_MAX {
+                n_calls += usize::from(may_be_called);
+                if n_calls > limits::CALLS_MAX {
                     let what = "calls of functions are nested too deeply";
                     return Err(too_deep(what, limits::CALLS_MAX, "levels (calls_max)")
                         .with_hint("Compute the inner ones in a subquery: SELECT f(x) FROM (SELECT g(y) AS x FROM …)."));
@@ -91,8 +93,8 @@ pub(super) fn check(tokens: &[TokenWithSpan]) -> Result<()> {
             Token::RParen | Token::RBracket => {
                 if token.token == Token::RBracket {
                     n_brackets = n_brackets.saturating_sub(1);
-                } else {
-                    calls.pop();
+                } else if calls.pop() == Some(true) {
+                    n_calls -= 1;
                 }
                 if chains.len() > 1 {
                     chains.pop();
@@ -168,6 +170,7 @@ mod tests {
             format!("SELECT {}", vec!["'a'"; 20_000].join("||")),
             format!("SELECT {}1{}", "ARRAY[".repeat(3000), "]".repeat(3000)),
             format!("SELECT {}1{}", "abs (".repeat(19), ")".repeat(19)),
+            format!("SELECT {}", "(".repeat(1_000_000)),
         ] {
             assert_eq!(parse(&sql).unwrap_err().sqlstate(), "54000");
         }
