@@ -27,12 +27,15 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use maru_connect::{JoinModes, JoinOrder};
 
+use super::models::ScoresAboveFilters;
+
 /// Puts the guarded rules in the place of DataFusion's, and the order of joins before their sides are chosen.
 pub(super) fn register(state: SessionState) -> SessionStateBuilder {
     let mut physical: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = Vec::new();
     for rule in state.physical_optimizers() {
         // It chooses the sides of joins, which have to be in their order by then.
         let chooses_sides = rule.name() == "join_selection";
+        let moves_columns = rule.name() == "ProjectionPushdown";
         if chooses_sides {
             physical.push(Arc::new(JoinOrder));
         }
@@ -44,6 +47,9 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
         });
         if chooses_sides {
             physical.push(Arc::new(JoinModes));
+        }
+        if moves_columns {
+            physical.push(Arc::new(ScoresAboveFilters));
         }
     }
     let logical = state

@@ -3,8 +3,10 @@
 //! A version is found while planning and stays in the plan: a deployment in between changes no running statement. Scoring is a
 //! projection, so that filters and columns go below it like below any other.
 
+mod above;
 mod call;
 mod profile;
+mod scalar;
 
 use std::sync::{Arc, Weak};
 
@@ -24,13 +26,17 @@ use datafusion::sql::parser::Statement as DfStatement;
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml::measure::{Measure, What};
 use maru_ml::score::{Gives, Score};
-use maru_ml::{Version, info};
+use maru_ml::taken::Taken;
+use maru_ml::{Policy, Version, info};
 use maru_ml_kernels::Task;
+use maru_ml_kernels::model::Problem;
 use maru_sql::ast::{self, ObjectNamePart, SelectItem, SetExpr, TableFactor};
 use maru_sql::model::{PROFILE, TABLE_FUNCTIONS};
 use maru_sql::{Name, Statement};
 
+pub(super) use above::ScoresAboveFilters;
 use call::Call;
+pub(super) use scalar::register;
 
 use super::rewrite::rewrite;
 use super::{Kind, Prepared, Session, StatementText};
@@ -117,6 +123,16 @@ impl Call<'_> {
             ))
             .with_hint("Use ML.PREDICT(MODEL …, TABLE …), and SQL over what it gives."));
         }
+        if let Some(version) =
+            version.as_ref().filter(|one| one.artifact.problem == Problem::Forecast)
+            && matches!(self.name, "predict" | "explain_predict" | "detect_anomalies" | "transform")
+        {
+            return Err(Error::new(
+                ErrorKind::WrongObjectType,
+                format!("model \"{}\" tells how series go on, it predicts no rows", version.name),
+            )
+            .with_hint("Use ML.FORECAST(MODEL …, horizon => 30)."));
+        }
         let what = match self.name {
             "evaluate" => Some(What::Evaluate),
             "confusion_matrix" => Some(What::Confusion),
@@ -181,7 +197,7 @@ impl Call<'_> {
                 return measure(&version, input, columns, what, self.threshold);
             }
         };
-        score(&version, input, columns, self.threshold, gives)
+        score(&version, input, columns, self.threshold, gives, self.policy)
     }
 }
 
@@ -224,9 +240,10 @@ fn score(
     inputs: Vec<Expr>,
     threshold: Option<f64>,
     gives: Gives,
+    policy: Policy,
 ) -> Result<LogicalPlan> {
     let transform = gives == Gives::Transformed;
-    let score = Score::new(Arc::clone(version), threshold, gives)?;
+    let score = Score::new(Arc::clone(version), threshold, gives, policy)?;
     let fields = score.fields().clone();
     if fields.is_empty() {
         return Err(Error::new(
@@ -255,9 +272,9 @@ fn score(
     });
     let passed_on = passed_on.cloned().collect::<Vec<_>>();
     let whole = ScalarUDF::from(score).call(inputs).alias(WHOLE);
-    let taken = fields.iter().map(|field| {
-        get_field(Expr::Column(Column::new_unqualified(WHOLE)), field.name().as_str())
-            .alias(field.name())
+    let taken = fields.iter().enumerate().map(|(index, field)| {
+        let one = ScalarUDF::from(Taken::new(index, field));
+        one.call(vec![Expr::Column(Column::new_unqualified(WHOLE))]).alias(field.name())
     });
     let taken = taken.chain(passed_on).collect::<Vec<_>>();
     let plan = LogicalPlanBuilder::from(input)

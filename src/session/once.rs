@@ -2,9 +2,9 @@
 //!
 //! The planner moves conditions, and parts of rows that are asked for, below the query that makes them, and puts what makes a
 //! column in the place of the column's name as often as it stands there. `(l).url` and `(l).status` of a line that was taken apart
-//! as `l` would then take it apart twice, and a condition on it once more. A call of the pack of cleaning inside of a query goes
-//! through [`Once`], which gives its argument back and, since it is said to be volatile, stays where it is. One of columns of a
-//! table's partitions does not: a condition on it is to reach them.
+//! as `l` would then take it apart twice, and a condition on it once more. A call of the pack of cleaning, or of a model, inside of
+//! a query goes through [`Once`], which gives its argument back and, since it is said to be volatile, stays where it is. One of
+//! columns of a table's partitions does not: a condition on it is to reach them.
 
 use std::sync::LazyLock;
 
@@ -56,7 +56,8 @@ fn below(plan: LogicalPlan, used: bool) -> DfResult<LogicalPlan> {
             if call.name() == ONCE.name() {
                 return Ok(Transformed::new(part, false, TreeNodeRecursion::Jump));
             }
-            let is_costly = COSTLY.contains(call.name()) && !is_decided_by(scan.as_ref(), &part);
+            let is_costly = COSTLY.contains(call.name()) || call.name().starts_with("ml_");
+            let is_costly = is_costly && !is_decided_by(scan.as_ref(), &part);
             let part = if is_costly { ONCE.call(vec![part]) } else { part };
             let next =
                 if is_costly { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
@@ -84,7 +85,7 @@ fn is_decided_by(scan: Option<&TableScan>, call: &Expr) -> bool {
     matches!(answer.as_ref().map(|answer| answer.as_deref()), Some(Ok([Pushdown::Exact])))
 }
 
-/// Functions that read texts.
+/// Functions that read texts; those of models go by the version, and are known by how they are called.
 static COSTLY: LazyLock<std::collections::HashSet<String>> = LazyLock::new(|| {
     maru_clean::functions().iter().map(|function| function.name().to_owned()).collect()
 });

@@ -23,7 +23,10 @@ use maru_ml_kernels::Task;
 use maru_ml_kernels::model::Iteration;
 use maru_ml_kernels::seasonal::TimeUnit;
 use maru_ml_kernels::task::Claim;
-use maru_sql::{AlterModel, CreateModel, DropModel, ExportModel, ModelChange, ModelStatement};
+use maru_ml_kernels::transform::Literal;
+use maru_sql::{
+    AlterModel, CreateModel, DropModel, ExportModel, ModelChange, ModelStatement, Name, ast,
+};
 
 use self::gather::gather;
 use super::relation::created;
@@ -88,6 +91,10 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateModel) -> Resu
         .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
     }
     let exists = inner.models.exists(&schema, &name);
+    // Who may make nothing here does not learn which names are taken.
+    if !(exists && rights.owns(&object)) {
+        rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?;
+    }
     match exists {
         true if create.if_not_exists => {
             return Ok(Output::command("CREATE MODEL")
@@ -95,7 +102,7 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateModel) -> Resu
         }
         true if !create.or_replace => return Err(duplicate(&name)),
         true => rights.require_owner(&object)?,
-        false => rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?,
+        false => {}
     }
     if let Some(import) = import {
         return import::import(session, create, import, schema, name).await;
@@ -236,6 +243,8 @@ impl Training {
         {
             place.1 = maru_ml_kernels::pipeline::Kind::Text;
         }
+        let leaf_types = types.fields().iter().take(lowered.leaves.len());
+        let leaf_types = leaf_types.map(|field| field.data_type().clone()).collect();
         let kinds = columns[..lowered.leaves.len()].iter().map(|(_, kind)| *kind).collect();
         let given = types.fields().iter().take(lowered.n_inputs);
         let input_types = given.map(|field| InputType::of(field.data_type())).collect();
@@ -252,6 +261,7 @@ impl Training {
             lowered,
             kinds,
             input_types,
+            leaf_types,
             label_type: label,
             filter,
             time_unit,
@@ -467,6 +477,11 @@ async fn alter(session: &Arc<Session>, alter: &AlterModel) -> Result<Output> {
         ModelChange::Comment(comment) => {
             models.set_comment(&schema, &name, comment.clone()).await?
         }
+        ModelChange::Options(options) => {
+            if let Some(description) = description(&alter.name, options)? {
+                models.set_comment(&schema, &name, description).await?;
+            }
+        }
         ModelChange::Rename(new) => {
             models.rename(&schema, &name, new).await?;
             let new = Object::model(BUILTIN, &schema, new);
@@ -480,6 +495,35 @@ async fn alter(session: &Arc<Session>, alter: &AlterModel) -> Result<Output> {
         }
     }
     Ok(Output::command("ALTER MODEL"))
+}
+
+/// Reads what `SET OPTIONS` may change: the description, which is the comment.
+///
+/// # Errors
+/// 0A000 for all that a version was trained with.
+fn description(model: &Name, options: &[(String, ast::Expr)]) -> Result<Option<Option<String>>> {
+    let mut description = None;
+    for (name, value) in options {
+        if name != "description" {
+            return Err(Error::unsupported(format!("option {name} of a model cannot be changed"))
+                .with_detail("A version stays as it was trained; description is what can be set.")
+                .with_hint(format!(
+                    "RETRAIN MODEL {model} WITH ({name} = {value}) trains a new version with it."
+                )));
+        }
+        description = Some(match maru_ml::lower::literal(value)? {
+            Literal::Null => None,
+            Literal::Text(text) => Some(text),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::InvalidParameter,
+                    "invalid value of option description",
+                )
+                .with_detail("It takes text, or NULL."));
+            }
+        });
+    }
+    Ok(description)
 }
 
 async fn drop(session: &Arc<Session>, drop: &DropModel) -> Result<Output> {

@@ -51,6 +51,7 @@ pub(super) static MODEL_VERSIONS: TableSpec = TableSpec {
         ("duration_ms", Integer),
         ("query", Text),
         ("sources", TextList),
+        ("remarks", TextList),
     ],
     rows: |session, _| async { versions(session) }.boxed(),
 };
@@ -111,8 +112,10 @@ fn list(values: &[String]) -> ScalarValue {
 
 fn versions(session: &Session) -> Result<Vec<Row>> {
     let count = |n: u64| integer(i64::try_from(n).unwrap_or(i64::MAX));
+    let rights = session.rights();
     let mut rows = Vec::new();
-    for (_, model) in seen(session) {
+    for (object, model) in seen(session) {
+        let inside = rights.looks_into(&object);
         for version in &model.versions {
             let manifest = &version.manifest;
             let metrics = manifest
@@ -123,6 +126,9 @@ fn versions(session: &Session) -> Result<Vec<Row>> {
             let options = manifest.options.iter().map(|(name, value)| format!("{name} = {value}"));
             let features =
                 manifest.features.iter().map(|feature| feature.name.clone()).collect::<Vec<_>>();
+            let sources = manifest.sources.iter();
+            let sources = sources.filter(|name| inside || rights.sees_named(name, None));
+            let sources = sources.cloned().collect::<Vec<_>>();
             rows.push(vec![
                 text(model.schema.as_str()),
                 text(model.name.as_str()),
@@ -146,8 +152,9 @@ fn versions(session: &Session) -> Result<Vec<Row>> {
                 timestamp(manifest.created_us),
                 text(manifest.created_by.as_str()),
                 count(manifest.duration_ms),
-                text(manifest.query.as_str()),
-                list(&manifest.sources),
+                text_or_null(inside.then(|| manifest.query.clone())),
+                list(&sources),
+                list(&manifest.remarks),
             ]);
         }
     }

@@ -577,6 +577,24 @@ def test_the_plan_names_the_fused_kernel(connection, schema, kind):
     assert "boosted-trees]" in plan and "fused" not in plan
 
 
+def test_a_prediction_is_made_once_of_the_rows_that_are_asked_for(connection, schema):
+    train(connection, schema, "m", "model_type = 'decision_tree_classifier'", f"SELECT a, b, label FROM {schema}.t")
+    # Two columns of it, and one that stands for the row itself.
+    for asked, name in [("predicted_label, predicted_label_probs", "ml_predict["), ("baseline_prediction_value, prediction_value, predicted_label", "ml_explain_predict[")]:
+        function = "ML.PREDICT" if name == "ml_predict[" else "ML.EXPLAIN_PREDICT"
+        lines = [row[0] for row in connection.execute(f"EXPLAIN SELECT id, {asked} FROM {function}(MODEL {schema}.m, TABLE {schema}.t) WHERE id = 3").fetchall()]
+        plan = "\n".join(lines).split("Sources:")[0]
+        assert plan.count(name) == 1, plan
+        scored, kept = (next(at for at, line in enumerate(lines) if word in line) for word in (name, "FilterExec"))
+        assert scored < kept, plan
+    # A condition on a prediction stays above it.
+    lines = [row[0] for row in connection.execute(f"EXPLAIN SELECT id, predicted_label FROM ML.PREDICT(MODEL {schema}.m, TABLE {schema}.t) WHERE predicted_label = 'bad'").fetchall()]
+    assert "\n".join(lines).split("Sources:")[0].count("ml_predict[") == 1, lines
+    lines = [row[0] for row in connection.execute(f"EXPLAIN SELECT id, ml_predict(MODEL {schema}.m, a, b) FROM {schema}.t WHERE id = 3").fetchall()]
+    scored, kept = (next(at for at, line in enumerate(lines) if word in line) for word in (f"ml_predict[{schema}.m v1, forest]", "FilterExec"))
+    assert scored < kept, lines
+
+
 def test_columns_of_a_name_that_the_table_has_too(connection, schema):
     train(connection, schema, "m", "model_type = 'linear_reg', input_label_cols = ['y'], data_split_method = 'no_split'", f"SELECT a, b, y FROM {schema}.t")
     said = weights(connection, f"{schema}.m")

@@ -1,6 +1,7 @@
 //! A call of one of the functions as it is written: `ML.PREDICT(MODEL m, TABLE t, threshold => 0.7)`.
 
 use maru_core::{Error, ErrorKind, Result};
+use maru_ml::{Policy, Treatment};
 use maru_ml_kernels::transform::Literal;
 use maru_sql::ast::{self, FunctionArg, FunctionArgExpr};
 
@@ -16,6 +17,7 @@ pub(super) struct Call<'a> {
     pub(super) contamination: f64,
     pub(super) horizon: usize,
     pub(super) confidence_level: f64,
+    pub(super) policy: Policy,
 }
 
 /// What a function takes: whether a model, and how many queries at least and at most.
@@ -49,6 +51,11 @@ fn options(name: &str) -> &'static [(&'static str, f64, f64)] {
     }
 }
 
+/// Whether a function can be told what becomes of rows with NULL and with categories that training did not see.
+fn has_policy(name: &str) -> bool {
+    matches!(name, "predict" | "explain_predict" | "detect_anomalies")
+}
+
 impl<'a> Call<'a> {
     /// # Errors
     /// 42601 for arguments that the function does not take.
@@ -79,6 +86,7 @@ impl<'a> Call<'a> {
             contamination: 0.05,
             horizon: 30,
             confidence_level: 0.95,
+            policy: Policy::default(),
         };
         for argument in arguments {
             match argument {
@@ -102,6 +110,20 @@ impl<'a> Call<'a> {
                     ..
                 } => {
                     let option = option.value.to_lowercase();
+                    if has_policy(name) && matches!(option.as_str(), "on_null" | "on_unseen") {
+                        let treatment = match maru_ml::lower::literal(value)? {
+                            Literal::Text(text) => Treatment::named(&text),
+                            _ => None,
+                        };
+                        let treatment = treatment.ok_or_else(|| {
+                            wrong(&format!("{option} is 'fill', 'null' or 'error'"))
+                        })?;
+                        match option.as_str() {
+                            "on_null" => call.policy.on_null = treatment,
+                            _ => call.policy.on_unseen = treatment,
+                        }
+                        continue;
+                    }
                     let known = options(name).iter().find(|(known, ..)| *known == option);
                     let Some((_, low, high)) = known else {
                         return Err(wrong(&format!("it has no argument \"{option}\"")));

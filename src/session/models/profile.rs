@@ -7,9 +7,9 @@ use datafusion::common::Column;
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::{AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use maru_core::{Error, ErrorKind, Result};
-use maru_ml::Version;
 use maru_ml::columns::kind;
 use maru_ml::profile::{Compares, Describe};
+use maru_ml::{InputType, Version};
 
 use super::WHOLE;
 
@@ -57,6 +57,13 @@ pub(super) fn drift(
         let to = match mine == theirs {
             true => None,
             false if mine.is_numeric() && theirs.is_numeric() => Some(DataType::Float64),
+            // Read as text, timestamps with and without a zone have nothing in common, nor have dates and timestamps.
+            false if mine.is_temporal() && theirs.is_temporal() => {
+                match InputType::of(mine) == InputType::of(theirs) {
+                    true => Some(mine.clone()),
+                    false => return Err(other_time(field.name())),
+                }
+            }
             false => Some(DataType::Utf8),
         };
         let expr = |plan: &LogicalPlan, at: usize| {
@@ -75,6 +82,16 @@ pub(super) fn drift(
     let both = LogicalPlanBuilder::from(first).union(second)?.build()?;
     let inputs = both.schema().columns().into_iter().map(Expr::Column).collect();
     rows(both, names, inputs, Compares::Halves, threshold)
+}
+
+fn other_time(column: &str) -> Error {
+    Error::new(
+        ErrorKind::TypeMismatch,
+        format!(
+            "column \"{column}\" is of one kind of time in one query and of another in the other"
+        ),
+    )
+    .with_hint("Cast it in one of the queries: CAST(column AS date), or AS timestamp.")
 }
 
 fn rows(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, TimeUnit};
 use maru_core::{Error, ErrorKind, Result};
@@ -53,9 +53,21 @@ pub fn check_types(
 ) -> Result<()> {
     for (index, ((name, kind), data_type)) in inputs.iter().zip(types).enumerate() {
         require_kind(name, data_type)?;
-        // Whatever comes can be read as text.
         if *kind == Kind::Text {
-            continue;
+            // A number or a date would be read as text too, and be a category that training did not see.
+            match InputType::of(data_type) {
+                InputType::Unknown | InputType::Text => continue,
+                given => {
+                    return Err(Error::new(
+                        ErrorKind::TypeMismatch,
+                        format!(
+                            "column \"{name}\" is {}, the model has learnt from text",
+                            shown(given)
+                        ),
+                    )
+                    .with_hint("Cast it in the query: CAST(column AS text)."));
+                }
+            }
         }
         let learnt = learnt.get(index).copied().unwrap_or_default();
         let given = InputType::of(data_type);
@@ -68,14 +80,7 @@ pub fn check_types(
         if !differs {
             continue;
         }
-        let is = match given {
-            InputType::Unknown => "NULL",
-            InputType::Number => "a number",
-            InputType::Text => "text",
-            InputType::Date => "a date",
-            InputType::Timestamp => "a timestamp",
-            InputType::Time => "a time",
-        };
+        let is = shown(given);
         let (were, hint) = match learnt {
             InputType::Date => ("dates", "Cast it in the query: CAST(column AS date)."),
             InputType::Timestamp => {
@@ -94,6 +99,17 @@ pub fn check_types(
         .with_hint(hint));
     }
     Ok(())
+}
+
+fn shown(given: InputType) -> &'static str {
+    match given {
+        InputType::Unknown => "NULL",
+        InputType::Number => "a number",
+        InputType::Text => "text",
+        InputType::Date => "a date",
+        InputType::Timestamp => "a timestamp",
+        InputType::Time => "a time",
+    }
 }
 
 /// Turns an array into a column: booleans are 0 and 1, dates days and timestamps seconds since 1970, NULL is NaN.
@@ -152,6 +168,40 @@ pub fn column(name: &str, array: &ArrayRef, kind: Kind) -> Result<Column> {
             Ok(Column::number(values))
         }
     }
+}
+
+/// Turns a column back into an array of the type that the query gave it, as far as it is one of booleans, times and whole numbers;
+/// without a type it stays what it is.
+pub(crate) fn as_given(column: &Column, data_type: Option<&DataType>) -> Result<ArrayRef> {
+    let values = match column {
+        Column::Text(values) => return Ok(Arc::new(values.clone())),
+        Column::Number(values) => values,
+    };
+    let known = || values.iter().map(|value| (!value.is_nan()).then_some(*value));
+    let whole = |by: f64| -> ArrayRef {
+        Arc::new(Int64Array::from_iter(known().map(|v| v.map(|v| (v * by).round() as i64))))
+    };
+    let array = match data_type {
+        Some(DataType::Boolean) => {
+            return Ok(Arc::new(BooleanArray::from_iter(known().map(|v| v.map(|v| v != 0.0)))));
+        }
+        // Days are counted in 32 bits.
+        Some(DataType::Date32 | DataType::Date64) => {
+            cast(&whole(1.0), &DataType::Int32).and_then(|days| cast(&days, &DataType::Date32))
+        }
+        Some(DataType::Timestamp(_, zone)) => {
+            let to = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            cast(&whole(1e6), &to)
+        }
+        Some(DataType::Time32(_) | DataType::Time64(_)) => {
+            cast(&whole(1e6), &DataType::Time64(TimeUnit::Microsecond))
+        }
+        Some(other) if other.is_integer() && values.iter().all(|v| !v.is_infinite()) => {
+            return Ok(whole(1.0));
+        }
+        _ => return Ok(Arc::new(Float64Array::from_iter(known()))),
+    };
+    array.map_err(|error| Error::internal("could not give a column its type").with_cause(error))
 }
 
 /// Returns the rows that are NULL.

@@ -337,6 +337,7 @@ pub fn trials(version: &Version) -> Result<StructArray> {
         .text("error", trials.iter().map(|t| t.error.as_deref()))
         .count("duration_ms", trials.iter().map(|t| t.duration_ms))
         .count("rows", trials.iter().map(|t| t.n_rows))
+        .count("memory_bytes", trials.iter().map(|t| t.n_bytes))
         .rows()
 }
 

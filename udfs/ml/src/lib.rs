@@ -15,8 +15,10 @@ pub mod lower;
 pub mod manifest;
 pub mod measure;
 pub mod options;
+pub mod policy;
 pub mod profile;
 pub mod score;
+pub mod taken;
 pub mod train;
 
 pub use columns::Collector;
@@ -25,4 +27,5 @@ pub use lower::{Lowered, lower};
 pub use manifest::{InputType, LabelType, Manifest, Version};
 pub use maru_ml_onnx::Library;
 pub use options::TrainingOptions;
+pub use policy::{Policy, Treatment};
 pub use train::{Filter, Progress, Request, Trained, train};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 use maru_core::{Error, ErrorKind, Result, ResultExt};
 use maru_ml_kernels::artifact::Artifact;
 use maru_ml_kernels::model::{Iteration, Model};
@@ -21,12 +21,21 @@ pub enum LabelType {
     Boolean,
     Integer,
     Float,
+    Date,
+    /// Without a time zone.
+    Timestamp,
+    Instant,
+    Time,
 }
 
 impl LabelType {
     pub fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Boolean => Self::Boolean,
+            DataType::Date32 | DataType::Date64 => Self::Date,
+            DataType::Timestamp(_, None) => Self::Timestamp,
+            DataType::Timestamp(_, Some(_)) => Self::Instant,
+            DataType::Time32(_) | DataType::Time64(_) => Self::Time,
             other if other.is_integer() => Self::Integer,
             other if other.is_numeric() => Self::Float,
             _ => Self::Text,
@@ -39,7 +48,16 @@ impl LabelType {
             Self::Boolean => DataType::Boolean,
             Self::Integer => DataType::Int64,
             Self::Float => DataType::Float64,
+            Self::Date => DataType::Date32,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::Instant => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
         }
+    }
+
+    /// Returns whether classes are read as numbers; all others are read as text.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Integer | Self::Float)
     }
 }
 
@@ -88,6 +106,9 @@ pub struct Trial {
     /// That it last learnt from.
     #[serde(default)]
     pub n_rows: u64,
+    /// Memory that was set apart for it, beside the data that all trials share.
+    #[serde(default)]
+    pub n_bytes: u64,
 }
 
 /// What a model that was learnt without one fold says of it.

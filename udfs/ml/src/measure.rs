@@ -143,7 +143,14 @@ impl Gathered {
         let n_inputs = version.artifact.pipeline.inputs.len();
         let n_rows = arrays.first().map_or(0, |array| array.len());
         let frame = frame(&version, &arrays[..n_inputs.min(arrays.len())], n_rows)?;
-        let prediction = predict(&version, &frame, &Task::single())?;
+        let (prediction, infinite) = predict(&version, &frame, &Task::single())?;
+        if infinite.is_some() {
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                "the rows to evaluate on have features that are infinite",
+            )
+            .with_hint("Leave such rows out in the query, or limit the values there."));
+        }
         let labels = match (arrays.get(n_inputs), version.artifact.problem) {
             (Some(label), Problem::Regression) => match column("label", label, Kind::Number)? {
                 Column::Number(values) => values.as_ref().clone(),
@@ -151,9 +158,9 @@ impl Gathered {
             },
             (Some(label), Problem::Classification) => {
                 // Classes are named as training has named them.
-                let kind = match version.manifest.label_type {
-                    crate::LabelType::Text | crate::LabelType::Boolean => Kind::Text,
-                    _ => Kind::Number,
+                let kind = match version.manifest.label_type.is_number() {
+                    true => Kind::Number,
+                    false => Kind::Text,
                 };
                 let label = column("label", label, kind)?;
                 let code = |row: usize| match label.text(row) {

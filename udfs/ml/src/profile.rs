@@ -16,7 +16,7 @@ use maru_ml_kernels::Column;
 use maru_ml_kernels::pipeline::Kind;
 use maru_ml_kernels::profile::{Drift, Profile, Values};
 
-use crate::columns::{column, require_kind};
+use crate::columns::{check_types, column, require_kind};
 use crate::info::Table;
 use crate::manifest::Version;
 
@@ -228,6 +228,10 @@ impl AggregateUDFImpl for Describe {
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         for (name, data_type) in self.names.iter().zip(types) {
             require_kind(name, data_type)?;
+        }
+        if let Compares::Training(version) = &self.compares {
+            // Days beside seconds would be a drift of all rows.
+            check_types(&version.artifact.pipeline.inputs, &version.manifest.input_types, types)?;
         }
         Ok(DataType::List(item(self.fields())))
     }

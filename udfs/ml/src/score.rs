@@ -7,7 +7,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, StringArray, StructArray,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::compute::{cast, take};
+use arrow::compute::{cast, nullif, take};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::{
@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use crate::columns::{check_types, column};
 use crate::explain;
 use crate::manifest::Version;
+use crate::policy::{Policy, merge};
 
 /// What is given of rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +46,7 @@ pub struct Score {
     version: Arc<Version>,
     threshold: f64,
     gives: Gives,
+    policy: Policy,
     name: String,
     signature: Signature,
     fields: Fields,
@@ -70,6 +72,7 @@ impl PartialEq for Score {
         Arc::ptr_eq(&self.version, &other.version)
             && self.threshold.to_bits() == other.threshold.to_bits()
             && self.gives == other.gives
+            && self.policy == other.policy
     }
 }
 
@@ -79,13 +82,20 @@ impl Hash for Score {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
         self.threshold.to_bits().hash(state);
+        self.policy.hash(state);
     }
 }
 
 impl Score {
     /// # Errors
-    /// 42809 for a version that cannot give this.
-    pub fn new(version: Arc<Version>, threshold: Option<f64>, gives: Gives) -> Result<Self> {
+    /// 42809 for a version that cannot give this, 0A000 for a policy that it cannot keep.
+    pub fn new(
+        version: Arc<Version>,
+        threshold: Option<f64>,
+        gives: Gives,
+        policy: Policy,
+    ) -> Result<Self> {
+        policy.check(&version)?;
         let of = format!("{}.{} v{}", version.schema, version.name, version.version);
         let (name, fields) = match gives {
             Gives::Transformed => (format!("ml_transform[{of}]"), transformed_fields(&version)),
@@ -109,6 +119,7 @@ impl Score {
             version,
             threshold,
             gives,
+            policy,
             name,
             signature: Signature::variadic_any(Volatility::Immutable),
             fields,
@@ -237,9 +248,18 @@ pub(crate) fn predicted_fields(version: &Version) -> Fields {
 
 fn transformed_fields(version: &Version) -> Fields {
     let steps = version.artifact.pipeline.features.steps.iter();
+    let mut names = std::collections::HashSet::new();
     steps
-        .map(|(name, feature)| {
+        .map(|(given, feature)| {
             let text = matches!(feature, maru_ml_kernels::pipeline::Feature::Text(_));
+            // Category "b_c" of column "a" is called as category "c" of column "a_b" is.
+            let mut name = given.clone();
+            for number in 2.. {
+                if names.insert(name.clone()) {
+                    break;
+                }
+                name = format!("{given}_{number}");
+            }
             Field::new(name, if text { DataType::Utf8 } else { DataType::Float64 }, true)
         })
         .collect::<Vec<_>>()
@@ -256,14 +276,30 @@ pub fn frame(version: &Version, arrays: &[ArrayRef], n_rows: usize) -> Result<Fr
     Ok(Frame { n_rows, columns })
 }
 
-/// Says what a version makes of rows: by the fused kernel where there is one.
-pub fn predict(version: &Version, frame: &Frame, task: &Task) -> Result<Prediction> {
+/// Says what a version makes of rows: by the fused kernel where there is one. With it come the rows that no model can tell anything
+/// of, as features of them are infinite.
+pub fn predict(
+    version: &Version,
+    frame: &Frame,
+    task: &Task,
+) -> Result<(Prediction, Option<Vec<bool>>)> {
     if let Some(fused) = &version.fused
         && let Some(prediction) = fused.predict(frame, task)?
     {
-        return Ok(prediction);
+        return Ok((prediction, None));
     }
-    version.artifact.predict(frame, task)
+    let x = version.artifact.pipeline.matrix(frame, task)?;
+    Ok((version.artifact.model.predict(&x, task)?, x.rows_not_finite()))
+}
+
+/// Puts NULL into rows.
+fn without(columns: Vec<ArrayRef>, rows: Option<Vec<bool>>) -> Result<Vec<ArrayRef>> {
+    let Some(rows) = rows else { return Ok(columns) };
+    let rows = BooleanArray::from(rows);
+    let emptied = columns.iter().map(|column| nullif(column, &rows));
+    emptied
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| Error::internal("predictions do not fit together").with_cause(error))
 }
 
 /// Returns the classes of a version as an array of the label's type.
@@ -282,19 +318,30 @@ impl Score {
             Error::internal("predictions do not fit together").with_cause(error)
         };
         if let Model::Imported(imported) = &version.artifact.model {
+            let left_out = self.policy.left_out_of_arrays(version, arrays)?;
             let columns = crate::imported::predict(version, imported, arrays, n_rows)?;
+            let columns = without(columns, left_out)?;
             return StructArray::try_new_with_length(self.fields.clone(), columns, None, n_rows)
                 .map_err(failed);
         }
         let frame = frame(version, arrays, n_rows)?;
+        let mut left_out = self.policy.left_out(version, &frame, &task)?;
         let columns: Vec<ArrayRef> = match self.gives {
             Gives::Transformed => {
                 let out = version.artifact.pipeline.transform(&frame, &task)?;
                 out.columns.into_iter().map(|(_, column)| array(&column)).collect()
             }
-            Gives::Predictions => self.predicted(predict(version, &frame, &task)?, n_rows)?,
+            Gives::Predictions => {
+                let (prediction, infinite) = predict(version, &frame, &task)?;
+                // An isolation forest takes infinity for what lies beyond all splits.
+                if !matches!(prediction, Prediction::Scores(_)) {
+                    merge(&mut left_out, infinite.unwrap_or_default());
+                }
+                self.predicted(prediction, n_rows)?
+            }
             Gives::Explanations { top } => {
                 let x = version.artifact.pipeline.matrix(&frame, &task)?;
+                merge(&mut left_out, x.rows_not_finite().unwrap_or_default());
                 let prediction = version.artifact.model.predict(&x, &task)?;
                 let explained =
                     explain::columns(version, &x, &prediction, self.threshold, top, &task)?;
@@ -304,15 +351,22 @@ impl Score {
             }
             Gives::Anomalies { share } => {
                 let x = version.artifact.pipeline.matrix(&frame, &task)?;
+                // Nothing lies farther out than infinity.
+                let infinite = x.rows_not_finite().unwrap_or_default();
+                let beyond = |row: usize| infinite.get(row).copied().unwrap_or(false);
                 let scores = maru_ml_kernels::anomaly::scores(&version.artifact.model, &x, &task)?;
                 let known = &version.manifest.anomaly_scores;
                 let at = (1.0 - share) * (known.len() - 1) as f64;
                 let (low, high) = (known[at.floor() as usize], known[at.ceil() as usize]);
                 let limit = low + (high - low) * at.fract();
-                let far = scores.iter().map(|s| (!s.is_nan()).then_some(*s > limit));
+                let far = scores.iter().enumerate().map(|(row, score)| match beyond(row) {
+                    true => Some(true),
+                    false => (!score.is_nan()).then_some(*score > limit),
+                });
                 vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
             }
         };
+        let columns = without(columns, left_out)?;
         StructArray::try_new_with_length(self.fields.clone(), columns, None, n_rows).map_err(failed)
     }
 

@@ -8,18 +8,19 @@ mod tables;
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml_kernels::artifact::Artifact;
 use maru_ml_kernels::evaluate::{measure, measure_ranked, ranked};
 use maru_ml_kernels::gather::Ordered;
 use maru_ml_kernels::model::{self, Data, Parameters, Prediction, Problem, Target};
-use maru_ml_kernels::pipeline::{Features, Kind, Output, Pipeline, apply_all, learn_all};
+use maru_ml_kernels::pipeline::{Features, Kind, Output, Pipeline, Plan, apply_all, learn_all};
 use maru_ml_kernels::seasonal::TimeUnit;
 use maru_ml_kernels::transform::Context;
-use maru_ml_kernels::{Column, Frame, Matrix, Task};
+use maru_ml_kernels::{Frame, Matrix, Task};
 
+use crate::columns::as_given;
 use crate::lower::Lowered;
 use crate::manifest::{FeatureFacts, Fold, InputType, LabelType, Manifest, Trial};
 use crate::options::TrainingOptions;
@@ -45,6 +46,8 @@ pub struct Request {
     pub kinds: Vec<Kind>,
     /// Of the leaves that prediction needs.
     pub input_types: Vec<InputType>,
+    /// Of all leaves, as the query gives them.
+    pub leaf_types: Vec<DataType>,
     pub label_type: Option<DataType>,
     pub filter: Option<Filter>,
     /// What the times of a series count.
@@ -103,6 +106,16 @@ pub fn train(
         ));
     }
     let learnt = Learnt::new(request, &rows, &all_target, &classes, &parts.train, task)?;
+    if let Some(class) = learnt.lost.and_then(|lost| classes.get(lost)) {
+        return Err(Error::new(
+            ErrorKind::InvalidParameter,
+            format!("TRAIN WHERE leaves no rows of class \"{class}\" to train on"),
+        )
+        .with_detail("Of a class that nothing is learnt of, predictions and metrics mean nothing.")
+        .with_hint(
+            "Leave its rows out in the query (AS SELECT … WHERE …), or let the condition keep some.",
+        ));
+    }
     let evaluate = match parts.evaluate == parts.train {
         true if learnt.n_outliers == 0 => learnt.data.clone(),
         _ => learnt.data_of(&rows, &all_target, &parts.evaluate, task)?,
@@ -135,6 +148,9 @@ pub fn train(
     let mut remarks = Vec::new();
     if !fit.converged {
         remarks.push("Training stopped before the model came to rest: raise max_iterations, or give l2_reg a value if the classes can be told apart perfectly.".to_owned());
+    }
+    if !options.space.is_empty() && parts.evaluate == parts.train {
+        remarks.push("Trials were compared on the rows that they learnt from, which favours the one that fits these most closely: data_split_method = 'random' compares them on others.".to_owned());
     }
     let folds = match options.n_folds {
         0 => Vec::new(),
@@ -228,6 +244,8 @@ struct Learnt {
     data: Data,
     facts: Vec<FeatureFacts>,
     n_outliers: usize,
+    /// A class of which TRAIN WHERE has left no row.
+    lost: Option<usize>,
 }
 
 impl Learnt {
@@ -266,8 +284,9 @@ impl Learnt {
         let mut weights =
             weights.map(|w| chosen.iter().map(|row| w[*row as usize]).collect::<Vec<_>>());
         let mut n_outliers = 0;
+        let mut lost = None;
         if let Some(filter) = &request.filter {
-            let kept = keep(filter, &scored)?;
+            let kept = keep(filter, &scored, request)?;
             n_outliers = kept.iter().filter(|keep| !**keep).count();
             let kept = (0..kept.len() as u32).filter(|row| kept[*row as usize]).collect::<Vec<_>>();
             if kept.is_empty() {
@@ -275,7 +294,9 @@ impl Learnt {
                     .with_hint("Scores of ML.OUTLIER_SCORE with 'isolation_forest' lie between 0 and 1, most of them below 0.5."));
             }
             gathered = gathered.select(&kept, task)?;
-            target = pick_target(&target, &kept);
+            let picked = pick_target(&target, &kept);
+            lost = lost_class(&target, &picked);
+            target = picked;
             weights = weights.map(|w| kept.iter().map(|row| w[*row as usize]).collect());
         }
         let features = Features::learn(&gathered, task)?;
@@ -283,7 +304,7 @@ impl Learnt {
         let facts = facts(&gathered, task)?;
         let weights = with_class_weights(&options.parameters, weights, &target, classes)?;
         let data = Data { x, target, weights: weights.map(Arc::new) };
-        Ok(Self { outputs, features, data, facts, n_outliers })
+        Ok(Self { outputs, features, data, facts, n_outliers, lost })
     }
 
     /// Makes of other rows what the transforms have learnt to.
@@ -359,11 +380,26 @@ fn gather(learnt: &[(String, Frame)], n_rows: usize) -> Frame {
     Frame { n_rows, columns: columns.collect() }
 }
 
-/// Asks the condition of TRAIN WHERE of the scores.
-fn keep(filter: &Filter, scored: &[(String, Frame)]) -> Result<Vec<bool>> {
+/// Returns the first class that some rows have, and none of those that are left.
+fn lost_class(before: &Target, after: &Target) -> Option<usize> {
+    let (Target::Classes { codes: before, n_classes }, Target::Classes { codes: after, .. }) =
+        (before, after)
+    else {
+        return None;
+    };
+    let has = |codes: &[u32]| {
+        let mut has = vec![false; *n_classes];
+        codes.iter().for_each(|code| has[*code as usize] = true);
+        has
+    };
+    has(before).into_iter().zip(has(after)).position(|(before, after)| before && !after)
+}
+
+/// Asks the condition of TRAIN WHERE of the scores. Columns that it takes as they are, it sees with the type that the query gave them.
+fn keep(filter: &Filter, scored: &[(String, Frame)], request: &Request) -> Result<Vec<bool>> {
     let mut fields = Vec::new();
     let mut arrays = Vec::<ArrayRef>::new();
-    for (name, frame) in scored {
+    for ((name, frame), (_, plan)) in scored.iter().zip(&request.lowered.scores) {
         let [(_, column)] = frame.columns.as_slice() else {
             return Err(Error::new(
                 ErrorKind::InvalidParameter,
@@ -371,12 +407,15 @@ fn keep(filter: &Filter, scored: &[(String, Frame)]) -> Result<Vec<bool>> {
             )
             .with_hint("Score them with ML.OUTLIER_SCORE(…) OVER (), and compare the score."));
         };
-        let array: ArrayRef = match column {
-            Column::Number(values) => Arc::new(Float64Array::from_iter(
-                values.iter().map(|v| (!v.is_nan()).then_some(*v)),
-            )),
-            Column::Text(values) => Arc::new(values.clone()),
+        let plan = match plan {
+            Plan::Output(index) => request.lowered.plans.get(*index).map_or(plan, |(_, of)| of),
+            _ => plan,
         };
+        let data_type = match plan {
+            Plan::Input(index) => request.leaf_types.get(*index),
+            _ => None,
+        };
+        let array = as_given(column, data_type)?;
         fields.push(Field::new(name, array.data_type().clone(), true));
         arrays.push(array);
     }

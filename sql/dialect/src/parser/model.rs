@@ -77,8 +77,9 @@ impl Words<'_> {
         loop {
             if train_where.is_none() && self.take(&["train", "where"]) {
                 train_where = Some(self.0.parser.parse_expr()?);
-            } else if options.is_empty() && (self.take(&["options"]) || self.take(&["with"])) {
-                options = self.model_options()?;
+            } else if self.take(&["options"]) || self.take(&["with"]) {
+                // OPTIONS (…) WITH (async = true) are one list.
+                self.model_options(&mut options)?;
             } else {
                 break;
             }
@@ -94,11 +95,12 @@ impl Words<'_> {
         Ok(CreateModel { name, or_replace, if_not_exists, transform, train_where, options, query })
     }
 
-    fn model_options(&mut self) -> Result<Vec<(String, sqlparser::ast::Expr)>> {
-        let mut options: Vec<(String, sqlparser::ast::Expr)> = Vec::new();
+    /// Reads `(name = value, …)`, after what has been read of the kind already.
+    fn model_options(&mut self, options: &mut Vec<(String, sqlparser::ast::Expr)>) -> Result<()> {
         self.token(&Token::LParen, "(")?;
+        let n_before = options.len();
         while !self.0.parser.consume_token(&Token::RParen) {
-            if !options.is_empty() {
+            if options.len() > n_before {
                 self.token(&Token::Comma, ", or )")?;
             }
             let name = self.ident()?.to_lowercase();
@@ -111,7 +113,7 @@ impl Words<'_> {
             }
             options.push((name, self.0.parser.parse_expr()?));
         }
-        Ok(options)
+        Ok(())
     }
 
     fn alter_model(&mut self) -> Result<AlterModel> {
@@ -129,12 +131,16 @@ impl Words<'_> {
             ModelChange::DropAlias(self.ident()?)
         } else if self.take(&["rename", "to"]) {
             ModelChange::Rename(self.ident()?)
+        } else if self.take(&["set", "options"]) {
+            let mut options = Vec::new();
+            self.model_options(&mut options)?;
+            ModelChange::Options(options)
         } else if self.take(&["set", "comment"]) {
             let none = self.take(&["null"]);
             ModelChange::Comment(if none { None } else { Some(self.string()?) })
         } else {
             return Err(self.unexpected(
-                "SET DEFAULT VERSION, ROLLBACK, SET ALIAS, DROP ALIAS, SET COMMENT, RENAME TO or OWNER TO",
+                "SET DEFAULT VERSION, ROLLBACK, SET ALIAS, DROP ALIAS, SET OPTIONS, SET COMMENT, RENAME TO or OWNER TO",
             ));
         };
         Ok(AlterModel { name, if_exists, change })
@@ -174,10 +180,10 @@ impl Words<'_> {
             drift = Some(number.ok_or_else(|| self.unexpected("a number"))?);
             self.0.parser.next_token();
         }
-        let options = match self.take(&["options"]) || self.take(&["with"]) {
-            true => self.model_options()?,
-            false => Vec::new(),
-        };
+        let mut options = Vec::new();
+        if self.take(&["options"]) || self.take(&["with"]) {
+            self.model_options(&mut options)?;
+        }
         Ok(ModelStatement::Retrain(RetrainModel { name, drift, options }))
     }
 
@@ -367,14 +373,14 @@ fn model_name(tokens: &[TokenWithSpan], from: usize) -> Option<(String, usize)> 
 
 #[cfg(test)]
 mod tests {
-    use sqlparser::dialect::PostgreSqlDialect;
+    use crate::MaruDialect;
     use sqlparser::tokenizer::Tokenizer;
 
     use super::*;
     use crate::parse;
 
     fn rewritten(sql: &str) -> String {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().unwrap();
+        let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location().unwrap();
         rewrite(tokens).iter().map(|token| token.token.to_string()).collect()
     }
 
@@ -418,11 +424,16 @@ mod tests {
         let Statement::Model(statement) = parse(sql).unwrap() else { panic!("no model") };
         let ModelStatement::Create(create) = *statement else { panic!("not made") };
         assert!(create.or_replace && create.train_where.is_some());
+        let sql = "CREATE MODEL m OPTIONS (model_type = 'kmeans') WITH (async = true) AS WITH t AS (SELECT 1 AS a) SELECT a FROM t";
+        let Statement::Model(statement) = parse(sql).unwrap() else { panic!("no model") };
+        let ModelStatement::Create(in_background) = *statement else { panic!("not made") };
+        assert_eq!(in_background.options.len(), 2);
         assert_eq!((create.transform.len(), create.options.len()), (2, 4));
         for sql in [
             "ALTER MODEL m SET DEFAULT VERSION 4",
             "ALTER MODEL m ROLLBACK",
             "ALTER MODEL m SET ALIAS prod = 3",
+            "ALTER MODEL m SET OPTIONS (description = 'of the press')",
             "DROP MODEL IF EXISTS m VERSION 2",
             "EXPORT MODEL m TO 'hdfs:///m.onnx' (format = 'onnx')",
             "CANCEL TRAINING JOB 3",

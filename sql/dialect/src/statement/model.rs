@@ -17,7 +17,7 @@ pub enum ModelStatement {
 }
 
 /// `CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (item, …)] [TRAIN WHERE condition]
-/// {OPTIONS | WITH} (name = value, …) [AS query]`
+/// {OPTIONS | WITH} (name = value, …) … [AS query]`
 #[derive(Debug, Clone)]
 pub struct CreateModel {
     pub name: Name,
@@ -62,6 +62,8 @@ pub enum ModelChange {
     DropAlias(String),
     /// `RENAME TO name`
     Rename(String),
+    /// `SET OPTIONS (name = value, …)`
+    Options(Vec<(String, ast::Expr)>),
     /// `SET COMMENT 'text'`, or `NULL`
     Comment(Option<String>),
 }

@@ -187,9 +187,10 @@ fn classification(
     };
     let log_loss = codes.iter().enumerate().map(|(row, code)| {
         // A certain error would be infinitely bad.
-        -p[*code as usize][row].clamp(1e-15, 1.0).ln()
+        -p[*code as usize][row].clamp(f64::EPSILON, 1.0).ln()
     });
-    let log_loss = log_loss.sum::<f64>() / n;
+    // Without the sign of nothing.
+    let log_loss = log_loss.sum::<f64>() / n + 0.0;
     let against_rest = |class: usize| {
         let ranked = Ranked::new(&p[class], |row| codes[row] as usize == class);
         ranked.has_both().then_some(ranked)

@@ -151,6 +151,18 @@ impl Matrix {
         Ok(Self { n_rows: rows.len(), names: self.names.clone(), columns })
     }
 
+    /// Returns which rows have a value that is infinite or missing; `None` if none has.
+    pub fn rows_not_finite(&self) -> Option<Vec<bool>> {
+        let mut rows: Option<Vec<bool>> = None;
+        for column in self.columns.iter().filter(|c| !c.iter().all(|value| value.is_finite())) {
+            let rows = rows.get_or_insert_with(|| vec![false; self.n_rows]);
+            for (row, value) in rows.iter_mut().zip(column.iter()) {
+                *row |= !value.is_finite();
+            }
+        }
+        rows
+    }
+
     /// # Errors
     /// 22003 if a value is infinite or missing, with the name of its column.
     pub fn require_finite(&self, task: &Task) -> Result<()> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::frame::{Column, Frame, Matrix};
 use crate::task::Task;
-use crate::transform::{Apply, Arguments, Context, Encode, Impute, Transform, fit};
+use crate::transform::{Apply, Arguments, Context, Encode, Impute, Transform, Unseen, fit};
 
 /// A chain as it is written, before it has learnt.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +99,30 @@ impl Node {
                 transform.apply_owned(side_by_side(input.n_rows, parts)?, task)
             }
         }
+    }
+}
+
+impl Node {
+    /// Marks rows with a category that an encoder within does not know.
+    fn mark_unseen(
+        &self,
+        input: &Frame,
+        outputs: &[Frame],
+        task: &Task,
+        unseen: &mut Unseen,
+    ) -> Result<()> {
+        let Self::Step { transform, inputs } = self else { return Ok(()) };
+        for node in inputs {
+            node.mark_unseen(input, outputs, task, unseen)?;
+        }
+        if let Transform::Encode(encode) = transform {
+            let parts = inputs.iter().map(|node| node.apply(input, outputs, task));
+            let given = side_by_side(input.n_rows, parts)?;
+            for (index, (name, column)) in given.columns.iter().enumerate() {
+                encode.mark_unseen(index, name, column, unseen);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -244,6 +268,24 @@ impl Pipeline {
     pub fn transform(&self, input: &Frame, task: &Task) -> Result<Frame> {
         let outputs = apply_all(&self.outputs, input, task)?;
         side_by_side(input.n_rows, outputs.into_iter().map(|(_, frame)| Ok(frame)))
+    }
+
+    /// Returns which rows have a category that training did not see.
+    pub fn unseen(&self, input: &Frame, task: &Task) -> Result<Unseen> {
+        let mut unseen = Unseen { rows: vec![false; input.n_rows], example: None };
+        let mut frames = Vec::<Frame>::new();
+        for output in &self.outputs {
+            output.node.mark_unseen(input, &frames, task, &mut unseen)?;
+            let frame = output.node.apply(input, &frames, task)?;
+            frames.push(Frame { n_rows: input.n_rows, columns: named(&output.name, frame) });
+        }
+        let columns = frames.iter().flat_map(|frame| &frame.columns);
+        for ((name, feature), (_, column)) in self.features.steps.iter().zip(columns) {
+            if let Feature::Text(encode) = feature {
+                encode.mark_unseen(0, name, column, &mut unseen);
+            }
+        }
+        Ok(unseen)
     }
 
     /// Returns the matrix for a model.

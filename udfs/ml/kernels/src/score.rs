@@ -46,6 +46,8 @@ impl Affine {
 #[derive(Debug, Clone)]
 pub struct Fused {
     variables: Vec<Variable>,
+    /// The columns that the chain takes, those without a weight among them.
+    inputs: Vec<usize>,
     model: Model,
 }
 
@@ -168,6 +170,9 @@ impl Fused {
         for weights in &mut weights {
             *weights = used.iter().map(|variable| weights[*variable]).collect();
         }
+        let mut inputs = collector.variables.iter().map(|one| one.input).collect::<Vec<_>>();
+        inputs.sort_unstable();
+        inputs.dedup();
         let variables = used.iter().map(|variable| collector.variables[*variable]).collect();
         let model = match &artifact.model {
             Model::Linear(_) => Model::Linear(Linear {
@@ -185,11 +190,18 @@ impl Fused {
                 means: Vec::new(),
             }),
         };
-        Some(Self { variables, model })
+        Some(Self { variables, inputs, model })
     }
 
-    /// Predicts; `None` if a row has NULL where the chain has no value for it, which the chain itself must then deal with.
+    /// Predicts; `None` if a row has NULL where the chain has no value for it, or infinity, which the chain itself must then deal
+    /// with.
     pub fn predict(&self, input: &Frame, task: &Task) -> Result<Option<Prediction>> {
+        for column in &self.inputs {
+            let Column::Number(values) = &input.columns[*column].1 else { return Ok(None) };
+            if values.iter().any(|value| value.is_infinite()) {
+                return Ok(None);
+            }
+        }
         let mut columns = Vec::with_capacity(self.variables.len());
         for variable in &self.variables {
             let Column::Number(values) = &input.columns[variable.input].1 else { return Ok(None) };

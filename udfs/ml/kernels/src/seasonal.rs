@@ -91,6 +91,11 @@ fn run(y: &[f64], shape: &Shape, [alpha, beta, gamma, phi]: [f64; 4]) -> Run {
     let m = seasons.len();
     for (at, value) in y.iter().enumerate() {
         let base = level + phi * trend;
+        if shape.season == Season::Multiplicative && base <= 0.0 {
+            // Values are above 0: a level that is not has gone astray, and shares of it mean nothing.
+            squares = f64::INFINITY;
+            break;
+        }
         let season = &mut seasons[at % m];
         let (expected, own) = match shape.season {
             Season::None => (base, *value),
@@ -230,6 +235,11 @@ impl HoltWinters {
             }
         }
         let (u, squares) = best.ok_or_else(|| Error::internal("a series was not started"))?;
+        if shape.season == Season::Multiplicative && squares == f64::MAX {
+            return Err(invalid("no multiplicative season fits the series")
+                .with_detail("Its level falls to 0 whichever way it is smoothed.")
+                .with_hint("Use season_type = 'additive', or trend = false."));
+        }
         let [alpha, beta, gamma, phi] = places(&u);
         let end = run(y, shape, [alpha, beta, gamma, phi]);
         let n = y.len() as f64;
@@ -257,7 +267,8 @@ impl HoltWinters {
     }
 
     /// Returns what comes next. Deviations come of the errors that add up on the way: by their formula, or with a
-    /// multiplicative season by going on a thousand times with errors drawn from `seed`.
+    /// multiplicative season by going on a thousand times with errors drawn from `seed`. There, from where the level falls to 0 on,
+    /// values are NaN: what a season takes of nothing or less is no forecast.
     pub fn ahead(&self, steps: usize, seed: u64, task: &Task) -> Result<Vec<Ahead>> {
         let mut out = Vec::with_capacity(steps);
         let (mut damping, mut sum) = (0.0, 0.0);
@@ -269,6 +280,7 @@ impl HoltWinters {
             let value = match self.season {
                 Season::None => base,
                 Season::Additive => base + season,
+                Season::Multiplicative if base <= 0.0 => f64::NAN,
                 Season::Multiplicative => base * season,
             };
             out.push(Ahead { value, deviation: variance.sqrt() });
@@ -282,24 +294,30 @@ impl HoltWinters {
         if self.season == Season::Multiplicative {
             const PATHS: usize = 1000;
             let mut squares = vec![0.0; steps];
-            let mut random = Random::new(seed, 0x4017);
-            for _ in 0..PATHS {
+            for path in 0..PATHS {
                 task.check()?;
+                // Each path draws from its own stream: how far ahead is asked for does not change the first steps.
+                let mut random = Random::new(seed, 0x4017 + path as u64);
                 let (mut level, mut trend) = (self.level, self.trend);
                 let mut seasons = self.seasons.clone();
                 for (step, squares) in squares.iter_mut().enumerate() {
-                    let base = level + self.phi * trend;
+                    let base = (level + self.phi * trend).max(0.0);
                     let at = step % seasons.len();
-                    let value = base * seasons[at] * (1.0 + self.deviation * random.normal());
-                    *squares += (value - out[step].value) * (value - out[step].value);
-                    let next = self.alpha * value / seasons[at] + (1.0 - self.alpha) * base;
+                    let share = (1.0 + self.deviation * random.normal()).max(0.0);
+                    let off = base * seasons[at] * share - out[step].value;
+                    *squares += off * off;
+                    let next = self.alpha * base * share + (1.0 - self.alpha) * base;
                     trend = self.beta * (next - level) + (1.0 - self.beta) * self.phi * trend;
-                    seasons[at] = self.gamma * value / base + (1.0 - self.gamma) * seasons[at];
+                    seasons[at] *= self.gamma * share + (1.0 - self.gamma);
                     level = next;
                 }
             }
-            for (ahead, squares) in out.iter_mut().zip(squares) {
-                ahead.deviation = (squares / PATHS as f64).sqrt();
+            for (step, (ahead, squares)) in out.iter_mut().zip(squares).enumerate() {
+                ahead.deviation = match step {
+                    // Of one step it is known.
+                    0 => ahead.value.abs() * self.deviation,
+                    _ => (squares / PATHS as f64).sqrt(),
+                };
             }
         }
         Ok(out)

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::frame::{Column, Frame, Matrix};
 use crate::task::Task;
 
-pub use encode::{Encode, Encoding};
+pub use encode::{Encode, Encoding, Unseen};
 pub use impute::{Fill, Impute};
 pub use outlier::{
     Outlier, deviations, forest::IsolationForest, mean_and_deviation, median_and_deviation,
@@ -215,7 +215,7 @@ pub fn fit(
         "polynomial_expand" => {
             Transform::Polynomial(Polynomial::fit(&given, &numbers(spec.name, learnt)?)?)
         }
-        "feature_cross" => Transform::Cross(Cross::fit(&given)?),
+        "feature_cross" => Transform::Cross(Cross::fit(&given, learnt)?),
         "tf_idf" | "bag_of_words" => Transform::Words(Words::fit(&given, learnt, context)?),
         "ngrams" => Transform::Ngrams(Ngrams::fit(&given)?),
         "date_parts" => Transform::Named(Named::fit(&given, learnt)?),

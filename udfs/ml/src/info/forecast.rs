@@ -40,18 +40,20 @@ pub fn forecast(version: &Version, horizon: usize, level: f64, task: &Task) -> R
         TimeUnit::Number => Arc::new(Float64Array::from_iter_values(times)),
     };
     let all = ahead.concat();
+    // Where there is no forecast, there is no interval.
+    let known = |value: f64| value.is_finite().then_some(value);
     table
         .add("forecast_timestamp", times)
-        .number("forecast_value", all.iter().map(|a| Some(a.value)))
-        .number("standard_error", all.iter().map(|a| Some(a.deviation)))
+        .number("forecast_value", all.iter().map(|a| known(a.value)))
+        .number("standard_error", all.iter().map(|a| known(a.deviation)))
         .number("confidence_level", all.iter().map(|_| Some(level)))
         .number(
             "prediction_interval_lower_bound",
-            all.iter().map(|a| Some(a.value - z * a.deviation)),
+            all.iter().map(|a| known(a.value - z * a.deviation)),
         )
         .number(
             "prediction_interval_upper_bound",
-            all.iter().map(|a| Some(a.value + z * a.deviation)),
+            all.iter().map(|a| known(a.value + z * a.deviation)),
         )
         .rows()
 }

@@ -48,9 +48,11 @@ pub(super) fn with_class_weights(
             by_class
         }
         _ if parameters.flag("auto_class_weights") => {
+            // A row of weight 2 counts as two rows.
+            let own = |row: usize| weights.as_ref().map_or(1.0, |weights| weights[row]);
             let mut counts = vec![0.0_f64; *n_classes];
-            codes.iter().for_each(|code| counts[*code as usize] += 1.0);
-            let n = codes.len() as f64;
+            codes.iter().enumerate().for_each(|(row, code)| counts[*code as usize] += own(row));
+            let n = counts.iter().sum::<f64>();
             counts
                 .iter()
                 .map(|count| if *count > 0.0 { n / (*n_classes as f64 * count) } else { 0.0 })
@@ -207,6 +209,8 @@ fn run_trial(
         let metrics = named(measure(&prediction, &evaluate.target, options.threshold)?);
         Ok((fit, metrics))
     })();
+    let (n_rows, n_columns) = (data.x.n_rows, data.x.n_columns());
+    let n_bytes = model::memory_estimate(options.spec, n_rows, n_columns, classes.len());
     let mut trial = Trial {
         trial_id: index as u64 + 1,
         parameters: given.iter().map(|(name, value)| (name.clone(), show(value))).collect(),
@@ -215,7 +219,8 @@ fn run_trial(
         error: None,
         duration_ms: 0,
         is_best: false,
-        n_rows: data.x.n_rows as u64,
+        n_rows: n_rows as u64,
+        n_bytes: n_bytes as u64,
     };
     let tried = match result {
         Ok((fit, metrics)) => {

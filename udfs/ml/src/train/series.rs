@@ -34,7 +34,8 @@ pub(super) fn train(request: &Request, frame: Frame, task: &Task) -> Result<Trai
         None => Err(Error::internal("a column of training is missing")),
     };
     let (times, values) = (numbers(0)?, numbers(1 + usize::from(named))?);
-    let mut series = BTreeMap::<String, Vec<(f64, f64)>>::new();
+    // Rows whose name is NULL are a series of their own, as they are a group of their own.
+    let mut series = BTreeMap::<Option<String>, Vec<(f64, f64)>>::new();
     let mut n_unlabelled = 0;
     for row in 0..frame.n_rows {
         if times[row].is_nan() || values[row].is_nan() {
@@ -42,14 +43,8 @@ pub(super) fn train(request: &Request, frame: Frame, task: &Task) -> Result<Trai
             continue;
         }
         let name = match named {
-            true => match frame.columns[1].1.text(row) {
-                Some(text) => text.into_owned(),
-                None => {
-                    n_unlabelled += 1;
-                    continue;
-                }
-            },
-            false => String::new(),
+            true => frame.columns[1].1.text(row).map(|text| text.into_owned()),
+            false => None,
         };
         series.entry(name).or_default().push((times[row], values[row]));
         if series.len() > SERIES_MAX {
@@ -65,18 +60,16 @@ pub(super) fn train(request: &Request, frame: Frame, task: &Task) -> Result<Trai
     let learnt = task.map(series.len(), |index| {
         let (name, points) = &series[index];
         one(request, points, unit, task)
-            .map(|(step, last, model)| Series {
-                name: named.then(|| name.clone()),
-                last,
-                step,
-                model,
-            })
+            .map(|(step, last, model)| Series { name: name.clone(), last, step, model })
             .map_err(|error| match named && error.kind() != ErrorKind::Cancelled {
                 true => {
                     let detail = error.detail().unwrap_or_default().to_owned();
-                    error.with_detail(
-                        format!("In series \"{name}\": {detail}").trim_end_matches(": ").to_owned(),
-                    )
+                    let of = match name {
+                        Some(name) => format!("series \"{name}\""),
+                        None => "the series without a name".to_owned(),
+                    };
+                    error
+                        .with_detail(format!("In {of}: {detail}").trim_end_matches(": ").to_owned())
                 }
                 false => error,
             })

@@ -400,7 +400,12 @@ impl Problem<'_> {
                 coordinate_descent(&hessian, &right, &self.l1, &mut target, 1000, self.task)?;
                 target
             } else {
-                let step = Cholesky::new(&hessian)?.solve(&gradient);
+                let step = match Cholesky::new(&hessian) {
+                    Ok(cholesky) => cholesky.solve(&gradient),
+                    Err(error) if diary.iterations.is_empty() => return Err(error),
+                    // A plane separates the classes but for rows that lie on it: weights grow until the other rows curve nothing.
+                    Err(_) => return Ok(false),
+                };
                 unknowns.iter().zip(&step).map(|(u, s)| u - s).collect()
             };
             let step = target.iter().zip(&*unknowns).map(|(t, u)| t - u).collect::<Vec<_>>();
@@ -480,8 +485,12 @@ impl Logistic {
             false => descent::lbfgs(&problem, &mut unknowns, max_iterations, &mut diary)?,
         };
         let mut standard_errors = None;
-        if n_logits == 1 && l1 == 0.0 && l2 == 0.0 && converged {
-            let hessian = Cholesky::new(&problem.hessian(&unknowns)?)?;
+        if n_logits == 1
+            && l1 == 0.0
+            && l2 == 0.0
+            && converged
+            && let Ok(hessian) = Cholesky::new(&problem.hessian(&unknowns)?)
+        {
             let inverse = hessian.inverse_diagonal();
             let errors = inverse.iter().zip(&problem.deviation).map(|(v, s)| v.sqrt() / s);
             standard_errors = (!hessian.is_flat()).then(|| errors.collect());

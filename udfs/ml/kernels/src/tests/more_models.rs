@@ -291,6 +291,20 @@ fn series_go_on_as_in_statsmodels() {
     assert!(refused(&y[..20], Season::Additive, 12).contains("too short"));
     assert!(refused(&[1.0, f64::NAN, 2.0], Season::None, 1).contains("infinite or missing"));
     assert!(refused(&[1.0, -1.0, 2.0, 4.0], Season::Multiplicative, 2).contains("above 0"));
+    // The level falls below 0 before the season is over.
+    let fallen = [1000.0, 1000.0, 1000.0, 1000.0, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001];
+    let report = refused(&fallen, Season::Multiplicative, 4);
+    assert!(report.contains("no multiplicative season fits"), "{report}");
+    // How far ahead is asked for changes nothing of the first steps.
+    let shape = Shape { trend: true, damped: false, season: Season::Multiplicative, period: 12 };
+    let fitted = HoltWinters::fit(&y, &shape, &task).unwrap();
+    let (few, many) = (fitted.ahead(3, 1, &task).unwrap(), fitted.ahead(24, 1, &task).unwrap());
+    assert_eq!(few[..], many[..3]);
+    near(&[few[0].deviation], &[few[0].value * fitted.deviation], 1e-12);
+    // Down to nothing: from there on there is no forecast.
+    let falling = HoltWinters { level: 10.0, trend: -4.0, phi: 1.0, ..fitted };
+    let ahead = falling.ahead(4, 1, &task).unwrap();
+    assert!(ahead[1].value > 0.0 && ahead[2].value.is_nan() && ahead[3].deviation.is_nan());
     let flat = HoltWinters::fit(
         &[5.0; 30],
         &Shape { trend: true, damped: false, season: Season::Additive, period: 7 },

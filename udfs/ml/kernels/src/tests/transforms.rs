@@ -85,6 +85,53 @@ fn encoders() {
 }
 
 #[test]
+fn others_are_called_unlike_every_category() {
+    let task = Task::single();
+    let context = Context { task: &task, seed: 1, target: None };
+    let names = |values: &[Option<&str>]| {
+        let arguments = Arguments::default();
+        let (_, out) =
+            transform::fit("one_hot_encoder", &arguments, text(values), &context).unwrap();
+        out.columns.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[Some("a"), None]), ["t_a", "t_other"]);
+    assert_eq!(names(&[Some("a"), Some("other"), None]), ["t_a", "t_other", "t_other_"]);
+}
+
+#[test]
+fn crossed_categories_can_be_taken_apart() {
+    let task = Task::single();
+    let context = Context { task: &task, seed: 1, target: None };
+    let cross = |pairs: &[(&str, &str)],
+                 separator: Option<&str>|
+     -> maru_core::Result<Vec<String>> {
+        let column = |values: Vec<&str>| Column::Text(values.into_iter().map(Some).collect());
+        let input = Frame::new(vec![
+            ("a".to_owned(), column(pairs.iter().map(|pair| pair.0).collect())),
+            ("b".to_owned(), column(pairs.iter().map(|pair| pair.1).collect())),
+        ]);
+        let positional = separator.map(|text| Literal::Text(text.to_owned())).into_iter().collect();
+        let arguments = Arguments { positional, named: Vec::new() };
+        let (_, out) = transform::fit("feature_cross", &arguments, input, &context)?;
+        let texts = (0..pairs.len()).map(|row| out.columns[0].1.text(row).map(|t| t.into_owned()));
+        Ok(texts.flatten().collect())
+    };
+    assert_eq!(cross(&[("x", "y"), ("x", "z")], None).unwrap(), ["x_y", "x_z"]);
+    assert_eq!(cross(&[("a_b", "c"), ("a", "b_c")], None).unwrap(), ["a_b|c", "a|b_c"]);
+    assert_eq!(cross(&[("a_b", "|"), ("a", "b")], None).unwrap(), ["a_b\u{1f}|", "a\u{1f}b"]);
+    // Two of them overlap.
+    let report = cross(&[("a-", "b")], Some("--")).unwrap_err().report();
+    assert!(report.contains("hold its separator"), "{report}");
+}
+
+#[test]
+fn an_imputer_puts_booleans_in_the_place_of_null() {
+    let gaps = frame(&[vec![0.0], vec![f64::NAN]]);
+    let constant = vec![Literal::Text("constant".into()), Literal::Boolean(true)];
+    assert_eq!(apply("imputer", constant, &gaps), [[0.0, 1.0]]);
+}
+
+#[test]
 fn principal_components() {
     let x = frame(&standardized("cancer.x"));
     let same = |found: &[Vec<f64>], wanted: &[Vec<f64>]| {

@@ -33,6 +33,17 @@ pub struct Encode {
     /// For each column, in order: numbers by size, text by its bytes.
     pub categories: Vec<Vec<String>>,
     pub encoding: Encoding,
+    /// For each column, whether training saw categories that are not among them. Empty: none of the columns.
+    #[serde(default)]
+    pub partial: Vec<bool>,
+}
+
+/// Rows with a category that training did not see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unseen {
+    pub rows: Vec<bool>,
+    /// The column and the category of one of them.
+    pub example: Option<(String, String)>,
 }
 
 struct Counted {
@@ -40,6 +51,8 @@ struct Counted {
     counts: Vec<usize>,
     /// Whether rows are without one of the categories.
     others: bool,
+    /// Whether categories were left out.
+    partial: bool,
 }
 
 fn count(column: &Column, name: &str) -> Result<(BTreeMap<String, usize>, usize)> {
@@ -84,7 +97,8 @@ impl Encode {
             let n_buckets = given.count("n_buckets", 1..=1_000_000)?;
             let n_buckets = n_buckets.ok_or_else(|| given.invalid("n_buckets is missing"))?;
             let categories = vec![Vec::new(); input.columns.len()];
-            return Ok(Self { categories, encoding: Encoding::Hash { n_buckets } });
+            let encoding = Encoding::Hash { n_buckets };
+            return Ok(Self { categories, encoding, partial: Vec::new() });
         }
         let counted = context.task.map(input.columns.len(), |index| {
             let (name, column) = &input.columns[index];
@@ -109,6 +123,7 @@ impl Encode {
             }
             _ => Encoding::Ordinal,
         };
+        let partial = counted.iter().map(|one| drop || one.partial).collect();
         let categories = counted.into_iter().map(|mut one| {
             if drop {
                 let most = one.counts.iter().enumerate().rev().max_by_key(|(_, count)| **count);
@@ -126,7 +141,7 @@ impl Encode {
             }
             other => other,
         };
-        Ok(Self { categories, encoding })
+        Ok(Self { categories, encoding, partial })
     }
 
     /// Learns one column's categories for one-hot, all of them.
@@ -140,7 +155,7 @@ impl Encode {
             categories.push(names);
             other.push(nulls > 0);
         }
-        Ok(Self { categories, encoding: Encoding::OneHot { other } })
+        Ok(Self { categories, encoding: Encoding::OneHot { other }, partial: Vec::new() })
     }
 
     fn keep(given: &Given<'_>, counts: BTreeMap<String, usize>, nulls: usize) -> Result<Counted> {
@@ -155,9 +170,9 @@ impl Encode {
             }
         }
         sort_categories(&mut kept, |(text, _)| text.as_str());
-        let others = nulls > 0 || kept.len() < n_all;
+        let partial = kept.len() < n_all;
         let (categories, counts) = kept.into_iter().unzip();
-        Ok(Counted { categories, counts, others })
+        Ok(Counted { categories, counts, others: nulls > 0 || partial, partial })
     }
 
     /// Learns the label's mean by category, smoothed: `(Σy + s·m) / (n + s)` with the mean `m` of all. What is given back for
@@ -223,8 +238,31 @@ impl Encode {
             values.push(sums.values().map(|parts| smoothed(parts, None)).collect::<Vec<_>>());
             categories.push(sums.into_keys().collect::<Vec<_>>());
         }
-        let encode = Self { categories, encoding: Encoding::Value { values, other: others } };
+        let encoding = Encoding::Value { values, other: others };
+        let encode = Self { categories, encoding, partial: Vec::new() };
         Ok((encode, frame(input.n_rows, out)))
+    }
+
+    /// Marks rows whose category training did not see. Where it left categories out nothing is known of the others.
+    pub fn mark_unseen(&self, index: usize, name: &str, column: &Column, unseen: &mut Unseen) {
+        let partial = self.partial.get(index).copied().unwrap_or(false);
+        if partial
+            || index >= self.categories.len()
+            || matches!(self.encoding, Encoding::Hash { .. })
+        {
+            return;
+        }
+        let codes = self.codes(index, column);
+        for (row, (code, unseen_row)) in codes.iter().zip(&mut unseen.rows).enumerate() {
+            if *code > 0 {
+                continue;
+            }
+            let Some(text) = column.text(row) else { continue };
+            *unseen_row = true;
+            if unseen.example.is_none() {
+                unseen.example = Some((name.to_owned(), text.into_owned()));
+            }
+        }
     }
 
     /// Returns the number of each row's category from 1 on; 0 for NULL and unknown ones.
@@ -276,7 +314,12 @@ impl Apply for Encode {
                         .map(|(code, text)| (format!("{name}_{text}"), one(code + 1)))
                         .collect::<Vec<(String, Vec<f64>)>>();
                     if other[index] {
-                        columns.push((format!("{name}_other"), one(0)));
+                        // A category may be called so too.
+                        let mut others = "other".to_owned();
+                        while self.categories[index].contains(&others) {
+                            others.push('_');
+                        }
+                        columns.push((format!("{name}_{others}"), one(0)));
                     }
                     columns
                 }

@@ -46,6 +46,9 @@ impl Impute {
                 ("constant", Column::Number(_), Some(Literal::Number(fill))) => {
                     Ok(Fill::Number(*fill))
                 }
+                ("constant", Column::Number(_), Some(Literal::Boolean(fill))) => {
+                    Ok(Fill::Number(f64::from(u8::from(*fill))))
+                }
                 ("constant", Column::Number(_), None) => Ok(Fill::Number(0.0)),
                 ("constant", Column::Text(_), Some(Literal::Text(fill))) => {
                     Ok(Fill::Text(fill.clone()))

@@ -68,20 +68,53 @@ pub struct Cross {
     pub separator: String,
 }
 
+/// What stands between the parts where nothing is named: the first that no value holds.
+const SEPARATORS: &[&str] = &["_", "|", "\u{1f}"];
+
+/// Returns at how many places a text has another one, those that overlap among them.
+fn places(text: &str, of: &str) -> usize {
+    (0..text.len()).filter(|at| text.get(*at..).is_some_and(|rest| rest.starts_with(of))).count()
+}
+
 impl Cross {
-    pub(super) fn fit(given: &Given<'_>) -> Result<Self> {
-        let separator = given.text("separator")?.unwrap_or_else(|| "_".to_owned());
-        Ok(Self { separator })
+    /// `a_b` and `c` must not become what `a` and `b_c` become: a text in which the separator stands once between two parts, and
+    /// nowhere else, can be taken apart in one way only. What prediction meets later and holds the separator is unlike all of these.
+    pub(super) fn fit(given: &Given<'_>, input: &Frame) -> Result<Self> {
+        let named = given.text("separator")?;
+        let tried = match &named {
+            Some(separator) => vec![separator.as_str()],
+            None => SEPARATORS.to_vec(),
+        };
+        let n_between = input.columns.len().saturating_sub(1);
+        let tells_apart = |separator: &str| {
+            let mut joined = (0..input.n_rows).filter_map(|row| join(input, row, separator));
+            n_between == 0
+                || (!separator.is_empty()
+                    && joined.all(|text| places(&text, separator) == n_between))
+        };
+        match tried.iter().find(|&&separator| tells_apart(separator)) {
+            Some(separator) => Ok(Self { separator: (*separator).to_owned() }),
+            None => Err(Error::new(
+                ErrorKind::InvalidParameter,
+                "the values of ML.FEATURE_CROSS hold its separator",
+            )
+            .with_detail("Of other values the same category could be made.")
+            .with_hint(
+                "Name one that none of them holds: ML.FEATURE_CROSS(ARRAY[…], ' | ') OVER ().",
+            )),
+        }
     }
+}
+
+/// Joins the values of a row; `None` if one of them is NULL.
+fn join(input: &Frame, row: usize, separator: &str) -> Option<String> {
+    let parts = input.columns.iter().map(|(_, column)| column.text(row));
+    Some(parts.collect::<Option<Vec<_>>>()?.join(separator))
 }
 
 impl Apply for Cross {
     fn apply(&self, input: &Frame, _: &Task) -> Result<Frame> {
-        let crossed = (0..input.n_rows).map(|row| {
-            let parts = input.columns.iter().map(|(_, column)| column.text(row));
-            let parts = parts.collect::<Option<Vec<_>>>()?;
-            Some(parts.join(&self.separator))
-        });
+        let crossed = (0..input.n_rows).map(|row| join(input, row, &self.separator));
         let names = input.columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
         let column = Column::Text(StringArray::from_iter(crossed));
         Ok(Frame { n_rows: input.n_rows, columns: vec![(names.join("_x_"), column)] })
