@@ -3,7 +3,7 @@
 //! and gone likewise.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +39,16 @@ pub struct Warehouse {
     readers: Readers,
 }
 
+/// Returns a directory as addresses of files have it: from the root, without `..`.
+fn absolute(directory: &Path) -> PathBuf {
+    let goes_up = directory.components().any(|part| part == Component::ParentDir);
+    if directory.is_absolute() && !goes_up {
+        return directory.to_path_buf();
+    }
+    let found = std::fs::canonicalize(directory).or_else(|_| std::path::absolute(directory));
+    found.unwrap_or_else(|_| directory.to_path_buf())
+}
+
 /// A table that is to have the directory of a copy.
 #[derive(Debug)]
 pub struct Exchange {
@@ -53,7 +63,7 @@ pub struct Exchange {
 impl Warehouse {
     pub fn new(data_dir: &Path, store: Store) -> Self {
         Self {
-            root: data_dir.join("warehouse"),
+            root: absolute(data_dir).join("warehouse"),
             store,
             exchange: Arc::default(),
             readers: Readers::default(),

@@ -3,10 +3,12 @@
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
 //! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` and `batched.rs` are
 //! rows that the client sends along, `node.rs` is the plan,
-//! `copied.rs` reads texts out of files, `policed.rs` is what policies have to say.
+//! `computed.rs` is what `ON CONFLICT` computes, `copied.rs` reads texts out of files, `policed.rs` is what policies have to say,
+//! `returning.rs` and `returned.rs` are what rows tell of.
 
 mod assign;
 mod batched;
+mod computed;
 mod condition;
 mod copied;
 mod copy;
@@ -17,6 +19,8 @@ mod literals;
 mod node;
 mod optimize;
 mod policed;
+mod returned;
+mod returning;
 mod target;
 mod update;
 
@@ -102,9 +106,12 @@ impl Session {
         refuse_lost_nulls(&plan)?;
         self.check_functions(&plan)?;
         let parameters = parameter_types(&plan, declared)?;
-        let (_, parameters) = settle(&plan, parameters)?;
+        let (told, parameters) = settle(&plan, parameters)?;
         let (plan, schema, tag) = match write.explain {
-            None => (plan, None, tag),
+            None => {
+                let schema = node::returns(&plan).then_some(told);
+                (plan, schema, tag)
+            }
             Some(options) => {
                 let plan = self.plan_explained(*options, plan).await?;
                 let schema = match explain::explained(&plan) {
@@ -204,13 +211,23 @@ impl Session {
         Err(written_in_block())
     }
 
-    /// Runs a write to its end, and tells how many rows it was.
+    /// Runs a write to its end, and tells how many rows it was, or what they tell of.
     pub(super) async fn finish_write(
         &self,
         mut rows: Rows,
-        tag: &'static str,
+        (tag, returns): (&'static str, bool),
         query: &Query,
     ) -> Result<Output> {
+        if returns {
+            // The first of them come when all are committed.
+            let first = rows.stream.next().await;
+            let error = first.as_ref().and_then(|first| first.as_ref().err());
+            self.audit_write(query, What::Write, error).await;
+            let first = first.transpose()?;
+            let rest = std::mem::replace(&mut rows.stream, futures::stream::empty().boxed());
+            rows.stream = futures::stream::iter(first.map(Ok)).chain(rest).boxed();
+            return Ok(Output::rows(rows));
+        }
         let mut n_rows = 0;
         let mut end = Ok(());
         while let Some(batch) = rows.stream.next().await {
@@ -223,13 +240,17 @@ impl Session {
                 Err(error) => end = Err(error),
             }
         }
-        let denied = end.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::NotAllowed);
-        if !denied {
-            let what = if tag == "SELECT" { What::Ddl } else { What::Write };
-            self.engine.audit_statement(query, what, end.as_ref().err());
-            self.engine.inner.audit.settle().await;
-        }
+        let what = if tag == "SELECT" { What::Ddl } else { What::Write };
+        self.audit_write(query, what, end.as_ref().err()).await;
         end?;
         Ok(Output::command(format!("{tag} {n_rows}")))
+    }
+
+    async fn audit_write(&self, query: &Query, what: What, error: Option<&Error>) {
+        // What is denied is told of by the ending of the statement.
+        if error.is_none_or(|error| error.kind() != ErrorKind::NotAllowed) {
+            self.engine.audit_statement(query, what, error);
+            self.engine.inner.audit.settle().await;
+        }
     }
 }

@@ -146,6 +146,12 @@ async fn one_change(
             let field = Field::new(column, new, old.is_nullable());
             TableChange::WidenColumn(Arc::new(Schema::new(vec![field])))
         }
+        TableAlteration::SetNullable { column, nullable } => {
+            if !is_there(column) {
+                return Err(missing(column));
+            }
+            TableChange::SetNullable { column: column.clone(), nullable: *nullable }
+        }
         TableAlteration::RenameTable(name) => match name.0.as_slice() {
             [name] => TableChange::RenameTable(name.clone()),
             _ => {

@@ -163,6 +163,22 @@ def test_rows_go_in_and_come_back(target, session):
     session.execute(f"INSERT INTO {t}.item (id, name) VALUES (5, 'fünf'), (6, 'sechs') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name")
     session.execute(f"INSERT INTO {t}.item (id, name) VALUES (6, 'x'), (7, 'sieben') ON CONFLICT (id) DO NOTHING")
     assert all_rows(target)[4:] == [(5, "fünf"), (6, "sechs"), (7, "sieben")]
+    if target.name in ("postgres", "sqlite"):
+        done = session.execute(f"INSERT INTO {t}.item (id, name) VALUES (7, 'x'), (8, 'acht'), (8, 'y') ON CONFLICT DO NOTHING")
+        assert done.statusmessage == "INSERT 0 1"
+        session.execute(f"DELETE FROM {t}.item WHERE id = 8")
+    else:
+        assert failed(session, f"INSERT INTO {t}.item (id, name) VALUES (7, 'x') ON CONFLICT DO NOTHING").sqlstate == "0A000"
+    # What a database computes of the row that is there and the new one.
+    grows = (f"INSERT INTO {t}.item AS i (id, name, price) VALUES (7, '''!', 1.5) ON CONFLICT (id) DO UPDATE "
+             "SET name = i.name || excluded.name || '\\', price = coalesce(i.price, 0) * 2 - (-1) + excluded.price")
+    if target.name == "postgres":
+        assert [session.execute(grows).statusmessage for _ in range(2)] == ["INSERT 0 1"] * 2
+        assert session.execute(f"SELECT name, price::text FROM {t}.item WHERE id = 7").fetchone() == ("sieben'!\\'!\\", "7.50")
+        for sql, state in {"name": "42702", "other.name": "42P01", "i.nosuch": "42703", "upper(i.name)": "0A000", "DEFAULT": "0A000"}.items():
+            assert failed(session, grows.split(" SET ")[0] + f" SET name = {sql}").sqlstate == state, sql
+    else:
+        assert failed(session, grows).sqlstate == "0A000"
     # A statement may read what it writes.
     assert session.execute(f"INSERT INTO {t}.item SELECT id + 100, name, price FROM {t}.item").statusmessage == "INSERT 0 7"
     session.execute(f"INSERT OVERWRITE {t}.item SELECT * FROM {t}.item WHERE id < 3")
@@ -201,6 +217,13 @@ def test_rows_are_updated_deleted_and_merged(target, session):
                     "WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)")
     assert all_rows(target) == [(1, "n1!"), (2, "two"), (4, "n4"), (9, "nine")]
     assert session.execute(f"UPDATE {t}.item SET name = 'x' WHERE id = 99").statusmessage == "UPDATE 0"
+    # Rows that go are told of as they were; what becomes of others is the database's affair.
+    session.execute(f"INSERT INTO {t}.item (id, name) VALUES (20, 'zwanzig')")
+    gone = session.execute(f"DELETE FROM {t}.item WHERE id > 9 RETURNING id, upper(name) AS name")
+    assert (gone.fetchall(), gone.statusmessage) == ([(20, "ZWANZIG")], "DELETE 1")
+    for told in [f"INSERT INTO {t}.item (id, name) VALUES (20, 'x') RETURNING id", f"UPDATE {t}.item SET name = 'x' RETURNING id",
+                 f"UPDATE {t}.item SET name = DEFAULT", f"INSERT INTO {t}.item DEFAULT VALUES"]:
+        assert failed(session, told).sqlstate == "0A000", told
     # What the table refuses leaves it as it was.
     assert failed(session, f"UPDATE {t}.item SET name = NULL WHERE id = 1").sqlstate == "23502"
     assert failed(session, f"UPDATE {t}.item SET id = 2 WHERE id = 1").sqlstate == "23505"

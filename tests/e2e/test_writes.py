@@ -2,6 +2,7 @@
 were written, by two engines at once, and by an engine that was killed."""
 
 import datetime
+import decimal
 import json
 import os
 import pathlib
@@ -218,6 +219,59 @@ def test_rights_to_write(server, connection, lake):
     assert audited[0] >= 2
     connection.execute("DROP OWNED BY writer_kim")
     connection.execute("DROP USER writer_kim")
+
+
+def test_drivers_are_told_of_the_rows_that_they_write(server, connection, lake):
+    t = f"{lake}.public.t"
+    connection.execute(f"CREATE TABLE {t} (id bigint NOT NULL, name text, price numeric(10,2))")
+    # Parameters have their types from the table, and the columns are known before anything is written.
+    cursor = connection.execute(f"INSERT INTO {t} VALUES (%s, %s, %s) RETURNING id, name, price * 2 AS twice", (1, "one", "1.005"))
+    assert [column.name for column in cursor.description] == ["id", "name", "twice"]
+    assert cursor.statusmessage == "INSERT 0 1"
+    assert cursor.fetchall() == [(1, "one", decimal.Decimal("2.02"))]
+    with connection.cursor() as cursor:
+        cursor.executemany(f"INSERT INTO {t} (id) VALUES (%s) RETURNING id", [(2,), (3,)], returning=True)
+        told = [cursor.fetchall()]
+        while cursor.nextset():
+            told.append(cursor.fetchall())
+        assert told == [[(2,)], [(3,)]]
+    cursor = connection.execute(f"UPDATE {t} SET name = %s WHERE id > %s RETURNING *", ("more", 1), prepare=True)
+    assert (sorted(cursor.fetchall()), cursor.statusmessage) == ([(2, "more", None), (3, "more", None)], "UPDATE 2")
+    many = connection.execute(f"INSERT INTO {t} (id) SELECT value FROM generate_series(10, 30009) AS g(value) RETURNING id").fetchall()
+    assert sorted(many) == [(value,) for value in range(10, 30010)]
+    assert len(connection.execute(f"DELETE FROM {t} WHERE id >= 10 RETURNING id, name").fetchall()) == 30000
+    operations = [row[2] for row in connection.execute(f"DESCRIBE HISTORY {t}").fetchall()]
+    assert {"UPDATE", "DELETE", "WRITE"} <= set(operations) and "MERGE" not in operations
+    with server.flight() as flight, flight.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {t} (id) VALUES (4) RETURNING id")
+        assert cursor.fetchall() == [(4,)]
+        cursor.execute(f"SELECT count(*) FROM {t}")
+        assert cursor.fetchone() == (4,)
+
+
+def test_what_rows_tell_of_takes_the_right_to_read(server, connection, lake):
+    t = f"{lake}.public.t"
+    connection.execute(f"CREATE TABLE {t} AS SELECT 1 AS id, 'x' AS secret")
+    connection.execute("CREATE USER teller_kim PASSWORD 'kim-password-1'")
+    connection.execute(f"GRANT USAGE ON CATALOG {lake} TO teller_kim")
+    connection.execute(f"GRANT USAGE ON SCHEMA {lake}.public TO teller_kim")
+    connection.execute(f"GRANT INSERT ON {t} TO teller_kim")
+    with server.connect(user="teller_kim", password="kim-password-1") as kim:
+        insert = f"INSERT INTO {t} VALUES (2, 'y')"
+        assert state_of(lambda: kim.execute(insert + " RETURNING id")) == "42501"
+        assert kim.execute(insert).statusmessage == "INSERT 0 1"
+        connection.execute(f"GRANT SELECT (id) ON {t} TO teller_kim")
+        assert kim.execute(insert + " RETURNING id").fetchall() == [(2,)]
+        assert kim.execute(insert + " RETURNING *").fetchall() == [(2,)]
+        assert state_of(lambda: kim.execute(insert + " RETURNING secret")) == "42501"
+        assert state_of(lambda: kim.execute(insert + " RETURNING upper(secret)")) == "42501"
+        connection.execute(f"GRANT SELECT ON {t} TO teller_kim")
+        connection.execute(f"ALTER TABLE {t} ENABLE ROW LEVEL SECURITY")
+        connection.execute(f"CREATE POLICY p ON {t} TO teller_kim USING (id = 2)")
+        assert state_of(lambda: kim.execute(insert + " RETURNING id")) == "0A000"
+    assert connection.execute(f"SELECT count(*) FROM {t}").fetchone() == (4,)
+    connection.execute("DROP OWNED BY teller_kim")
+    connection.execute("DROP USER teller_kim")
 
 
 def test_flight_updates_tell_how_many(server, lake):

@@ -75,7 +75,7 @@ pub use table_provider::{FederatedTable, Verify};
 pub use time_slice::{TimeSliced, time_sliced};
 pub use verify_exec::VerifyExec;
 pub use write::{
-    Attempt, Committed, LENGTH_KEY, Leftover, NewTable, Overwritten, RowIdentity, RowOp,
+    Attempt, Committed, Computed, LENGTH_KEY, Leftover, NewTable, Overwritten, RowIdentity, RowOp,
     TableChange, TableCommit, WriteJob, WriteMode, WriteRequest, Written,
 };
 pub use write_exec::{WriteExec, WriteWatch, check_not_null};

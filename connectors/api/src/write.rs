@@ -60,8 +60,10 @@ pub enum WriteMode {
     Append,
     /// `INSERT OVERWRITE`: all rows of the table, or of some of its partitions, are replaced.
     Overwrite(Overwritten),
-    /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named.
-    Upsert { keys: Vec<String>, replaced: Vec<String> },
+    /// `INSERT … ON CONFLICT (keys) DO UPDATE | DO NOTHING`: a row whose keys are there already replaces the columns named, and sets
+    /// others to what is computed of the two rows.
+    /// Without keys: a row that any key of the table refuses is left out.
+    Upsert { keys: Vec<String>, replaced: Vec<String>, computed: Vec<(String, Computed)> },
     /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
     /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]). A row that is updated comes with the new
     /// values of all columns of the request, a row that is deleted with any. A column that the table computes itself keeps its old
@@ -72,7 +74,12 @@ pub enum WriteMode {
     /// for a new one), and in any case what was done (Int8, a [`RowOp`]; NULL for a row that stays as it is; one that is
     /// deleted is left out). A row that comes twice and was changed is 21000, one that was not counts once. `moved`: values of
     /// partition columns may have changed.
-    Rewrite { numbered: bool, moved: bool },
+    Rewrite {
+        numbered: bool,
+        moved: bool,
+        /// What the history of the table calls it: `UPDATE`, `DELETE`, `MERGE`.
+        what: &'static str,
+    },
     /// `OPTIMIZE`: the rows of [`crate::Source::scattered`] come, to be put into fewer files.
     Compact,
 }
@@ -95,6 +102,23 @@ pub enum Overwritten {
         fixed: Vec<(String, ScalarValue)>,
         dynamic: bool,
     },
+}
+
+/// What a column is set to where a row of the key is there already: computed by the database, of values of its own types.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Computed {
+    /// A column of the row that is there.
+    Old(String),
+    /// A column of the row that came.
+    New(String),
+    /// A number, as it is written.
+    Number(String),
+    Text(String),
+    Null,
+    /// `+`, `-`, `*`, `||`.
+    Binary(Box<Self>, &'static str, Box<Self>),
+    /// `coalesce`, `greatest`, `least`.
+    Call(&'static str, Vec<Self>),
 }
 
 /// What is done with one row of [`WriteMode::Change`].
@@ -181,6 +205,11 @@ pub enum TableChange {
     },
     /// To a type that holds every value of the old one; the schema has the one column.
     WidenColumn(SchemaRef),
+    /// Whether a column may hold NULL; 23502 if it must not and does.
+    SetNullable {
+        column: String,
+        nullable: bool,
+    },
     RenameTable(String),
 }
 

@@ -157,6 +157,10 @@ fn fingerprint(kind: Kind, options: &Options) -> u64 {
 /// # Errors
 /// HV024 for a path with empty, `.` or `..` parts.
 pub(crate) fn path_of(url: &Url) -> Result<Path> {
+    if url.path().split('/').any(|part| part == "..") {
+        let what = format!("location \"{url}\" is not a path: it goes up by \"..\"");
+        return Err(Error::new(ErrorKind::InvalidOption, what).with_hint("Write the whole path."));
+    }
     Path::from_url_path(url.path()).map_err(|error| {
         Error::new(ErrorKind::InvalidOption, format!("location \"{url}\" is not a path: {error}"))
     })

@@ -45,6 +45,10 @@ pub(crate) fn check_mode(mode: &maru_connect::WriteMode, product: &str) -> Resul
             Err(Error::unsupported(format!("tables of {product} have no partitions to overwrite"))
                 .with_hint("DELETE the rows and INSERT the new ones, or MERGE them."))
         }
+        WriteMode::Upsert { computed, .. } if !computed.is_empty() && product != "PostgreSQL" => {
+            Err(Error::unsupported(format!("{product} does not compute as Maru does: ON CONFLICT DO UPDATE SET takes values as they are"))
+                .with_hint("A column takes the new row's value: column = EXCLUDED.column. Or use MERGE INTO."))
+        }
         _ => Ok(()),
     }
 }

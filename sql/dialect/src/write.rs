@@ -27,7 +27,7 @@ pub enum WriteAction {
     Optimize(Name),
 }
 
-/// `INSERT INTO table [(columns)] query [ON CONFLICT …]`,
+/// `INSERT INTO table [AS alias] [(columns)] query [ON CONFLICT …] [RETURNING …]`,
 /// `INSERT OVERWRITE [TABLE] table [(columns)] [PARTITION (column [= value], …)] query`
 #[derive(Debug, Clone)]
 pub struct Insert {
@@ -39,14 +39,29 @@ pub struct Insert {
     /// Partition columns with the value that is given, if one is.
     pub partition: Vec<(String, Option<ast::Expr>)>,
     pub on_conflict: Option<OnConflict>,
+    pub returning: Option<Returning>,
 }
 
-/// `ON CONFLICT (keys) DO NOTHING | DO UPDATE SET column = EXCLUDED.column, …`
+/// `RETURNING item, …`
+#[derive(Debug, Clone)]
+pub struct Returning {
+    /// Expressions, and `*` for all columns of the table.
+    pub items: Vec<ast::SelectItem>,
+    /// What the items call the table.
+    pub alias: String,
+}
+
+/// `ON CONFLICT [(keys)] DO NOTHING | DO UPDATE SET column = EXCLUDED.column, column = expression, …`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnConflict {
+    /// None: any key of the table.
     pub keys: Vec<String>,
-    /// Columns that take the new row's values; none: the old row stays.
+    /// Columns that take the new row's values; with none that is computed either the old row stays.
     pub replaced: Vec<String>,
+    /// Columns that are set to something else.
+    pub computed: Vec<(String, ast::Expr)>,
+    /// What expressions call the row that is there.
+    pub alias: String,
 }
 
 /// `CREATE [OR REPLACE] [TEMPORARY] TABLE [IF NOT EXISTS] name [(columns)] [PARTITIONED BY (…)] [WITH (…)] [AS query]`
@@ -104,29 +119,49 @@ impl AlterTable {
 
 #[derive(Debug, Clone)]
 pub enum TableAlteration {
-    AddColumn { column: Box<ast::ColumnDef>, if_not_exists: bool },
-    DropColumns { names: Vec<String>, if_exists: bool },
-    RenameColumn { from: String, to: String },
-    SetType { column: String, data_type: ast::DataType },
+    AddColumn {
+        column: Box<ast::ColumnDef>,
+        if_not_exists: bool,
+    },
+    DropColumns {
+        names: Vec<String>,
+        if_exists: bool,
+    },
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    SetType {
+        column: String,
+        data_type: ast::DataType,
+    },
+    /// `ALTER COLUMN name { SET | DROP } NOT NULL`
+    SetNullable {
+        column: String,
+        nullable: bool,
+    },
     RenameTable(Name),
 }
 
-/// `DELETE FROM table [AS alias] [USING table, …] [WHERE condition]`: other tables are in the condition.
+/// `DELETE FROM table [AS alias] [USING table, …] [WHERE condition] [RETURNING …]`: other tables are in the condition.
 #[derive(Debug, Clone)]
 pub struct Delete {
     pub table: Name,
     /// What the condition calls it.
     pub alias: String,
     pub selection: Option<ast::Expr>,
+    pub returning: Option<Returning>,
 }
 
-/// `UPDATE table [AS alias] SET column = value, … [WHERE condition]`
+/// `UPDATE table [AS alias] SET column = value, … [WHERE condition] [RETURNING …]`
 #[derive(Debug, Clone)]
 pub struct Update {
     pub table: Name,
     pub alias: String,
+    /// A value may be the bare word `DEFAULT`.
     pub sets: Vec<(String, ast::Expr)>,
     pub selection: Option<ast::Expr>,
+    pub returning: Option<Returning>,
 }
 
 /// `MERGE INTO table [AS alias] USING source [AS alias] ON condition WHEN … THEN …`
@@ -141,6 +176,8 @@ pub struct Merge {
     pub clauses: Vec<MergeClause>,
     /// What it is told as: `MERGE`, or `UPDATE` for one with `FROM`.
     pub tag: &'static str,
+    /// Of an `UPDATE` with `FROM`.
+    pub returning: Option<Returning>,
 }
 
 #[derive(Debug, Clone)]

@@ -26,7 +26,8 @@ impl Session {
         given: &Schema,
     ) -> Result<Option<(Prepared, Incoming)>> {
         let Kind::Query { tag, .. } = &prepared.kind else { return Ok(None) };
-        if !tag.starts_with("INSERT") {
+        // Rows that are given back are those of each run.
+        if !tag.starts_with("INSERT") || prepared.schema.is_some() {
             return Ok(None);
         }
         let prepared = match prepared.planned.take(self) {

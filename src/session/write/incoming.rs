@@ -103,6 +103,7 @@ impl Session {
         };
         let target = find(self, name, "copy to").await?;
         let schema = target.columns();
+        target.require_shown(&self.rights(), Privilege::Insert, &copy.columns)?;
         let names = match copy.columns.is_empty() {
             true => schema.fields().iter().map(|field| field.name().clone()).collect(),
             false => copy.columns,
@@ -224,6 +225,7 @@ impl Session {
                     return Err(Error::new(ErrorKind::InvalidParameter, message));
                 }
                 let target = find(self, &ingest.table, "insert into").await?;
+                target.require_shown(&self.rights(), Privilege::Insert, &names)?;
                 let columns = fields_of(&target, &target.columns(), &names)?;
                 target.require_privilege(&self.rights(), Privilege::Insert, &names)?;
                 let rows = assign::assign(rows, &columns, Vec::new(), &zone)?;

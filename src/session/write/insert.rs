@@ -10,8 +10,9 @@ use maru_core::{Error, ErrorKind, Options, Result, did_you_mean};
 use maru_sql::ast::{self, Value};
 use maru_sql::{Insert, OnConflict};
 
+use super::computed::Rows;
 use super::copied::Written;
-use super::node::{Writing, node};
+use super::node::{Writing, node, telling};
 use super::target::{Target, find};
 use super::{Outcome, assign, literals};
 use crate::access::Privilege;
@@ -26,6 +27,9 @@ impl Session {
     ) -> Result<Outcome> {
         let target = find(self, &insert.table, "insert into").await?;
         let schema = target.columns();
+        let parts = insert.partition.iter().map(|(name, _)| name);
+        let given = insert.columns.iter().chain(parts);
+        target.require_shown(&self.rights(), Privilege::Insert, given)?;
         let fixed = fixed_values(&target, &schema, &insert.partition)?;
         let is_fixed = |name: &str| fixed.iter().any(|(fixed, _)| fixed == name);
         let mut source = insert.source;
@@ -37,7 +41,10 @@ impl Session {
                 all.filter(|name| !is_fixed(name)).collect()
             }
         };
-        literals::leave_out_defaults(&mut source, &mut names)?;
+        match target.keeps_what_is_given() {
+            true => literals::nulls_for_defaults(&mut source),
+            false => literals::leave_out_defaults(&mut source, &mut names)?,
+        }
         let columns = fields_of(&target, &schema, &names)?;
         if let Some(twice) = names.iter().find(|name| is_fixed(name)) {
             return Err(specified_twice(twice));
@@ -86,9 +93,19 @@ impl Session {
                     }
                 })
             }
+            // Without keys nothing conflicts.
+            (false, Some(conflict)) if conflict.keys.is_empty() && target.keeps_what_is_given() => {
+                WriteMode::Append
+            }
             (false, Some(conflict)) => {
-                target.require(&rights, Privilege::Update, &conflict.replaced)?;
-                upsert(conflict, &names)?
+                let set = conflict.computed.iter().map(|(name, _)| name);
+                let set = set.chain(&conflict.replaced).cloned().collect::<Vec<_>>();
+                target.require(&rights, Privilege::Update, &set)?;
+                let (mode, read) = upsert(conflict, &names, &target)?;
+                if !read.is_empty() {
+                    target.require(&rights, Privilege::Select, &read)?;
+                }
+                mode
             }
             (false, None) => WriteMode::Append,
         };
@@ -99,26 +116,39 @@ impl Session {
         };
         let plan = assign::assign(plan, &columns, more, &zone)?;
         let checked = self.check_inserted(&target, plan).await?;
-        let plan = node(
-            checked.plan,
-            Writing {
-                session: Arc::downgrade(self),
-                attached: target.attached,
-                schema: target.schema,
-                table: target.name,
-                mode,
-                columns: Arc::new(Schema::new(written)),
-                options: Options::default(),
-                owner: None,
-                checked: checked.columns,
-            },
-        )?;
+        let (plan, returned) = match insert.returning {
+            None => (checked.plan, None),
+            Some(returning) => {
+                let (plan, returned) = self.told(&target, checked.plan, returning, None).await?;
+                (plan, Some(returned))
+            }
+        };
+        let writing = Writing {
+            session: Arc::downgrade(self),
+            attached: target.attached,
+            schema: target.schema,
+            table: target.name,
+            mode,
+            columns: Arc::new(Schema::new(written)),
+            options: Options::default(),
+            owner: None,
+            checked: checked.columns,
+        };
+        let plan = match returned {
+            None => node(plan, writing)?,
+            Some(returned) => telling(plan, writing, returned)?,
+        };
         Ok(Outcome::Plan(plan, "INSERT 0"))
     }
 }
 
-fn upsert(conflict: OnConflict, names: &[String]) -> Result<WriteMode> {
-    let OnConflict { keys, replaced } = conflict;
+/// Returns the mode, and the columns that are read of rows that are there.
+fn upsert(
+    conflict: OnConflict,
+    names: &[String],
+    target: &Target,
+) -> Result<(WriteMode, Vec<String>)> {
+    let OnConflict { keys, replaced, computed, alias } = conflict;
     for name in keys.iter().chain(&replaced) {
         if !names.contains(name) {
             return Err(Error::new(
@@ -127,7 +157,18 @@ fn upsert(conflict: OnConflict, names: &[String]) -> Result<WriteMode> {
             ));
         }
     }
-    Ok(WriteMode::Upsert { keys, replaced })
+    let schema = target.columns();
+    let mut rows = Rows { alias: &alias, table: &schema, given: names, read: Vec::new() };
+    let mut set = replaced.clone();
+    let mut made = Vec::with_capacity(computed.len());
+    for (name, value) in computed {
+        set.push(name.clone());
+        let value = rows.computed(&value)?;
+        made.push((name, value));
+    }
+    let read = rows.read;
+    fields_of(target, &schema, &set)?;
+    Ok((WriteMode::Upsert { keys, replaced, computed: made }, read))
 }
 
 /// Finds the columns of the table by their names.
@@ -157,7 +198,9 @@ pub(super) fn sets(
 ) -> Result<Vec<(FieldRef, ast::Expr)>> {
     let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let fields = fields_of(target, &target.columns(), &names)?;
-    Ok(fields.into_iter().zip(given.into_iter().map(|(_, value)| value)).collect())
+    let values = given.into_iter().map(|(_, value)| literals::without_default(target, value));
+    let values = values.collect::<Result<Vec<_>>>()?;
+    Ok(fields.into_iter().zip(values).collect())
 }
 
 fn specified_twice(name: &str) -> Error {

@@ -5,6 +5,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use maru_core::{Error, Result};
 use maru_sql::ast::{self, Expr, SelectItem, SetExpr, Value};
 
+use super::target::Target;
 use crate::system::types::sql_name;
 
 /// Brings literals to the types of the columns, as far as SQL has words for them.
@@ -82,16 +83,45 @@ fn type_of(field: &FieldRef) -> Option<ast::DataType> {
     maru_sql::parse_type(&name)
 }
 
+/// Returns whether a value is the bare word `DEFAULT`.
+fn is_default(value: &Expr) -> bool {
+    matches!(value, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+/// Writes NULL where `DEFAULT` is said, for tables whose columns have no other.
+pub(super) fn nulls_for_defaults(query: &mut ast::Query) {
+    let SetExpr::Values(values) = query.body.as_mut() else { return };
+    for value in values.rows.iter_mut().flat_map(|row| row.iter_mut()) {
+        if is_default(value) {
+            *value = Expr::value(Value::Null);
+        }
+    }
+}
+
+/// Returns what a column is set to.
+///
+/// # Errors
+/// 0A000 for `DEFAULT` of a table whose source alone knows what that is.
+pub(super) fn without_default(target: &Target, value: Expr) -> Result<Expr> {
+    match (is_default(&value), target.keeps_what_is_given()) {
+        (false, _) => Ok(value),
+        (true, true) => Ok(Expr::value(Value::Null)),
+        (true, false) => Err(Error::unsupported(format!(
+            "columns of {} cannot be set to DEFAULT",
+            target.object()
+        ))
+        .with_detail("Its system alone knows their defaults.")
+        .with_hint("Write the value.")),
+    }
+}
+
 /// Takes columns out whose value is `DEFAULT` in every row.
 ///
 /// # Errors
-/// 0A000 where it is so in some rows alone.
+/// 0A000 where it is so in some rows alone, and where no column is left.
 pub(super) fn leave_out_defaults(query: &mut ast::Query, columns: &mut Vec<String>) -> Result<()> {
     let SetExpr::Values(values) = query.body.as_mut() else { return Ok(()) };
-    let is_default = |value: &Expr| {
-        matches!(value, Expr::Identifier(ident)
-            if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
-    };
     let width = values.rows.iter().map(|row| row.len()).min().unwrap_or(0);
     for column in (0..width).rev() {
         let n_default = values.rows.iter().filter(|row| is_default(&row[column])).count();
@@ -99,8 +129,10 @@ pub(super) fn leave_out_defaults(query: &mut ast::Query, columns: &mut Vec<Strin
             continue;
         }
         if n_default < values.rows.len() || column >= columns.len() || width == 1 {
-            return Err(Error::unsupported("DEFAULT for some rows of a column is not supported")
-                .with_hint("Insert these rows by a statement that does not name the column."));
+            return Err(Error::unsupported(
+                "DEFAULT for some rows of a column, or for all columns, is not supported",
+            )
+            .with_hint("Insert these rows by a statement that does not name the column."));
         }
         values.rows.iter_mut().for_each(|row| {
             row.remove(column);

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering as Memory;
 use std::sync::{Arc, Weak};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::incoming::IncomingNode;
 use super::policed::RowCheck;
+use super::returned::{Kept, ReturnedExec, TellExec};
 use crate::access::Object;
 use crate::catalog::resolve::FILES;
 use crate::catalog::{Attached, BUILTIN};
@@ -78,38 +79,87 @@ impl Writing {
     }
 }
 
-/// Writes the rows of its input; gives one row with their number.
+/// What a write gives of its rows. Their input has it behind the columns that are written.
+#[derive(Debug, Clone)]
+pub(super) struct Returned {
+    pub(super) schema: SchemaRef,
+    /// The column that says what is done with a row, and what is done with those that are told of.
+    pub(super) op: Option<(usize, i8)>,
+}
+
+impl Returned {
+    /// Takes the types that the rows have by now: parameters may have got theirs.
+    fn typed_as(&self, input: &LogicalPlan) -> Self {
+        let found = input.schema().inner();
+        let before = found.fields().len().saturating_sub(self.schema.fields().len());
+        let types = found.fields().iter().skip(before);
+        let fields =
+            self.schema.fields().iter().zip(types).map(|(told, found)| {
+                told.as_ref().clone().with_data_type(found.data_type().clone())
+            });
+        Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), op: self.op }
+    }
+}
+
+/// Writes the rows of its input; gives one row with their number, or what they tell of.
 #[derive(Debug, Clone)]
 pub(in crate::session) struct WriteNode {
     input: LogicalPlan,
     writing: Arc<Writing>,
+    returned: Option<Returned>,
     schema: DFSchemaRef,
 }
 
 /// Puts a write over a plan.
 pub(super) fn node(input: LogicalPlan, writing: Writing) -> Result<LogicalPlan> {
-    let schema = DFSchema::try_from(WriteExec::count_schema())?;
-    let node = WriteNode { input, writing: Arc::new(writing), schema: Arc::new(schema) };
+    put_over(input, writing, None)
+}
+
+/// Puts a write over a plan whose rows tell of themselves.
+pub(super) fn telling(
+    input: LogicalPlan,
+    writing: Writing,
+    returned: Returned,
+) -> Result<LogicalPlan> {
+    put_over(input, writing, Some(returned))
+}
+
+fn put_over(
+    input: LogicalPlan,
+    writing: Writing,
+    returned: Option<Returned>,
+) -> Result<LogicalPlan> {
+    let schema = match &returned {
+        None => WriteExec::count_schema(),
+        Some(returned) => Arc::clone(&returned.schema),
+    };
+    let schema = Arc::new(DFSchema::try_from(schema)?);
+    let node = WriteNode { input, writing: Arc::new(writing), returned, schema };
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// Returns whether a plan gives rows of what it writes.
+pub(super) fn returns(plan: &LogicalPlan) -> bool {
+    write_of(plan).is_some_and(|node| node.returned.is_some())
 }
 
 /// Returns whether a plan, or the one it explains, writes.
 pub(in crate::session) fn writes(plan: &LogicalPlan) -> bool {
+    write_of(plan).is_some()
+}
+
+fn write_of(plan: &LogicalPlan) -> Option<&WriteNode> {
     match plan {
-        LogicalPlan::Extension(extension) => extension.node.as_any().is::<WriteNode>(),
-        _ => false,
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        // What is told of rows in the layout that the client was promised.
+        LogicalPlan::Projection(projection) => write_of(&projection.input),
+        _ => None,
     }
 }
 
 /// Returns what a plan writes.
 pub(super) fn written(plan: &LogicalPlan) -> Option<&Writing> {
-    match plan {
-        LogicalPlan::Extension(extension) => {
-            let node = extension.node.as_any().downcast_ref::<WriteNode>()?;
-            Some(node.writing.as_ref())
-        }
-        _ => None,
-    }
+    write_of(plan).map(|node| node.writing.as_ref())
 }
 
 /// Returns what the statement is called that writes, by the tag of its answer.
@@ -171,7 +221,11 @@ impl UserDefinedLogicalNodeCore for WriteNode {
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let input = inputs.pop().ok_or_else(|| Error::internal("a write without rows"))?;
-        Ok(Self { input, ..self.clone() })
+        let Some(returned) = &self.returned else { return Ok(Self { input, ..self.clone() }) };
+        let returned = returned.typed_as(&input);
+        let schema = Arc::new(DFSchema::try_from(Arc::clone(&returned.schema))?);
+        let writing = Arc::clone(&self.writing);
+        Ok(Self { input, writing, returned: Some(returned), schema })
     }
 }
 
@@ -211,7 +265,14 @@ impl ExtensionPlanner for Writes {
         let job = writing.attached.begin_write(request).await?;
         let watch = Watch::new(session.engine().clone(), statement, Arc::clone(writing));
         let target = writing.object().name();
-        Ok(Some(Arc::new(WriteExec::new(Arc::clone(input), job, Arc::new(watch), target))))
+        let Some(returned) = &node.returned else {
+            let write = WriteExec::new(Arc::clone(input), job, Arc::new(watch), target);
+            return Ok(Some(Arc::new(write)));
+        };
+        let kept = Arc::new(Kept::default());
+        let told = TellExec::try_new(Arc::clone(input), returned.clone(), Arc::clone(&kept))?;
+        let write = Arc::new(WriteExec::new(Arc::new(told), job, Arc::new(watch), target));
+        Ok(Some(Arc::new(ReturnedExec::new(write, Arc::clone(&returned.schema), kept))))
     }
 }
 

@@ -185,11 +185,11 @@ impl Session {
 }
 
 /// Returns a name that nobody can write.
-fn unknown_name() -> String {
+pub(super) fn unknown_name() -> String {
     format!("$rows {}", Uuid::new_v4())
 }
 
-fn name_of(object: &Object, name: &str) -> Name {
+pub(super) fn name_of(object: &Object, name: &str) -> Name {
     let mut path = object.path.clone();
     path.pop();
     path.push(name.to_owned());

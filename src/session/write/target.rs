@@ -31,6 +31,11 @@ impl Target {
         Object::table(&self.attached.name, schema, &self.name)
     }
 
+    /// Returns whether its rows become what is sent, and NULL where nothing is: nothing there has defaults of its own.
+    pub(crate) fn keeps_what_is_given(&self) -> bool {
+        matches!(self.attached.connector, BUILTIN | "file" | "s3" | "hdfs")
+    }
+
     /// Returns the columns, in order.
     pub(crate) fn columns(&self) -> SchemaRef {
         self.table.schema()
@@ -56,6 +61,29 @@ impl Target {
             .with_hint("INSERT, UPDATE and DELETE ask them. Or write as its owner, or as a role with BYPASSRLS."));
         }
         Ok(())
+    }
+
+    /// Checks columns that a statement names: what does not show is as if it were not there.
+    ///
+    /// # Errors
+    /// 42703; 42501 if the role may do nothing of the kind.
+    pub(crate) fn require_shown<'a>(
+        &self,
+        rights: &Rights,
+        privilege: Privilege,
+        names: impl IntoIterator<Item = &'a String>,
+    ) -> Result<()> {
+        let object = self.object();
+        let mut names = names.into_iter();
+        let Some(hidden) = names.find(|name| !rights.sees_column(&object, name)) else {
+            return Ok(());
+        };
+        if rights.columns(privilege, &object).is_none() {
+            return Err(rights.denied(privilege, &object));
+        }
+        let message = format!("column \"{hidden}\" of relation \"{}\" does not exist", self.name);
+        Err(Error::new(ErrorKind::UndefinedColumn, message)
+            .with_hint(format!("DESCRIBE {} lists its columns.", object.name())))
     }
 
     /// Asks for a privilege on columns of the table, whatever its policies.

@@ -10,14 +10,14 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit,
 use maru_connect::{RowOp, SourceTable, WriteMode};
 use maru_core::{Error, ErrorKind, Options, Result, quote_ident};
 use maru_sql::ast;
-use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Update};
+use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Returning, Update};
 
 use super::assign::assign_one;
 use super::condition::{
     act_of_hits, has_subquery, hits, refuse_repeated, refuse_unclear, with_others,
 };
 use super::insert::{fields_of, sets};
-use super::node::{Writing, node};
+use super::node::{Writing, node, telling};
 use super::policed::Checked;
 use super::target::{Target, find};
 use super::{Outcome, literals};
@@ -30,7 +30,7 @@ use crate::session::policies::with_stand_ins;
 const ROW: &str = "$row";
 const ACT: &str = "$act";
 const THERE: &str = "$there";
-const OP: &str = "$op";
+pub(super) const OP: &str = "$op";
 
 /// What becomes of rows that an action is for.
 struct Action {
@@ -56,6 +56,10 @@ struct Changes {
     plans: Vec<(String, LogicalPlan)>,
     /// What policies say of rows as they come to be.
     new: Option<String>,
+    /// What is told of rows, and of which.
+    returning: Option<(Returning, RowOp)>,
+    /// What the history of the table calls it.
+    what: &'static str,
 }
 
 /// Rows that a condition holds for.
@@ -118,12 +122,16 @@ impl Session {
             partial: false,
             plans: found.plans,
             new: None,
+            returning: delete.returning.map(|returning| (returning, RowOp::Delete)),
+            what: "DELETE",
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "DELETE"))
     }
 
     pub(super) async fn plan_update(self: &Arc<Self>, update: Update) -> Result<Outcome> {
         let target = find(self, &update.table, "update").await?;
+        let given = update.sets.iter().map(|(name, _)| name);
+        target.require_shown(&self.rights(), Privilege::Update, given)?;
         let sets = sets(&target, update.sets)?;
         let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
         let policies = self.may_change_seen(&target, Privilege::Update, &names)?;
@@ -152,6 +160,8 @@ impl Session {
             partial: false,
             plans: found.plans,
             new,
+            returning: update.returning.map(|returning| (returning, RowOp::Update)),
+            what: "UPDATE",
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, "UPDATE"))
     }
@@ -195,12 +205,15 @@ impl Session {
                     Some(Action { op: RowOp::Delete, sets: Vec::new() })
                 }
                 MergeAction::Update(given) => {
+                    let shown = given.iter().map(|(name, _)| name);
+                    target.require_shown(&self.rights(), Privilege::Update, shown)?;
                     let sets = sets(&target, given)?;
                     let names = sets.iter().map(|(f, _)| f.name().clone()).collect::<Vec<_>>();
                     self.may_change(&target, Privilege::Update, &names)?;
                     Some(Action { op: RowOp::Update, sets })
                 }
                 MergeAction::Insert { columns, values } => {
+                    target.require_shown(&self.rights(), Privilege::Insert, &columns)?;
                     let names = match columns.is_empty() {
                         true => schema.fields().iter().map(|f| f.name().clone()).collect(),
                         false => columns,
@@ -214,6 +227,10 @@ impl Session {
                     self.may_change(&target, Privilege::Insert, &names)?;
                     inserts = true;
                     let fields = fields_of(&target, &schema, &names)?;
+                    let values = values
+                        .into_iter()
+                        .map(|value| literals::without_default(&target, value))
+                        .collect::<Result<Vec<_>>>()?;
                     let sets = fields.into_iter().zip(values).collect();
                     Some(Action { op: RowOp::Insert, sets })
                 }
@@ -256,6 +273,8 @@ impl Session {
             partial,
             plans: Vec::new(),
             new: None,
+            returning: merge.returning.map(|returning| (returning, RowOp::Update)),
+            what: merge.tag,
         };
         Ok(Outcome::Plan(self.plan_changes(target, taking, changes).await?, merge.tag))
     }
@@ -331,7 +350,8 @@ impl Session {
     ) -> Result<LogicalPlan> {
         let schema = target.columns();
         let in_place = matches!(taking, Taking::InPlace(_));
-        let Changes { alias, from, act, actions, joined, partial, plans, new } = changes;
+        let Changes { alias, from, act, actions, joined, partial, plans, new, .. } = changes;
+        let (returning, what) = (changes.returning, changes.what);
         let alias = quote_ident(&alias);
         let mut items = schema
             .fields()
@@ -396,6 +416,14 @@ impl Session {
             Some(new) => self.check_rows(&target, plan, new, Some((OP, RowOp::Update))).await?,
             None => Checked { plan, columns: Vec::new() },
         };
+        let (plan, returned) = match returning {
+            None => (checked.plan, None),
+            Some((returning, op)) => {
+                let told = self.told(&target, checked.plan, returning, Some(op));
+                let (plan, returned) = told.await?;
+                (plan, Some(returned))
+            }
+        };
         let mut fields = schema.fields().to_vec();
         if !in_place {
             if joined {
@@ -411,23 +439,24 @@ impl Session {
                 .any(|(set, _)| files.partition_columns.iter().any(|p| p.name() == set.name())),
             _ => true,
         };
-        node(
-            checked.plan,
-            Writing {
-                session: Arc::downgrade(self),
-                attached: target.attached,
-                schema: target.schema,
-                table: target.name,
-                mode: match taking {
-                    Taking::Anew => WriteMode::Rewrite { numbered: joined, moved },
-                    Taking::InPlace(_) => WriteMode::Change,
-                },
-                columns: Arc::new(Schema::new(fields)),
-                options: Options::default(),
-                owner: None,
-                checked: checked.columns,
+        let writing = Writing {
+            session: Arc::downgrade(self),
+            attached: target.attached,
+            schema: target.schema,
+            table: target.name,
+            mode: match taking {
+                Taking::Anew => WriteMode::Rewrite { numbered: joined, moved, what },
+                Taking::InPlace(_) => WriteMode::Change,
             },
-        )
+            columns: Arc::new(Schema::new(fields)),
+            options: Options::default(),
+            owner: None,
+            checked: checked.columns,
+        };
+        match returned {
+            None => node(plan, writing),
+            Some(returned) => telling(plan, writing, returned),
+        }
     }
 }
 

@@ -178,11 +178,11 @@ fn small(text: &str) -> Option<u32> {
     (text.len() <= 2).then(|| text.parse().ok()).flatten()
 }
 
-/// Two digits are 1969 to 2068, as in POSIX.
+/// Two digits are 1969 to 2068, as in POSIX. There is no year 0.
 fn year_of(text: &str) -> Option<i32> {
     let number = text.parse::<i32>().ok()?;
     match text.len() {
-        4 => Some(number),
+        4 => Some(number).filter(|year| *year > 0),
         2 => Some(if number < 69 { 2000 + number } else { 1900 + number }),
         _ => None,
     }
@@ -232,7 +232,7 @@ fn date(reader: &mut Reader<'_>, order: Option<Order>) -> Option<(NaiveDate, Opt
     let first = reader.number()?;
     if [8, 12, 14].contains(&first.len()) {
         let part = |range: std::ops::Range<usize>| first.get(range)?.parse::<u32>().ok();
-        let year = first.get(..4)?.parse().ok()?;
+        let year = year_of(first.get(..4)?)?;
         let date = NaiveDate::from_ymd_opt(year, part(4..6)?, part(6..8)?)?;
         let time = match first.len() {
             8 => None,
@@ -396,6 +396,8 @@ mod tests {
             "어제",
             "2026-11-22 25:00",
             "2026-11-22 x",
+            "0000-01-01",
+            "00000101",
         ] {
             assert_eq!(text(given, None), None, "{given}");
         }

@@ -1,6 +1,5 @@
 //! Addresses of the web: their parts, their parameters, percent-encoding.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Builder, ListBuilder, StringArray, StringBuilder, StructArray};
@@ -39,13 +38,15 @@ pub(crate) const FUNCTIONS: &[Spec] = &[
     Spec {
         name: "url_query_param",
         syntax: "url_query_param(url, name)",
-        doc: "Returns the first value of a parameter of an address, decoded; NULL if there is none.",
+        doc: "Returns the first value of a parameter of an address, decoded; NULL if there is none, or what is there is no UTF-8.",
         takes: (2, 2),
         gives: |_| Ok(DataType::Utf8),
         run: |texts| {
             let found = (0..texts.n_rows).map(|row| {
                 let name = texts.get(1, row)?;
-                parameters(texts.get(0, row)?).find(|(key, _)| key == name).map(|(_, value)| value)
+                parameters(texts.get(0, row)?)
+                    .find(|(key, _)| key == name)
+                    .and_then(|(_, value)| value)
             });
             Ok(Arc::new(found.collect::<StringArray>()))
         },
@@ -64,7 +65,7 @@ pub(crate) const FUNCTIONS: &[Spec] = &[
                     continue;
                 };
                 for (_, value) in parameters(url).filter(|(key, _)| key == name) {
-                    lists.values().append_value(value);
+                    lists.values().append_option(value);
                 }
                 lists.append(true);
             }
@@ -132,14 +133,19 @@ fn parts(text: &str) -> Option<Parts> {
 }
 
 /// Returns the parameters of an address, of a path, or of a query alone (`a=1&b=2`).
-fn parameters(text: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+/// A value that is no UTF-8 is none.
+fn parameters(text: &str) -> impl Iterator<Item = (String, Option<String>)> {
     let text = text.split_once('#').map_or(text, |(before, _)| before);
     let query = match text.split_once('?') {
         Some((_, query)) => query,
         None if text.contains("://") || text.starts_with('/') => "",
         None => text,
     };
-    url::form_urlencoded::parse(query.as_bytes())
+    query.split('&').filter(|part| !part.is_empty()).filter_map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        let read = |text: &str| decode(&text.replace('+', " "));
+        Some((read(name)?, read(value)))
+    })
 }
 
 fn decode(text: &str) -> Option<String> {

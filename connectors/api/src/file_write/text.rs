@@ -50,7 +50,11 @@ pub fn check_text_type(data_type: &DataType, nested: bool) -> Result<()> {
         }
         D::Map(entries, _) if nested => check_text_type(entries.data_type(), true),
         other => {
-            Err(Error::unsupported(format!("values of type {other} cannot be written as text"))
+            let shown = match other {
+                D::Interval(_) => "interval".to_owned(),
+                other => other.to_string(),
+            };
+            Err(Error::unsupported(format!("values of type {shown} cannot be written as text"))
                 .with_hint("Write them as text of your own: CAST(… AS text)."))
         }
     }

@@ -66,15 +66,35 @@ impl Columns {
         let fields = files.iter().map(|at| {
             let field = given.field(*at);
             let data_type = plain(field.data_type());
-            if text {
-                check_text_type(&data_type, true)
-                    .map_err(|error| error.with_context("column", field.name().clone()))?;
-            }
+            let checked = match text {
+                true => check_text_type(&data_type, true),
+                false => check_parquet_type(&data_type),
+            };
+            checked.map_err(|error| error.with_context("column", field.name().clone()))?;
             Ok(Arc::new(Field::new(field.name(), data_type, true)))
         });
         let fields = fields.collect::<Result<Vec<_>>>()?;
         let names = partition_by.to_vec();
         Ok(Self { in_files: Arc::new(Schema::new(fields)), files, keys, names })
+    }
+}
+
+/// # Errors
+/// 0A000 for types that Parquet, as it is written here, has not.
+fn check_parquet_type(data_type: &DataType) -> Result<()> {
+    use DataType as D;
+    match data_type {
+        D::Interval(_) => {
+            Err(Error::unsupported("values of type interval cannot be written as Parquet")
+                .with_hint("Write them as text: CAST(… AS text)."))
+        }
+        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) | D::Map(item, _) => {
+            check_parquet_type(item.data_type())
+        }
+        D::Struct(fields) => {
+            fields.iter().try_for_each(|field| check_parquet_type(field.data_type()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -155,6 +155,11 @@ pub(super) async fn begin(
                 sqlx::raw_sql(sql).execute(&mut **connection).await.map_err(failed)?;
             }
             if let WriteMode::Upsert { keys, .. } = mode {
+                if keys.is_empty() {
+                    return Err(Error::unsupported("ON CONFLICT without columns is not supported")
+                        .with_detail("Here rows are looked for by one key.")
+                        .with_hint("Name the columns of the key: ON CONFLICT (id) DO NOTHING."));
+                }
                 let is_key = Target::has_key(connection, schema, table, keys).await;
                 if !is_key.map_err(failed)? {
                     return Err(Error::new(

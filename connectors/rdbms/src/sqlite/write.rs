@@ -229,6 +229,8 @@ impl Session {
                 before.push(target.create(new, &plan.request.columns));
             }
             WriteMode::Overwrite(_) => before.push(format!("DELETE FROM {}", target.quoted())),
+            // Of rows that are in one another's way the first stays.
+            WriteMode::Upsert { keys, .. } if keys.is_empty() => {}
             WriteMode::Upsert { keys, .. } => {
                 let sql = target.twice(STAGED, keys);
                 let twice = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut *connection);

@@ -8,7 +8,8 @@ use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{self, Expr, Value};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{Words, change, fold, object_name, unsupported};
+use super::returning::lower_returning;
+use super::{Words, change, fold, object_name, sets, unsupported};
 use crate::statement::*;
 use crate::write::*;
 
@@ -131,13 +132,6 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
         return Err(unsupported("INSERT INTO a function or a query"));
     };
     let table = object_name(table)?;
-    if insert.returning.is_some() {
-        return Err(Error::unsupported("RETURNING is not supported")
-            .with_hint("Read the rows with a SELECT of their keys."));
-    }
-    if insert.source.is_none() && insert.assignments.is_empty() {
-        return Err(unsupported("INSERT … DEFAULT VALUES"));
-    }
     let strange = insert.or.is_some()
         || insert.ignore
         || insert.replace_into
@@ -149,12 +143,22 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
         || insert.multi_table_insert_type.is_some()
         || !insert.assignments.is_empty()
         || !insert.after_columns.is_empty()
-        || insert.on.is_none()
-            && insert.table_alias.as_ref().is_some_and(|alias| alias.alias.value != NO_ALIAS);
+        || insert.table_alias.as_ref().is_some_and(|alias| !alias.explicit);
     if strange {
         return Err(unsupported("this form of INSERT"));
     }
-    let Some(mut source) = insert.source else { return Err(unsupported("INSERT without rows")) };
+    if insert.returning.is_some() && insert.overwrite {
+        return Err(unsupported("INSERT OVERWRITE … RETURNING"));
+    }
+    let alias = insert.table_alias.as_ref().map(|alias| fold(&alias.alias));
+    let alias = alias.or_else(|| table.0.last().cloned()).unwrap_or_default();
+    let returning = lower_returning(insert.returning, &table, &alias, false)?;
+    let mut source = match insert.source {
+        Some(source) => source,
+        // Columns that a row has no values for get their defaults.
+        None if insert.columns.is_empty() => sets::one_default()?,
+        None => return Err(unsupported("INSERT without rows")),
+    };
     match (with, &source.with) {
         (None, _) => {}
         (Some(with), None) => source.with = Some(with),
@@ -172,13 +176,14 @@ fn lower_insert(insert: ast::Insert, with: Option<ast::With>) -> Result<Insert> 
     };
     let on_conflict = match insert.on {
         None => None,
-        Some(ast::OnInsert::OnConflict(on)) => Some(lower_conflict(on)?),
+        Some(ast::OnInsert::OnConflict(on)) => Some(lower_conflict(on, alias)?),
         Some(_) => return Err(unsupported("ON DUPLICATE KEY UPDATE")),
     };
     if on_conflict.is_some() && insert.overwrite {
         return Err(Error::new(ErrorKind::Syntax, "INSERT OVERWRITE takes no ON CONFLICT"));
     }
-    Ok(Insert { table, columns, source, overwrite: insert.overwrite, partition, on_conflict })
+    let overwrite = insert.overwrite;
+    Ok(Insert { table, columns, source, overwrite, partition, on_conflict, returning })
 }
 
 pub(super) fn column_name(name: &ast::ObjectName) -> Result<String> {
@@ -204,43 +209,44 @@ fn partition_part(part: Expr) -> Result<(String, Option<Expr>)> {
     }
 }
 
-fn lower_conflict(on: ast::OnConflict) -> Result<OnConflict> {
+fn lower_conflict(on: ast::OnConflict, alias: String) -> Result<OnConflict> {
     let keys = match on.conflict_target {
         Some(ast::ConflictTarget::Columns(columns)) => columns.iter().map(fold).collect(),
         Some(ast::ConflictTarget::OnConstraint(_)) => {
             return Err(unsupported("ON CONFLICT ON CONSTRAINT"));
         }
+        None if matches!(on.action, ast::OnConflictAction::DoNothing) => Vec::new(),
         None => {
-            return Err(Error::unsupported("ON CONFLICT without columns is not supported")
-                .with_hint("Name the columns of the key: ON CONFLICT (id) DO …."));
+            return Err(Error::new(
+                ErrorKind::Syntax,
+                "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+            )
+            .with_hint("For example, ON CONFLICT (column_name)."));
         }
     };
-    let replaced = match on.action {
-        ast::OnConflictAction::DoNothing => Vec::new(),
-        ast::OnConflictAction::DoUpdate(update) => {
-            if update.selection.is_some() {
-                return Err(unsupported("ON CONFLICT DO UPDATE with WHERE"));
-            }
-            update.assignments.iter().map(excluded).collect::<Result<Vec<_>>>()?
+    let mut conflict = OnConflict { keys, replaced: Vec::new(), computed: Vec::new(), alias };
+    let ast::OnConflictAction::DoUpdate(update) = on.action else { return Ok(conflict) };
+    if update.selection.is_some() {
+        return Err(unsupported("ON CONFLICT DO UPDATE with WHERE"));
+    }
+    for (column, value) in sets::assignments(update.assignments)? {
+        if is_excluded(&value, &column) {
+            conflict.replaced.push(column);
+        } else {
+            conflict.computed.push((column, value));
         }
-    };
-    Ok(OnConflict { keys, replaced })
+    }
+    Ok(conflict)
 }
 
-/// Reads `column = EXCLUDED.column`.
-fn excluded(assignment: &ast::Assignment) -> Result<String> {
-    let refused = || {
-        Error::unsupported(format!("ON CONFLICT DO UPDATE SET {assignment} is not supported"))
-            .with_hint("A column takes the new row's value: column = EXCLUDED.column.")
-    };
-    let ast::AssignmentTarget::ColumnName(name) = &assignment.target else { return Err(refused()) };
-    let column = column_name(name)?;
-    match &assignment.value {
+/// Returns whether a value is `EXCLUDED.column`.
+fn is_excluded(value: &Expr, column: &str) -> bool {
+    match value {
         Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [table, value] if fold(table) == "excluded" && fold(value) == column => Ok(column),
-            _ => Err(refused()),
+            [table, name] => fold(table) == "excluded" && fold(name) == column,
+            _ => false,
         },
-        _ => Err(refused()),
+        _ => false,
     }
 }
 
@@ -485,6 +491,12 @@ fn alteration(operation: ast::AlterTableOperation) -> Result<TableAlteration> {
             column_name,
             op: ast::AlterColumnOperation::SetDataType { data_type, using: None, .. },
         } => TableAlteration::SetType { column: fold(&column_name), data_type },
+        Op::AlterColumn { column_name, op: ast::AlterColumnOperation::SetNotNull } => {
+            TableAlteration::SetNullable { column: fold(&column_name), nullable: false }
+        }
+        Op::AlterColumn { column_name, op: ast::AlterColumnOperation::DropNotNull } => {
+            TableAlteration::SetNullable { column: fold(&column_name), nullable: true }
+        }
         Op::RenameTable { table_name: ast::RenameTableNameKind::To(name) } => {
             TableAlteration::RenameTable(object_name(&name)?)
         }

@@ -15,7 +15,7 @@ use super::commit::{Change, Meeting, commit};
 use super::demands::{self, Effect};
 use super::publish::removal;
 use super::{now_ms, types};
-use crate::delta::action::{Metadata, Protocol};
+use crate::delta::action::{Add, Metadata, Protocol};
 use crate::delta::features;
 use crate::delta::log::Log;
 use crate::delta::snapshot::Snapshot;
@@ -43,6 +43,12 @@ pub(crate) async fn change(opened: &OpenedStore, what: TableChange) -> Result<()
         TableChange::AddColumns(columns) => ("ADD COLUMNS", added(protocol, metadata, &columns)?),
         TableChange::WidenColumn(column) => {
             ("CHANGE COLUMN", widened(opened, protocol, metadata, &column)?)
+        }
+        TableChange::SetNullable { column, nullable } => {
+            match nullability(&base, metadata, &column, nullable)? {
+                Some(line) => ("CHANGE COLUMN", vec![line]),
+                None => return Ok(()),
+            }
         }
         TableChange::DropColumns(_) | TableChange::RenameColumn { .. } => {
             return Err(Error::unsupported(
@@ -159,6 +165,53 @@ fn widened(
     }
     let protocol = demands::with_features(protocol, &features, &features);
     Ok(vec![json!({ "protocol": protocol }), with_schema(&configuration, &schema)])
+}
+
+/// Returns the schema with what a column may hold; `None` if it is so already.
+fn nullability(
+    base: &Snapshot,
+    metadata: &Metadata,
+    column: &str,
+    nullable: bool,
+) -> Result<Option<Value>> {
+    let mut schema = parsed(metadata)?;
+    let fields = schema.get_mut("fields").and_then(Value::as_array_mut);
+    let is_it = |known: &&mut Value| known.get("name").and_then(Value::as_str) == Some(column);
+    let known = fields.into_iter().flatten().find(is_it);
+    let known = known.ok_or_else(|| Error::internal("a column that is not there"))?;
+    if known.get("nullable").and_then(Value::as_bool).unwrap_or(true) == nullable {
+        return Ok(None);
+    }
+    if !nullable {
+        let parts = metadata.partition_columns.iter().any(|name| name == column);
+        base.files().try_for_each(|file| require_values(&file.add, column, parts))?;
+    }
+    known["nullable"] = json!(nullable);
+    Ok(Some(with_schema(metadata, &schema)))
+}
+
+/// # Errors
+/// 23502 for a file with NULL in a column, 0A000 if its figures do not tell.
+fn require_values(file: &Add, column: &str, parts: bool) -> Result<()> {
+    let n_nulls = if parts {
+        let value = file.partition_values.get(column);
+        Some(u64::from(value.is_none_or(Option::is_none)))
+    } else {
+        let figures = file.stats.as_deref().map(serde_json::from_str::<Value>);
+        let figures = figures.and_then(std::result::Result::ok);
+        figures.and_then(|figures| figures.get("nullCount")?.get(column)?.as_u64())
+    };
+    match n_nulls {
+        Some(0) => Ok(()),
+        Some(_) if file.deletion_vector.is_none() => Err(Error::new(
+            ErrorKind::NotNullViolation,
+            format!("column \"{column}\" contains null values"),
+        )),
+        _ => Err(Error::unsupported(format!(
+            "the files of this table do not tell whether column \"{column}\" holds NULL"
+        ))
+        .with_hint("CREATE OR REPLACE TABLE … AS SELECT * FROM … writes files that do.")),
+    }
 }
 
 fn parsed(metadata: &Metadata) -> Result<Value> {

@@ -47,6 +47,7 @@ pub(super) enum Effects {
     Rewrite {
         numbered: bool,
         moved: bool,
+        what: &'static str,
     },
     /// The rows of some files come to be in fewer.
     Compact,
@@ -116,8 +117,8 @@ pub(crate) async fn begin(
             )
             .with_hint("Use MERGE INTO."));
         }
-        WriteMode::Rewrite { numbered, moved } => {
-            Effects::Rewrite { numbered: *numbered, moved: *moved }
+        WriteMode::Rewrite { numbered, moved, what } => {
+            Effects::Rewrite { numbered: *numbered, moved: *moved, what: *what }
         }
         WriteMode::Compact => Effects::Compact,
         WriteMode::Change => {

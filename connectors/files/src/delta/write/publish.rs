@@ -104,7 +104,7 @@ impl DeltaJob {
         let operation = match (&self.effects, &self.base) {
             (Effects::Create, Some(_)) => "CREATE OR REPLACE TABLE AS SELECT",
             (Effects::Create, None) => "CREATE TABLE AS SELECT",
-            (Effects::Rewrite { .. }, _) => "MERGE",
+            (Effects::Rewrite { what, .. }, _) => *what,
             _ => "WRITE",
         };
         // A version that changes nothing is none.

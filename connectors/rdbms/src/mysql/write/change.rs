@@ -1,7 +1,7 @@
 //! Tables changed as a whole. Each statement about a table is one commit of its own.
 
 use maru_connect::TableChange;
-use maru_core::Result;
+use maru_core::{Error, Result};
 use sqlx::{AssertSqlSafe, Connection, MySql};
 
 use super::failure::Refused;
@@ -48,6 +48,15 @@ pub(crate) async fn change_table(
                 parts.push(format!("MODIFY COLUMN {} {sql_type} {null}", quoted(field.name())));
             }
             alter(parts)
+        }
+        TableChange::SetNullable { .. } => {
+            return Err(Error::unsupported(
+                "SET NOT NULL and DROP NOT NULL are not supported here",
+            )
+            .with_detail(
+                "MySQL asks for the whole definition of the column, its default and comment too.",
+            )
+            .with_hint("ALTER TABLE … MODIFY COLUMN in the database."));
         }
         TableChange::RenameTable(to) => {
             format!("RENAME TABLE {name} TO {}.{}", quoted(schema), quoted(&to))

@@ -213,7 +213,7 @@ impl Target {
     /// Returns the statements that merge staged rows by their keys: one that finds keys that come twice, one that replaces
     /// columns, one that inserts the rest.
     pub fn upsert(&self, stage: &str, mode: &WriteMode) -> Option<Upsert> {
-        let WriteMode::Upsert { keys, replaced } = mode else { return None };
+        let WriteMode::Upsert { keys, replaced, .. } = mode else { return None };
         let (table, staged) = (self.quoted(), self.beside(stage));
         let on = keys.iter().map(|key| format!("t.{0} = s.{0}", quoted(key)));
         let on = on.collect::<Vec<_>>().join(" AND ");

@@ -100,6 +100,7 @@ async fn rows_are_appended_replaced_and_merged_by_key() {
     let upsert = |replaced: &[&str]| WriteMode::Upsert {
         keys: vec!["id".into()],
         replaced: replaced.iter().map(|name| (*name).to_owned()).collect(),
+        computed: Vec::new(),
     };
     let rows = ids(&[(3, Some("drei")), (4, Some("vier"))]);
     assert_eq!(place.put("item", upsert(&["name"]), rows.clone()).await.unwrap().n_rows, 2);
@@ -187,8 +188,11 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
     assert_eq!(begin("loose", append(), &["id"]).await, "0A000");
     assert_eq!(begin("seen", append(), &["id"]).await, "42809");
     assert_eq!(begin("item", WriteMode::Create(NewTable::default()), &["id"]).await, "42P07");
-    let unkeyed = WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![] };
+    let unkeyed =
+        WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![], computed: vec![] };
     assert_eq!(begin("item", unkeyed, &["id", "name"]).await, "42000");
+    let any_key = WriteMode::Upsert { keys: vec![], replaced: vec![], computed: vec![] };
+    assert_eq!(begin("item", any_key, &["id", "name"]).await, "0A000");
     place.end().await;
 }
 

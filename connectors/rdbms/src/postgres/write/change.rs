@@ -207,6 +207,10 @@ pub(crate) async fn change_table(
             }
             format!("ALTER TABLE {name} {}", parts.join(", "))
         }
+        TableChange::SetNullable { column, nullable } => {
+            let verb = if nullable { "DROP" } else { "SET" };
+            format!("ALTER TABLE {name} ALTER COLUMN {} {verb} NOT NULL", quoted(&column))
+        }
         TableChange::RenameTable(to) => format!("ALTER TABLE {name} RENAME TO {}", quoted(&to)),
     };
     run(connections, sql).await

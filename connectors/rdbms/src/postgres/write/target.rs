@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use arrow::datatypes::Schema;
-use maru_connect::{NewTable, WriteMode};
+use maru_connect::{Computed, NewTable, WriteMode};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 use sqlx::{PgConnection, Row};
 
@@ -224,19 +224,48 @@ impl Target {
 
     fn insert(&self, mode: &WriteMode, rows: &str) -> String {
         let conflict = match mode {
-            WriteMode::Upsert { keys, replaced } if replaced.is_empty() => {
-                format!(" ON CONFLICT ({}) DO NOTHING", list(keys))
-            }
-            WriteMode::Upsert { keys, replaced } => {
-                let set = replaced
-                    .iter()
-                    .map(|name| format!("{0} = excluded.{0}", quoted(name)))
-                    .collect::<Vec<_>>();
-                format!(" ON CONFLICT ({}) DO UPDATE SET {}", list(keys), set.join(", "))
+            WriteMode::Upsert { keys, replaced, computed } => {
+                let taken = replaced.iter().map(|name| format!("{0} = excluded.{0}", quoted(name)));
+                let made = computed.iter();
+                let made =
+                    made.map(|(name, value)| format!("{} = {}", quoted(name), made_of(value)));
+                let set = taken.chain(made).collect::<Vec<_>>();
+                let key =
+                    if keys.is_empty() { String::new() } else { format!(" ({})", list(keys)) };
+                match set.is_empty() {
+                    true => format!(" ON CONFLICT{key} DO NOTHING"),
+                    false => format!(" ON CONFLICT{key} DO UPDATE SET {}", set.join(", ")),
+                }
             }
             _ => String::new(),
         };
-        format!("INSERT INTO {} ({}) {rows}{conflict}", self.quoted(), self.own_names())
+        let is_named = matches!(mode, WriteMode::Upsert { computed, .. } if !computed.is_empty());
+        let alias = if is_named { format!(" AS {OLD}") } else { String::new() };
+        format!("INSERT INTO {}{alias} ({}) {rows}{conflict}", self.quoted(), self.own_names())
+    }
+}
+
+/// What a statement calls the rows that are there.
+const OLD: &str = "maru_old";
+
+/// Writes what a column is set to.
+fn made_of(value: &Computed) -> String {
+    match value {
+        Computed::Old(name) => format!("{OLD}.{}", quoted(name)),
+        Computed::New(name) => format!("excluded.{}", quoted(name)),
+        Computed::Number(digits) => format!("({digits})"),
+        // Whatever the server takes backslashes for.
+        Computed::Text(text) => {
+            format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+        }
+        Computed::Null => "NULL".to_owned(),
+        Computed::Binary(left, op, right) => {
+            format!("({} {op} {})", made_of(left), made_of(right))
+        }
+        Computed::Call(name, values) => {
+            let values = values.iter().map(made_of).collect::<Vec<_>>();
+            format!("{name}({})", values.join(", "))
+        }
     }
 }
 

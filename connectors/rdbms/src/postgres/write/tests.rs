@@ -87,11 +87,16 @@ async fn rows_are_appended_replaced_and_merged_by_key() {
     let upsert = |replaced: &[&str]| WriteMode::Upsert {
         keys: vec!["id".into()],
         replaced: replaced.iter().map(|name| (*name).to_owned()).collect(),
+        computed: Vec::new(),
     };
     let rows = ids(&[(3, Some("drei")), (4, Some("vier"))]);
     assert_eq!(place.put("item", upsert(&["name"]), rows.clone()).await.unwrap().n_rows, 2);
     assert_eq!(place.put("item", upsert(&[]), ids(&[(4, Some("x"))])).await.unwrap().n_rows, 0);
     assert_eq!(place.ask(all).await, "(1,one,2); (2,two,4); (3,drei,6); (4,vier,8)");
+    let any_key = WriteMode::Upsert { keys: vec![], replaced: vec![], computed: vec![] };
+    let rows = ids(&[(4, Some("x")), (5, Some("five")), (5, Some("y"))]);
+    assert_eq!(place.put("item", any_key, rows).await.unwrap().n_rows, 1);
+    assert_eq!(place.ask("SELECT name FROM item WHERE id > 3 ORDER BY id").await, "(vier); (five)");
     let twice = ids(&[(9, Some("a")), (9, Some("b"))]);
     let error = place.put("item", upsert(&["name"]), twice).await.unwrap_err();
     assert_eq!(error.sqlstate(), "21000", "{error:?}");
@@ -163,7 +168,8 @@ async fn what_the_table_refuses_comes_back_with_code_column_and_row() {
     assert_eq!(begin("always", append(), &["id"]).await, "428C9");
     assert_eq!(begin("nope", append(), &["id"]).await, "42P01");
     assert_eq!(begin("item", WriteMode::Create(NewTable::default()), &["id"]).await, "42P07");
-    let unkeyed = WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![] };
+    let unkeyed =
+        WriteMode::Upsert { keys: vec!["name".into()], replaced: vec![], computed: vec![] };
     assert_eq!(begin("item", unkeyed, &["id", "name"]).await, "42000");
     let partitions = Overwritten::Partitions { fixed: vec![], dynamic: true };
     assert_eq!(begin("item", WriteMode::Overwrite(partitions), &["id"]).await, "0A000");

@@ -46,6 +46,12 @@ pub(crate) async fn change_table(
             return Err(Error::unsupported("SQLite does not change the type of a column")
                 .with_hint("Make a new table of the wanted types by CREATE TABLE … AS."));
         }
+        TableChange::SetNullable { .. } => {
+            return Err(Error::unsupported(
+                "SQLite does not change whether a column may hold NULL",
+            )
+            .with_hint("Make a new table by CREATE TABLE, and INSERT the rows."));
+        }
         TableChange::RenameTable(to) => {
             statements.push(format!("ALTER TABLE {name} RENAME TO {}", quoted(&to)));
         }

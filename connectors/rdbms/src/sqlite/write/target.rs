@@ -195,10 +195,13 @@ impl Target {
     /// Returns the statement that puts rows into the table as `mode` says.
     pub fn insert(&self, mode: &WriteMode, rows: &str) -> String {
         let conflict = match mode {
-            WriteMode::Upsert { keys, replaced } if replaced.is_empty() => {
+            WriteMode::Upsert { keys, replaced, .. } if keys.is_empty() && replaced.is_empty() => {
+                " ON CONFLICT DO NOTHING".to_owned()
+            }
+            WriteMode::Upsert { keys, replaced, .. } if replaced.is_empty() => {
                 format!(" ON CONFLICT ({}) DO NOTHING", list(keys))
             }
-            WriteMode::Upsert { keys, replaced } => {
+            WriteMode::Upsert { keys, replaced, .. } => {
                 let set = replaced.iter().map(|name| format!("{0} = excluded.{0}", quoted(name)));
                 let set = set.collect::<Vec<_>>().join(", ");
                 format!(" ON CONFLICT ({}) DO UPDATE SET {set}", list(keys))
