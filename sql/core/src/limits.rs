@@ -75,8 +75,8 @@ pub const NESTING_MAX: usize = 100;
 /// Operators that stand in one expression without parentheses: `a AND b AND …`.
 pub const OPERATORS_MAX: usize = 2000;
 
-/// Calls of functions in the arguments of others.
-pub const CALLS_MAX: usize = 18;
+/// Calls of `ceil`, `floor`, `substring`, `overlay` and `convert` in the arguments of each other.
+pub const CALLS_MAX: usize = 12;
 
 /// Brackets in brackets: `ARRAY[ARRAY[…]]`, `a[b[1]]`.
 pub const BRACKETS_MAX: usize = 16;

@@ -5,6 +5,7 @@
 
 mod conversation;
 pub mod hive;
+mod maru_dialect;
 mod parser;
 mod split;
 mod statement;
@@ -14,6 +15,7 @@ pub use conversation::{
     Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
     Inner, Prepare, Transaction,
 };
+pub use maru_dialect::MaruDialect;
 pub use parser::{READ_OPTIONS, model, parse, parse_type, versions};
 pub use split::{Piece, split};
 pub use statement::{
@@ -30,8 +32,8 @@ pub use statement::{
 };
 pub use write::{
     AlterTable, CopyTo, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
-    OnConflict, TableAlteration, Truncate, Update, Vacuum, Write, WriteAction,
+    OnConflict, Returning, TableAlteration, Truncate, Update, Vacuum, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.
-pub use sqlparser::{ast, dialect, tokenizer};
+pub use sqlparser::{ast, tokenizer};

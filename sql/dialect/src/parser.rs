@@ -11,17 +11,19 @@ mod depth;
 mod faithful;
 pub mod model;
 mod pipeline;
+mod returning;
+mod sets;
 mod show;
 mod table_command;
 mod trim;
 pub mod versions;
 mod write;
 
+use crate::MaruDialect;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
 use maru_core::{Error, ErrorKind, Result, limits};
 use sqlparser::ast::{self, Value};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -35,7 +37,7 @@ pub use copy_file::READ_OPTIONS;
 /// 42601 with line and column inside of `sql`; 54000 for nesting deeper than `nesting_max`; 0A000 for statements of
 /// PostgreSQL that Maru does not have.
 pub fn parse(sql: &str) -> Result<Statement> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
+    let tokens = Tokenizer::new(&MaruDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
     depth::check(&tokens)?;
@@ -48,7 +50,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(trim::rewrite(tokens)),
         ))))
-        .with_dialect(&PostgreSqlDialect {})
+        .with_dialect(&MaruDialect)
         .with_recursion_limit(limits::NESTING_MAX)
         .build()?,
     );
@@ -67,8 +69,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
 
 /// Reads the name of a type; `None` for what is none.
 pub fn parse_type(name: &str) -> Option<ast::DataType> {
-    let mut parser =
-        sqlparser::parser::Parser::new(&PostgreSqlDialect {}).try_with_sql(name).ok()?;
+    let mut parser = sqlparser::parser::Parser::new(&MaruDialect).try_with_sql(name).ok()?;
     let data_type = parser.parse_data_type().ok()?;
     (parser.peek_token().token == Token::EOF).then_some(data_type)
 }
@@ -550,7 +551,7 @@ pub(crate) fn lower_set(set: ast::Set, sql: &str) -> Result<Statement> {
 
 /// Reads a `SELECT` that Maru itself wrote.
 fn parse_query(sql: &str, tag: &'static str) -> Result<Statement> {
-    let mut statements = DFParser::parse_sql_with_dialect(sql, &PostgreSqlDialect {})?;
+    let mut statements = DFParser::parse_sql_with_dialect(sql, &MaruDialect)?;
     match statements.pop_front() {
         Some(statement) => Ok(Statement::Query { statement: Box::new(statement), tag }),
         None => Err(ParserError::ParserError("empty statement".to_owned()).into()),

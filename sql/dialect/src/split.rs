@@ -1,7 +1,7 @@
 //! Cuts a text at its top-level semicolons.
 
+use crate::MaruDialect;
 use maru_core::{Error, Result};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// One statement of a text.
@@ -18,15 +18,14 @@ pub struct Piece {
 /// # Errors
 /// 42601 with its position for text that cannot be cut into words: an open quote, an open comment.
 pub fn split(sql: &str) -> Result<Vec<Piece>> {
-    let tokens =
-        Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|error| {
-            Error::new(
-                maru_core::ErrorKind::Syntax,
-                format!("syntax error: {}", lower_first(&error.message)),
-            )
-            .with_line_column(error.location.line as usize, error.location.column as usize)
-            .locate(sql, 0)
-        })?;
+    let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location().map_err(|error| {
+        Error::new(
+            maru_core::ErrorKind::Syntax,
+            format!("syntax error: {}", lower_first(&error.message)),
+        )
+        .with_line_column(error.location.line as usize, error.location.column as usize)
+        .locate(sql, 0)
+    })?;
     let chars = sql.chars().collect::<Vec<_>>();
     let lines = line_starts(&chars);
     let mut pieces = Vec::new();

@@ -315,7 +315,7 @@ statements! {
     "ALTER ROLE", "ALTER { ROLE | USER } name { [WITH] option … | RENAME TO new_name | SET setting { = | TO } value | RESET { setting | ALL } | SET ATTRIBUTE attribute { = | TO } 'value' | RESET ATTRIBUTE attribute }",
         "Changes a role; the options are those of CREATE ROLE. Attributes fill in catalog templates.",
         "ALTER ROLE kim PASSWORD '…' VALID UNTIL '2027-01-01'";
-    "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",
+    "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET OPTIONS (description = 'text') | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",
         "Says which version of a model is used where none is named, names versions, or renames the model.",
         "ALTER MODEL mes.defect SET DEFAULT VERSION 4";
     "ALTER PIPELINE", "ALTER PIPELINE name { PAUSE | RESUME }",
@@ -324,7 +324,7 @@ statements! {
     "ALTER POLICY", "ALTER POLICY name ON table { RENAME TO new_name | [TO role, …] [USING (condition)] [WITH CHECK (condition)] }",
         "Changes the name, the roles or the conditions of a policy.",
         "ALTER POLICY own_region ON crm.public.customers USING (region = 'Busan')";
-    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column TYPE type | RENAME TO new_name }, …",
+    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column { TYPE type | SET NOT NULL | DROP NOT NULL } | RENAME TO new_name }, …",
         "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
     "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET | MODEL | PIPELINE } name OWNER TO role",
@@ -369,7 +369,7 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
-    "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) [AS query]",
+    "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) [WITH (async = true)] [AS query]",
         "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
         "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
     "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN }] }; … END",
@@ -402,7 +402,7 @@ statements! {
     "DECLARE", "DECLARE name [BINARY] [NO SCROLL] CURSOR [WITH HOLD] FOR query",
         "Opens a cursor, which reads a query as it is fetched; it ends with its transaction unless it is held.",
         "DECLARE c CURSOR WITH HOLD FOR SELECT * FROM crm.public.customers";
-    "DELETE", "DELETE FROM name [AS alias] [WHERE condition]",
+    "DELETE", "DELETE FROM name [AS alias] [USING table, …] [WHERE condition] [RETURNING item, …]",
         "Removes the rows for which a condition is true.",
         "DELETE FROM lake.mart.calls WHERE day < '2026-01-01'";
     "DESCRIBE", "DESCRIBE { name | 'path' }",
@@ -450,7 +450,7 @@ statements! {
     "GRANT ROLE", "GRANT role, … TO role, … [WITH ADMIN OPTION]",
         "Makes roles members of others, whose privileges they then have.",
         "GRANT analyst TO kim";
-    "INSERT", "INSERT INTO name [(column, …)] query [ON CONFLICT (column, …) DO { NOTHING | UPDATE SET column = EXCLUDED.column, … }]; INSERT OVERWRITE [TABLE] name [(column, …)] [PARTITION (column [= value], …)] query",
+    "INSERT", "INSERT INTO name [AS alias] [(column, …)] { query | DEFAULT VALUES } [ON CONFLICT [(column, …)] DO { NOTHING | UPDATE SET column = { EXCLUDED.column | expression }, … }] [RETURNING item, …]; INSERT OVERWRITE [TABLE] name [(column, …)] [PARTITION (column [= value], …)] query",
         "Adds the rows of a query to a table, or puts them in the place of all rows or of those of partitions.",
         "INSERT INTO lake.mart.customers VALUES (1, 'Han')";
     "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) | DO NOTHING } …",
@@ -495,7 +495,7 @@ statements! {
     "TRUNCATE", "TRUNCATE [TABLE] name, …",
         "Removes all rows of tables.",
         "TRUNCATE lake.mart.calls";
-    "UPDATE", "UPDATE name [AS alias] SET column = value, … [WHERE condition]",
+    "UPDATE", "UPDATE name [AS alias] SET { column = value | (column, …) = (value, …) }, … [FROM table] [WHERE condition] [RETURNING item, …]",
         "Changes the rows for which a condition is true.",
         "UPDATE lake.mart.customers SET region = 'Busan' WHERE region IS NULL";
     "VACUUM", "VACUUM [TABLE] name [RETAIN n HOURS] [DRY RUN]",

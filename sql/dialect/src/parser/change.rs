@@ -2,13 +2,15 @@
 
 use std::ops::ControlFlow;
 
+use crate::MaruDialect;
 use datafusion::error::DataFusionError;
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::ast::{self, TableFactor};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::returning::lower_returning;
+use super::sets::assignments;
 use super::write::column_name;
 use super::{fold, object_name, unsupported};
 use crate::statement::Name;
@@ -75,9 +77,6 @@ pub(super) fn rewrite(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 /// Reads `DELETE`. Rows of `USING` that belong to a row are looked for, not joined: a row that several belong to goes once, as in
 /// PostgreSQL.
 pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
-    if delete.returning.is_some() {
-        return Err(returning());
-    }
     let strange = !delete.tables.is_empty()
         || delete.output.is_some()
         || !delete.order_by.is_empty()
@@ -89,6 +88,8 @@ pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
         [one] if one.joins.is_empty() && !strange => target(&one.relation)?,
         _ => return Err(unsupported("this form of DELETE")),
     };
+    let joined = delete.using.is_some();
+    let returning = lower_returning(delete.returning, &table, &alias, joined)?;
     let mut selection = delete.selection;
     if let Some(selection) = &mut selection {
         shorten(selection, &table, &alias);
@@ -107,15 +108,12 @@ pub(super) fn lower_delete(delete: ast::Delete) -> Result<Delete> {
             negated: false,
         });
     }
-    Ok(Delete { table, alias, selection })
+    Ok(Delete { table, alias, selection, returning })
 }
 
 /// Reads `UPDATE`. With `FROM` it is a `MERGE`: a row that several rows of the other table belong to is an error there, where
 /// PostgreSQL takes any of them.
 pub(super) fn lower_update(update: ast::Update) -> Result<WriteAction> {
-    if update.returning.is_some() {
-        return Err(returning());
-    }
     if update.or.is_some()
         || update.output.is_some()
         || !update.order_by.is_empty()
@@ -127,13 +125,18 @@ pub(super) fn lower_update(update: ast::Update) -> Result<WriteAction> {
         return Err(unsupported("UPDATE of a join").with_hint(ONE_SOURCE));
     }
     let (table, alias) = target(&update.table.relation)?;
+    let joined = update.from.is_some();
+    let returning = lower_returning(update.returning, &table, &alias, joined)?;
     let mut sets = assignments(update.assignments)?;
     let mut selection = update.selection;
     for expr in sets.iter_mut().map(|(_, value)| value).chain(&mut selection) {
         shorten(expr, &table, &alias);
     }
     let from = match update.from {
-        None => return Ok(WriteAction::Update(Box::new(Update { table, alias, sets, selection }))),
+        None => {
+            let update = Update { table, alias, sets, selection, returning };
+            return Ok(WriteAction::Update(Box::new(update)));
+        }
         Some(
             ast::UpdateTableFromKind::BeforeSet(from) | ast::UpdateTableFromKind::AfterSet(from),
         ) => from,
@@ -155,13 +158,14 @@ pub(super) fn lower_update(update: ast::Update) -> Result<WriteAction> {
             action: MergeAction::Update(sets),
         }],
         tag: "UPDATE",
+        returning,
     })))
 }
 
 const ONE_SOURCE: &str = "Write FROM (SELECT … ) AS name with the join in it.";
 
 /// Takes what stands before a table's name off the columns that are written with it: `mart.t.id` is `t.id`.
-fn shorten(expr: &mut ast::Expr, table: &Name, alias: &str) {
+pub(super) fn shorten(expr: &mut ast::Expr, table: &Name, alias: &str) {
     let _ = ast::visit_expressions_mut(expr, |expr| {
         if let ast::Expr::CompoundIdentifier(parts) = expr
             && let [before @ .., column] = parts.as_slice()
@@ -240,33 +244,9 @@ fn any_row(from: &[ast::TableWithJoins], selection: Option<ast::Expr>) -> Result
     let from = from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let filter = selection.map(|selection| format!(" WHERE {selection}")).unwrap_or_default();
     let text = format!("SELECT 1 FROM {from}{filter}");
-    let parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(&text);
+    let parser = Parser::new(&MaruDialect).try_with_sql(&text);
     let query = parser.and_then(|mut parser| parser.parse_query());
     Ok(*query.map_err(DataFusionError::from)?)
-}
-
-fn returning() -> Error {
-    Error::unsupported("RETURNING is not supported")
-        .with_hint("Read the rows with a SELECT of their keys.")
-}
-
-fn assignments(given: Vec<ast::Assignment>) -> Result<Vec<(String, ast::Expr)>> {
-    given
-        .into_iter()
-        .map(|assignment| match &assignment.target {
-            ast::AssignmentTarget::ColumnName(name) => {
-                // MERGE of other dialects writes the table's name before the column's.
-                let name = object_name(name)?.0.pop().unwrap_or_default();
-                if matches!(&assignment.value, ast::Expr::Identifier(ident)
-                    if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
-                {
-                    return Err(unsupported("SET column = DEFAULT"));
-                }
-                Ok((name, assignment.value))
-            }
-            ast::AssignmentTarget::Tuple(_) => Err(unsupported("SET (column, …) = …")),
-        })
-        .collect()
 }
 
 /// Reads a table with its alias.
@@ -287,8 +267,13 @@ fn target(factor: &TableFactor) -> Result<(Name, String)> {
 }
 
 pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
-    if merge.output.is_some() {
-        return Err(unsupported("MERGE … OUTPUT"));
+    match merge.output {
+        None => {}
+        Some(ast::OutputClause::Returning { .. }) => {
+            return Err(unsupported("MERGE … RETURNING")
+                .with_hint("UPDATE … FROM … RETURNING tells of the rows that it changes."));
+        }
+        Some(_) => return Err(unsupported("MERGE … OUTPUT")),
     }
     let (table, alias) = target(&merge.table)?;
     let source_alias = source_name(&merge.source, &alias, "MERGE")?;
@@ -347,7 +332,7 @@ pub(super) fn lower_merge(merge: ast::Merge) -> Result<Merge> {
     let mut on = *merge.on;
     shorten(&mut on, &table, &alias);
     let source = merge.source.to_string();
-    Ok(Merge { table, alias, source, source_alias, on, clauses, tag: "MERGE" })
+    Ok(Merge { table, alias, source, source_alias, on, clauses, tag: "MERGE", returning: None })
 }
 
 #[cfg(test)]

@@ -61,6 +61,7 @@ impl Words<'_> {
                 overwrite: false,
                 partition: Vec::new(),
                 on_conflict: None,
+                returning: None,
             }),
             (true, None) => return Err(self.unexpected("TO")),
         };

@@ -5,9 +5,9 @@
 
 mod steps;
 
+use crate::MaruDialect;
 use maru_core::{Error, ErrorKind, Result, line_column};
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use datafusion::sql::parser::DFParserBuilder;
@@ -40,7 +40,7 @@ pub(super) fn create(sql: &str, tokens: &[TokenWithSpan]) -> Result<Option<State
     let head = head.iter().map(|token| (*token).clone()).collect::<Vec<_>>();
     let mut words = Words(
         DFParserBuilder::new(head)
-            .with_dialect(&PostgreSqlDialect {})
+            .with_dialect(&MaruDialect)
             .with_recursion_limit(maru_core::limits::NESTING_MAX)
             .build()?,
     );

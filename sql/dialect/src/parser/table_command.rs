@@ -26,6 +26,10 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 before.next().is_some_and(|token| is_word(token, &["union", "intersect", "except"]))
             }
             Some(Token::LParen) => before.next().is_some_and(|token| is_word(token, &["copy"])),
+            Some(Token::Word(_) | Token::RParen) => {
+                let before = written.iter().filter(visible).map(|token| &token.token);
+                is_table(&token.token) && ends_a_target(&before.collect::<Vec<_>>())
+            }
             Some(_) => false,
         };
         let next = tokens[at + 1..].iter().find(visible).map(|token| &token.token);
@@ -44,6 +48,33 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     written
 }
 
+/// Returns whether tokens are `INSERT INTO name [AS alias] [(columns)]`.
+fn ends_a_target(before: &[&Token]) -> bool {
+    const QUERIES: [&str; 6] = ["select", "values", "with", "default", "table", "on"];
+    let Some(start) = before.iter().rposition(|token| is_word(token, &["into", "overwrite"]))
+    else {
+        return false;
+    };
+    let verb = start.checked_sub(1).and_then(|at| before.get(at));
+    let mut target = &before[start + 1..];
+    if let [first, rest @ ..] = target
+        && is_word(first, &["table"])
+    {
+        target = rest;
+    }
+    let is_part = |token: &&Token| {
+        let named = matches!(token, Token::Word(_) | Token::Period | Token::Comma);
+        let list = matches!(token, Token::LParen | Token::RParen);
+        (named || list) && !is_word(token, &QUERIES)
+    };
+    let n_open = target.iter().filter(|token| matches!(token, Token::LParen)).count();
+    let n_closed = target.iter().filter(|token| matches!(token, Token::RParen)).count();
+    verb.is_some_and(|verb| is_word(verb, &["insert"]))
+        && !target.is_empty()
+        && target.iter().all(is_part)
+        && n_open == n_closed
+}
+
 fn word(text: &str, keyword: Keyword) -> Token {
     Token::Word(Word { value: text.to_owned(), quote_style: None, keyword })
 }
@@ -55,13 +86,13 @@ fn is_word(token: &Token, wanted: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use sqlparser::dialect::PostgreSqlDialect;
+    use crate::MaruDialect;
     use sqlparser::tokenizer::Tokenizer;
 
     use super::*;
 
     fn rewritten(sql: &str) -> String {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().unwrap();
+        let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location().unwrap();
         rewrite(tokens).iter().map(|token| token.token.to_string()).collect()
     }
 
@@ -76,6 +107,14 @@ mod tests {
             ("DESCRIBE TABLE a", "DESCRIBE TABLE a"),
             ("SELECT \"table\" FROM t", "SELECT \"table\" FROM t"),
             ("SELECT f(TABLE a)", "SELECT f(TABLE a)"),
+            ("INSERT INTO a TABLE b", "INSERT INTO a SELECT*FROM b"),
+            (
+                "INSERT INTO s.a AS x (k, \"table\") TABLE b EXCEPT ALL TABLE c",
+                "INSERT INTO s.a AS x (k, \"table\") SELECT*FROM b EXCEPT ALL SELECT*FROM c",
+            ),
+            ("INSERT OVERWRITE TABLE a TABLE b", "INSERT OVERWRITE TABLE a SELECT*FROM b"),
+            ("INSERT INTO TABLE a SELECT 1", "INSERT INTO TABLE a SELECT 1"),
+            ("INSERT INTO a SELECT table FROM b", "INSERT INTO a SELECT table FROM b"),
         ] {
             assert_eq!(rewritten(sql), expected);
         }

@@ -100,13 +100,13 @@ fn end_of_literal(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use sqlparser::dialect::PostgreSqlDialect;
+    use crate::MaruDialect;
     use sqlparser::tokenizer::Tokenizer;
 
     use super::*;
 
     fn rewritten(sql: &str) -> String {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().unwrap();
+        let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location().unwrap();
         rewrite(tokens).iter().map(|token| token.token.to_string()).collect()
     }
 

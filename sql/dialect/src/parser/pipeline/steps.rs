@@ -1,8 +1,8 @@
 //! The steps of a pipeline: what comes between `BEGIN` and `END`, loops and expectations among it.
 
+use crate::MaruDialect;
 use datafusion::error::DataFusionError;
 use maru_core::{Error, Result};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -25,7 +25,7 @@ pub(super) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     pub(super) fn new(sql: &'a str, text: &'a str, offset: usize) -> Result<Self> {
-        let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+        let tokens = Tokenizer::new(&MaruDialect, text).tokenize_with_location();
         let tokens = tokens.map_err(|error| {
             Error::from(DataFusionError::from(ParserError::from(error))).of_part(sql, text, offset)
         })?;
