@@ -2,7 +2,11 @@
 //!
 //! DataFusion's plans give way where they read their inputs. A nested loop or cross join makes millions of rows of one
 //! input batch, and an aggregate above it takes them all in one step: meanwhile a cancel is not heard, and the thread
-//! serves nobody else.
+//! serves nobody else. If its condition lets hardly any row through, a nested loop join does not even give a batch: it compares
+//! all rows of its left side with a batch of its right side in one step. So that batch comes in pieces, as large as are
+//! compared in a moment.
+
+mod pieces;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,11 +22,14 @@ use datafusion::physical_plan::joins::{CrossJoinExec, NestedLoopJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildStats, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, Statistics,
-    StatisticsArgs,
+    StatisticsArgs, replace_children_if_necessary,
 };
 use maru_connect::time_sliced;
 
-/// Puts a node that gives way every few milliseconds above joins that multiply rows.
+use pieces::Pieces;
+
+/// Puts a node that gives way every few milliseconds above joins that multiply rows, and one below the right side of those that
+/// may compare for long without a result.
 #[derive(Debug)]
 pub(super) struct YieldInJoins;
 
@@ -33,12 +40,16 @@ impl PhysicalOptimizerRule for YieldInJoins {
         _config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_up(|node| {
-            let multiplies = node.downcast_ref::<NestedLoopJoinExec>().is_some()
-                || node.downcast_ref::<CrossJoinExec>().is_some();
-            Ok(if multiplies {
-                Transformed::yes(Arc::new(TimeSlicedExec { input: node }))
-            } else {
-                Transformed::no(node)
+            if let Some(join) = node.downcast_ref::<NestedLoopJoinExec>() {
+                let left = Arc::clone(join.left());
+                let right = TimeSlicedExec::new(Arc::clone(join.right()), true);
+                let sides: Vec<Arc<dyn ExecutionPlan>> = vec![left, Arc::new(right)];
+                let node = replace_children_if_necessary(node, sides)?;
+                return Ok(Transformed::yes(Arc::new(TimeSlicedExec::new(node, false))));
+            }
+            Ok(match node.downcast_ref::<CrossJoinExec>().is_some() {
+                true => Transformed::yes(Arc::new(TimeSlicedExec::new(node, false))),
+                false => Transformed::no(node),
             })
         })
         .data()
@@ -57,6 +68,14 @@ impl PhysicalOptimizerRule for YieldInJoins {
 #[derive(Debug)]
 struct TimeSlicedExec {
     input: Arc<dyn ExecutionPlan>,
+    /// Whether batches are cut, so that what is above asks for the next soon.
+    cuts: bool,
+}
+
+impl TimeSlicedExec {
+    fn new(input: Arc<dyn ExecutionPlan>, cuts: bool) -> Self {
+        Self { input, cuts }
+    }
 }
 
 impl DisplayAs for TimeSlicedExec {
@@ -87,7 +106,7 @@ impl ExecutionPlan for TimeSlicedExec {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         match children.into_iter().next() {
-            Some(input) => Ok(Arc::new(Self { input })),
+            Some(input) => Ok(Arc::new(Self::new(input, self.cuts))),
             None => Err(DataFusionError::Internal("it has one input".to_owned())),
         }
     }
@@ -106,6 +125,10 @@ impl ExecutionPlan for TimeSlicedExec {
     ) -> Result<SendableRecordBatchStream> {
         let stream = self.input.execute(partition, context)?;
         let schema = stream.schema();
+        if self.cuts {
+            let pieces = time_sliced(Pieces::new(stream));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, pieces)));
+        }
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, time_sliced(stream))))
     }
 

@@ -2,6 +2,7 @@
 
 mod join_order;
 mod once;
+mod planning;
 mod runtime_filters;
 
 use std::time::Duration;

@@ -341,6 +341,45 @@ def test_a_reader_that_is_slow_costs_no_memory(server, healthy):
         assert worst < 120 * MB
 
 
+def test_statements_that_take_long_to_plan_hold_nobody_up(server, healthy):
+    """Functions in functions, more at once than there are processors: cancels and timeouts end them, and others are served meanwhile."""
+    depth, n_clients = 300, 6
+    sql = "SELECT cardinality(" + "array_append(" * depth + "ARRAY[1]" + ", 1)" * depth + ")"
+    ends = []
+
+    def plan(connection):
+        began = time.monotonic()
+        try:
+            end = connection.execute(sql).fetchone()
+        except psycopg.Error as error:
+            end = error.sqlstate
+        ends.append((end, time.monotonic() - began))
+
+    connections = [server.connect() for _ in range(n_clients)]
+    for connection in connections[::2]:
+        connection.execute("SET statement_timeout = '1s'")
+    clients = [threading.Thread(target=plan, args=(connection,), daemon=True) for connection in connections]
+    for client in clients:
+        client.start()
+    began, slowest = time.monotonic(), 0
+    while time.monotonic() - began < 3:
+        asked = time.monotonic()
+        assert healthy.execute("SELECT 1").fetchone() == (1,)
+        slowest = max(slowest, time.monotonic() - asked)
+    for connection in connections[1::2]:
+        connection.cancel()
+    for client in clients:
+        client.join(30)
+        assert not client.is_alive(), "neither a cancel nor a timeout ends it"
+    for connection in connections:
+        assert connection.execute("SELECT 2").fetchone() == (2,)
+        connection.close()
+    print(f"planned with others: {ends}; the slowest SELECT 1 meanwhile: {slowest * 1000:.0f} ms")
+    assert all(end in ((depth + 1,), "57014") for end, _ in ends), ends
+    assert all(seconds < 10 for _, seconds in ends), ends
+    assert slowest < 5
+
+
 MIXED = [
     ("SELECT %s::int", lambda n: [(n,)]),
     ("SELECT count(*) FROM generate_series(1, 20000) t(g) WHERE g <= %s", lambda n: [(n,)]),
