@@ -30,10 +30,12 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Object, Rights};
+use crate::catalog::BUILTIN;
 use crate::engine::history::micros;
 use crate::session::Work;
 use crate::store::Store;
-use crate::store::pipelines::StoredPipeline;
+use crate::store::pipelines::{StoredPipeline, StoredRun};
 
 pub(crate) use check::check;
 pub(crate) use definition::Definition;
@@ -53,6 +55,24 @@ pub(crate) struct Entry {
     /// Until when its schedule has been looked at.
     pub cursor_us: i64,
     pub created_us: i64,
+}
+
+/// Returns the pipeline that a run is one of.
+pub(crate) fn object_of(run: &StoredRun) -> Object {
+    Object::pipeline(BUILTIN, &run.schema, &run.pipeline)
+}
+
+/// What of an error of a run shows: errors quote values of tables that only the pipeline's owner may read.
+pub(crate) fn error_shown(
+    rights: &Rights,
+    run: &StoredRun,
+    error: Option<String>,
+) -> Option<String> {
+    let is_told = run.state == "cancelled" || rights.looks_into(&object_of(run));
+    match error {
+        Some(_) if !is_told => Some("only the owner of the pipeline sees the error".to_owned()),
+        error => error,
+    }
 }
 
 /// A run that is under way in this process.

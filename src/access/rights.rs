@@ -154,6 +154,37 @@ impl Rights {
         }
     }
 
+    /// Returns whether it sees what a pipeline or a model is made of: the text of its statements, what became of them, and their
+    /// errors, which may quote values. Whoever may run it does not for that.
+    pub fn looks_into(&self, object: &Object) -> bool {
+        self.owns(object) || self.has_role("pg_monitor")
+    }
+
+    /// Returns whether a table shows to it by its full name, and the column of that may be read.
+    pub fn sees_named(&self, table: &str, column: Option<&str>) -> bool {
+        let Some(path) = crate::session::name_parts(table).filter(|path| path.len() == 3) else {
+            return false;
+        };
+        let object = Object { kind: "table", path };
+        let may_read = |column: &str| match self.columns(Privilege::Select, &object) {
+            Some(Columns::All) => true,
+            Some(Columns::Some(columns)) => columns.contains(column),
+            None => false,
+        };
+        self.sees(&object) && column.is_none_or(may_read)
+    }
+
+    /// Returns whether a column of a table shows to it, if it is there at all: whether it may do something with it.
+    pub fn sees_column(&self, table: &Object, column: &str) -> bool {
+        let privileges =
+            [Privilege::Select, Privilege::Insert, Privilege::Update, Privilege::References];
+        privileges.into_iter().any(|privilege| match self.columns(privilege, table) {
+            Some(Columns::All) => true,
+            Some(Columns::Some(columns)) => columns.contains(column),
+            None => false,
+        })
+    }
+
     /// Returns whether it may cancel what a user runs, or end the user's sessions.
     pub fn may_signal(&self, user: &str) -> bool {
         let of_superuser = self.rules.is_superuser(user);

@@ -233,6 +233,7 @@ async fn find_in(
         .with_verify(session.verify_pushdown(&attached.name));
     if let Some(plan) = plan {
         table = table.with_view_plan(plan.map_err(|error| {
+            let error = if rights.owns(&object) { error } else { broken_view(error, name) };
             error.or_context("view", format!("{}.{schema}.{name}", attached.name))
         })?);
     }
@@ -253,6 +254,16 @@ async fn find_in(
             Ok(Some(Arc::new(only(&attached.name, &object, table, &columns)?)))
         }
     }
+}
+
+/// Says that a view cannot be read to whoever may read the view, but not what it reads: tables and columns that are gone, or that
+/// its owner may not read any more, are its owner's affair.
+fn broken_view(error: Error, name: &str) -> Error {
+    if !["42", "3D", "3F"].iter().any(|class| error.sqlstate().starts_with(class)) {
+        return error;
+    }
+    Error::new(error.kind(), format!("view \"{name}\" cannot be read"))
+        .with_hint("Something that it reads is gone, or its owner may not read it. Its owner is told what it is.")
 }
 
 /// Returns a table that is what a plan gives.

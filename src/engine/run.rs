@@ -25,6 +25,7 @@ use super::history::{PastQuery, micros};
 use super::query::{Query, State};
 use crate::access::audit::What;
 use crate::output::Rows;
+use crate::session::is_guard;
 use crate::statement::without_passwords;
 
 /// Batches that wait for the client at most.
@@ -50,6 +51,13 @@ impl Ending {
         self.end(state_of(error), Some(error));
     }
 
+    /// Takes a statement that was planned off the list, without a place in the history: what runs then is listed itself.
+    pub(crate) fn forget(self) {
+        if !self.query.ended.swap(true, Ordering::SeqCst) {
+            self.engine.inner.queries.end(self.query.id);
+        }
+    }
+
     fn end(&self, state: State, error: Option<&Error>) {
         let query = &self.query;
         if query.ended.swap(true, Ordering::SeqCst) {
@@ -67,7 +75,8 @@ impl Ending {
         metrics.query_seconds.observe(query.clock.elapsed().as_secs_f64());
         metrics.rows.inc_by(query.n_rows.load(Ordering::Relaxed));
         metrics.spilled_bytes.inc_by(figures.spilled_bytes);
-        for (catalog, (_, bytes)) in &figures.sources {
+        let told = figures.sources.iter().map(|(catalog, (_, bytes))| (catalog, bytes));
+        for (catalog, bytes) in told.chain(&figures.hidden) {
             metrics.source_bytes.with_label_values(&[catalog.as_str()]).inc_by(*bytes);
         }
         tracing::debug!(
@@ -348,6 +357,8 @@ fn widens(found: &DataType, promised: &DataType) -> bool {
 pub(crate) struct Figures {
     /// Rows and bytes by catalog.
     pub(crate) sources: BTreeMap<String, (u64, u64)>,
+    /// Bytes by catalog that were read under policies; how many would tell the user of hidden rows.
+    hidden: BTreeMap<String, u64>,
     pub(crate) spilled_bytes: u64,
     pub(crate) written_rows: u64,
     pub(crate) written_bytes: u64,
@@ -355,11 +366,12 @@ pub(crate) struct Figures {
 
 pub(crate) fn figures(engine: &Engine, plan: &Arc<dyn ExecutionPlan>) -> Figures {
     let mut found = Figures::default();
-    collect(engine, plan, &mut found);
+    collect(engine, plan, false, &mut found);
     found
 }
 
-fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, found: &mut Figures) {
+fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, hidden: bool, found: &mut Figures) {
+    let hidden = hidden || is_guard(plan);
     if let Some(metrics) = plan.metrics() {
         found.spilled_bytes += metrics.spilled_bytes().unwrap_or_default() as u64;
         let sum = |name: &str| metrics.sum_by_name(name).map_or(0, |value| value.as_usize()) as u64;
@@ -371,14 +383,20 @@ fn collect(engine: &Engine, plan: &Arc<dyn ExecutionPlan>, found: &mut Figures) 
         } else {
             file_catalog(engine, plan).map(|catalog| (catalog, sum("bytes_scanned")))
         };
-        if let Some((catalog, bytes)) = source {
-            let entry = found.sources.entry(catalog).or_default();
-            entry.0 += rows;
-            entry.1 += bytes;
+        match source {
+            Some((catalog, bytes)) if hidden => {
+                *found.hidden.entry(catalog).or_default() += bytes;
+            }
+            Some((catalog, bytes)) => {
+                let entry = found.sources.entry(catalog).or_default();
+                entry.0 += rows;
+                entry.1 += bytes;
+            }
+            None => {}
         }
     }
     for child in plan.children() {
-        collect(engine, child, found);
+        collect(engine, child, hidden, found);
     }
 }
 

@@ -2,6 +2,7 @@
 //! and why. One column, one line a row, as in PostgreSQL; `VERBOSE` shows the planner's own account.
 
 mod files;
+mod hidden;
 mod json;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,6 +25,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec, why_stays};
 use maru_core::{Error, Result};
 
+use super::policies::{hides_rows, is_guard};
 use super::rewrite::MARK;
 use crate::catalog::resolve::NATIVE_QUERY;
 use crate::engine::Engine;
@@ -39,21 +41,27 @@ pub(super) enum Shape {
     Json,
 }
 
-/// Returns the plan under `EXPLAIN`, whether it is to be run, and how it is told.
+/// Returns the plan under `EXPLAIN`, whether it is to be run, and how it is told. The planner's own account (`VERBOSE`) has
+/// figures of all that is read: a statement over tables with policies is told without it.
 pub(super) fn explained(plan: &LogicalPlan) -> Option<(&LogicalPlan, bool, Shape)> {
-    let shape = |format: &ExplainFormat| match format {
+    let (plan, runs, verbose, format) = match plan {
+        LogicalPlan::Explain(explain) => {
+            (explain.plan.as_ref(), false, explain.verbose, &explain.explain_format)
+        }
+        LogicalPlan::Analyze(analyze) => {
+            (analyze.input.as_ref(), true, analyze.verbose, &analyze.format)
+        }
+        _ => return None,
+    };
+    let shape = match format {
         ExplainFormat::Indent => Some(Shape::Lines),
         ExplainFormat::PostgresJSON => Some(Shape::Json),
         _ => None,
     };
-    match plan {
-        LogicalPlan::Explain(explain) if !explain.verbose => {
-            Some((&explain.plan, false, shape(&explain.explain_format)?))
-        }
-        LogicalPlan::Analyze(analyze) if !analyze.verbose => {
-            Some((&analyze.input, true, shape(&analyze.format)?))
-        }
-        _ => None,
+    match shape.filter(|_| !verbose) {
+        Some(shape) => Some((plan, runs, shape)),
+        None if hides_rows(plan) => Some((plan, runs, shape.unwrap_or(Shape::Lines))),
+        None => None,
     }
 }
 
@@ -89,8 +97,12 @@ impl Report<'_> {
         if self.shape == Shape::Json {
             return self.column(vec![self.json()?]);
         }
+        let hides = hides_rows(self.logical);
         let mut lines = Vec::new();
-        self.tree(self.physical, 0, &mut lines);
+        match hides {
+            true => hidden::tree(self.logical, &mut lines),
+            false => self.tree(self.physical, 0, &mut lines),
+        }
         let mut sources = Vec::new();
         self.sources(self.physical, &mut sources);
         if !sources.is_empty() {
@@ -102,8 +114,15 @@ impl Report<'_> {
             lines.push("Stays in the engine:".to_owned());
             lines.extend(kept.into_iter().map(|line| format!("  {line}")));
         }
+        if hides {
+            lines.push(hidden::NOTE.to_owned());
+        }
         lines.push(format!("Planning Time: {}", millis(self.planned_in)));
-        if let Some((time, n_rows)) = self.ran {
+        if let Some((time, n_rows)) = self.ran
+            && hides
+        {
+            lines.push(format!("Execution Time: {} ({n_rows} rows)", millis(time)));
+        } else if let Some((time, n_rows)) = self.ran {
             let figures = crate::engine::run::figures(self.engine, self.physical);
             lines.push(format!(
                 "Execution Time: {} ({n_rows} rows, memory at most {}, spilled {})",
@@ -144,6 +163,10 @@ impl Report<'_> {
     }
 
     fn sources(&self, node: &Arc<dyn ExecutionPlan>, lines: &mut Vec<String>) {
+        if is_guard(node) {
+            hidden::sources(node, lines);
+            return;
+        }
         let metrics = node.metrics().filter(|_| self.ran.is_some());
         let count = |name: &str| {
             let value = metrics.as_ref().and_then(|metrics| metrics.sum_by_name(name));

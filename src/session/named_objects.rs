@@ -158,7 +158,7 @@ fn plain_oids() -> DataType {
 }
 
 /// Reads `"a"."b"` and `a . b`: names in quotes, or folded.
-pub(super) fn parts(name: &str) -> Option<Vec<String>> {
+pub(crate) fn parts(name: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = name.trim();
     loop {

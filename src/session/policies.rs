@@ -17,12 +17,11 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Explain, Expr, Extension, Filter, LogicalPlan, Operator, PlanType, StringifiedPlan,
-    UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, Extension, Filter, LogicalPlan, Operator, UserDefinedLogicalNode,
+    UserDefinedLogicalNodeCore,
 };
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::explain::ExplainExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use maru_core::{Result, quote_ident};
@@ -246,39 +245,23 @@ impl QueryPlanner for WithPolicies {
             Arc::new(Barriers),
             Arc::new(super::write::Writes),
         ]);
-        match plan {
-            LogicalPlan::Explain(explain) if hides_rows(&explain.plan)? => {
-                let explain = Explain { show_statistics: Some(false), ..explain.clone() };
-                let plan = LogicalPlan::Explain(explain);
-                Ok(without_statistics(planner.create_physical_plan(&plan, state).await?))
-            }
-            _ => planner.create_physical_plan(plan, state).await,
-        }
+        planner.create_physical_plan(plan, state).await
     }
 }
 
-fn hides_rows(plan: &LogicalPlan) -> DfResult<bool> {
+/// Returns whether policies or masks keep something of a plan's tables from whoever runs it.
+pub(crate) fn hides_rows(plan: &LogicalPlan) -> bool {
     let mut hides = false;
-    plan.apply_with_subqueries(|node| {
+    let looked = plan.apply_with_subqueries(|node| {
         hides |= is_barrier(node);
         Ok(if hides { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-    })?;
-    Ok(hides)
+    });
+    hides || looked.is_err()
 }
 
-/// Takes the statistics out of what `EXPLAIN VERBOSE` tells: what is known of files and of tables of sources has the least and the
-/// greatest value of rows that policies hide.
-fn without_statistics(physical: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-    let Some(told) = physical.downcast_ref::<ExplainExec>() else { return physical };
-    let is_shown = |part: &&StringifiedPlan| {
-        let kind = &part.plan_type;
-        !matches!(
-            kind,
-            PlanType::InitialPhysicalPlanWithStats | PlanType::FinalPhysicalPlanWithStats
-        )
-    };
-    let parts = told.stringified_plans().iter().filter(is_shown).cloned().collect();
-    Arc::new(ExplainExec::new(told.schema(), parts, told.verbose()))
+/// Returns whether what lies below is read under policies or masks.
+pub(crate) fn is_guard(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<BarrierExec>()
 }
 
 struct Barriers;

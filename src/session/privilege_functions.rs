@@ -100,9 +100,9 @@ impl Oids {
         rights.sees(object).then(|| self.remarks.get(&(oid, column)).cloned()).flatten()
     }
 
-    /// Returns the query of a view that shows.
+    /// Returns the query of a view to its owner, as `pg_views` does: it names what others do not see.
     pub(super) fn view(&self, oid: i64, rights: &Rights) -> Option<String> {
-        let object = self.table(oid).filter(|object| rights.sees(object))?;
+        let object = self.table(oid).filter(|object| rights.owns(object))?;
         match object.path.as_slice() {
             [catalog, schema, name] if catalog == BUILTIN => {
                 self.views.get(&(schema.clone(), name.clone())).cloned()

@@ -13,7 +13,8 @@ use crate::access::{Object, Privilege};
 use crate::catalog::BUILTIN;
 use crate::output::Output;
 use crate::pipelines::{
-    self, Active, Entry, NewRun, Origin, Unknown, arguments_of, begin, check, resume, undefined,
+    self, Active, Entry, NewRun, Origin, Unknown, arguments_of, begin, check, error_shown, resume,
+    undefined,
 };
 use crate::session::Session;
 use crate::system::VIRTUAL_SCHEMAS;
@@ -124,6 +125,10 @@ async fn create(session: &Arc<Session>, create: &CreatePipeline, sql: &str) -> R
             .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
     }
     let exists = inner.pipelines.get(&schema, &name).is_some();
+    // Who may make nothing here does not learn which names are taken.
+    if !(exists && rights.owns(&object)) {
+        rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?;
+    }
     match exists {
         true if create.if_not_exists => {
             return Ok(Output::command(tag)
@@ -135,7 +140,7 @@ async fn create(session: &Arc<Session>, create: &CreatePipeline, sql: &str) -> R
                 .with_hint("CREATE OR REPLACE PIPELINE puts another one in its place."));
         }
         true => rights.require_owner(&object)?,
-        false => rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?,
+        false => {}
     }
     let checked = check(session, create, sql).await?;
     if !exists {
@@ -271,7 +276,8 @@ async fn wait(
             .find(|kind| Some(kind.sqlstate()) == run.sqlstate.as_deref())
             .unwrap_or(ErrorKind::WrongState),
     };
-    let message = format!("run {run_id} has {}: {}", run.state, run.error.unwrap_or_default());
+    let error = error_shown(&session.rights(), &run, run.error.clone()).unwrap_or_default();
+    let message = format!("run {run_id} has {}: {error}", run.state);
     let message = message.replace("has cancelled", "was cancelled");
     let states = steps.iter().map(|step| format!("{} {}", step.step, step.state));
     Err(Error::new(kind, message)

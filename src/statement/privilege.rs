@@ -291,7 +291,9 @@ async fn all_in(session: &Arc<Session>, kind: &'static Kind, schema: &Name) -> R
 async fn require_column(session: &Arc<Session>, table: &Object, column: &str) -> Result<()> {
     let [catalog, schema, name] = table.path.as_slice() else { return Ok(()) };
     let found = session.require_catalog(catalog)?.table(schema, name).await?;
-    if found.is_some_and(|table| table.schema().index_of(column).is_ok()) {
+    let is_there = found.is_some_and(|table| table.schema().index_of(column).is_ok());
+    // What does not show is as if it were not there.
+    if is_there && session.rights().sees_column(table, column) {
         return Ok(());
     }
     Err(Error::new(

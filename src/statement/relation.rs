@@ -316,10 +316,12 @@ async fn existing(
     }
     let relations = store.relations().await?;
     let found = relations.iter().find(|found| found.schema == schema && found.name == name);
-    let Some(found) = found else {
+    // Who may make nothing here does not learn which names are taken.
+    let owns = found.is_some() && rights.owns(&Object::table(BUILTIN, schema, name));
+    if !owns {
         rights.require(Privilege::Create, &place)?;
-        return Ok(None);
-    };
+    }
+    let Some(found) = found else { return Ok(None) };
     if if_not_exists {
         return Ok(Some(
             Output::command(tag).with_notice(format!("\"{name}\" already exists, skipping")),

@@ -16,7 +16,7 @@ use crate::catalog::BUILTIN;
 use crate::engine::run::figures;
 use crate::pipelines::definition::Body;
 use crate::pipelines::lineage::Made;
-use crate::pipelines::{Entry, moment, now_us, webhook_shown};
+use crate::pipelines::{Entry, error_shown, moment, now_us, object_of, webhook_shown};
 use crate::session::Session;
 use crate::store::pipelines::{StoredRun, StoredStep};
 
@@ -208,8 +208,14 @@ async fn pipelines(session: &Arc<Session>) -> Result<Vec<Row>> {
 }
 
 fn steps(session: &Session) -> Vec<Row> {
+    let rights = session.rights();
     let mut rows = Vec::new();
-    for (_, schema, name, entry) in seen(session) {
+    for (object, schema, name, entry) in seen(session) {
+        let inside = rights.looks_into(&object);
+        let shown = |tables: &[String]| {
+            let tables = tables.iter().filter(|table| inside || rights.sees_named(table, None));
+            list(&tables.cloned().collect::<Vec<_>>())
+        };
         for (position, step) in entry.definition.steps.iter().enumerate() {
             let (kind, sql) = match &step.body {
                 Body::Statement(sql) => ("statement".to_owned(), sql),
@@ -225,11 +231,11 @@ fn steps(session: &Session) -> Vec<Row> {
                 text(step.name.as_str()),
                 text(kind),
                 list(&step.after),
-                text_or_null(step.when.clone()),
-                list(&step.reads),
-                list(&step.writes),
+                text_or_null(step.when.clone().filter(|_| inside)),
+                shown(&step.reads),
+                shown(&step.writes),
                 text(step.again.doc()),
-                text(crate::statement::redact(sql)),
+                text_or_null(inside.then(|| crate::statement::redact(sql))),
             ]);
         }
     }
@@ -248,13 +254,20 @@ async fn lineage(session: &Arc<Session>) -> Result<Vec<Row>> {
             known.insert((*pipeline, step.step), made);
         }
     }
+    let rights = session.rights();
     let mut rows = Vec::new();
-    for (_, schema, name, entry) in seen(session) {
+    for (object, schema, name, entry) in seen(session) {
+        let inside = rights.looks_into(&object);
         for step in &entry.definition.steps {
             let made = known.get(&(entry.id, step.name.clone()));
             let made = made.and_then(|made| serde_json::from_str::<Vec<Made>>(made).ok());
             let made = made.unwrap_or_default();
+            let shows =
+                |table: &str, column: Option<&str>| inside || rights.sees_named(table, column);
             let mut add = |source: &str, column: Option<&str>, target: &str, of: Option<&str>| {
+                if !shows(source, column) || !shows(target, of) {
+                    return;
+                }
                 rows.push(vec![
                     text(schema.as_str()),
                     text(name.as_str()),
@@ -279,13 +292,15 @@ async fn lineage(session: &Arc<Session>) -> Result<Vec<Row>> {
         }
     }
     // A model is made of the tables that its versions were trained on.
-    let rights = session.rights();
     for model in session.engine().inner.models.all() {
-        if !rights.sees(&Object::model(BUILTIN, &model.schema, &model.name)) {
+        let object = Object::model(BUILTIN, &model.schema, &model.name);
+        if !rights.sees(&object) {
             continue;
         }
+        let inside = rights.looks_into(&object);
         for version in &model.versions {
-            for source in &version.manifest.sources {
+            let sources = &version.manifest.sources;
+            for source in sources.iter().filter(|name| inside || rights.sees_named(name, None)) {
                 rows.push(vec![
                     text(model.schema.as_str()),
                     ScalarValue::Utf8(None),
@@ -337,7 +352,9 @@ async fn runs(session: &Arc<Session>) -> Result<Vec<Row>> {
         counts.0 += 1;
         counts.1 += usize::from(["succeeded", "skipped"].contains(&step.state.as_str()));
     }
+    let rights = session.rights();
     let row = |run: StoredRun| {
+        let error = error_shown(&rights, &run, run.error.clone());
         let (n_steps, n_done) = steps.get(&run.run_id).copied().unwrap_or_default();
         let state = state_of(session, &run);
         let elapsed =
@@ -359,7 +376,7 @@ async fn runs(session: &Arc<Session>) -> Result<Vec<Row>> {
             time_or_null(run.ended_us),
             ScalarValue::Int64(elapsed),
             text_or_null(run.sqlstate),
-            text_or_null(run.error),
+            text_or_null(error),
         ]
     };
     Ok(runs_seen(session).await?.into_iter().map(row).collect())
@@ -400,6 +417,8 @@ fn run_step(session: &Arc<Session>, run: &StoredRun, mut step: StoredStep) -> Ro
     }
     let elapsed =
         step.started_us.map(|start| (step.ended_us.unwrap_or_else(now_us) - start) / 1000);
+    let rights = session.rights();
+    let inside = rights.looks_into(&object_of(run));
     vec![
         integer(step.run_id),
         text(run.schema.as_str()),
@@ -420,7 +439,7 @@ fn run_step(session: &Arc<Session>, run: &StoredRun, mut step: StoredStep) -> Ro
         ScalarValue::Int64(elapsed),
         text_or_null(step.note),
         text_or_null(step.sqlstate),
-        text_or_null(step.error),
-        text_or_null(step.sql),
+        text_or_null(error_shown(&rights, run, step.error)),
+        text_or_null(step.sql.filter(|_| inside)),
     ]
 }

@@ -10,7 +10,7 @@ use maru_core::Result;
 use super::ColumnKind::{Integer, Text, Timestamp};
 use super::object_tables::{entries, schema_names, tolerate, wanted_catalogs};
 use super::{Hints, Row, TableSpec, VIRTUAL_SCHEMAS, integer, text, text_or_null, timestamp};
-use crate::access::Object;
+use crate::access::{Object, Privilege};
 use crate::session::Session;
 
 pub(super) static ORPHANS: TableSpec = TableSpec {
@@ -29,7 +29,7 @@ pub(super) static ORPHANS: TableSpec = TableSpec {
 
 pub(super) static TABLE_HISTORY: TableSpec = TableSpec {
     name: "table_history",
-    doc: "Versions of Delta Lake tables; give catalog, schema and table.",
+    doc: "Versions of Delta Lake tables; give catalog, schema and table. Parameters and metrics are for those who may read the whole table.",
     columns: &[
         ("catalog", Text),
         ("schema", Text),
@@ -87,9 +87,13 @@ fn history<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
             return Ok(Vec::new());
         };
         let object = Object::table(catalog, schema, table);
-        if !session.rights().sees(&object) {
+        let rights = session.rights();
+        if !rights.sees(&object) {
             return Ok(Vec::new());
         }
+        // How many rows a statement wrote, and which values it asked for, are told to whoever may read them all.
+        let reads_all =
+            rights.may(Privilege::Select, &object) && rights.policies(&object).is_none();
         let attached = session.require_catalog(catalog)?;
         let commits = attached.opened().await?.history(schema, table).await?;
         let row = |commit: maru_connect::TableCommit| {
@@ -100,8 +104,8 @@ fn history<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
                 integer(commit.version as i64),
                 timestamp(commit.at_us),
                 text_or_null(commit.operation),
-                text_or_null(commit.parameters),
-                text_or_null(commit.metrics),
+                text_or_null(commit.parameters.filter(|_| reads_all)),
+                text_or_null(commit.metrics.filter(|_| reads_all)),
                 text_or_null(commit.writer),
             ]
         };

@@ -65,6 +65,119 @@ def test_what_one_may_not_see_is_not_there(server, office):
         assert attributes == [("id",), ("name",)]
 
 
+def failed(connection, statement):
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(statement)
+    diag = error.value.diag
+    return diag.sqlstate, diag.message_primary, diag.message_detail, diag.message_hint
+
+
+def test_columns_that_do_not_show_are_not_there_to_be_written(server, office):
+    office.execute("CREATE TABLE office.pay (id bigint, name text, salary bigint)")
+    office.execute("GRANT SELECT (id, name), INSERT (id), UPDATE (id) ON office.pay TO office")
+    with insider(server) as connection:
+        for statement in ["INSERT INTO office.pay ({}) VALUES (1)", "INSERT INTO office.pay (id, {}) VALUES (1, 2)", "UPDATE office.pay SET {} = 1",
+                          "UPDATE office.pay SET id = 1, {} = 2", "GRANT SELECT ({}) ON office.pay TO outsider"]:
+            there, missing = (failed(connection, statement.format(name)) for name in ["salary", "nothin"])
+            assert there == tuple(part and part.replace("nothin", "salary") for part in missing), statement
+            assert there[:2] == ("42703", 'column "salary" of relation "pay" does not exist'), statement
+        # One that shows, and may not be written.
+        assert failed(connection, "UPDATE office.pay SET name = 'x'")[0] == "42501"
+        assert failed(connection, "INSERT INTO office.pay VALUES (1, 'x', 2)")[0] == "42501"
+        assert "salary" not in str(failed(connection, "UPDATE office.pay SET salari = 1"))
+        connection.execute("INSERT INTO office.pay (id) VALUES (1)")
+    office.execute("REVOKE INSERT (id), UPDATE (id) ON office.pay FROM office")
+    with insider(server) as connection:
+        for name in ["salary", "nothing"]:
+            assert failed(connection, f"INSERT INTO office.pay ({name}) VALUES (1)")[0] == "42501"
+            assert failed(connection, f"UPDATE office.pay SET {name} = 1")[0] == "42501"
+    with server.connect() as superuser:
+        assert failed(superuser, "UPDATE office.pay SET salari = 1")[3] == 'Did you mean "salary"?'
+
+
+def test_who_may_make_nothing_does_not_learn_which_names_are_taken(server, office):
+    office.execute("CREATE TABLE office.taken (id bigint)")
+    office.execute("CREATE PIPELINE office.taken AS BEGIN STEP a AS INSERT INTO office.taken SELECT 1; END")
+    office.execute("CREATE MODEL office.taken OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS "
+                   "SELECT * FROM (VALUES (1, 2), (2, 4), (3, 7)) AS v (x, y)")
+    with insider(server) as connection:
+        for statement in ["CREATE VIEW office.{} AS SELECT 1 AS x", "CREATE VIEW IF NOT EXISTS office.{} AS SELECT 1 AS x",
+                          "CREATE OR REPLACE VIEW office.{} AS SELECT 1 AS x", "CREATE TABLE office.{} (x bigint)",
+                          "CREATE TABLE IF NOT EXISTS office.{} (x bigint)", "CREATE TABLE IF NOT EXISTS office.{} AS SELECT 1 AS x",
+                          "CREATE EXTERNAL TABLE IF NOT EXISTS office.{} STORED AS PARQUET LOCATION 's3://nothing/'",
+                          "CREATE PIPELINE IF NOT EXISTS office.{} AS BEGIN STEP a AS TRUNCATE office.pay; END",
+                          "CREATE MODEL IF NOT EXISTS office.{} OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS SELECT 1 AS x, 2 AS y"]:
+            taken, free = (failed(connection, statement.format(name)) for name in ["taken", "free"])
+            assert taken == free and taken[0] == "42501", statement
+
+
+def test_the_right_to_run_shows_no_text(server, office):
+    """Neither the statements of a pipeline nor the values in its errors; no query of a model."""
+    for statement in ["CREATE TABLE office.pay (id bigint, salary text)", "INSERT INTO office.pay VALUES (1, 'plenty')",
+                      "CREATE TABLE office.sums (id bigint)", "CREATE TABLE office.open (id bigint)", "GRANT SELECT ON office.open TO office",
+                      "CREATE PIPELINE office.fill AS BEGIN STEP some AS INSERT INTO office.open SELECT id FROM office.pay WHERE salary = 'literal'; "
+                      "STEP all AFTER some AS INSERT INTO office.sums SELECT CAST(salary AS bigint) FROM office.pay; END",
+                      "GRANT EXECUTE ON PIPELINE office.fill TO office",
+                      "CREATE MODEL office.line OPTIONS (model_type = 'linear_reg', input_label_cols = ['y']) AS "
+                      "SELECT x, y FROM (VALUES (1, 2), (2, 4), (3, 7)) AS v (x, y) WHERE y <> 12345",
+                      "GRANT EXECUTE ON MODEL office.line TO office"]:
+        office.execute(statement)
+    hidden = "only the owner of the pipeline sees the error"
+    steps = "SELECT step, reads, writes, condition, sql FROM system.pipeline_steps WHERE pipeline = 'fill' ORDER BY position"
+    ran = "SELECT s.state, s.sqlstate, s.error, s.sql FROM system.run_steps s WHERE s.pipeline = 'fill' AND s.step = 'all'"
+    with insider(server) as connection:
+        sqlstate, message, *_ = failed(connection, "RUN PIPELINE office.fill")
+        assert sqlstate == "22P02" and message.endswith(f"has failed: {hidden}")
+        assert connection.execute(steps).fetchall() == [("some", [], ["maru.office.open"], None, None), ("all", [], [], None, None)]
+        assert connection.execute(ran).fetchall() == [("failed", "22P02", hidden, None)]
+        assert connection.execute("SELECT error FROM system.runs WHERE pipeline = 'fill'").fetchall() == [(hidden,)]
+        assert connection.execute("SELECT query FROM system.model_versions WHERE model = 'line'").fetchall() == [(None,)]
+        tables = ["system.pipelines", "system.pipeline_steps", "system.runs", "system.run_steps", "system.lineage", "system.models", "system.model_versions"]
+        texts = [str(connection.execute(f"SELECT * FROM {name}").fetchall()) for name in tables]
+        texts += [str(connection.execute(statement).fetchall()) for statement in ["EXPLAIN PIPELINE office.fill", "DESCRIBE MODEL office.line"]]
+        for secret in ["plenty", "literal", "office.pay", "office.sums", "CAST", "12345"]:
+            assert not any(secret in text for text in texts), secret
+    owners = str(office.execute(steps).fetchall()) + str(office.execute(ran).fetchall())
+    assert all(text in owners for text in ["maru.office.pay", "CAST", "plenty"])
+    office.execute("GRANT pg_monitor TO insider")
+    with insider(server) as connection:
+        assert "plenty" in str(connection.execute(ran).fetchall())
+
+
+def test_a_view_that_broke_names_what_it_reads_to_its_owner_alone(server, office):
+    for statement in ["CREATE TABLE office.pay (id bigint)", "GRANT USAGE, CREATE ON SCHEMA office TO insider", "GRANT SELECT ON office.pay TO insider",
+                      "GRANT USAGE ON SCHEMA office TO outsider"]:
+        office.execute(statement)
+    definition = "SELECT pg_get_viewdef('office.shown'::regclass)"
+    with insider(server) as owner, outsider(server) as connection:
+        owner.execute("CREATE VIEW office.shown AS SELECT id FROM office.pay WHERE id > 17")
+        owner.execute("GRANT SELECT ON office.shown TO outsider")
+        assert connection.execute("SELECT * FROM office.shown").fetchall() == []
+        assert "17" in owner.execute(definition).fetchone()[0]
+        assert connection.execute(definition).fetchone() == (None,)
+        office.execute("REVOKE SELECT ON office.pay FROM insider")
+        assert "pay" in failed(owner, "SELECT * FROM office.shown")[1]
+        broken = failed(connection, "SELECT * FROM office.shown")
+        assert broken[:2] == ("42P01", 'view "shown" cannot be read') and "pay" not in str(broken)
+
+
+def test_the_history_of_a_table_tells_who_reads_it_all(server, office):
+    for statement in ["CREATE TABLE office.pay (id bigint, salary bigint)", "INSERT INTO office.pay VALUES (1, 5), (2, 6)",
+                      "GRANT SELECT (id) ON office.pay TO office"]:
+        office.execute(statement)
+    def told(connection):
+        rows = connection.execute("DESCRIBE HISTORY office.pay").fetchall()
+        assert len(rows) == 2 and all(row[2] for row in rows)
+        return "numOutputRows" in str(rows), any(row[3] or row[4] for row in rows)
+    assert told(office) == (True, True)
+    with insider(server) as connection:
+        assert told(connection) == (False, False)
+        office.execute("GRANT SELECT ON office.pay TO office")
+        assert told(connection) == (True, True)
+        office.execute("ALTER TABLE office.pay ENABLE ROW LEVEL SECURITY")
+        assert told(connection) == (False, False)
+
+
 def test_statements_of_others_do_not_show(server, office):
     office.execute("SELECT 'of the superuser'")
     with outsider(server) as connection:

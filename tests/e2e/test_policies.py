@@ -1,10 +1,13 @@
 """Policies and masks on tables of every kind of source: what a reader sees is what the same query gives over the rows and values
 that are left, whatever is pushed down."""
 
+import json
 import os
 import re
 import sqlite3
+import time
 import urllib.parse
+import uuid
 
 import psycopg
 import pytest
@@ -170,6 +173,43 @@ def test_other_ways_to_the_rows_are_closed(server, table):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedTable,
                                 psycopg.errors.UndefinedFunction)):
                 connection.execute(statement)
+
+
+EXPLAINED = ["EXPLAIN", "EXPLAIN VERBOSE", "EXPLAIN (FORMAT JSON)", "EXPLAIN ANALYZE", "EXPLAIN ANALYZE VERBOSE", "EXPLAIN (ANALYZE, FORMAT JSON)"]
+
+
+@pytest.mark.parametrize("how", EXPLAINED)
+def test_plans_are_the_same_whether_hidden_rows_are_there(server, table, how):
+    """How many files, partitions and rows a condition leaves would tell of them."""
+    name, superuser = table
+    with reader(server) as connection:
+        def told(column, value):
+            rows = connection.execute(f"{how} SELECT id FROM {name} WHERE {column} = {value}").fetchall()
+            text = "\n".join(row[0] if isinstance(row[0], str) else json.dumps(row[0]) for row in rows)
+            text = re.sub(r'((?:Planning|Execution) Time"?: )[\d.e-]+', r"\1…", text)
+            return re.sub(rf"""(= '?|Int64\(|\(\\?"){value.strip("'")}(?!\w)""", r"\1…", text)
+        assert "is not told" in told("region", "'north'")
+        # Rows that are hidden, and rows that are not there, between the least and the greatest value and beyond.
+        assert told("region", "'north'") == told("region", "'nurth'") == told("region", "'zzzzz'")
+        assert told("id", "1") == told("id", "-31")
+        for text in ["came back", "Plan Rows", "File Bytes", "file_groups", "output_rows"]:
+            assert text not in told("region", "'north'")
+    if how == "EXPLAIN ANALYZE":
+        assert "came back" in str(superuser.execute(f"{how} SELECT id FROM {name} WHERE region = 'north'").fetchall())
+
+
+def test_what_is_read_under_policies_is_not_counted(server, table):
+    name, superuser = table
+    query = f"SELECT id AS counted_{uuid.uuid4().hex} FROM {name}"
+    with reader(server) as connection:
+        assert len(connection.execute(query).fetchall()) == 3 and len(superuser.execute(query).fetchall()) == len(ROWS)
+        history = ("SELECT user_name, source_rows > 0, source_bytes > 0 FROM system.queries "
+                   f"WHERE sql = '{query}' AND state = 'finished'")
+        deadline = time.monotonic() + 20
+        while len(rows := superuser.execute(history).fetchall()) < 2:
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.05)
+        assert sorted(rows) == [("maru", True, True), ("south", False, False)]
 
 
 def test_a_kept_plan_follows_the_policies(server, table):

@@ -155,10 +155,15 @@ impl RemoteScanExec {
         &self.catalog
     }
 
+    /// Returns what the source is sent as far as it is known before anything is read.
+    pub fn planned(&self) -> String {
+        self.table.describe(&self.request)
+    }
+
     /// Returns what the source is sent, once it has run with what was learned at run time. Long lists are cut.
     pub fn sent(&self) -> String {
         match self.learned.get() {
-            None => self.table.describe(&self.request),
+            None => self.planned(),
             Some(None) => "nothing, no row can count".to_owned(),
             Some(Some(predicates)) => {
                 let mut request = self.request.clone();

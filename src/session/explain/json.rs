@@ -9,14 +9,24 @@ use maru_core::Result;
 use serde_json::{Map, Value, json};
 
 use super::files::{Planned, Pruned};
-use super::{Report, as_written, file_scan};
+use super::{Report, as_written, file_scan, hidden};
 use crate::engine::run::file_catalog;
+use crate::session::policies::hides_rows;
 
 impl Report<'_> {
     /// Returns the text of the whole answer.
     pub(super) fn json(&self) -> Result<String> {
         let mut answer = Map::new();
-        answer.insert("Plan".to_owned(), self.node(self.physical, None));
+        let hides = hides_rows(self.logical);
+        let plan = if hides { self.hidden() } else { self.node(self.physical, None) };
+        answer.insert("Plan".to_owned(), plan);
+        if hides {
+            let mut sources = Vec::new();
+            self.sources(self.physical, &mut sources);
+            let sources = sources.iter().map(|line| json!(as_written(line.trim()))).collect();
+            answer.insert("Sources".to_owned(), Value::Array(sources));
+            answer.insert("Note".to_owned(), json!(hidden::NOTE));
+        }
         let kept = self.stays()?;
         if !kept.is_empty() {
             let kept = kept.iter().map(|line| json!(as_written(line))).collect();
@@ -24,14 +34,26 @@ impl Report<'_> {
         }
         answer.insert("Planning Time".to_owned(), json!(self.planned_in.as_secs_f64() * 1000.0));
         if let Some((time, _)) = self.ran {
-            let figures = crate::engine::run::figures(self.engine, self.physical);
             answer.insert("Triggers".to_owned(), json!([]));
             answer.insert("Execution Time".to_owned(), json!(time.as_secs_f64() * 1000.0));
-            answer.insert("Peak Memory Bytes".to_owned(), json!(self.query.pool.peak_bytes()));
-            answer.insert("Spilled Bytes".to_owned(), json!(figures.spilled_bytes));
+            if !hides {
+                let figures = crate::engine::run::figures(self.engine, self.physical);
+                answer.insert("Peak Memory Bytes".to_owned(), json!(self.query.pool.peak_bytes()));
+                answer.insert("Spilled Bytes".to_owned(), json!(figures.spilled_bytes));
+            }
         }
         let whole = Value::Array(vec![Value::Object(answer)]);
         Ok(serde_json::to_string_pretty(&whole).unwrap_or_default())
+    }
+
+    /// Returns the plan of a statement over tables with policies.
+    fn hidden(&self) -> Value {
+        let mut node = hidden::json(self.logical);
+        if let Some((_, n_rows)) = self.ran {
+            node.insert("Actual Rows".to_owned(), json!(n_rows));
+            node.insert("Actual Loops".to_owned(), json!(1));
+        }
+        Value::Object(node)
     }
 
     fn node(&self, plan: &Arc<dyn ExecutionPlan>, relationship: Option<&str>) -> Value {
