@@ -1,29 +1,26 @@
 //! What a client is told of a statement before it runs: the types of its parameters, the columns of its result.
 
+mod operands;
+mod places;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, ParamValues, ScalarValue};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::LogicalPlan;
 use maru_core::{Error, ErrorKind, Result};
 
+pub(super) use self::operands::Operands;
 use super::rewrite::shown;
-use super::{named_objects, quantified};
 
 /// Returns the types of `$1` … in order; what the statement does not tell is taken from what the client declared.
 pub(super) fn parameter_types(
     plan: &LogicalPlan,
     declared: &[Option<DataType>],
 ) -> Result<Vec<Option<DataType>>> {
-    let found = plan.get_parameter_types()?;
     let number = |id: &str| id.trim_start_matches('$').parse::<usize>().ok().filter(|n| *n > 0);
-    let n_parameters = found.keys().filter_map(|id| number(id)).max().unwrap_or(0);
-    let mut types = vec![None; n_parameters.max(declared.len())];
-    for (slot, declared) in types.iter_mut().zip(declared) {
-        slot.clone_from(declared);
-    }
-    for (id, data_type) in found {
+    let mut n_parameters = declared.len();
+    for id in plan.get_parameter_names()? {
         let Some(number) = number(&id) else {
             return Err(Error::new(
                 ErrorKind::UndefinedParameter,
@@ -31,54 +28,22 @@ pub(super) fn parameter_types(
             )
             .with_hint("Write parameters as $1, $2, …"));
         };
-        if data_type.is_some() {
-            types[number - 1] = data_type;
-        }
+        n_parameters = n_parameters.max(number);
     }
-    for (id, data_type) in cast_parameters(plan)? {
-        if let Some(slot @ None) = number(&id).and_then(|number| types.get_mut(number - 1)) {
-            *slot = Some(data_type);
+    let mut types = declared.to_vec();
+    types.resize(n_parameters, None);
+    let mut told = vec![false; n_parameters];
+    for place in places::of(plan)? {
+        let index = number(&place.id).map_or(usize::MAX, |number| number - 1);
+        let (Some(slot), Some(told)) = (types.get_mut(index), told.get_mut(index)) else {
+            continue;
+        };
+        if !*told && !(place.yields && slot.is_some()) {
+            *slot = Some(place.data_type);
+            *told = true;
         }
     }
     Ok(types)
-}
-
-/// Returns the parameters that stand right under a cast: `$1::bigint` is a bigint, as in PostgreSQL. The first cast of
-/// a parameter counts. Beside `ANY` and `ALL` it is an array of what it is compared with.
-fn cast_parameters(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>> {
-    let mut found = Vec::new();
-    plan.apply_with_subqueries(|node| {
-        let mut schema = DFSchema::empty();
-        for input in node.inputs() {
-            schema.merge(input.schema());
-        }
-        if node.inputs().is_empty() {
-            schema.merge(node.schema());
-        }
-        node.apply_expressions(|expression| {
-            expression.apply(|part| {
-                match part {
-                    Expr::Cast(cast) => {
-                        if let Expr::Placeholder(placeholder) = cast.expr.as_ref() {
-                            let data_type = cast.field.data_type().clone();
-                            found.push((placeholder.id.clone(), data_type));
-                        }
-                    }
-                    Expr::ScalarFunction(call) => {
-                        if let (named_objects::OIDS, [Expr::Placeholder(placeholder)]) =
-                            (call.name(), call.args.as_slice())
-                        {
-                            found.push((placeholder.id.clone(), named_objects::oids()));
-                        }
-                        found.extend(quantified::parameter_type(call, &schema));
-                    }
-                    _ => {}
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found)
 }
 
 /// Tells the types of result columns that are parameters and nothing else: what the client declared, or text, as in
@@ -88,7 +53,7 @@ pub(super) fn settle(
     types: Vec<Option<DataType>>,
 ) -> Result<(SchemaRef, Vec<Option<DataType>>)> {
     let schema = plan.schema().as_arrow();
-    let open = schema.fields().iter().any(|field| field.data_type().is_null());
+    let open = schema.fields().iter().any(|field| is_open(field.data_type()));
     if types.is_empty() || !open {
         return Ok((client_schema(schema), types));
     }
@@ -104,6 +69,16 @@ pub(super) fn settle(
         }
         // Text does not fit where the parameter stands; the values will tell.
         Err(_) => Ok((client_schema(schema), types)),
+    }
+}
+
+/// Returns whether nothing is known of a type, or of that of an array's items.
+fn is_open(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            is_open(item.data_type())
+        }
+        other => other.is_null(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::types::regtype_name;
 use super::{Row, TableSpec, boolean, integer, oid, role_tables, text, text_or_null, timestamp};
 use crate::access::role_oid;
 use crate::engine::history::micros;
+use crate::engine::locks::{Number, Shown};
 use crate::engine::query::State;
 use crate::session::{SETTINGS as SETTING_LIST, Session, TransactionStatus};
 
@@ -76,7 +77,7 @@ static CURSORS: TableSpec = TableSpec {
 
 static LOCKS: TableSpec = TableSpec {
     name: "pg_locks",
-    doc: "Locks, of which there are none.",
+    doc: "Advisory locks: which sessions have or want which.",
     columns: &[
         ("locktype", Text),
         ("database", Integer),
@@ -95,7 +96,7 @@ static LOCKS: TableSpec = TableSpec {
         ("fastpath", Boolean),
         ("waitstart", Timestamp),
     ],
-    rows: |_, _| async { Ok(Vec::new()) }.boxed(),
+    rows: |session, _| async { Ok(locks(session)) }.boxed(),
 };
 
 static TIMEZONE_ABBREVS: TableSpec = TableSpec {
@@ -122,6 +123,8 @@ static PREPARED: TableSpec = TableSpec {
         ("parameter_types", TextList),
         ("result_types", TextList),
         ("from_sql", Boolean),
+        ("generic_plans", Integer),
+        ("custom_plans", Integer),
     ],
     rows: |session, _| async { prepared(session) }.boxed(),
 };
@@ -270,6 +273,41 @@ fn activity(session: &Arc<Session>) -> Vec<Row> {
     sessions.iter().filter(|one| watches(&rights, one.user())).map(one).collect()
 }
 
+fn locks(session: &Arc<Session>) -> Vec<Row> {
+    let one = |lock: Shown| {
+        let none = || ScalarValue::Int64(None);
+        let half = |bytes: [u8; 4]| integer(i64::from(u32::from_be_bytes(bytes)));
+        let (class, object, part) = match lock.number {
+            Number::One(number) => {
+                let [a, b, c, d, e, f, g, h] = number.to_be_bytes();
+                (half([a, b, c, d]), half([e, f, g, h]), 1)
+            }
+            Number::Two(first, second) => {
+                (half(first.to_be_bytes()), half(second.to_be_bytes()), 2)
+            }
+        };
+        vec![
+            text("advisory"),
+            none(),
+            none(),
+            none(),
+            none(),
+            text_or_null(None::<String>),
+            text_or_null(None::<String>),
+            class,
+            object,
+            integer(part),
+            text_or_null(None::<String>),
+            integer(i64::from(lock.session)),
+            text(if lock.shared { "ShareLock" } else { "ExclusiveLock" }),
+            boolean(lock.waits.is_none()),
+            boolean(false),
+            ScalarValue::TimestampMicrosecond(lock.waits.map(micros), Some("UTC".into())),
+        ]
+    };
+    session.engine().inner.locks.all().into_iter().map(one).collect()
+}
+
 fn cursors(session: &Arc<Session>) -> Vec<Row> {
     let one = |cursor: Arc<crate::session::Cursor>| {
         vec![
@@ -304,6 +342,9 @@ fn prepared(session: &Arc<Session>) -> Result<Vec<Row>> {
             list(Some(types.collect())),
             list(results),
             boolean(named.from_sql),
+            // How often a plan was good for another run is not counted.
+            ScalarValue::Int64(None),
+            ScalarValue::Int64(None),
         ]);
     }
     Ok(rows)

@@ -51,6 +51,44 @@ QUERIES = [
 ]
 
 
+# Parameters that nobody declares: what the server takes them for, and what comes of it.
+UNTYPED = [
+    ("SELECT left($1, $2), right($1, $2)", ["abc", "2"]),
+    ("SELECT lpad($1, $2, $3), repeat($1, $2), split_part($4, $3, $5)", ["a", "3", "x", "bxc", "2"]),
+    ("SELECT substr($1, $2), chr($3)", ["abcdef", "2", "65"]),
+    ("SELECT abs($1), sqrt($2), power($3, $4), ceil($5)", ["-3", "4", "2", "3", "1.5"]),
+    ("SELECT make_date($1, $2, $3)", ["2024", "2", "29"]),
+    ("SELECT $1 || $2, $1 = $2, $1 < $2", ["x", "y"]),
+    ("SELECT $1 + $2", ["1", "2"]),
+    ("SELECT $1 * $2", ["1", "2"]),
+    ("SELECT $1::int + $2", ["1", "2"]),
+    ("SELECT interval '1 day' * $1, $1 * interval '2 hours', interval '1 day' / $2", ["2.5", "2"]),
+    ("SELECT ts + $1, $1 + ts FROM {} ORDER BY id", ["1 day"]),
+    ("SELECT ts - $1 FROM {} ORDER BY id", ["2024-01-01"]),
+    ("SELECT coalesce($1, id), coalesce(v, $2), nullif(id, $1), greatest(id, $1) FROM {} ORDER BY id", ["2", "7.125"]),
+    ("SELECT coalesce($1, $2)", ["a", "b"]),
+    ("SELECT ARRAY[$1, $2]", ["a", "b"]),
+    ("SELECT CASE id WHEN $1 THEN 'one' ELSE $2 END FROM {} ORDER BY id", ["1", "x"]),
+    ("SELECT CASE WHEN $1 THEN id ELSE s END FROM {} ORDER BY id", ["f"]),
+    ("SELECT id FROM {} WHERE $1 ORDER BY id", ["t"]),
+    ("SELECT id FROM {} WHERE NOT $1 AND $2 ORDER BY id", ["f", "on"]),
+    ("SELECT id FROM {} WHERE s = $1 OR id = $1 ORDER BY id", ["1"]),
+    ("SELECT id FROM {} WHERE d = $1 OR ts > $1 ORDER BY id", ["2024-02-29"]),
+    ("SELECT id FROM {} WHERE id = $1 OR $1 IS NULL ORDER BY id", [None]),
+    ("SELECT id FROM {} WHERE $1 IN (id, id + 1) ORDER BY id", ["2"]),
+    ("SELECT id FROM {} WHERE $1 BETWEEN id AND id + 1 ORDER BY id", ["2"]),
+    ("SELECT id FROM {} WHERE id = ANY($1) ORDER BY id", ["{1,3}"]),
+    ("SELECT id FROM {} ORDER BY id LIMIT $1 OFFSET $2", ["1", "1"]),
+    ("SELECT id FROM {} ORDER BY id FETCH FIRST $1 ROWS ONLY", ["2"]),
+    ("SELECT lag(id, $1) OVER (ORDER BY id), nth_value(id, $2) OVER () FROM {} ORDER BY id", ["1", "1"]),
+    ("SELECT percentile_cont($1) WITHIN GROUP (ORDER BY f) FROM {} WHERE id < 3", ["0.5"]),
+    ("SELECT count(*) FILTER (WHERE $1) FROM {}", ["t"]),
+    ("SELECT id FROM {} UNION SELECT $1 ORDER BY 1", ["5"]),
+    ("SELECT $1 UNION ALL SELECT v FROM {} ORDER BY 1", ["5.125"]),
+    ("SELECT (ARRAY[10, 20])[$1]", ["2"]),
+]
+
+
 def ready(connection, table):
     connection.execute(f"CREATE TABLE {table} ({COLUMNS})")
     for row in ROWS:
@@ -81,6 +119,34 @@ def test_parameters_are_of_the_type_that_is_declared(server, prepare):
             maru.execute("DROP SCHEMA parameters CASCADE")
 
 
+def described(connection, sql, values):
+    """What PostgreSQL's library is told of a statement: the types of its parameters, and the rows as text."""
+    raw = connection.pgconn
+    prepared = raw.prepare(b"", sql.encode())
+    if prepared.status != psycopg.pq.ExecStatus.COMMAND_OK:
+        return prepared.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+    described = raw.describe_prepared(b"")
+    types = [described.param_type(i) for i in range(described.nparams)]
+    result = raw.exec_prepared(b"", [None if value is None else value.encode() for value in values])
+    if result.status != psycopg.pq.ExecStatus.TUPLES_OK:
+        return types, result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+    return types, [[result.get_value(i, j) for j in range(result.nfields)] for i in range(result.ntuples)]
+
+
+def test_parameters_without_a_type_have_that_of_their_place(server):
+    with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
+        maru.execute("CREATE SCHEMA IF NOT EXISTS parameters")
+        try:
+            ready(postgres, f"pg_temp.{TABLE}")
+            ready(maru, f"parameters.{TABLE}")
+            expected = [(sql, described(postgres, sql.format(TABLE) if "{}" in sql else sql, values)) for sql, values in UNTYPED]
+            table = f"parameters.{TABLE}"
+            got = [(sql, described(maru, sql.format(table) if "{}" in sql else sql, values)) for sql, values in UNTYPED]
+            assert got == expected
+        finally:
+            maru.execute("DROP SCHEMA parameters CASCADE")
+
+
 def test_changes_by_parameters(server):
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
         maru.execute("CREATE SCHEMA IF NOT EXISTS parameters")
@@ -92,6 +158,11 @@ def test_changes_by_parameters(server):
                     connection.execute(f"DELETE FROM {table} WHERE id = %s", [1.5]).rowcount,
                     connection.execute(f"UPDATE {table} SET v = v * %s WHERE id < %s", [Decimal("1.001"), 2.5]).rowcount,
                     connection.execute(f"UPDATE {table} SET v = %s, big = %s WHERE id = %s", [Decimal("12345678.125"), 2**50, 3]).rowcount,
+                    connection.execute(
+                        f"MERGE INTO {table} AS t USING (SELECT %s AS id) AS s ON t.id = s.id AND t.id < %s WHEN MATCHED AND t.id < %s"
+                        " THEN UPDATE SET v = t.v * %s WHEN NOT MATCHED THEN INSERT (id, v) VALUES (s.id, %s)",
+                        [1, Decimal("1.5"), 1.2, Decimal("2.25"), Decimal("0.125")],
+                    ).rowcount,
                 ]
                 rows = connection.execute(f"SELECT id, s, big, v, r, f, d, ts FROM {table} ORDER BY id").fetchall()
                 found[table] = changed, rows

@@ -72,6 +72,27 @@ def test_what_there_is_not_is_nothing(catalog):
     assert started < datetime.datetime.now(datetime.UTC)
 
 
+@pytest.mark.parametrize("view", [
+    "pg_indexes", "pg_matviews", "pg_rules", "pg_stats", "pg_stats_ext", "pg_stat_all_tables", "pg_stat_user_tables", "pg_stat_sys_tables",
+    "pg_stat_user_indexes", "pg_stat_user_functions", "pg_statio_user_tables", "pg_statio_all_indexes", "pg_stat_bgwriter", "pg_stat_io",
+    "pg_stat_archiver", "pg_stat_replication", "pg_stat_ssl", "pg_stat_progress_vacuum", "pg_prepared_xacts", "pg_publication_tables",
+    "pg_available_extensions", "pg_seclabels",
+])
+def test_what_is_not_counted_has_no_rows(catalog, view):
+    assert catalog.execute(f"SELECT count(*) FROM {view}").fetchone() == (0,)
+    assert catalog.execute(f"SELECT * FROM pg_catalog.{view} AS v WHERE 1 = 1").fetchall() == []
+
+
+def test_indexes_and_statistics_are_asked_for_as_tools_do(catalog):
+    rows = lambda sql: catalog.execute(sql).fetchall()
+    assert rows("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'c_catalog' AND tablename = 'orders' ORDER BY indexname") == []
+    assert rows("SELECT s.relname, s.n_live_tup, s.last_autovacuum FROM pg_stat_user_tables s JOIN pg_statio_user_tables i USING (relid)") == []
+    assert rows("SELECT attname, null_frac, n_distinct, most_common_vals FROM pg_stats WHERE tablename = 'orders'") == []
+    (sessions, commits), = rows("SELECT numbackends, xact_commit FROM pg_stat_database WHERE datname = current_database()")
+    assert sessions >= 1 and commits is None
+    assert rows("SELECT sum(s.numbackends) > 0 FROM pg_stat_database s JOIN pg_database d ON d.oid = s.datid") == [(True,)]
+
+
 def test_rows_are_of_the_current_transaction(catalog):
     rows = lambda sql: catalog.execute(sql).fetchall()
     assert rows("SELECT age('2'::xid), age(txid_current()::text::xid), age((txid_current() + 9)::text::xid)") == [(2147483647, 0, 0)]

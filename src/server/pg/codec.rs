@@ -20,8 +20,13 @@ const HEADER_BYTES: usize = 5;
 pub(super) struct Malformed {
     /// Whether it belongs to the extended protocol, where what follows is skipped up to the next Sync.
     pub(super) extended: bool,
+    /// Where it ends is not known either, so that nothing can be read after it.
+    pub(super) fatal: bool,
     pub(super) error: WireError,
 }
+
+/// Messages that clients send once they have started. `F` calls a function by its number.
+const LETTERS: &[u8] = b"BCDEFHPQSXcdfp";
 
 /// pgwire's codec, held to one message at a time.
 #[derive(Debug)]
@@ -64,15 +69,29 @@ impl Decoder for Codec {
         let header = src.first_chunk::<HEADER_BYTES>().copied();
         let Some([letter, length @ ..]) = header else { return Ok(None) };
         let length = usize::try_from(i32::from_be_bytes(length)).unwrap_or(0);
-        // Lengths that cannot be, and messages that have not come, are pgwire's: it refuses letters and lengths.
-        if length < HEADER_BYTES - 1 || src.len() < 1 + length {
+        let lost = match (LETTERS.contains(&letter), length < HEADER_BYTES - 1) {
+            (false, _) => Some(format!("invalid frontend message type {letter}")),
+            (true, true) => Some("invalid message length".to_owned()),
+            (true, false) => None,
+        };
+        if let Some(text) = lost {
+            src.clear();
+            let error = WireError::new("08P01", text);
+            return Ok(Some(Err(Malformed { extended: false, fatal: true, error })));
+        }
+        // Lengths that are too long, and messages that have not come, are pgwire's.
+        if src.len() < 1 + length {
             return Ok(self.inner.decode(src)?.map(Ok));
         }
         let mut message = src.split_to(1 + length);
         let malformed = |sqlstate, text: &str| {
             let extended = matches!(letter, b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S');
-            Ok(Some(Err(Malformed { extended, error: WireError::new(sqlstate, text) })))
+            let error = WireError::new(sqlstate, text);
+            Ok(Some(Err(Malformed { extended, fatal: false, error })))
         };
+        if letter == b'F' {
+            return malformed("0A000", "function calls are taken in SELECT alone");
+        }
         let body = &message[HEADER_BYTES..];
         // pgwire reads on where a body is too short.
         if Body(body).read(letter).is_none() {
@@ -198,6 +217,26 @@ mod tests {
     fn message(letter: u8, body: &[u8]) -> Vec<u8> {
         let length = u32::try_from(body.len() + 4).unwrap();
         [&[letter][..], &length.to_be_bytes(), body].concat()
+    }
+
+    #[test]
+    fn nothing_is_read_after_a_message_without_an_end() {
+        for (bytes, text) in [
+            (&b"Q\0\0\0\x03"[..], "invalid message length"),
+            (b"S\0\0\0\0", "invalid message length"),
+            (b"Q\xff\xff\xff\xff", "invalid message length"),
+            (b"y\0\0\0\x04", "invalid frontend message type 121"),
+        ] {
+            let mut bytes = BytesMut::from(&[bytes, &message(b'Q', b"SELECT 2\0")].concat()[..]);
+            let mut codec = codec();
+            let error = codec.decode(&mut bytes).unwrap().unwrap().unwrap_err();
+            assert!(error.fatal && error.error.sqlstate == "08P01");
+            assert_eq!(error.error.message, text);
+            assert!(codec.decode(&mut bytes).unwrap().is_none());
+        }
+        let mut bytes = BytesMut::from(&message(b'F', b"any")[..]);
+        let error = codec().decode(&mut bytes).unwrap().unwrap().unwrap_err();
+        assert!(!error.fatal && !error.extended && error.error.sqlstate == "0A000");
     }
 
     #[test]

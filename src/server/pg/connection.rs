@@ -225,6 +225,9 @@ impl Connection {
 
     /// Answers a message that could not be read.
     async fn refuse(&mut self, malformed: Malformed) -> Step {
+        if malformed.fatal {
+            return Err(Failure::Fatal(malformed.error));
+        }
         if self.skipping {
             return Ok(());
         }
@@ -287,6 +290,10 @@ impl Connection {
                 continue;
             }
             let prepared = self.socket.watched(session.prepare(&statement, &[])).await??;
+            if !prepared.parameters.is_empty() {
+                let error = Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1");
+                return Err(error.with_hint("Send the values with the statement.").into());
+            }
             if let Some((prepared, incoming)) = session.incoming(&prepared).await? {
                 self.copy_in(prepared, incoming, false).await?;
                 continue;

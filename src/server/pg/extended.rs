@@ -38,10 +38,14 @@ pub(super) struct Portal {
 enum PortalState {
     Bound,
     Running(Box<Running>),
+    /// All rows have been given; what its tag was.
+    AtEnd(String),
+    /// What it does is done, once and for all.
     Done,
 }
 
 const STATEMENT: u8 = b'S';
+const PORTAL: u8 = b'P';
 
 fn violation(message: impl Into<String>) -> WireError {
     WireError::new("08P01", message)
@@ -52,7 +56,7 @@ fn no_portal(name: &str) -> WireError {
 }
 
 /// One format code for each of `count` values: none sent means text, one sent is for all.
-fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<i16>, WireError> {
+fn formats(codes: &[i16], count: usize, what: What) -> Result<Vec<i16>, WireError> {
     if let Some(code) = codes.iter().find(|code| !(0..=1).contains(*code)) {
         return Err(WireError::new("22023", format!("unsupported format code: {code}")));
     }
@@ -60,10 +64,31 @@ fn formats(codes: &[i16], count: usize, what: &str) -> Result<Vec<i16>, WireErro
         [] => Ok(vec![0; count]),
         [code] => Ok(vec![*code; count]),
         codes if codes.len() == count => Ok(codes.to_vec()),
-        codes => Err(violation(format!(
-            "bind message has {} {what} formats but there are {count}",
-            codes.len()
-        ))),
+        codes => Err(violation(match what {
+            What::Parameters => {
+                format!("bind message has {} parameter formats but {count} parameters", codes.len())
+            }
+            What::Columns => {
+                let n_codes = codes.len();
+                format!("bind message has {n_codes} result formats but query has {count} columns")
+            }
+        })),
+    }
+}
+
+/// What has formats.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Parameters,
+    Columns,
+}
+
+/// Refuses what is neither a statement nor a portal.
+fn is_statement(target: u8, message: &str) -> Result<bool, WireError> {
+    match target {
+        STATEMENT => Ok(true),
+        PORTAL => Ok(false),
+        other => Err(violation(format!("invalid {message} message subtype {other}"))),
     }
 }
 
@@ -117,7 +142,7 @@ impl Connection {
             ))
             .into());
         }
-        let codes = formats(&message.parameter_format_codes, wanted, "parameter")?;
+        let codes = formats(&message.parameter_format_codes, wanted, What::Parameters)?;
         let zone = self.zone();
         let parameters = targets
             .iter()
@@ -132,13 +157,13 @@ impl Connection {
         // Some drivers ask for binary results of commands that have none.
         let formats = match columns {
             0 => Vec::new(),
-            columns => formats(&message.result_column_format_codes, columns, "result")?,
+            columns => formats(&message.result_column_format_codes, columns, What::Columns)?,
         };
         let portal = Portal { statement, parameters, formats, state: PortalState::Bound };
         let name = message.portal_name.unwrap_or_default();
         let taken = self.portals.contains_key(&name) || self.session.cursor(&name).is_ok();
         if !name.is_empty() && taken {
-            let message = format!("portal \"{name}\" already exists");
+            let message = format!("cursor \"{name}\" already exists");
             return Err(WireError::new("42P03", message).into());
         }
         self.portals.insert(name, portal);
@@ -148,7 +173,7 @@ impl Connection {
 
     pub(super) async fn describe(&mut self, message: Describe) -> Step {
         let name = message.name.unwrap_or_default();
-        let description = if message.target_type == STATEMENT {
+        let description = if is_statement(message.target_type, "DESCRIBE")? {
             let statement = self.session.named(&name)?;
             let types = targets(&statement)?.iter().map(|target| target.pg.oid()).collect();
             let parameters = ParameterDescription::new(types);
@@ -176,6 +201,10 @@ impl Connection {
         // Out of the map while it runs: an error ends it.
         let mut portal = self.portals.remove(&name).ok_or_else(|| no_portal(&name))?;
         let limit = usize::try_from(message.max_rows).unwrap_or(0);
+        if matches!(portal.state, PortalState::Done) {
+            let message = format!("portal \"{name}\" cannot be run");
+            return Err(WireError::new(ErrorKind::WrongState.sqlstate(), message).into());
+        }
         self.advance(&mut portal, limit).await?;
         self.portals.insert(name, portal);
         Ok(())
@@ -254,22 +283,26 @@ impl Connection {
         match &mut portal.state {
             PortalState::Running(running) => {
                 let message = match running.send(&mut self.socket, limit).await? {
-                    Some(tag) => {
-                        portal.state = PortalState::Done;
-                        PgWireBackendMessage::CommandComplete(tag)
+                    Some(complete) => {
+                        portal.state = PortalState::AtEnd(complete.tag.clone());
+                        PgWireBackendMessage::CommandComplete(complete)
                     }
                     None => PgWireBackendMessage::PortalSuspended(PortalSuspended::new()),
                 };
                 Ok(self.socket.feed(message).await?)
             }
             // What has run to its end gives no more rows.
+            PortalState::AtEnd(tag) if !tag.starts_with("SELECT") => {
+                let tag = tag.clone();
+                self.complete(&tag).await
+            }
             _ => self.complete("SELECT 0").await,
         }
     }
 
     pub(super) async fn close(&mut self, message: Close) -> Step {
         let name = message.name.unwrap_or_default();
-        if message.target_type == STATEMENT {
+        if is_statement(message.target_type, "CLOSE")? {
             self.session.forget_named(&name);
         } else if self.portals.remove(&name).is_none() && !name.is_empty() {
             self.session.close_cursor(Some(&name));
@@ -325,11 +358,12 @@ mod tests {
 
     #[test]
     fn formats_spread_over_all_values() {
-        assert_eq!(formats(&[], 2, "result").unwrap(), [0, 0]);
-        assert_eq!(formats(&[1], 3, "result").unwrap(), [1, 1, 1]);
-        assert_eq!(formats(&[0, 1], 2, "result").unwrap(), [0, 1]);
-        assert_eq!(formats(&[0, 1], 3, "result").unwrap_err().sqlstate, "08P01");
-        assert_eq!(formats(&[7], 1, "result").unwrap_err().sqlstate, "22023");
+        let formats = |codes: &[i16], count| super::formats(codes, count, What::Columns);
+        assert_eq!(formats(&[], 2).unwrap(), [0, 0]);
+        assert_eq!(formats(&[1], 3).unwrap(), [1, 1, 1]);
+        assert_eq!(formats(&[0, 1], 2).unwrap(), [0, 1]);
+        assert_eq!(formats(&[0, 1], 3).unwrap_err().sqlstate, "08P01");
+        assert_eq!(formats(&[7], 1).unwrap_err().sqlstate, "22023");
     }
 
     #[test]

@@ -48,9 +48,7 @@ pub(super) fn decode(
     let value = if binary {
         from_binary(&target.pg, bytes)
     } else {
-        std::str::from_utf8(bytes)
-            .map_err(|_| WireError::new("22021", "invalid byte sequence for encoding \"UTF8\""))
-            .and_then(|text| from_text(&target.pg, text, zone))
+        text_of(bytes).and_then(|text| from_text(&target.pg, text, zone))
     };
     value.and_then(|value| fit(value, target)).map_err(|mut error| {
         error.detail.get_or_insert_with(|| format!("It is parameter ${number}."));
@@ -306,8 +304,30 @@ pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue, WireEr
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, WireError> {
-    String::from_utf8(bytes.to_vec())
-        .map_err(|_| WireError::new("22021", "invalid byte sequence for encoding \"UTF8\""))
+    text_of(bytes).map(str::to_owned)
+}
+
+/// Reads text, in which PostgreSQL has no zero byte: clients could not be sent it as text.
+fn text_of(bytes: &[u8]) -> Result<&str, WireError> {
+    let refused = |bytes: &[u8]| {
+        let bytes = bytes.iter().map(|byte| format!("0x{byte:02x}")).collect::<Vec<_>>();
+        let message = format!("invalid byte sequence for encoding \"UTF8\": {}", bytes.join(" "));
+        WireError::new("22021", message)
+    };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let bad = bytes.get(error.valid_up_to()..).unwrap_or_default();
+        let length = match bad.first() {
+            Some(0xc0..=0xdf) => 2,
+            Some(0xe0..=0xef) => 3,
+            Some(0xf0..=0xf7) => 4,
+            _ => 1,
+        };
+        refused(bad.get(..length).unwrap_or(bad))
+    })?;
+    match text.contains('\0') {
+        true => Err(refused(&[0])),
+        false => Ok(text),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Union, Values,
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Projection, Union, Values,
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
@@ -18,6 +18,7 @@ use super::float;
 pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Union(union) => {
+            let union = with_parameters(union)?;
             let types = |plan: &LogicalPlan| {
                 plan.schema().fields().iter().map(|f| f.data_type().clone()).collect::<Vec<_>>()
             };
@@ -32,6 +33,41 @@ pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         other => Ok(Transformed::no(other)),
     })
     .data()
+}
+
+/// Gives a parameter that is the whole value of a column the type that the column has in the other queries.
+fn with_parameters(union: Union) -> DfResult<Union> {
+    let of = |side: &LogicalPlan, at: usize| side.schema().field(at).data_type().clone();
+    let n_columns = union.inputs.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
+    let types = (0..n_columns).map(|at| {
+        union.inputs.iter().map(|side| of(side, at)).find(|data_type| !data_type.is_null())
+    });
+    let types = types.collect::<Vec<_>>();
+    let is_open = |expr: &Expr| matches!(expr, Expr::Placeholder(it) if it.field.is_none());
+    let mut changed = false;
+    let mut inputs = Vec::with_capacity(union.inputs.len());
+    for input in &union.inputs {
+        let LogicalPlan::Projection(projection) = input.as_ref() else {
+            inputs.push(Arc::clone(input));
+            continue;
+        };
+        let columns =
+            projection.expr.iter().zip(&types).map(|(expr, data_type)| match (expr, data_type) {
+                (Expr::Alias(alias), Some(data_type)) if is_open(&alias.expr) => {
+                    changed = true;
+                    let value = Expr::Cast(Cast::new(alias.expr.clone(), data_type.clone()));
+                    value.alias_qualified(alias.relation.clone(), alias.name.clone())
+                }
+                _ => expr.clone(),
+            });
+        let columns = columns.collect::<Vec<_>>();
+        let side = Projection::try_new(columns, Arc::clone(&projection.input))?;
+        inputs.push(Arc::new(LogicalPlan::Projection(side)));
+    }
+    if !changed {
+        return Ok(union);
+    }
+    Union::try_new_with_loose_types(inputs)
 }
 
 /// Makes double precision of the numbers that stand in one column with floats.

@@ -2,9 +2,11 @@
 //! extended statistics, families of operators, sequences, extensions. psql and other tools ask for them (`\dF`, `\des+`, `\dP+`, `\dX`,
 //! `\dAp`), and find none.
 
+mod measured;
+
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{ObjectNamePart, TableAlias, TableFactor};
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 /// Tables and functions in the place of tables, and their columns.
 const EMPTY: &[(&str, &str)] = &[
@@ -28,7 +30,7 @@ const EMPTY: &[(&str, &str)] = &[
     ),
     (
         "pg_statistic_ext",
-        "oid oid, stxrelid oid, stxname text, stxnamespace oid, stxowner oid, stxstattarget int, stxkeys text[], stxkind text[]",
+        "oid oid, stxrelid oid, stxname text, stxnamespace oid, stxowner oid, stxstattarget int, stxkeys text[], stxkind text[], stxexprs text",
     ),
     ("pg_ts_config", "oid oid, cfgname text, cfgnamespace oid, cfgowner oid, cfgparser oid"),
     ("pg_ts_config_map", "mapcfg oid, maptokentype int, mapseqno int, mapdict oid"),
@@ -48,7 +50,7 @@ const EMPTY: &[(&str, &str)] = &[
     ("ts_token_type", "tokid int, alias text, description text"),
 ];
 
-/// Puts a table without rows in the place of one of them.
+/// Puts a query in the place of one of them; most have no rows.
 pub(super) fn table(table: &mut TableFactor) {
     let (name, alias) = match table {
         TableFactor::Table { name, alias, .. } | TableFactor::Function { name, alias, .. } => {
@@ -64,12 +66,8 @@ pub(super) fn table(table: &mut TableFactor) {
         [schema, name] if schema == "pg_catalog" => name,
         _ => return,
     };
-    let Some((name, columns)) = EMPTY.iter().find(|(known, _)| known == name) else { return };
-    let columns = columns.split(", ").filter_map(|column| column.split_once(' '));
-    let columns = columns.map(|(name, of)| format!("CAST(NULL AS {of}) AS {name}"));
-    let columns = columns.collect::<Vec<_>>().join(", ");
-    let sql = format!("(SELECT {columns} WHERE false) AS {name}");
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql);
+    let Some(sql) = instead(name) else { return };
+    let parsed = Parser::new(&MaruDialect).try_with_sql(&sql);
     let Ok(mut empty) = parsed.and_then(|mut parser| parser.parse_table_factor()) else { return };
     if let (TableFactor::Derived { alias: own, .. }, Some(TableAlias { name, .. })) =
         (&mut empty, alias.as_ref())
@@ -78,4 +76,20 @@ pub(super) fn table(table: &mut TableFactor) {
         own.name = name.clone();
     }
     *table = empty;
+}
+
+/// Returns what stands for a table, in parentheses and with its name.
+fn instead(name: &str) -> Option<String> {
+    if name == "pg_stat_database" {
+        return Some(measured::DATABASES.to_owned());
+    }
+    let own = EMPTY.iter().find(|(known, _)| *known == name).map(|(_, columns)| *columns);
+    let columns = own.or_else(|| {
+        let view = measured::VIEWS.iter().find(|(names, _)| names.contains(&name));
+        view.map(|(_, columns)| *columns)
+    })?;
+    let columns = columns.split(", ").filter_map(|column| column.split_once(' '));
+    let columns = columns.map(|(name, of)| format!("CAST(NULL AS {of}) AS {name}"));
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    Some(format!("(SELECT {columns} WHERE false) AS {name}"))
 }

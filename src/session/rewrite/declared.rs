@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::sql::parser::Statement as DfStatement;
-use maru_sql::WriteAction;
+use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
     self, CastKind, ExactNumberInfo, Expr, Query, Select, SelectItem, SetExpr, TableFactor,
     TimezoneInfo, Value, VisitMut, VisitorMut,
 };
+use maru_sql::{MaruDialect, MergeAction, WriteAction};
 
 /// Begins the name of a parameter that stays as it is.
 const OPEN: char = '\0';
@@ -44,8 +45,25 @@ pub(in crate::session) fn write(action: &mut WriteAction, declared: &[Option<Dat
             }
             visit(&mut update.selection, declared);
         }
-        WriteAction::Merge(_)
-        | WriteAction::CreateTableAs(_)
+        WriteAction::Merge(merge) => {
+            if let Some(source) = source(&merge.source, declared) {
+                merge.source = source;
+            }
+            visit(&mut merge.on, declared);
+            for clause in &mut merge.clauses {
+                visit(&mut clause.condition, declared);
+                let values: Vec<&mut Expr> = match &mut clause.action {
+                    MergeAction::Update(sets) => sets.iter_mut().map(|(_, value)| value).collect(),
+                    MergeAction::Insert { values, .. } => values.iter_mut().collect(),
+                    MergeAction::Nothing | MergeAction::Delete => Vec::new(),
+                };
+                for value in values {
+                    leave_open(value);
+                    visit(value, declared);
+                }
+            }
+        }
+        WriteAction::CreateTableAs(_)
         | WriteAction::CopyTo(_)
         | WriteAction::CopyFrom(_)
         | WriteAction::Optimize(_) => {}
@@ -55,6 +73,19 @@ pub(in crate::session) fn write(action: &mut WriteAction, declared: &[Option<Dat
 fn visit(tree: &mut impl VisitMut, declared: &[Option<DataType>]) {
     let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
         VisitMut::visit(tree, &mut Casts { declared, depth: 0 });
+}
+
+/// Does it in the source of a `MERGE`, which is kept as text.
+fn source(text: &str, declared: &[Option<DataType>]) -> Option<String> {
+    if !text.contains('$') {
+        return None;
+    }
+    let mut source =
+        Parser::new(&MaruDialect).try_with_sql(text).ok()?.parse_table_factor().ok()?;
+    // Its columns are no columns of a result: their types are told by nothing else.
+    let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+        VisitMut::visit(&mut source, &mut Casts { declared, depth: 1 });
+    Some(source.to_string())
 }
 
 struct Casts<'a> {

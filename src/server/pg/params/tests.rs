@@ -97,6 +97,12 @@ fn wrong_values_are_told_apart() {
     assert_eq!(state(text(Type::DATE, "yesterday or so")), "22007");
     assert_eq!(state(binary(Type::INT4, &[1, 2])), "22P03");
     assert_eq!(state(binary(Type::TEXT, &[0xff])), "22021");
+    for bytes in [&b"a\0b"[..], b"a\xe3(", b"\xff"] {
+        assert_eq!(state(binary(Type::TEXT, bytes)), "22021");
+    }
+    assert_eq!(state(text(Type::INT4, "1\0")), "22021");
+    let error = binary(Type::TEXT, b"a\xe3(").unwrap_err();
+    assert_eq!(error.message, "invalid byte sequence for encoding \"UTF8\": 0xe3 0x28");
     assert_eq!(state(binary(Type::NUMERIC, &[0; 3])), "22P03");
     assert_eq!(state(text(Type::NUMERIC, "NaN")), "0A000");
     let error = text(Type::INT4, "x").unwrap_err();
