@@ -9,8 +9,10 @@
 pub mod admission;
 pub(crate) mod executor;
 pub mod history;
+pub(crate) mod locks;
 pub mod memory;
 pub mod metrics;
+pub(crate) mod planners;
 pub mod query;
 pub mod run;
 mod spill_file;
@@ -42,8 +44,10 @@ use crate::store::Store;
 use admission::Admission;
 use executor::Executor;
 use history::History;
+use locks::Locks;
 use memory::Governor;
 use metrics::Metrics;
+use planners::Planners;
 use query::Queries;
 
 /// Time that sources have to close their connections at shutdown.
@@ -71,10 +75,13 @@ pub(crate) struct Inner {
     pub(crate) metrics: Metrics,
     pub(crate) base: Opaque<SessionState>,
     pub(crate) executor: Executor,
+    pub(crate) planners: Planners,
     /// Commands that have run so far. A plan from before one may be of another world.
     pub(crate) commands: AtomicU64,
     /// Tables that are being made.
     pub(crate) making: Mutex<BTreeSet<Object>>,
+    /// Advisory locks.
+    pub(crate) locks: Locks,
     sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
     next_session: AtomicI32,
     closing: AtomicBool,
@@ -115,8 +122,10 @@ impl Engine {
             queries: Queries::new(next_query),
             metrics: Metrics::new()?,
             executor: Executor::new(config.target_partitions)?,
+            planners: Planners::new(config.target_partitions)?,
             commands: AtomicU64::new(0),
             making: Mutex::default(),
+            locks: Locks::default(),
             sessions: RwLock::new(BTreeMap::new()),
             next_session: AtomicI32::new(1),
             closing: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 //! functions that answer from the session.
 
 mod acl_functions;
+mod advisory;
 mod always;
 mod arithmetic;
 mod average;
@@ -42,6 +43,7 @@ mod owner_session;
 mod parameters;
 mod plan;
 mod plan_again;
+mod planning;
 mod policies;
 mod postgres_text;
 mod prepared;
@@ -59,6 +61,7 @@ mod seconds;
 mod settings;
 mod sleep;
 mod state;
+mod stoppable;
 mod subqueries;
 mod sum;
 mod temporary;
@@ -98,8 +101,9 @@ pub use cursors::Cursor;
 use json::ROW_COLUMN;
 pub use named::Named;
 pub(crate) use named::undefined as undefined_prepared;
+pub(crate) use named_objects::parts as name_parts;
 pub(crate) use plan::{as_owner, as_owner_for, word_position};
-pub(crate) use policies::{is_under_policies, stand_in};
+pub(crate) use policies::{is_guard, is_under_policies, stand_in};
 pub use prepared::Prepared;
 use prepared::{Kind, Planned};
 pub(crate) use scalars::{Style, TYPE_KEY, mark, put_json, style_of};
@@ -197,7 +201,9 @@ impl Session {
             functions::register(&mut state, this);
             privilege_functions::register(&mut state, this);
             acl_functions::register(&mut state, this);
+            advisory::register(&mut state, this);
             named_objects::register(&mut state, this);
+            models::register(&mut state, this);
             // Registering a planner cannot fail.
             let _ = state.register_relation_planner(Arc::new(models::ModelFunctions(this.clone())));
             let _ = state.register_relation_planner(Arc::new(profile::Profiles));
@@ -457,6 +463,7 @@ impl Session {
         self.cancel();
         self.engine.inner.queries.cancel_session(self.id, true);
         self.engine.forget_session(self.id);
+        self.engine.inner.locks.forget(self.id);
         self.leave_temporary();
         self.leave_copies();
     }
@@ -472,6 +479,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.engine.inner.queries.cancel_session(self.id, true);
         self.engine.forget_session(self.id);
+        self.engine.inner.locks.forget(self.id);
     }
 }
 
@@ -524,10 +532,12 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     // Before the engine's own, which takes every subscript for one of an array or a row.
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(json::JsonOperators));
+        planners.insert(0, Arc::new(parameters::Operands));
     }
     if let Some(analyzer) = builder.analyzer() {
         analyzer.rules.insert(0, Arc::new(sum::SettleSums));
     }
+    stoppable::register(&mut builder);
     Ok(builder
         .with_type_planner(Arc::new(type_names::TypeNames))
         .with_query_planner(Arc::new(policies::WithPolicies))

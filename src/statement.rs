@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use maru_core::{Error, ErrorKind, QualifiedName, Result};
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 use maru_sql::tokenizer::{Token, Tokenizer};
 use maru_sql::{ModelStatement, Name, PipelineStatement, Statement};
 use regex::Regex;
@@ -87,6 +87,7 @@ pub(crate) async fn execute(
                 session.reset(None)?;
                 session.forget_all_named();
                 session.close_cursor(None);
+                session.engine().inner.locks.release_all(session.id());
             }
             Ok(Output::command(*tag))
         }
@@ -277,7 +278,7 @@ pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
 }
 
 fn without_secrets(sql: &str) -> String {
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else {
+    let Ok(tokens) = Tokenizer::new(&MaruDialect, sql).tokenize() else {
         let speaks = |word: &str| sql.to_ascii_lowercase().contains(word);
         let secret = ["password", "secret", "catalog", "webhook"].into_iter().any(speaks);
         let end = sql.find(['(', '\'', '$']).filter(|_| secret);

@@ -5,6 +5,7 @@
 //!
 //! There are two sets of threads. One statement of each user runs on the first, all more of the same user on the second: so
 //! a user who runs one thing after the other shares threads with one statement of each other user, not with all they run.
+//! What is large is planned elsewhere (`planners.rs`).
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -36,8 +37,8 @@ pub(crate) struct Executor {
 }
 
 #[derive(Debug)]
-struct Threads {
-    handle: Handle,
+pub(super) struct Threads {
+    pub(super) handle: Handle,
     /// Always there until the executor is dropped.
     runtime: Option<Runtime>,
 }
@@ -106,7 +107,7 @@ impl Drop for Lane {
 }
 
 impl Threads {
-    fn new(name: &'static str, partitions: usize) -> Result<Self> {
+    pub(super) fn new(name: &'static str, partitions: usize) -> Result<Self> {
         let number = AtomicUsize::new(0);
         let runtime = Builder::new_multi_thread()
             .worker_threads(partitions.max(THREADS_MIN))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use maru_core::{Error, ErrorKind, Result, did_you_mean, quote_literal};
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 use maru_sql::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// What every run with an interval has.
@@ -119,7 +119,7 @@ impl Substituted {
 /// # Errors
 /// 42P02 with its place for a name without a value.
 pub(crate) fn substitute(sql: &str, values: &BTreeMap<String, String>) -> Result<Substituted> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location();
+    let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location();
     let tokens = tokens.map_err(|error| {
         Error::new(ErrorKind::Syntax, error.message)
             .with_line_column(error.location.line as usize, error.location.column as usize)

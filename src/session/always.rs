@@ -18,9 +18,8 @@ use crate::engine::history::micros;
 const SOME: usize = usize::MAX;
 
 /// Names, numbers of arguments, and the answer: whatever shows can be named, there are no defaults, partition keys, sequences, triggers,
-/// rules and tablespaces, and no locks to give back.
+/// rules and tablespaces.
 const FUNCTIONS: &[(&str, usize, Answer)] = &[
-    ("pg_advisory_unlock_all", 0, Answer::Nothing),
     ("pg_collation_is_visible", 1, Answer::Yes),
     ("pg_conf_load_time", 0, Answer::Start),
     ("pg_conversion_is_visible", 1, Answer::Yes),

@@ -3,11 +3,13 @@
 //! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
 //! puts a checked function in the place of each such operator, and of `/` on floats, whose quotient by zero is 22012 there and
 //! infinite underneath; and `cast.rs` one in the place of casts that lose digits.
-//! `date.rs` acts before, since it changes types.
+//! `date.rs` acts before, since it changes types. `conditions.rs` keeps what fails for some rows behind the conditions
+//! that leave them out, and `zone.rs` lets instants be seen by the session's clocks.
 
 mod array_text;
 mod branches;
 mod cast;
+mod conditions;
 mod date;
 mod date_text;
 mod float;
@@ -18,6 +20,7 @@ mod numeric_text;
 mod promised;
 mod quotient;
 mod zeros;
+mod zone;
 
 use std::sync::{Arc, LazyLock};
 
@@ -37,6 +40,8 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 use maru_core::{Error, ErrorKind};
 
+use crate::engine::planners;
+
 pub(super) use cast::assigned;
 pub(super) use date::keep_times;
 pub(crate) use date_text::spelled;
@@ -50,6 +55,8 @@ pub(super) struct PostgresArithmetic;
 impl AnalyzerRule for PostgresArithmetic {
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> DfResult<LogicalPlan> {
         let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
+        let plan = conditions::guarded(plan)?;
+        let plan = change_expressions(plan, |expr, schema| zone::settle(expr, schema, zone))?;
         change_expressions(plan, |expr, schema| postgres(expr, schema, zone))
     }
 
@@ -74,7 +81,10 @@ pub(super) fn change_expressions(
         let preserver = NamePreserver::new(&plan);
         plan.map_expressions(|expr| {
             let name = preserver.save(&expr);
-            let rewritten = expr.transform_up(|expr| Ok(change(expr, &schema)))?;
+            let rewritten = expr.transform_up(|expr| {
+                planners::go_on()?;
+                Ok(change(expr, &schema))
+            })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })?
         .map_data(LogicalPlan::recompute_schema)
@@ -101,28 +111,51 @@ fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
 }
 
 fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &expr else {
-        return Transformed::no(expr);
+    let BinaryExpr { left, op, right } = match expr {
+        Expr::BinaryExpr(sum) => sum,
+        other => return Transformed::no(other),
     };
     let function = match op {
-        Operator::Plus => &*ADD,
-        Operator::Minus => &*SUBTRACT,
-        Operator::Multiply => &*MULTIPLY,
-        Operator::Divide => &*DIVIDE,
-        _ => return Transformed::no(expr),
+        Operator::Plus => Some(&*ADD),
+        Operator::Minus => Some(&*SUBTRACT),
+        Operator::Multiply => Some(&*MULTIPLY),
+        Operator::Divide => Some(&*DIVIDE),
+        _ => None,
     };
-    let divides = *op == Operator::Divide;
+    let divides = op == Operator::Divide;
     let is_meant = |data_type: &DataType| match data_type {
         DataType::Float32 | DataType::Float64 => divides,
         data_type => data_type.is_integer() && !divides,
     };
-    match (left.get_type(schema), right.get_type(schema)) {
-        (Ok(a), Ok(b)) if a == b && is_meant(&a) => {}
-        _ => return Transformed::no(expr),
+    let function = function.filter(|_| match (type_of(&left, schema), type_of(&right, schema)) {
+        (Ok(a), Ok(b)) => a == b && is_meant(&a),
+        _ => false,
+    });
+    match function {
+        Some(function) => {
+            let call = ScalarFunction::new_udf(Arc::clone(function), vec![*left, *right]);
+            Transformed::yes(Expr::ScalarFunction(call))
+        }
+        None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
     }
-    let args = vec![(**left).clone(), (**right).clone()];
-    let call = ScalarFunction::new_udf(Arc::clone(function), args);
-    Transformed::yes(Expr::ScalarFunction(call))
+}
+
+/// Returns the type of an operand: that of a checked operation is the one of its operands. Asked itself, each of them would
+/// write out the names of all that is below it, and a sum of some hundred terms would take minutes.
+fn type_of(operand: &Expr, schema: &DFSchema) -> DfResult<DataType> {
+    let mut operand = operand;
+    while let Some(first) = operation(operand).and_then(|(_, operands)| operands.first()) {
+        operand = first;
+    }
+    operand.get_type(schema)
+}
+
+/// Returns the name and the operands of a checked operation.
+fn operation(expr: &Expr) -> Option<(&str, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let all = [&*ADD, &*SUBTRACT, &*MULTIPLY, &*DIVIDE];
+    let is_checked = all.into_iter().any(|function| Arc::ptr_eq(function, &call.func));
+    is_checked.then(|| (call.func.name(), call.args.as_slice()))
 }
 
 static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Add));
@@ -168,6 +201,34 @@ impl ScalarUDFImpl for CheckedOperation {
 
     fn return_type(&self, types: &[DataType]) -> DfResult<DataType> {
         Ok(types.first().cloned().unwrap_or(DataType::Int64))
+    }
+
+    /// Writes the names of a long sum once, where the planner would copy what is below at each of its operations.
+    fn schema_name(&self, args: &[Expr]) -> DfResult<String> {
+        let mut calls = vec![(self.name(), args)];
+        let mut next = args.first().and_then(operation);
+        while let Some((name, args)) = next {
+            calls.push((name, args));
+            next = args.first().and_then(operation);
+        }
+        let mut text = String::new();
+        for (name, _) in &calls {
+            text.push_str(name);
+            text.push('(');
+        }
+        // The first operand of all but the innermost is what has just been written.
+        let mut written = 0;
+        for (_, args) in calls.iter().rev() {
+            for (index, arg) in args.iter().enumerate().skip(written) {
+                if index > 0 {
+                    text.push(',');
+                }
+                text.push_str(&arg.schema_name().to_string());
+            }
+            text.push(')');
+            written = 1;
+        }
+        Ok(text)
     }
 
     /// NULL if an argument is, as for the operator.

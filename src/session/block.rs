@@ -49,6 +49,8 @@ struct Savepoint {
     versions: Versions,
     choices: AtSavepoint,
     read_only: Option<bool>,
+    /// Where the claims to locks were.
+    locks: u64,
 }
 
 /// One object before and after a statement; `None` where it is not there.
@@ -347,6 +349,7 @@ impl Session {
         };
         self.end_cursors(commit);
         self.give_back(commit);
+        self.engine.inner.locks.end_transaction(self.id);
         let kept = if commit { 0 } else { undo(&self.engine, changes).await? };
         let made = made.into_iter().map(|(_, directory)| directory);
         remove_unused(&self.engine, made.chain(dropped).collect()).await?;
@@ -432,10 +435,11 @@ impl Session {
     pub(crate) async fn set_savepoint(&self, name: &str) -> Result<()> {
         let versions = self.copy_versions().await?;
         let choices = self.choices_at_savepoint();
+        let locks = self.engine.inner.locks.mark();
         let mut block = self.block.lock();
         let (changes, read_only) = (block.changes.len(), block.read_only);
         let name = name.to_owned();
-        block.savepoints.push(Savepoint { name, changes, versions, choices, read_only });
+        block.savepoints.push(Savepoint { name, changes, versions, choices, read_only, locks });
         Ok(())
     }
 
@@ -454,7 +458,7 @@ impl Session {
     /// # Errors
     /// 3B001.
     pub(crate) async fn rollback_to(&self, name: &str) -> Result<usize> {
-        let (changes, made, depth, versions, choices) = {
+        let (changes, made, depth, versions, choices, locks) = {
             let mut block = self.block.lock();
             let at = block.find(name)?;
             block.put_mode_back(at);
@@ -462,12 +466,14 @@ impl Session {
             block.status = TransactionStatus::Open;
             let last = block.savepoints.last();
             let choices = last.map(|one| one.choices.clone());
+            let locks = last.map_or(u64::MAX, |one| one.locks);
             let (from, versions) =
                 last.map_or_else(Default::default, |one| (one.changes, one.versions.clone()));
             let kept = block.made.partition_point(|(at, _)| *at < from);
             let made = block.made.split_off(kept);
-            (block.changes.split_off(from), made, at + 1, versions, choices)
+            (block.changes.split_off(from), made, at + 1, versions, choices, locks)
         };
+        self.engine.inner.locks.end_since(self.id, locks);
         if let Some(choices) = choices {
             self.put_choices_back(choices);
         }

@@ -12,7 +12,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_core::{Error, ErrorKind, Result};
 
+use super::advisory::OwnTransaction;
 use super::plan::{broken_off, panicked};
+use super::planning::{is_large_plan, is_large_text};
 use super::state::task_context;
 use super::write::writes;
 use super::{
@@ -86,6 +88,9 @@ impl Session {
             protocol: self.login.protocol,
             sql: &statement::redact(&prepared.text.text),
             cursor,
+            state: State::Queued,
+            started: SystemTime::now(),
+            clock: Instant::now(),
             pool: QueryPool::new(self.budget(), limit),
             reading: inner.catalogs.warehouse().begin_reading(),
         });
@@ -97,6 +102,15 @@ impl Session {
         let work = async {
             let plans =
                 matches!(prepared.kind, Kind::Query { .. } | Kind::Copy { .. } | Kind::Incoming(_));
+            if !plans && is_large_text(&prepared.text) {
+                // What a command reads in it, it plans itself.
+                let (session, prepared) = (Arc::clone(self), prepared.clone());
+                let query = Arc::clone(&query);
+                let work = async move {
+                    session.execute_query(&prepared, parameters, query, ending).await
+                };
+                return self.planned(true, work).await;
+            }
             if !plans {
                 return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
             }
@@ -263,10 +277,12 @@ impl Session {
         // A cursor's rows are for later.
         let ahead = !writes && !query.cursor;
         let delivery = Delivery { schema, tag, timeout, ahead };
+        let own = OwnTransaction::of(self);
         let rows = start(ending, physical, context, permit, delivery).await?;
-        let rows = self.located(rows, prepared);
+        let rows = Self::located(rows, prepared, own);
         if writes {
-            return self.finish_write(rows, tag, query).await;
+            let how = (tag, prepared.schema.is_some());
+            return self.finish_write(rows, how, query).await;
         }
         let mut output = Output::rows(rows);
         output.notices.clone_from(&prepared.notices);
@@ -313,12 +329,14 @@ impl Session {
     }
 
     /// Lets errors of the running statement point into the text.
-    fn located(&self, rows: Rows, prepared: &Prepared) -> Rows {
+    fn located(rows: Rows, prepared: &Prepared, own: OwnTransaction) -> Rows {
         use futures::StreamExt;
         let text = prepared.text.clone();
-        let stream = rows
-            .stream
-            .map(move |batch| batch.map_err(|error| error.locate(&text.text, text.offset)));
+        let stream = rows.stream.map(move |batch| {
+            // Until the last row has been read.
+            let _ = &own;
+            batch.map_err(|error| error.locate(&text.text, text.offset))
+        });
         Rows { stream: Box::pin(stream), ..rows }
     }
 
@@ -341,8 +359,16 @@ impl Session {
             self.refuse_write(plan, tag).await?;
         }
         let state = self.explaining_state(query);
-        let logical = state.optimize(plan)?;
-        let physical = state.query_planner().create_physical_plan(&logical, &*state).await?;
+        let planning = {
+            let (state, plan) = (state.clone(), plan.clone());
+            async move {
+                let logical = state.optimize(&plan)?;
+                let planner = state.query_planner();
+                let physical = planner.create_physical_plan(&logical, &*state).await?;
+                Ok::<_, Error>((logical, physical))
+            }
+        };
+        let (logical, physical) = self.planned(is_large_plan(plan), planning).await?;
         let planned_in = start.elapsed();
         query.set_state(State::Running);
         query.set_plan(Arc::clone(&physical));
@@ -394,7 +420,12 @@ impl Session {
         query.set_state(State::Planning);
         let plan = bind(plan.clone(), parameters)?;
         let state = self.query_state(query);
-        let physical = state.create_physical_plan(&plan).await?;
+        let is_large = is_large_plan(&plan);
+        let planning = {
+            let state = state.clone();
+            async move { Ok::<_, Error>(state.create_physical_plan(&plan).await?) }
+        };
+        let physical = self.planned(is_large, planning).await?;
         Ok((physical, task_context(&state), permit))
     }
 }

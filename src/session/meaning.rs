@@ -4,13 +4,14 @@
 //! this list. After it a client is told the columns, so that no pass may come later that changes a type.
 
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
 use super::arithmetic::{keep_peers, keep_times, same_zeros};
 use super::correlated::by_number;
 use super::json::as_json_meant;
 use super::lateral::as_unnested;
 use super::multisets::count_copies;
+use super::rewrite::shown;
 use super::scalar_subqueries::one_row;
 use super::subqueries::in_columns;
 
@@ -26,7 +27,7 @@ pub(super) fn as_meant(mut plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan = as_unnested(plan)?;
     // EXCEPT ALL and INTERSECT ALL are such joins, by the number of the copy too.
     plan = count_copies(plan)?;
-    // EXISTS and IN among the columns become subqueries that count, …
+    // EXISTS, IN, ANY and ALL that are values become subqueries that count, …
     plan = in_columns(plan)?;
     // … which are values, like those that were written as such: one row, or 21000.
     plan = one_row(plan)?;
@@ -37,5 +38,27 @@ pub(super) fn as_meant(mut plan: LogicalPlan) -> DfResult<LogicalPlan> {
     // Frames by peers of types that nothing is added to, …
     plan = keep_peers(plan)?;
     // … and keys of floats, whose type is known by now, with one zero.
-    same_zeros(plan)
+    as_shown(same_zeros(plan)?)
+}
+
+/// Gives columns that were renamed for the planner the names that they are shown under, where no other column has it: those of a view are read
+/// by name.
+fn as_shown(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let columns = plan.schema().columns();
+    let names = columns.iter().map(|column| shown(&column.name)).collect::<Vec<_>>();
+    let renamed = |name: &str| {
+        let name_shown = shown(name);
+        name_shown != name && names.iter().filter(|other| **other == name_shown).count() == 1
+    };
+    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_))
+        || !columns.iter().any(|column| renamed(&column.name))
+    {
+        return Ok(plan);
+    }
+    let exprs = columns.iter().map(|column| {
+        let same = Expr::Column(column.clone());
+        if renamed(&column.name) { same.alias(shown(&column.name)) } else { same }
+    });
+    let exprs = exprs.collect::<Vec<_>>();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }

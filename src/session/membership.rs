@@ -2,7 +2,8 @@
 //!
 //! As a whole condition `NOT IN` is planned as a join that knows NULL. Deeper in a condition the planner makes a join of it that
 //! only tells who is among them and who is not (DataFusion 55.2): `k NOT IN (SELECT …) OR b` would keep rows with a `k` of NULL.
-//! Where NULL and false come to the same that is right; elsewhere it is refused, unless no NULL can be there.
+//! Where NULL and false come to the same that is right; elsewhere it becomes a column of the rows beneath (`subqueries/beneath.rs`), and
+//! is refused where it cannot, unless no NULL can be there.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as DfResult};
@@ -33,6 +34,11 @@ pub(super) fn refuse_lost_nulls(plan: &LogicalPlan) -> Result<()> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(())
+}
+
+/// Returns whether a part of a condition would be answered wrongly as it is.
+pub(super) fn loses_nulls(part: &Expr, schema: &DFSchema) -> bool {
+    !is_whole(part) && check(part, Some(true), schema).is_err()
 }
 
 fn is_whole(condition: &Expr) -> bool {

@@ -1,9 +1,9 @@
-//! What the planner is helped with as it plans an expression: names of aggregates that differ in a cast alone, and truth that is
-//! written as text.
+//! What the planner is helped with as it plans an expression: names of aggregates that differ in a cast alone, and truths, numbers and dates
+//! that are written as text.
 //!
 //! The planner finds the aggregates of a statement by their names, in which it leaves casts out: `sum(x), sum(x::numeric)` were
 //! two columns of one name, and refused. Here an argument with a cast is called what it is, casts and all. `is_done = 't'` it would refuse,
-//! since a truth is no text; in PostgreSQL the literal has the type of what it is compared with.
+//! since a truth is no text; in PostgreSQL the literal has the type of what it is compared with. So it is in `n + '1'` and `day - '2026-01-01'`.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::TreeNode;
@@ -12,7 +12,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr,
 };
-use datafusion::logical_expr::{Expr, ExprSchemable, lit};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use maru_core::{Error, ErrorKind};
 
@@ -43,6 +43,34 @@ fn as_truth(expr: &mut Expr, other: &Expr, schema: &DFSchema) -> DfResult<()> {
     Ok(())
 }
 
+/// Gives a text literal the type of what it is computed with; a numeric has as many digits as are written.
+fn as_operand(expr: &mut Expr, other: &Expr, op: &BinaryOperator, schema: &DFSchema) {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &*expr else { return };
+    let Ok(other) = other.get_type(schema) else { return };
+    let target = match other {
+        DataType::Decimal128(_, places) => {
+            let text = text.trim();
+            let plain = text.chars().all(|c| c.is_ascii_digit() || "+-.".contains(c));
+            let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+            let places = i64::from(places).max(fraction.len() as i64);
+            let digits = (places + whole.len() as i64).max(1);
+            match (u8::try_from(digits), i8::try_from(places)) {
+                (Ok(digits), Ok(places)) if plain && digits <= 38 => {
+                    DataType::Decimal128(digits, places)
+                }
+                _ => DataType::Float64,
+            }
+        }
+        number if number.is_integer() || number.is_floating() => number,
+        moment @ (DataType::Date32 | DataType::Timestamp(..)) if *op == BinaryOperator::Minus => {
+            moment
+        }
+        _ => return,
+    };
+    let text = std::mem::replace(expr, Expr::Literal(ScalarValue::Null, None));
+    *expr = Expr::Cast(Cast::new(Box::new(text), target));
+}
+
 impl ExprPlanner for NamedCasts {
     fn plan_binary_op(
         &self,
@@ -52,6 +80,17 @@ impl ExprPlanner for NamedCasts {
         if matches!(sum.op, BinaryOperator::Eq | BinaryOperator::NotEq) {
             as_truth(&mut sum.right, &sum.left, schema)?;
             as_truth(&mut sum.left, &sum.right, schema)?;
+        }
+        if matches!(
+            sum.op,
+            BinaryOperator::Plus
+                | BinaryOperator::Minus
+                | BinaryOperator::Multiply
+                | BinaryOperator::Divide
+                | BinaryOperator::Modulo
+        ) {
+            as_operand(&mut sum.right, &sum.left, &sum.op, schema);
+            as_operand(&mut sum.left, &sum.right, &sum.op, schema);
         }
         Ok(PlannerResult::Original(sum))
     }

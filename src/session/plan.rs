@@ -16,9 +16,11 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{PipelineStatement, Statement};
 use tokio::task::JoinError;
 
+use super::advisory;
 use super::meaning::as_meant;
 use super::membership::refuse_lost_nulls;
 use super::parameters::{parameter_types, settle};
+use super::planning::{Planning, is_large_text};
 use super::postgres_text::{as_read_by_rules, policies_of_table, speaks_of_postgres};
 use super::prepared::Believed;
 use super::rewrite::{self, rewrite};
@@ -27,9 +29,7 @@ use crate::catalog::builtin::open_path;
 use crate::catalog::definition::Definition;
 use crate::catalog::resolve::require_table;
 use crate::catalog::{believing, doubting};
-use crate::engine::memory::QueryPool;
-use crate::engine::query::QueryStart;
-use crate::engine::run::{Ending, deadline, timed_out};
+use crate::engine::run::{deadline, timed_out};
 use crate::opaque::Opaque;
 use crate::{statement, system};
 
@@ -94,7 +94,17 @@ impl Session {
         let token = self.new_token();
         let timeout = self.statement_timeout();
         let start = tokio::time::Instant::now();
+        let planning = Planning::new(self, statement);
         let work = async {
+            if is_large_text(statement) {
+                let (session, statement) = (Arc::clone(self), statement.clone());
+                let parameters = parameters.to_vec();
+                let work = async move {
+                    let parsed = session.parse(&statement.text)?;
+                    session.prepare_statement(parsed, &statement, &parameters).await
+                };
+                return self.planned(true, work).await;
+            }
             let parsed = self.parse(&statement.text)?;
             // Only planning takes long enough to disturb others.
             if !matches!(
@@ -124,14 +134,21 @@ impl Session {
             biased;
             () = token.cancelled() => Err(Error::cancelled()),
             () = deadline(start, timeout) => Err(timed_out(timeout)),
+            error = planning.stopped() => Err(error),
             result = work => result.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))),
         };
-        result.map_err(|error| {
-            let error = locate(self.suggest_function(error), &statement.text)
-                .locate(&statement.text, statement.offset);
-            self.record_refusal(statement, &error);
-            error
-        })
+        match result {
+            Ok(prepared) => {
+                planning.succeed();
+                Ok(prepared)
+            }
+            Err(error) => {
+                let error = locate(self.suggest_function(error), &statement.text)
+                    .locate(&statement.text, statement.offset);
+                planning.fail(&error);
+                Err(error)
+            }
+        }
     }
 
     pub(super) async fn prepare_statement(
@@ -205,6 +222,7 @@ impl Session {
                 let state = self.statement_state();
                 let reads = self.check_names(&state, &statement).await?;
                 let monitors = matches!(reads, Reads::Engine);
+                let reads_nothing = matches!(&reads, Reads::Believed(tables) if tables.is_empty());
                 let planned = match reads {
                     Reads::Believed(tables) if !speaks_of_postgres(&text.text) => {
                         planned.lasting(self, tables)
@@ -224,6 +242,7 @@ impl Session {
                 refuse_writes(&plan)?;
                 refuse_lost_nulls(&plan)?;
                 self.check_functions(&plan)?;
+                let monitors = monitors || (reads_nothing && advisory::waits(&text.text, &plan)?);
                 let mut parameters = parameter_types(&plan, declared)?;
                 for index in &arguments {
                     parameters.resize(parameters.len().max(index + 1), None);
@@ -466,21 +485,6 @@ impl Session {
         };
         self.plan_view(&view.sql, Some((&view.catalog, &view.search_path))).await
     }
-
-    /// Keeps a statement that was refused before it ran in the history.
-    fn record_refusal(&self, statement: &StatementText, error: &Error) {
-        let inner = &self.engine.inner;
-        let query = inner.queries.start(QueryStart {
-            session_id: self.id,
-            user: self.user(),
-            protocol: self.login.protocol,
-            sql: &crate::statement::redact(&statement.text),
-            cursor: false,
-            pool: QueryPool::new(Arc::clone(&inner.governor), 0),
-            reading: inner.catalogs.warehouse().begin_reading(),
-        });
-        Ending::new(self.engine.clone(), query).fail(error);
-    }
 }
 
 pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
@@ -536,7 +540,7 @@ pub(super) fn locate(error: Error, sql: &str) -> Error {
 
 pub(crate) fn word_position(sql: &str, name: &str) -> Option<(usize, usize)> {
     use maru_sql::tokenizer::{Token, Tokenizer};
-    let tokens = Tokenizer::new(&maru_sql::dialect::PostgreSqlDialect {}, sql)
+    let tokens = Tokenizer::new(&maru_sql::MaruDialect, sql)
         .tokenize_with_location()
         .ok()?;
     let words = name.split('.').map(|word| word.trim_matches('"')).collect::<Vec<_>>();

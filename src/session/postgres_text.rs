@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 /// Tables of the catalog whose numbers tools know objects' kinds by, as PostgreSQL has them in every database.
@@ -18,7 +18,7 @@ const KINDS: &[(&str, &str)] = &[
 /// Returns whether a statement names something of PostgreSQL's own; what stands in literals does not count.
 pub(super) fn speaks_of_postgres(sql: &str) -> bool {
     const WORDS: [&str; 3] = ["regclass", "regtype", "regproc"];
-    let Ok(tokens) = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize() else { return false };
+    let Ok(tokens) = Tokenizer::new(&MaruDialect, sql).tokenize() else { return false };
     tokens.iter().any(|token| match token {
         Token::Word(word) => {
             let word = word.value.to_lowercase();
@@ -49,7 +49,7 @@ pub(super) fn policies_of_table(sql: &str) -> Option<String> {
 /// Writes a text as the compatibility rules are to read it: `current_role()` for `current_user`, which they would take for
 /// `session_user`, and the number for `'pg_class'::regclass`, which they would look for among the user's tables.
 pub(super) fn as_read_by_rules(sql: &str) -> Cow<'_, str> {
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().unwrap_or_default();
+    let tokens = Tokenizer::new(&MaruDialect, sql).tokenize().unwrap_or_default();
     let mut texts = Vec::with_capacity(tokens.len());
     let (mut at, mut changed) = (0, false);
     while let Some(token) = tokens.get(at) {

@@ -14,6 +14,7 @@ mod distinct;
 mod fetch;
 mod fields;
 mod functions;
+mod given;
 mod json;
 mod json_row;
 mod json_rows;
@@ -104,6 +105,7 @@ impl VisitorMut for Rewriter {
         catalog::query(query);
         keys::query(query);
         columns::query(query, self.depth == 1);
+        given::query(query, self.depth == 1);
         json_rows::order(query);
         flow(using::order(query).and_then(|()| fetch::query(query)))
     }
@@ -137,6 +139,10 @@ impl VisitorMut for Rewriter {
             clients::before(expr);
         }
         array::elements_of_row(expr);
+        if let Expr::Subquery(query) = expr {
+            // Nobody sees the name of a value.
+            given::query(query, true);
+        }
         json_rows::before(expr);
         distinct::regroup(expr);
         ControlFlow::Continue(())

@@ -7,14 +7,17 @@
 
 mod arrays;
 mod catalog;
+mod coalesce;
 mod concat;
 mod date_trunc;
 mod dates;
+mod domain;
 mod format;
 mod json;
 mod numbers;
 mod regexp;
 mod rounded;
+mod sizes;
 mod text;
 mod to_char;
 mod to_number;
@@ -62,9 +65,12 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for function in all() {
         state.register_udf(Arc::new(ScalarUDF::from(Rowwise::new(function))))?;
     }
+    coalesce::register(state)?;
     concat::register(state)?;
     date_trunc::register(state)?;
-    rounded::register(state)
+    domain::register(state)?;
+    rounded::register(state)?;
+    sizes::register(state)
 }
 
 /// Returns which JSON a function gives.

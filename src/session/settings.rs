@@ -83,7 +83,7 @@ settings! {
     "join_reorder", Kind::Boolean, "Whether inner joins are put in the order that is estimated to make the fewest rows; off keeps the order in which they are written.";
     "lc_collate", Kind::Fixed, "Texts are ordered by their bytes.";
     "lc_ctype", Kind::Fixed, "Which characters are letters is Unicode's to say, in every language.";
-    "lock_timeout", Kind::Accepted, "There are no locks to wait for.";
+    "lock_timeout", Kind::Duration, "Time after which a statement that waits for an advisory lock is cancelled; 0 means none.";
     "maintenance_work_mem", Kind::Accepted, "Memory is query_memory_limit's to say.";
     "max_identifier_length", Kind::Fixed, "Bytes of a name.";
     "pushdown", Kind::Boolean, "Whether sources evaluate filters, limits, groups, orders and joins; off gives the same rows.";
@@ -428,10 +428,8 @@ fn check(spec: &SettingSpec, value: &str) -> Result<String> {
         .with_hint(hint)
     };
     match spec.kind {
-        Kind::Text if spec.name == "timezone" => value
-            .parse::<arrow::array::timezone::Tz>()
-            .map(|_| value.to_owned())
-            .map_err(|_| bad("Give a name such as Asia/Seoul or an offset such as +09:00.")),
+        Kind::Text if spec.name == "timezone" => super::timezone::of_setting(value)
+            .ok_or_else(|| bad("Give a name such as Asia/Seoul or an offset such as +09:00.")),
         Kind::Text => Ok(value.to_owned()),
         Kind::Choice(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(value)) {
             Some(word) => Ok((*word).to_owned()),

@@ -1,8 +1,11 @@
-//! `EXISTS` and `IN (SELECT …)` among the columns of a result.
+//! `EXISTS`, `IN (SELECT …)`, `x > ANY (SELECT …)` and `x > ALL (SELECT …)` as values: among the columns of a result and, by
+//! `beneath.rs`, in all other places.
 //!
 //! The planner makes joins of them where they are conditions, and nothing elsewhere (DataFusion 55.2). Here they become counts,
 //! which it has joins for: one that exists counts more than 0. `IN` is NULL where nothing equal is found, but something that
 //! might be: a NULL on either side.
+
+mod beneath;
 
 use std::sync::Arc;
 
@@ -10,14 +13,15 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, Spans};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::expr::{Exists, InSubquery};
+use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Subquery, lit, when,
+    BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
 
-/// What the rows of `IN (SELECT …)` are called.
+/// What the rows of `IN (SELECT …)` are called, and how many there are: no name of a column of the row around them.
 const AMONG: &str = "among";
+const NUMBER: &str = "number of rows";
 
 /// Puts counts in the place of those among columns.
 ///
@@ -26,7 +30,7 @@ const AMONG: &str = "among";
 pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         if !matches!(node, LogicalPlan::Projection(_)) {
-            return Ok(Transformed::no(node));
+            return beneath::as_columns(node);
         }
         let mut schema = DFSchema::empty();
         for input in node.inputs() {
@@ -35,19 +39,45 @@ pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         let preserver = NamePreserver::new(&node);
         node.map_expressions(|expr| {
             let name = preserver.save(&expr);
-            let changed = expr.transform_up(|part| match part {
-                Expr::Exists(Exists { subquery, negated }) => {
-                    let some = counts(subquery)?.gt(lit(0_i64));
-                    Ok(Transformed::yes(if negated { !some } else { some }))
-                }
-                Expr::InSubquery(membership) => within(membership, &schema),
-                other => Ok(Transformed::no(other)),
-            })?;
+            let changed = expr.transform_up(|part| value(part, &schema))?;
             Ok(changed.update_data(|expr| name.restore(expr)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// Returns the value of a subquery by counts. `schema` is that of the row around it.
+fn value(part: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    match part {
+        Expr::Exists(Exists { subquery, negated }) => {
+            let some = counts(subquery)?.gt(lit(0_i64));
+            Ok(Transformed::yes(if negated { !some } else { some }))
+        }
+        Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+            Ok(match decided(&expr, &subquery, Operator::Eq, true, schema)? {
+                Some(found) => Transformed::yes(if negated { !found } else { found }),
+                None => Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })),
+            })
+        }
+        Expr::SetComparison(comparison) => {
+            let SetComparison { expr, subquery, op, quantifier } = &comparison;
+            // One row for which it does not hold decides ALL.
+            let (op, decides) = match quantifier {
+                SetQuantifier::Any => (Some(*op), true),
+                SetQuantifier::All => (op.negate(), false),
+            };
+            let found = match op {
+                Some(op) => decided(expr, subquery, op, decides, schema)?,
+                None => None,
+            };
+            Ok(match found {
+                Some(found) => Transformed::yes(found),
+                None => Transformed::no(Expr::SetComparison(comparison)),
+            })
+        }
+        other => Ok(Transformed::no(other)),
+    }
 }
 
 /// Returns how many rows a subquery has: one at most where that tells enough.
@@ -58,18 +88,27 @@ fn counts(subquery: Subquery) -> DfResult<Expr> {
         rows = rows.limit(0, Some(1))?;
     }
     let counted = rows.aggregate(Vec::<Expr>::new(), [count(lit(1_i64))])?.build()?;
+    let number = counted.schema().columns().into_iter();
+    let number = number.map(|number| Expr::Column(number).alias(NUMBER)).collect::<Vec<_>>();
+    let counted = LogicalPlanBuilder::from(counted).project(number)?.build()?;
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(counted), ..subquery }))
 }
 
-fn within(membership: InSubquery, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
-    let InSubquery { expr, mut subquery, negated } = membership;
+/// Returns `decides` where a row of a subquery compares so with an expression, NULL where one might, and else the contrary; `None` where
+/// it cannot be told.
+fn decided(
+    expr: &Expr,
+    subquery: &Subquery,
+    op: Operator,
+    decides: bool,
+    schema: &DFSchema,
+) -> DfResult<Option<Expr>> {
     // Both sides may be of one table; under a name of its own its columns are not taken for those of the row around it.
     let named = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).alias(AMONG)?;
-    subquery.subquery = Arc::new(named.build()?);
+    let subquery = Subquery { subquery: Arc::new(named.build()?), ..subquery.clone() };
     let columns = subquery.subquery.schema().columns();
-    let ([column], Some(outer)) = (columns.as_slice(), seen_from_inside(&expr, schema)) else {
-        let unchanged = InSubquery { expr, subquery, negated };
-        return Ok(Transformed::no(Expr::InSubquery(unchanged)));
+    let ([column], Some(outer)) = (columns.as_slice(), seen_from_inside(expr, schema)) else {
+        return Ok(None);
     };
     let among = Expr::Column(column.clone());
     let narrowed = |condition: Expr| {
@@ -78,17 +117,18 @@ fn within(membership: InSubquery, schema: &DFSchema) -> DfResult<Transformed<Exp
         let outer_ref_columns = plan.all_out_ref_exprs();
         counts(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
     };
-    let mut answer = when(narrowed(among.clone().eq(outer))?.gt(lit(0_i64)), lit(true));
+    let compared = BinaryExpr::new(Box::new(outer), op, Box::new(among.clone()));
+    let compared = Expr::BinaryExpr(compared);
+    let mut answer = when(narrowed(compared)?.gt(lit(0_i64)), lit(decides));
     let unknown = || Expr::Literal(datafusion::common::ScalarValue::Boolean(None), None);
     if subquery.subquery.schema().fields().iter().any(|field| field.is_nullable()) {
         answer = answer.when(narrowed(among.is_null())?.gt(lit(0_i64)), unknown());
     }
     if expr.nullable(schema)? {
         let any = counts(subquery)?.gt(lit(0_i64));
-        answer = answer.when(expr.is_null().and(any), unknown());
+        answer = answer.when(expr.clone().is_null().and(any), unknown());
     }
-    let answer = answer.otherwise(lit(false))?;
-    Ok(Transformed::yes(if negated { !answer } else { answer }))
+    answer.otherwise(lit(!decides)).map(Some)
 }
 
 /// Returns an expression of the row around a subquery as it is written in the subquery; `None` for one that is of a row further
@@ -111,7 +151,8 @@ fn seen_from_inside(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
                 Expr::OuterReferenceColumn(..)
                 | Expr::ScalarSubquery(_)
                 | Expr::Exists(_)
-                | Expr::InSubquery(_) => {
+                | Expr::InSubquery(_)
+                | Expr::SetComparison(_) => {
                     plain = false;
                     Transformed::no(part)
                 }

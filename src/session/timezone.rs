@@ -3,6 +3,8 @@
 //!
 //! Source: PostgreSQL 16, section 9.9.4.
 
+mod names;
+
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
@@ -19,6 +21,8 @@ use datafusion::logical_expr::{
 use maru_core::{Error, ErrorKind, Result};
 
 use crate::system::types::sql_name;
+
+pub(super) use names::{in_text, of_setting};
 
 const WALL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -108,7 +112,7 @@ fn convert(zones: &ArrayRef, times: &ArrayRef) -> DfResult<ArrayRef> {
         let name = zones.value(row);
         let zone = match &known {
             Some((known, zone)) if known == name => *zone,
-            _ => known.insert((name.to_owned(), zone(name)?)).1,
+            _ => known.insert((name.to_owned(), names::written(name)?)).1,
         };
         let micros = times.value(row);
         let moved = match from_instants {
@@ -123,15 +127,18 @@ fn convert(zones: &ArrayRef, times: &ArrayRef) -> DfResult<ArrayRef> {
     Ok(Arc::new(if from_instants { converted } else { converted.with_timezone("UTC") }))
 }
 
+/// Reads the name of a zone as the engine has it.
 fn zone(name: &str) -> Result<Tz> {
     let name = match name.to_uppercase().as_str() {
         "UTC" | "GMT" | "Z" => "+00:00".to_owned(),
         _ => name.to_owned(),
     };
-    name.parse::<Tz>().map_err(|_| {
-        Error::new(ErrorKind::InvalidParameter, format!("time zone \"{name}\" not recognized"))
-            .with_hint("Give a name such as Asia/Seoul or an offset such as +09:00.")
-    })
+    name.parse::<Tz>().map_err(|_| unknown(&name))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(ErrorKind::InvalidParameter, format!("time zone \"{name}\" not recognized"))
+        .with_hint("Give a name such as Asia/Seoul or an offset such as +09:00.")
 }
 
 fn naive(micros: i64) -> Option<NaiveDateTime> {
@@ -194,6 +201,40 @@ pub(super) fn instants(moments: &ArrayRef, target: &DataType, safe: bool) -> Res
         })?,
     };
     Ok(cast_with_options(&counted, target, &options)?)
+}
+
+/// Returns what the clocks of a zone show at these instants, as the type that they are brought to. With `safe` those that it does not hold
+/// are NULL.
+///
+/// # Errors
+/// 22008 for a moment beyond what the type holds.
+pub(super) fn walls(
+    instants: &ArrayRef,
+    target: &DataType,
+    name: &str,
+    safe: bool,
+) -> Result<ArrayRef> {
+    let DataType::Timestamp(unit, _) = instants.data_type() else {
+        return Err(Error::internal("a moment is no instant"));
+    };
+    let (zone, a_second) = (zone(name)?, a_second(*unit));
+    let options = CastOptions { safe, ..CastOptions::default() };
+    let counted = cast_with_options(instants, &DataType::Int64, &options)?;
+    let counted = counted.as_primitive::<Int64Type>();
+    let moved = |instant: i64| {
+        let utc = DateTime::from_timestamp(instant.div_euclid(a_second), 0)?.naive_utc();
+        let offset = i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc());
+        instant.checked_add(offset.checked_mul(a_second)?)
+    };
+    let shown: Int64Array = match safe {
+        true => counted.unary_opt(moved),
+        false => counted.try_unary(|instant| {
+            moved(instant)
+                .ok_or_else(|| Error::new(ErrorKind::DatetimeField, "timestamp out of range"))
+        })?,
+    };
+    let shown = cast_with_options(&shown, &DataType::Timestamp(*unit, None), &options)?;
+    Ok(cast_with_options(&shown, target, &options)?)
 }
 
 fn a_second(unit: TimeUnit) -> i64 {

@@ -24,6 +24,16 @@ def test_sigterm_stops_gracefully(start):
     assert not (server.data_dir / "endpoints.json").exists(), "nobody is sent to a server that is gone"
 
 
+def test_a_data_directory_may_be_named_from_where_one_stands(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MARU_") or name == "MARU_BIN"}
+    for named in [[], ["--data-dir", "other"], ["--data-dir", f"../{tmp_path.name}/third"]]:
+        sql = ["-c", "CREATE TABLE t AS SELECT 1 AS a", "-c", "INSERT INTO t VALUES (2)", "-c", "SELECT sum(a) FROM t"]
+        done = subprocess.run([os.environ["MARU_BIN"], "sql", "-q", "-t", "--format", "csv", *named, *sql], cwd=tmp_path,
+                              env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stdout + done.stderr
+    assert {"maru-data", "other", "third"} <= {path.name for path in tmp_path.iterdir()}
+
+
 def test_sigterm_lets_a_running_statement_end(start):
     server = start()
     answers = []

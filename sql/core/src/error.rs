@@ -5,6 +5,7 @@
 
 mod datafusion;
 mod kind;
+mod phrases;
 
 use std::fmt;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use datafusion::common::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use maru_core::{Error, ErrorKind, Result, limits};
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 use maru_sql::tokenizer::{Token, Tokenizer};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -241,7 +241,7 @@ fn numbered(sql: &str) -> Option<String> {
     if !sql.contains('?') {
         return None;
     }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize().ok()?;
+    let tokens = Tokenizer::new(&MaruDialect, sql).tokenize().ok()?;
     if tokens.iter().any(|token| matches!(token, Token::Placeholder(_))) {
         return None;
     }

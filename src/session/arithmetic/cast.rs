@@ -29,7 +29,20 @@ use crate::value_text::{Zone, has_text, texts};
 
 /// Puts a function in the place of a cast that may lose digits.
 pub(super) fn lossy(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
-    replace(expr, schema, zone, loses_digits)
+    let changed = replace(expr, schema, zone, loses_digits);
+    if changed.transformed || is_utc(zone) {
+        return changed;
+    }
+    replace(changed.data, schema, zone, loses_zone)
+}
+
+fn is_utc(zone: &str) -> bool {
+    zone.is_empty() || zone.eq_ignore_ascii_case("UTC")
+}
+
+/// A moment without a zone is what the session's clocks show at an instant; the engine underneath takes those of UTC.
+fn loses_zone(source: &DataType, target: &DataType) -> bool {
+    matches!((source, target), (DataType::Timestamp(_, Some(_)), DataType::Timestamp(_, None)))
 }
 
 /// Puts a function in the place of a cast of bytes to text that was written as such, before types are settled: what the
@@ -100,6 +113,7 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         (Decimal128(_, scale) | Decimal256(_, scale), Decimal128(_, to) | Decimal256(_, to)) => {
             to < scale
         }
+        (Decimal128(..) | Decimal256(..), DataType::Float32) => true,
         (Decimal128(_, scale) | Decimal256(_, scale), to) => *scale > 0 && to.is_integer(),
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
         (from, to) if to.is_string() => is_written_otherwise(from),
@@ -204,10 +218,17 @@ impl LossyCast {
         if let (DataType::Float64, DataType::Float32) = (values.data_type(), &self.target) {
             return Ok(single(values, self.try_cast)?);
         }
+        if is_numeric(values.data_type()) && self.target == DataType::Float32 {
+            let doubles = cast_with_options(values, &DataType::Float64, &options)?;
+            return Ok(single(&doubles, self.try_cast)?);
+        }
         if let (DataType::Timestamp(_, None) | DataType::Date32, DataType::Timestamp(_, Some(_))) =
             (values.data_type(), &self.target)
         {
             return Ok(timezone::instants(values, &self.target, self.try_cast)?);
+        }
+        if loses_zone(values.data_type(), &self.target) && !is_utc(&self.zone) {
+            return Ok(timezone::walls(values, &self.target, &self.zone, self.try_cast)?);
         }
         let rounded: ArrayRef = match values.data_type() {
             _ if !self.target.is_integer() => Arc::clone(values),

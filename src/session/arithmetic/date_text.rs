@@ -135,8 +135,10 @@ fn with_clock(text: &str, target: &DataType) -> Option<String> {
         hours = 0;
     }
     let zone = match target {
-        DataType::Timestamp(_, Some(_)) => zone,
-        _ if zone.is_empty() || is_zone(zone.trim()) => "",
+        DataType::Timestamp(_, Some(_)) => {
+            timezone::in_text(zone.trim()).unwrap_or_else(|| zone.to_owned())
+        }
+        _ if zone.is_empty() || is_zone(zone.trim()) => String::new(),
         _ => return None,
     };
     Some(format!("{day} {hours:02}:{minutes:02}:{whole:02}{fraction}{zone}"))
@@ -147,7 +149,7 @@ fn is_zone(word: &str) -> bool {
         digits.starts_with(|digit: char| digit.is_ascii_digit())
             && digits.chars().all(|letter| letter.is_ascii_digit() || letter == ':')
     });
-    is_offset || word.eq_ignore_ascii_case("z") || word.parse::<Tz>().is_ok()
+    is_offset || word.parse::<Tz>().is_ok() || timezone::in_text(word).is_some()
 }
 
 /// Returns `YYYY-MM-DD` and what follows; `None` for what is written like that, or is none of the forms above.

@@ -7,7 +7,7 @@ use maru_sql::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, visit_expressions_mut,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::clients::parsed;
 use super::literals::call;
@@ -35,7 +35,7 @@ pub(super) fn query(query: &mut Query) {
     if !is_tree || !query.to_string().contains("$1") {
         return;
     }
-    let tree = Parser::new(&PostgreSqlDialect {}).try_with_sql(TYPE_TREE);
+    let tree = Parser::new(&MaruDialect).try_with_sql(TYPE_TREE);
     if let Ok(tree) = tree.and_then(|mut parser| parser.parse_query()) {
         *query = *tree;
     }
@@ -59,7 +59,7 @@ pub(super) fn descriptions(table: &mut TableFactor) {
     let is_it = matches!(names.as_slice(), ["pg_description"] | ["pg_catalog", "pg_description"]);
     let told = is_it
         .then(|| {
-            Parser::new(&PostgreSqlDialect {})
+            Parser::new(&MaruDialect)
                 .try_with_sql(DESCRIPTIONS)
                 .ok()?
                 .parse_table_factor()

@@ -12,7 +12,7 @@ use maru_sql::ast::{
     FunctionArguments, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor,
     Value, visit_expressions_mut,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::catalog;
 
@@ -199,7 +199,7 @@ fn signatures(select: &mut Select) {
         TableFactor::Table { alias: Some(alias), .. } => alias.name.clone(),
         _ => Ident::new("pg_proc"),
     };
-    let derived = Parser::new(&PostgreSqlDialect {})
+    let derived = Parser::new(&MaruDialect)
         .try_with_sql(&format!("({ENGINE_FUNCTIONS}) AS {alias}"))
         .and_then(|mut parser| parser.parse_table_factor());
     let Ok(derived) = derived else { return };
@@ -418,7 +418,7 @@ fn argument_of<'a>(function: &'a Function, wanted: &str) -> Option<&'a Expr> {
 }
 
 pub(super) fn parsed(sql: &str) -> Option<Expr> {
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()
+    Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_expr().ok()
 }
 
 #[cfg(test)]

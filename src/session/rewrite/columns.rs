@@ -30,7 +30,12 @@ pub(super) fn select(select: &mut Select, outermost: bool) {
     for (position, item) in select.projection.iter_mut().enumerate() {
         let SelectItem::UnnamedExpr(expr) = item else {
             if let SelectItem::ExprWithAlias { alias, .. } = item {
-                seen.push(Column { qualifier: None, name: shown(&alias.value).to_owned() });
+                let column = Column { qualifier: None, name: shown(&alias.value).to_owned() };
+                let twice = seen.iter().any(|other| column.may_be(other));
+                if outermost && twice && !alias.value.contains(MARK) {
+                    *alias = Ident::with_quote('"', format!("{}{MARK}{position}", folded(alias)));
+                }
+                seen.push(column);
             }
             continue;
         };
@@ -161,6 +166,11 @@ pub(in crate::session) fn shown(name: &str) -> &str {
     name.split_once(MARK).map_or(name, |(name, _)| name)
 }
 
+/// Returns what PostgreSQL calls an expression among the columns.
+pub(super) fn name_of(expr: &Expr) -> String {
+    Column::of(expr).name
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Column {
     /// What stands before the name: `a` of `a.id`.
@@ -232,7 +242,9 @@ fn found(expr: &Expr) -> Option<Name> {
             _ => strong("case"),
         },
         Expr::Extract { .. } => strong("extract"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => {
+            strong(if *shorthand { "substr" } else { "substring" })
+        }
         Expr::Position { .. } => strong("position"),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
@@ -340,6 +352,8 @@ mod tests {
         assert_eq!(marks("SELECT t.a, a, t.a FROM t"), 2);
         assert_eq!(marks("SELECT 1, 2, 3"), 2);
         assert_eq!(marks("SELECT 1 AS n, n FROM t"), 1);
+        assert_eq!(marks("SELECT a AS n, b AS n FROM t"), 1);
+        assert_eq!(marks("SELECT n FROM (SELECT 1 AS m, 2 AS m) t"), 0);
         assert_eq!(marks("SELECT *, a, a::text, count(*) FROM t"), 3);
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT *, a, count(*) FROM t) x"), 1);
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT a.*, b.n FROM a, b) x"), 0);

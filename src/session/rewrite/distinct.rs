@@ -121,7 +121,7 @@ fn one(row: &mut Vec<Piece>) -> Expr {
 mod tests {
     use datafusion::sql::sqlparser::parser::Parser;
     use maru_sql::ast::Expr;
-    use maru_sql::dialect::PostgreSqlDialect;
+    use maru_sql::MaruDialect;
 
     use super::regroup;
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn check(sql: &str, wanted: &str) {
-        let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap();
+        let mut parser = Parser::new(&MaruDialect).try_with_sql(sql).unwrap();
         let mut expr = parser.parse_expr().unwrap();
         regroup(&mut expr);
         assert_eq!(grouped(&expr), wanted, "{sql}");

@@ -10,7 +10,7 @@ use maru_sql::ast::{
     ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
     Value,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::folded;
 use super::literals::call;
@@ -81,7 +81,7 @@ fn with_row(table: &mut TableFactor) -> Result<()> {
     let Some(name) = name_of(table).map(|name| quote_ident(&name)) else { return Ok(()) };
     let row = quote_ident(ROW_COLUMN);
     let sql = format!("(SELECT *, json_whole_row() AS {row} FROM x) AS {name}");
-    let parsed = Parser::new(&PostgreSqlDialect {})
+    let parsed = Parser::new(&MaruDialect)
         .try_with_sql(&sql)
         .and_then(|mut parser| parser.parse_table_factor());
     let mut derived = parsed.map_err(|error| {

@@ -13,7 +13,7 @@ use maru_sql::ast::{
     AccessExpr, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::folded;
 use super::literals::call;
@@ -162,7 +162,7 @@ fn records(
 }
 
 fn put(table: &mut TableFactor, query: &str) -> Result<()> {
-    let parsed = Parser::new(&PostgreSqlDialect {})
+    let parsed = Parser::new(&MaruDialect)
         .try_with_sql(query)
         .and_then(|mut parser| parser.parse_table_factor());
     *table = parsed.map_err(|error| {

@@ -9,7 +9,7 @@ use maru_sql::ast::{
     Expr, GroupByExpr, Ident, JoinOperator, ObjectNamePart, Query, Select, SelectItem, SetExpr,
     TableFactor, Value, visit_expressions_mut,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::columns::MARK;
 use super::folded;
@@ -119,7 +119,7 @@ fn named(expr: &Expr) -> Ident {
 }
 
 fn parsed(sql: &str) -> Option<Query> {
-    Parser::new(&PostgreSqlDialect {})
+    Parser::new(&MaruDialect)
         .try_with_sql(sql)
         .ok()?
         .parse_query()

@@ -11,7 +11,7 @@ use maru_sql::ast::{
     ObjectNamePart, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
     visit_expressions_mut,
 };
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::literals::call;
 use super::set_returning::{array_call, array_of, steps};
@@ -149,7 +149,7 @@ fn longest(arrays: &[Expr]) -> Option<Expr> {
     let lengths = arrays.iter().map(|array| call("cardinality", vec![array.clone()])).collect();
     let sql = "\"generate_series\"(1, CAST(NULL AS bigint))";
     let mut series =
-        Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_expr().ok()?;
+        Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_expr().ok()?;
     if let Expr::Function(function) = &mut series
         && let FunctionArguments::List(list) = &mut function.args
         && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, .. }))) =
@@ -190,5 +190,5 @@ pub(super) fn looks_around(expr: &Expr) -> bool {
 /// `LATERAL (SELECT …)` whose columns are still to be named.
 fn subquery() -> Option<TableFactor> {
     let sql = "LATERAL (SELECT 1) AS rows";
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).ok()?.parse_table_factor().ok()
+    Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_table_factor().ok()
 }

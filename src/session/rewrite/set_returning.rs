@@ -1,8 +1,8 @@
 //! Functions that return rows among the columns of a SELECT: `SELECT generate_series(1, 3)` gives three rows.
 
 use maru_sql::ast::{
-    CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    ObjectNamePart, Select, SelectItem,
+    BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments,
+    Ident, ObjectName, ObjectNamePart, Select, SelectItem, TimezoneInfo, Value,
 };
 
 use super::literal;
@@ -36,16 +36,50 @@ fn quoted(array: &str) -> ObjectName {
     ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', array))])
 }
 
-/// The step of a series of moments may be written as a text: `'1 day'`.
+/// The step of a series of moments may be written as a text: `'1 day'`. A series of dates is one of timestamps with a zone, as in PostgreSQL,
+/// where it is seen in the text that they are dates.
 pub(super) fn steps(function: &str, arguments: &mut [FunctionArg]) {
-    if let ("generate_series", [_, _, FunctionArg::Unnamed(FunctionArgExpr::Expr(step))]) =
-        (function, arguments)
+    let ("generate_series", [begin, end, step]) = (function, arguments) else { return };
+    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(step)) = step
         && literal(step).is_some()
     {
-        let data_type = DataType::Interval { fields: None, precision: None };
-        let kind = CastKind::Cast;
-        let expr = Box::new(step.clone());
-        *step = Expr::Cast { kind, expr, data_type, array: false, format: None };
+        cast(step, DataType::Interval { fields: None, precision: None });
+    }
+    if let (
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(begin)),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(end)),
+    ) = (begin, end)
+        && (is_date(begin) || is_date(end))
+        && [&*begin, &*end].into_iter().all(|bound| is_date(bound) || literal(bound).is_some())
+    {
+        for bound in [begin, end] {
+            cast(bound, DataType::Timestamp(Some(6), TimezoneInfo::Tz));
+        }
+    }
+}
+
+fn cast(expr: &mut Expr, data_type: DataType) {
+    let inner = Box::new(expr.clone());
+    let kind = CastKind::Cast;
+    *expr = Expr::Cast { kind, expr: inner, data_type, array: false, format: None };
+}
+
+/// Returns whether an expression is said to be a date.
+fn is_date(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_date(inner),
+        Expr::Cast { data_type, .. } => *data_type == DataType::Date,
+        Expr::TypedString(typed) => typed.data_type == DataType::Date,
+        Expr::Function(function) => {
+            let name = function.name.to_string().to_lowercase();
+            ["current_date", "make_date", "to_date"].contains(&name.as_str())
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Plus | BinaryOperator::Minus, right } => {
+            let is_days =
+                matches!(&**right, Expr::Value(days) if matches!(days.value, Value::Number(..)));
+            is_days && is_date(left)
+        }
+        _ => false,
     }
 }
 

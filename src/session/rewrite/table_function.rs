@@ -3,7 +3,7 @@
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{Ident, ObjectNamePart, TableAlias, TableAliasColumnDef, TableFactor};
-use maru_sql::dialect::PostgreSqlDialect;
+use maru_sql::MaruDialect;
 
 use super::set_returning::steps;
 
@@ -29,7 +29,7 @@ fn of_one_value(table: &TableFactor) -> Option<TableFactor> {
         maru_core::quote_ident(column.unwrap_or(named)),
         maru_core::quote_ident(named)
     );
-    Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql).ok()?.parse_table_factor().ok()
+    Parser::new(&MaruDialect).try_with_sql(&sql).ok()?.parse_table_factor().ok()
 }
 
 /// Names the column, if the statement does not. Names of functions are folded to small letters, as other names are.

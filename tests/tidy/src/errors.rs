@@ -31,6 +31,7 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("LockNotAvailable", "55P03", "connectors/rdbms/src/sqlite/write/tests.rs"),
     ("TextTooLong", "22001", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("CheckViolation", "23514", "connectors/rdbms/src/postgres/write/tests.rs"),
+    ("Deadlock", "40P01", "src/engine/locks.rs"),
     ("Serialization", "40001", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("Cardinality", "21000", "connectors/rdbms/src/postgres/write/tests.rs"),
     ("RemoteFailed", "HV000", "connectors/rdbms/src/postgres/tests.rs"),

@@ -9,6 +9,7 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::sql::sqlparser::parser::ParserError;
 
+use super::phrases::from_phrase;
 use crate::{Error, ErrorKind, did_you_mean};
 
 impl From<Error> for DataFusionError {
@@ -359,6 +360,9 @@ fn from_plan_text(text: &str) -> Error {
         return ours;
     }
     let line = first_line(text);
+    if let Some(error) = from_phrase(text, &line) {
+        return error;
+    }
     let quoted = |line: &str| line.split('\'').nth(1).unwrap_or_default().to_owned();
     let (kind, message) = if line.starts_with("table '") && line.contains("not found") {
         (ErrorKind::UndefinedTable, format!("table \"{}\" does not exist", quoted(&line)))

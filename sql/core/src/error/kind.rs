@@ -55,6 +55,8 @@ kinds! {
     UndefinedObject = "42704", Client, false;
     UndefinedParameter = "42P02", Client, false;
     AmbiguousColumn = "42702", Client, false;
+    /// Several operators or functions could be meant.
+    AmbiguousFunction = "42725", Client, false;
     DuplicateColumn = "42701", Client, false;
     DuplicateAlias = "42712", Client, false;
     TypeMismatch = "42804", Client, false;
@@ -68,6 +70,8 @@ kinds! {
     DependentObjects = "2BP01", Client, false;
     InvalidParameter = "22023", Client, false;
     InvalidSampleSize = "2202H", Client, false;
+    InvalidLogarithm = "2201E", Client, false;
+    InvalidPower = "2201F", Client, false;
     InvalidGrant = "0LP01", Client, false;
     ReservedName = "42939", Client, false;
     DivisionByZero = "22012", Client, false;
@@ -91,6 +95,8 @@ kinds! {
     Cardinality = "21000", Client, false;
     /// Another writer came first, and the two cannot follow one another.
     Serialization = "40001", Client, true;
+    /// Two sessions wait for one another's locks.
+    Deadlock = "40P01", Client, true;
     InvalidDatetime = "22007", Client, false;
     /// A date or time whose month, day, hour and so on there is not.
     DatetimeField = "22008", Client, false;

@@ -38,6 +38,18 @@ fn maps_foreign_errors_to_sqlstates() {
             ),
             "42883",
         ),
+        (
+            plan("Cannot create filter with non-boolean predicate 'Int64(1)' returning Int64"),
+            "42804",
+        ),
+        (plan("UNION queries have different number of columns"), "42601"),
+        (plan("Incompatible inputs for Union: Previous inputs were of type Int64"), "42804"),
+        (plan("Failed to coerce then (Int64) and else (Boolean) to common types"), "42804"),
+        (plan("Too many columns! The subquery should only return one column: a, b"), "42601"),
+        (plan("Inconsistent data length across values list: got 2 values in row 1"), "42601"),
+        (plan("Inconsistent data type across values list at row 1 column 0"), "42804"),
+        (plan("WITH query name \"a\" specified more than once"), "42712"),
+        (plan("The window w is not defined!"), "42704"),
         (DataFusionError::NotImplemented("x".into()), "0A000"),
         (DataFusionError::ResourcesExhausted("x".into()), "53200"),
     ];
