@@ -1,8 +1,10 @@
 //! Views that Hive or Spark made: their text planned as a query of Maru's, and cast to what they were declared to be.
 //!
 //! `maru_sql::hive` reads the text and lets only through what means the same there and here, as far as words tell;
-//! `types.rs` looks at what depends on types. The rest is refused with the text, never guessed.
+//! `types.rs` looks at what depends on types, `lengths.rs` at texts of a declared length. The rest is refused with the text, never
+//! guessed.
 
+mod lengths;
 mod types;
 
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use maru_sql::ast;
 use maru_sql::hive::{Writer, view_query};
 
 use super::Session;
+use super::open_texts::left_alone;
 
 impl Session {
     /// Plans a view of another system, whose names are looked up in `catalog`.
@@ -38,7 +41,11 @@ impl Session {
         let query = view_query(&view.text, writer).map_err(refused)?;
         let statement = DfStatement::Statement(Box::new(ast::Statement::Query(query.query)));
         let place = Some((catalog, view.search_schema.as_str()));
-        let plan = self.plan_view_statement(statement, place, types::settle).await;
+        let settle = |plan: LogicalPlan| {
+            lengths::check(&plan)?;
+            types::settle(plan)
+        };
+        let plan = left_alone(self.plan_view_statement(statement, place, settle)).await;
         let plan = plan.map_err(refused)?;
         let columns = columns(&plan, view, query.has_wildcard).map_err(refused)?;
         let plan = declared(plan, &columns, &view.schema).map_err(refused)?;

@@ -217,6 +217,27 @@ def partitions(maker):
         maker.make("as_" + name, "id INT, s STRING", f"STORED AS {name.upper()}", "SELECT id, s FROM plain")
 
 
+def sources(maker):
+    """Tables that Spark describes in its own words alone: the metastore has a stand-in of each."""
+    columns = "id INT, N TIMESTAMP_NTZ, c VARCHAR(5), tags ARRAY<STRUCT<a: INT, b: TIMESTAMP_NTZ>>"
+    rows = ("SELECT 1, TIMESTAMP_NTZ'2026-01-02 03:04:05.678901', 'a', array(struct(1, TIMESTAMP_NTZ'1969-12-31 23:59:58.5')) "
+            "UNION ALL SELECT 2, TIMESTAMP_NTZ'1500-01-01 00:00:00', NULL, NULL")
+    maker.make("source_times", columns, "USING parquet", rows)
+    maker.make("source_elsewhere", columns, f"USING PARQUET LOCATION '{maker.hdfs}/user/{maker.database}_other/times'", rows)
+    maker.make("source_parted", "id INT, n TIMESTAMP_NTZ, p STRING, d DATE", "USING parquet PARTITIONED BY (p, d)",
+               "SELECT 1, TIMESTAMP_NTZ'2026-01-02 03:04:05', 'x y', DATE'2026-01-02' UNION ALL SELECT 2, NULL, 'z', NULL")
+    wide = ", ".join(f"a_column_with_a_long_name_{number} INT" for number in range(90))
+    maker.make("source_wide", f"n TIMESTAMP_NTZ, {wide}", "USING parquet", "SELECT NULL, " + ", ".join(map(str, range(90))))
+    for kind in ["parquet", "orc"]:
+        maker.make("source_buckets_" + kind, "id INT, s STRING", f"USING {kind} CLUSTERED BY (id) INTO 3 BUCKETS", "SELECT id, s FROM plain")
+    maker.spark.sql("CREATE TABLE source_orc (id INT, n TIMESTAMP_NTZ) USING orc")
+    maker.spark.sql("CREATE TABLE source_csv (id INT, s STRING) USING csv OPTIONS (header 'true')")
+    maker.spark.sql("CREATE TABLE source_json (id INT, s STRING) USING json")
+    maker.spark.sql("CREATE TABLE source_text (value STRING) USING text")
+    maker.spark.sql("CREATE TABLE source_default (id INT, n TIMESTAMP_NTZ, d INT DEFAULT 7) USING parquet")
+    maker.spark.sql("CREATE TABLE source_interval (id INT, i INTERVAL DAY TO SECOND) USING parquet")
+
+
 # Each is read by Spark and by Maru, and has the same rows.
 VIEWS = {
     "v_plain": "SELECT id, s FROM text_plain",
@@ -263,6 +284,7 @@ def main():
     old_dates(maker)
     counted(maker)
     partitions(maker)
+    sources(maker)
     views(maker)
     maker.write_down(output)
 

@@ -6,6 +6,7 @@ Transactional tables need classes of Hive that no test metastore has: `table/tes
 import datetime
 import decimal
 import os
+import time
 import uuid
 
 import psycopg
@@ -74,6 +75,29 @@ def test_what_is_not_plain_files_is_refused_by_name(tables, name, said, hint):
         assert name in str(caught.value) and "hunter2" not in str(caught.value)
 
 
+def test_an_odd_table_hides_no_other(tables):
+    metastore, connection, database, place = tables
+    metastore.create_table(database, "plain_one", f"file://{place}/plain_one", [("id", "bigint")], PARQUET)
+    metastore.create_table(database, "odd_union", f"file://{place}/odd_union", [("u", "uniontype<int,string>")], PARQUET)
+    metastore.create_table(database, "odd_key", f"file://{place}/odd_key", [("id", "int")], PARQUET, partition_keys=[("p", "binary")])
+    stand_in = ("org.apache.hadoop.mapred.SequenceFileInputFormat", TEXT[1], TEXT[2])
+    metastore.create_table(database, "odd_source", f"file://{place}/odd_source", [("col", "array<string>")], stand_in,
+                           parameters={"spark.sql.sources.provider": "parquet", "spark.sql.sources.schema": "{"})
+    metastore.create_view(database, "odd_view", [("id", "int")], "SELECT `id` FROM")
+    names = {"plain_one", "odd_union", "odd_key", "odd_source", "odd_view"} | {name for name, *_ in REFUSED}
+    # New names are noticed after a while.
+    for _ in range(60):
+        if "odd_view" in {row[1] for row in connection.execute(f"SHOW TABLES FROM {database}.{database}").fetchall()}:
+            break
+        time.sleep(0.2)
+    listed = connection.execute(f"SELECT table_name FROM {database}.information_schema.tables WHERE table_schema = '{database}'").fetchall()
+    assert names <= {row[0] for row in listed}
+    columns = connection.execute(f"SELECT table_name, column_name FROM {database}.information_schema.columns WHERE table_schema = '{database}'").fetchall()
+    assert ("plain_one", "id") in columns and not {"odd_union", "odd_key", "odd_source"} & {row[0] for row in columns}
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="columns that Spark keeps of it are not understood"):
+        connection.execute(f"SELECT * FROM {database}.{database}.odd_source")
+
+
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_buckets_are_plain_files(tables, version):
     metastore, connection, database, place = tables
@@ -114,6 +138,55 @@ def test_files_of_other_types_lose_nothing(tables, kind, declared, values, outco
         connection.execute(sql).fetchall()
     told = caught.value.diag
     assert told.sqlstate == outcome and "000000_0" in told.message_detail and "v" in told.message_primary + told.message_detail, str(caught.value)
+
+
+# Queries of views over columns of a declared length, and what they give; None: refused, with the column and its type.
+LENGTHS = [
+    ("SELECT id, c, v FROM {0}", [(1, "a", "abcd"), (2, "a   ", None), (3, None, "abc")]),
+    ("SELECT v AS x, t.* FROM {0} t WHERE id = 3", [("abc", 3, None, "abc", "p1")]),
+    ("SELECT id FROM {0} WHERE c IS NULL AND v IS NOT NULL", [(3,)]),
+    ("SELECT count(c), count(v), count(*) FROM {0}", [(2, 2, 3)]),
+    ("SELECT a.id, b.c FROM {0} a JOIN {0} b ON a.id = b.id WHERE a.id < 2", [(1, "a")]),
+    ("SELECT c FROM {0} WHERE id = 1 UNION ALL SELECT v FROM {0} WHERE id = 3", [("a",), ("abc",)]),
+    ("SELECT id, c FROM {0} WHERE id IN (SELECT id FROM {0} WHERE v IS NULL) ORDER BY c", [(2, "a   ")]),
+    ("SELECT id FROM {0} WHERE c = 'a'", None), ("SELECT id FROM {0} WHERE v = 'abc'", None), ("SELECT id FROM {0} WHERE p = 'p1'", None),
+    ("SELECT id FROM {0} WHERE c IN ('a')", None), ("SELECT id FROM {0} WHERE c LIKE 'a%'", None), ("SELECT length(c) AS n FROM {0}", None),
+    ("SELECT concat(c, '|') AS n FROM {0}", None), ("SELECT c, count(*) AS n FROM {0} GROUP BY c", None), ("SELECT DISTINCT c FROM {0}", None),
+    ("SELECT count(DISTINCT c) AS n FROM {0}", None), ("SELECT max(v) AS n FROM {0}", None), ("SELECT id, c FROM {0} ORDER BY c NULLS FIRST LIMIT 1", None),
+    ("SELECT a.id FROM {0} a JOIN {0} b ON a.c = b.c", None), ("SELECT a.id FROM {0} a JOIN {0} b ON a.id = b.id AND a.v < b.v", None),
+    ("SELECT id FROM {0} WHERE id IN (SELECT length(c) FROM {0})", None), ("SELECT id FROM {0} WHERE 'a' IN (SELECT c FROM {0})", None),
+    ("SELECT id FROM {0} a WHERE EXISTS (SELECT 1 FROM {0} b WHERE b.id = a.id AND a.c = 'a')", None),
+    ("SELECT row_number() OVER (ORDER BY c NULLS FIRST) AS n FROM {0}", None), ("SELECT CASE WHEN id = 1 THEN c ELSE 'x' END AS n FROM {0}", None),
+    ("SELECT x FROM (SELECT id, v AS x FROM {0}) s WHERE x > 'a'", None), ("WITH s AS (SELECT c AS x FROM {0}) SELECT x FROM s WHERE x = 'a'", None),
+    ("SELECT id FROM {0}_shown WHERE y = 'a'", None),
+]
+
+
+@pytest.mark.parametrize("formats", [PARQUET, ORC], ids=["parquet", "orc"])
+def test_views_only_show_texts_of_a_declared_length(tables, formats):
+    metastore, connection, database, place = tables
+    name = "lengths_" + uuid.uuid4().hex[:8]
+    columns = [("id", "int"), ("c", "char(4)"), ("v", "varchar(3)")]
+    metastore.create_table(database, name, f"file://{place}/{name}", columns, formats, partition_keys=[("p", "char(4)")])
+    (place / name / "p=p1").mkdir(parents=True)
+    metastore.add_partition(database, name, ["p1"], f"file://{place}/{name}/p=p1", columns, formats)
+    rows = pyarrow.table({"id": pyarrow.array([1, 2, 3], "int32"), "c": ["a", "a   ", None], "v": ["abcd", None, "abc"]})
+    (pyarrow.parquet if formats is PARQUET else pyarrow.orc).write_table(rows, place / name / "p=p1" / "000000_0")
+    metastore.create_view(database, name + "_shown", [("id", "int"), ("y", "char(4)")], f"SELECT id, c AS y FROM {name}")
+    for number, (text, wanted) in enumerate(LENGTHS):
+        view = f"{name}_{number}"
+        width = len(wanted[0]) if wanted else text[:text.index(" FROM ")].count(",") + 1
+        types = ["int" if wanted and isinstance(wanted[0][at], int) else "string" for at in range(width)]
+        metastore.create_view(database, view, [(f"c{at}", of) for at, of in enumerate(types)], text.format(name))
+        sql = f"SELECT * FROM {database}.{database}.{view}"
+        if wanted is not None:
+            assert sorted(connection.execute(sql).fetchall(), key=repr) == sorted(wanted, key=repr), text
+            continue
+        with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+            connection.execute(sql)
+        told = caught.value.diag
+        assert "char(" in told.message_primary and "used for more than to be shown" in told.message_primary, (text, str(caught.value))
+        assert "spaces at its end" in told.message_detail and "CREATE VIEW" in told.message_hint, (text, str(caught.value))
 
 
 DELIMITED, CSV = TEXT, (TEXT[0], TEXT[1], HIVE + "serde2.OpenCSVSerde")

@@ -71,6 +71,7 @@ def key(row):
 
 TABLES = ["parquet_plain", "parquet_nested", "parquet_of_spark", "orc_plain", "orc_nested", "orc_of_spark", "avro_plain", "avro_nested", "text_plain", "text_nested", "delimited_plain", "delimited_nested", "csv", "json_plain",
           "json_nested", "by_pattern", "packed_gz", "packed_bz2", "packed_deflate", "ragged", "parted"]
+SOURCES = ["source_times", "source_elsewhere", "source_parted", "source_wide", "source_buckets_parquet", "source_buckets_orc"]
 VIEWS = ["v_plain", "v_renamed", "v_star", "v_functions", "v_group", "v_unnamed", "v_top", "v_numbered", "v_on_view", "v_cte",
          "v_union", "v_parted", "v_texts", "v_nested"]
 
@@ -83,12 +84,13 @@ OLD_DATES += LEGACY + ["legacy_nested", "legacy_ages"]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("table", TABLES + VIEWS + OLD_DATES)
+@pytest.mark.parametrize("table", TABLES + SOURCES + VIEWS + OLD_DATES)
 def test_values_are_those_that_spark_reads(server, hive, made, table):
     # Spark shows the name of the partition of NULL where the column is text.
     null = {"p": None}
     wanted = [row | null if row.get("p") == "__HIVE_DEFAULT_PARTITION__" else row for row in made[1][table]]
-    wanted = sorted(wanted, key=key)
+    # Names in a metastore are in lower case.
+    wanted = sorted([{name.lower(): value for name, value in row.items()} for row in wanted], key=key)
     found = sorted(rows(server, f"{hive[1]}.{table}"), key=key)
     assert len(found) == len(wanted) > 0
     for mine, theirs in zip(found, wanted):
@@ -107,6 +109,8 @@ def test_partitions_are_found_by_their_values(server, hive, made, condition):
 
 
 @pytest.mark.parametrize("table,text", [("sequence_file", "SequenceFile"), ("rc_file", "RCFile"), ("acid", "transactional"),
+                                        ("source_orc", "TIMESTAMP_NTZ in ORC"), ("source_csv", 'source "csv"'), ("source_json", 'source "json"'),
+                                        ("source_text", 'source "text"'), ("source_default", 'column "d" has a default'),
                                         ("v_text_and_number", "> with a text and an integer"), ("v_explode", "LATERAL VIEW"),
                                         ("v_round", "function round"), ("v_cut", "the cast of a double to an integer"),
                                         ("v_of_refused", 'view "v_round" cannot be read: function round'),
@@ -117,6 +121,29 @@ def test_what_cannot_be_read_is_refused_by_name(hive, table, text):
         connection.execute(f"SELECT * FROM {base}.{table}")
     diagnosis = caught.value.diag
     assert text in f"{diagnosis.message_primary} {diagnosis.message_detail}"
+
+
+def test_tables_of_sparks_sources_say_what_they_are(hive):
+    """A stand-in is no table: its columns are those that Spark has; it is only read, and those that are not do not hide the rest."""
+    connection, base = hive
+    columns = connection.execute(f"DESCRIBE {base}.source_parted").fetchall()
+    assert [row[:2] for row in columns] == [("id", "integer"), ("n", "timestamp without time zone"), ("p", "text"), ("d", "date")]
+    assert connection.execute(f"SELECT id FROM {base}.source_parted WHERE p = 'x y'").fetchall() == [(1,)]
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+        connection.execute(f"INSERT INTO {base}.source_times (id) VALUES (3)")
+    assert "Spark alone describes" in str(caught.value)
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+        connection.execute(f"SELECT * FROM {base}.source_csv")
+    assert "/source_csv/*.csv'" in caught.value.diag.message_hint
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(f"SELECT * FROM {base}.source_interval")
+    assert caught.value.sqlstate == "HV004"
+    catalog, schema = base.split(".")
+    listed = connection.execute(f"SELECT DISTINCT table_name FROM {catalog}.information_schema.columns WHERE table_schema = '{schema}'").fetchall()
+    listed = {row[0] for row in listed}
+    assert {"source_times", "source_parted", "text_plain"} <= listed and not {"source_csv", "source_interval", "sequence_file"} & listed
+    named = connection.execute(f"SELECT table_name FROM {catalog}.information_schema.tables WHERE table_schema = '{schema}'").fetchall()
+    assert {"source_csv", "source_interval", "sequence_file"} <= {row[0] for row in named}
 
 
 def test_a_view_is_like_a_table(server, hive):

@@ -17,6 +17,7 @@ mod location;
 mod metastore;
 mod partition;
 mod source;
+mod spark;
 mod statistics;
 mod table;
 #[cfg(any(test, feature = "testkit"))]

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::metastore::Metastore;
-use crate::{format, statistics};
+use crate::{format, spark, statistics};
 
 use found::{Found, Listed, Remembered};
 use listings::Listings;
@@ -119,9 +119,22 @@ impl FileLister for HiveFiles {
             }
             let found = self.metastore.table(&self.database, &self.name).await?;
             *self.learned.checked.lock() = Instant::now();
-            Ok(found.is_none_or(|found| found != self.table))
+            let meant = found.and_then(|found| spark::meant(found).ok());
+            Ok(meant.is_none_or(|found| found != self.table))
         }
         .boxed()
+    }
+
+    fn declared_lengths(&self) -> Vec<(String, String)> {
+        let columns = self.table.sd.as_ref().and_then(|storage| storage.cols.as_ref());
+        let columns = columns.into_iter().chain(&self.table.partition_keys).flatten();
+        let declared = columns.filter_map(|column| {
+            let declared = column.r#type.as_deref()?.to_lowercase();
+            // `varchar` as well, and both in what is nested.
+            let has_length = declared.contains("char");
+            has_length.then(|| (column.name.as_deref().unwrap_or_default().to_owned(), declared))
+        });
+        declared.collect()
     }
 }
 

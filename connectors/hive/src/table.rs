@@ -11,7 +11,7 @@ use maru_core::{Error, ErrorKind, Result};
 
 use crate::lister::{HiveFiles, Learned};
 use crate::metastore::Metastore;
-use crate::{format, location, types};
+use crate::{format, location, spark, types};
 
 /// Opens a table.
 ///
@@ -26,6 +26,8 @@ pub(crate) async fn open(
     let database = table.db_name.as_deref().unwrap_or_default().to_owned();
     let name = table.table_name.as_deref().unwrap_or_default().to_owned();
     let named = |error: Error| error.with_context("table", format!("{database}.{name}"));
+    foreign::refuse(&table, &database, &name).map_err(named)?;
+    let table = spark::meant(table).map_err(named)?;
     let storage = readable(&table, &database, &name).map_err(named)?;
     let format = format::of(&table, storage).map_err(named)?;
     let columns = schema(storage.cols.as_deref().unwrap_or_default()).map_err(named)?;

@@ -53,7 +53,8 @@ impl<'a> Parser<'a> {
             }
             "binary" => DataType::Binary,
             "date" => DataType::Date32,
-            "timestamp" => DataType::Timestamp(TimeUnit::Microsecond, None),
+            // The second is Spark's.
+            "timestamp" | "timestamp_ntz" => DataType::Timestamp(TimeUnit::Microsecond, None),
             "timestamp with local time zone" => {
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
             }
@@ -175,6 +176,7 @@ mod tests {
             ("binary", DataType::Binary),
             ("date", DataType::Date32),
             ("timestamp", DataType::Timestamp(TimeUnit::Microsecond, None)),
+            ("timestamp_ntz", DataType::Timestamp(TimeUnit::Microsecond, None)),
             (
                 "timestamp with local time zone",
                 DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),

@@ -4,6 +4,7 @@
 //! streams of the others are fetched in few requests and decoded ([`stripe`]).
 
 mod bounds;
+mod negative;
 mod prune;
 mod sparse;
 mod stripe;
@@ -42,6 +43,7 @@ pub(super) use self::tails::Tails;
 use super::file_error::in_file;
 use super::label::Label;
 use super::metadata_cache::StoreMetadataCache;
+use super::one_nan::one_nan;
 use super::pinned_store::pinned;
 use crate::FileTable;
 
@@ -235,7 +237,8 @@ impl OrcOpener {
                 Ok::<_, Error>(stream::iter(rows))
             }
         });
-        Ok(batches.try_flatten().map_err(move |error| in_file(&path, error).into()).boxed())
+        let batches = batches.try_flatten().map(|batch| batch.and_then(one_nan));
+        Ok(batches.map_err(move |error| in_file(&path, error).into()).boxed())
     }
 }
 

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use parking_lot::Mutex;
 
 use super::HiveFiles;
-use crate::{filter, format, location, partition, statistics};
+use crate::{filter, format, location, partition, spark, statistics};
 
 /// Partitions that one call to the metastore asks for. In tests few, so that they see several calls.
 const PARTITIONS_PER_CALL: usize = if cfg!(test) { 50 } else { 500 };
@@ -205,6 +205,10 @@ impl HiveFiles {
     /// Returns the format of a partition, which keeps the one it was written in, and the columns, when the table's are
     /// changed.
     fn format_of(&self, storage: &StorageDescriptor) -> Result<FileFormatSpec> {
+        // Where Spark gave the metastore a stand-in, it did so for each partition.
+        if spark::is_stand_in(&self.table, storage) {
+            return Ok(self.format.clone());
+        }
         let format = format::of(&self.table, storage)?;
         let of_table = self.table.sd.as_ref().and_then(|storage| storage.cols.as_deref());
         let of_table = of_table.unwrap_or_default();

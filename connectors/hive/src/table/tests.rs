@@ -70,6 +70,19 @@ async fn opens_a_partitioned_table() {
     assert_eq!(table.catalog, "test");
 }
 
+#[tokio::test]
+async fn tells_which_texts_have_a_length() {
+    let table = sales(Storage::parquet(&[]))
+        .column("c", "char(5)")
+        .column("v", "VARCHAR(3)")
+        .column("s", "string")
+        .column("many", "array<char(2)>")
+        .partitioned_by("p", "char(4)");
+    let told = opened(table).await.unwrap().files.declared_lengths();
+    let told = told.iter().map(|(name, of)| format!("{name} {of}")).collect::<Vec<_>>();
+    assert_eq!(told, ["c char(5)", "v varchar(3)", "many array<char(2)>", "p char(4)"]);
+}
+
 async fn refused(table: TableDef) -> Error {
     opened(table).await.unwrap_err()
 }

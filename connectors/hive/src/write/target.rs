@@ -7,7 +7,7 @@ use hive_metastore::{FieldSchema, StorageDescriptor, Table};
 use maru_connect::{FileFormatSpec, RowFormat, check_text_type, parquet_compression};
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::{format, table};
+use crate::{format, spark, table};
 
 /// What of a table a write has to know.
 #[derive(Debug, Clone)]
@@ -94,6 +94,10 @@ pub(super) fn of(found: &Table, database: &str, name: &str) -> Result<Target> {
     if found.table_type.as_deref() == Some("MATERIALIZED_VIEW") {
         return Err(refused("a materialized view")
             .with_hint("Rebuild it in Hive: ALTER MATERIALIZED VIEW … REBUILD."));
+    }
+    if spark::is_stand_in(found, storage) {
+        return Err(refused("a table that Spark alone describes")
+            .with_hint("Write it in Spark, or to a table made with STORED AS PARQUET."));
     }
     let buckets = storage.num_buckets.is_some_and(|n| n > 0)
         || storage.bucket_cols.as_ref().is_some_and(|columns| !columns.is_empty())

@@ -2,7 +2,7 @@
 //!
 //! orc-rust makes room for as many items of a list as the lengths say before it looks for the first one: bytes that are not
 //! what they were could ask for more memory than there is, which ends the process. And it takes a fraction of a second that is
-//! negative (Apache Arrow writes such for times before 1970) for a very large one. Source: Apache ORC specification v1, "Integer
+//! negative (Apache Arrow writes such for times before 1970, see `negative.rs`) for a very large one. Source: Apache ORC specification v1, "Integer
 //! Run Length Encoding", versions 1 and 2.
 
 use std::io::{BufReader, Read};
@@ -36,7 +36,7 @@ pub(super) fn check(
     bound: Bound,
 ) -> Result<(), String> {
     let bytes = BufReader::new(Decompressor::new(bytes, packing, Vec::new()));
-    let mut runs = Runs { bytes, sum: 0, most: 0 };
+    let mut runs = Runs::new(bytes);
     loop {
         let Some(head) = runs.next_byte() else { return Ok(()) };
         let run = match encoding {
@@ -56,14 +56,19 @@ pub(super) fn check(
     }
 }
 
-struct Runs<R> {
+/// The runs of a stream, and what was found in them.
+pub(super) struct Runs<R> {
     bytes: R,
     sum: u64,
     most: u64,
 }
 
 impl<R: Read> Runs<R> {
-    fn next_byte(&mut self) -> Option<u8> {
+    pub(super) fn new(bytes: R) -> Self {
+        Self { bytes, sum: 0, most: 0 }
+    }
+
+    pub(super) fn next_byte(&mut self) -> Option<u8> {
         let mut byte = [0];
         self.bytes.read_exact(&mut byte).ok()?;
         Some(byte[0])
@@ -74,7 +79,7 @@ impl<R: Read> Runs<R> {
         self.most = self.most.max(value);
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for position in 0..10 {
             let byte = self.next_byte()?;
@@ -86,12 +91,12 @@ impl<R: Read> Runs<R> {
         Some(u64::MAX)
     }
 
-    fn big_endian(&mut self, n_bytes: u32) -> Option<u64> {
+    pub(super) fn big_endian(&mut self, n_bytes: u32) -> Option<u64> {
         (0..n_bytes).try_fold(0_u64, |value, _| Some(value << 8 | u64::from(self.next_byte()?)))
     }
 
     /// Reads `count` packed numbers and hands each to `take`.
-    fn packed(
+    pub(super) fn packed(
         &mut self,
         count: u64,
         width: u32,
@@ -145,6 +150,19 @@ impl<R: Read> Runs<R> {
     }
 
     fn patched(&mut self, count: u64, width_of: u32) -> Option<()> {
+        let ((base, n_bytes), values) = self.patches(count, width_of)?;
+        // A base below zero says so by its first bit.
+        if base >> (n_bytes * 8 - 1) == 1 {
+            self.most = u64::MAX;
+        }
+        for value in values {
+            self.add(value.saturating_add(base), 1);
+        }
+        Some(())
+    }
+
+    /// Reads a run with patches: its base as it is written and in how many bytes, and the numbers on top of that.
+    pub(super) fn patches(&mut self, count: u64, width_of: u32) -> Option<((u64, u32), Vec<u64>)> {
         let (third, fourth) = (self.next_byte()?, self.next_byte()?);
         let (n_base, patch) = (u32::from(third >> 5) + 1, width(third & 0x1f));
         let (gap, n_patches) = (u32::from(fourth >> 5) + 1, u64::from(fourth & 0x1f));
@@ -159,10 +177,7 @@ impl<R: Read> Runs<R> {
                 *value = value.saturating_add((both & mask).saturating_mul(1 << width_of.min(63)));
             }
         })?;
-        for value in values {
-            self.add(value.saturating_add(base), 1);
-        }
-        Some(())
+        Some(((base, n_base), values))
     }
 
     fn delta(&mut self, count: u64, width: u32) -> Option<()> {
@@ -188,7 +203,7 @@ impl<R: Read> Runs<R> {
 }
 
 /// Returns the bits that a code of five bits stands for.
-fn width(code: u8) -> u32 {
+pub(super) fn width(code: u8) -> u32 {
     match code {
         0..=23 => u32::from(code) + 1,
         _ => WIDTHS[usize::from(code - 24) % WIDTHS.len()],
@@ -208,7 +223,7 @@ mod tests {
     use super::*;
 
     fn sum(encoding: Encoding, bytes: &[u8]) -> u64 {
-        let mut runs = Runs { bytes, sum: 0, most: 0 };
+        let mut runs = Runs::new(bytes);
         while let Some(head) = runs.next_byte() {
             let run = match encoding {
                 Encoding::Direct => runs.version_1(head),

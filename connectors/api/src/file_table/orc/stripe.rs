@@ -23,6 +23,7 @@ use orc_rust::schema::RootDataType;
 use orc_rust::stripe::{Stripe, StripeMetadata};
 
 use super::bounds::{self, Bound};
+use super::negative;
 use super::sparse::Sparse;
 use super::tail::{Tail, unpack};
 use super::{no_orc, untrusted};
@@ -85,16 +86,13 @@ impl FileReader {
         let ranges = streams.iter().map(|part| part.start..part.start + part.length);
         let ranges = ranges.collect::<Vec<_>>();
         let fetched = self.store.get_ranges(path, &ranges).await;
-        let fetched = fetched.map_err(|error| in_file(path, error))?;
+        let mut fetched = fetched.map_err(|error| in_file(path, error))?;
         let read = footer.len() + fetched.iter().map(Bytes::len).sum::<usize>();
         self.bytes_scanned.add(read);
-        for (part, bytes) in streams.iter().zip(&fetched) {
-            if let Some(bound) = part.bound {
-                let packing = self.tail.metadata.compression();
-                untrusted(path, || {
-                    let checked = bounds::check(bytes.clone(), packing, part.encoding, bound);
-                    checked.map_err(|why| no_orc(path, &why))
-                })?;
+        let mended = untrusted(path, || self.checked(&streams, &fetched))?;
+        for (at, bytes) in mended {
+            if let Some(stream) = fetched.get_mut(at) {
+                *stream = bytes;
             }
         }
         let keys = streams.iter().map(|part| (part.start, part.length));
@@ -105,6 +103,27 @@ impl FileReader {
         let file = Sparse::of_parts(self.meta.size, parts);
         let shape = Shape { hybrid: self.tail.hybrid, times_in_nanos: true, mean_time };
         Ok(Fetched { info, file, shape })
+    }
+
+    /// Looks at the numbers of the streams that say so. Returns, by their place, those that are to be read in place of others.
+    fn checked(&self, streams: &[Stream], fetched: &[Bytes]) -> Result<Vec<(usize, Bytes)>> {
+        let packing = self.tail.metadata.compression();
+        let mut mended = Vec::new();
+        for (at, (part, bytes)) in streams.iter().zip(fetched).enumerate() {
+            let Some(bound) = part.bound else { continue };
+            let checked = bounds::check(bytes.clone(), packing, part.encoding, bound);
+            let Err(why) = checked else { continue };
+            let seconds = streams.iter().zip(fetched).enumerate().find(|(_, (other, _))| {
+                part.mendable && other.column == part.column && other.is_data
+            });
+            let Some((first, (_, seconds))) = seconds else {
+                return Err(no_orc(&self.meta.location, &why));
+            };
+            let both = negative::mend(seconds.clone(), bytes.clone(), packing, part.encoding);
+            let (seconds, fractions) = both.map_err(|why| no_orc(&self.meta.location, &why))?;
+            mended.extend([(first, seconds), (at, fractions)]);
+        }
+        Ok(mended)
     }
 
     /// Finds the streams of the wanted columns in the stripe's footer, and how far local mean time is from what its writer took
@@ -126,6 +145,7 @@ impl FileReader {
             );
         }
         let zone = footer.writer_timezone.as_deref().unwrap_or_default();
+        let in_utc = ["", "UTC", "GMT", "Etc/UTC"].contains(&zone);
         let mean_time = if self.tail.by_java { mean_time(zone) } else { 0 };
         let mut at = info.offset();
         let mut wanted = Vec::new();
@@ -155,7 +175,18 @@ impl FileReader {
                 _ => None,
             };
             let encoding = encoding.kind();
-            wanted.push(Stream { start, length, is_index, bound, encoding });
+            let is_data = stream.kind() == Kind::Data;
+            let mendable = bound == Some(Bound::Fraction) && self.tail.by_cpp && in_utc;
+            wanted.push(Stream {
+                start,
+                length,
+                column,
+                is_index,
+                is_data,
+                bound,
+                mendable,
+                encoding,
+            });
         }
         Ok((wanted, mean_time))
     }
@@ -189,9 +220,14 @@ impl FileReader {
 struct Stream {
     start: u64,
     length: u64,
+    /// The number of its column.
+    column: usize,
     is_index: bool,
+    is_data: bool,
     /// What its numbers may not go beyond.
     bound: Option<Bound>,
+    /// Whether fractions of a second that are below zero mean the same to every reader of such a file.
+    mendable: bool,
     encoding: Encoding,
 }
 

@@ -38,6 +38,7 @@ const DEPTH_MAX: usize = 64;
 
 /// Writers by their number in the footer.
 const WRITER_JAVA: u32 = 0;
+const WRITER_CPP: u32 = 1;
 
 /// What the end of a file tells.
 pub(super) struct Tail {
@@ -48,6 +49,8 @@ pub(super) struct Tail {
     pub(super) schema: SchemaRef,
     /// Whether the file is of the Java library.
     pub(super) by_java: bool,
+    /// Whether the file is of the C++ library.
+    pub(super) by_cpp: bool,
     /// Whether dates before 1582 are counted by the Julian calendar.
     pub(super) hybrid: bool,
     /// Of each stripe, and in it of each column by its number; empty if the writer left them out or got them wrong.
@@ -192,6 +195,7 @@ fn parse(meta: &ObjectMeta, script: &Script, bytes: Bytes) -> Result<Tail> {
     Ok(Tail {
         metadata,
         by_java,
+        by_cpp: footer.writer == Some(WRITER_CPP),
         decoded: mapped(in_nanos),
         schema: mapped(in_micros),
         // Java's writer counted by both calendars until it learned to say so; the others never did.
