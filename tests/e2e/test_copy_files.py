@@ -9,6 +9,7 @@ import time
 import uuid
 
 import psycopg
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from seeding import storage
@@ -25,6 +26,52 @@ def state_of(call):
     with pytest.raises(psycopg.Error) as error:
         call()
     return error.value.sqlstate
+
+
+def test_null_in_the_only_column_comes_back(connection, tmp_path):
+    rows = "SELECT * FROM (VALUES (1, 'a'), (2, NULL), (3, ''), (4, 'b'), (5, NULL)) v (n, s)"
+    for end, options in [("a.csv", ""), ("b.csv.gz", ""), ("c.csv", "(HEADER false)")]:
+        connection.execute(f"COPY (SELECT s FROM ({rows}) r ORDER BY n) TO '{tmp_path}/{end}' {options}")
+    for end in ["a.csv", "b.csv.gz"]:
+        assert connection.execute(f"SELECT * FROM '{tmp_path}/{end}'").fetchall() == [("a",), (None,), ("",), ("b",), (None,)], end
+    connection.execute("CREATE TABLE only_one (s text)")
+    for end, options in [("a.csv", ""), ("c.csv", "(HEADER false)")]:
+        connection.execute("TRUNCATE only_one")
+        assert connection.execute(f"COPY only_one FROM '{tmp_path}/{end}' {options}").statusmessage == "COPY 5"
+        assert connection.execute("SELECT count(*), count(s) FROM only_one").fetchone() == (5, 3), end
+    connection.execute("DROP TABLE only_one")
+
+
+def test_two_columns_of_one_name_are_told(connection, tmp_path):
+    pq.write_table(pa.table([pa.array([1]), pa.array([2]), pa.array([3])], names=["a", "a", "b"]), tmp_path / "t.parquet")
+    with pytest.raises(psycopg.Error, match='has more than one column "a"'):
+        connection.execute(f"SELECT * FROM '{tmp_path}/t.parquet'")
+    with pytest.raises(psycopg.Error, match='has more than one column "a"'):
+        connection.execute(f"CREATE EXTERNAL TABLE twice (a bigint) STORED AS PARQUET LOCATION '{tmp_path}/t.parquet'")
+    connection.execute(f"CREATE EXTERNAL TABLE twice (b bigint) STORED AS PARQUET LOCATION '{tmp_path}/t.parquet'")
+    assert connection.execute("SELECT b FROM twice").fetchall() == [(3,)]
+    connection.execute("DROP TABLE twice")
+
+
+def test_a_field_means_the_same_in_a_table_of_files_and_in_a_copy(connection, tmp_path):
+    lines = ["b,ts,f", "\\x00ff,2024-03-10 02:30:00+09,1.5", "a\\001b,2024-03-10T02:30:00Z,Infinity"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "big.csv").write_text("f\n1e400\n")
+    columns = "(b bytea, ts timestamp, f float8)"
+    connection.execute(f"CREATE EXTERNAL TABLE fielded {columns} STORED AS CSV LOCATION '{tmp_path}/t.csv'")
+    connection.execute(f"CREATE TABLE field_copied {columns}")
+    connection.execute(f"COPY field_copied FROM '{tmp_path}/t.csv'")
+    found = [connection.execute(f"SELECT * FROM {table} ORDER BY f").fetchall() for table in ("fielded", "field_copied")]
+    assert found[0] == found[1] and [row[0] for row in found[0]] == [b"\x00\xff", b"a\x01b"]
+    connection.execute(f"COPY (SELECT ARRAY['a', NULL, 'b,\"c'] AS a) TO '{tmp_path}/a.csv'")
+    (tmp_path / "l.csv").write_text('a\n"{a,NULL,""b,\\""c""}"\n')
+    for end in ["a.csv", "l.csv"]:
+        connection.execute(f"CREATE EXTERNAL TABLE listed (a text[]) STORED AS CSV LOCATION '{tmp_path}/{end}'")
+        assert connection.execute("SELECT a FROM listed").fetchone() == (["a", None, 'b,"c'],), end
+        connection.execute("DROP TABLE listed")
+    assert state_of(lambda: connection.execute(f"SELECT * FROM '{tmp_path}/big.csv'").fetchall()) == "22003"
+    for table in ("fielded", "field_copied"):
+        connection.execute(f"DROP TABLE {table}")
 
 
 def test_every_format_comes_back(connection, tmp_path):

@@ -274,3 +274,37 @@ def test_explain_says_that_pushdown_is_off(connection):
     # What is sent does not stay.
     for sql in ["SELECT grp, count(*) FROM {t} GROUP BY grp", "SELECT id FROM {t} ORDER BY id LIMIT 3"]:
         assert "Stays in the engine" not in explain(connection, sql.format(t=table))
+
+
+def test_what_mysql_has_and_maru_has_not_is_not_passed_over(server):
+    import pymysql
+    url = urllib.parse.urlsplit(os.environ["MARU_TEST_MYSQL"])
+    database = url.path.strip("/")
+    with pymysql.connect(host=url.hostname, port=url.port, user=url.username, password=url.password, database=database,
+                         autocommit=True) as direct, direct.cursor() as cursor:
+        for statement in [
+            "SET sql_mode = ''", "DROP TABLE IF EXISTS pushed_odd",
+            "CREATE TABLE pushed_odd (id int PRIMARY KEY, d date, t time, b tinyint(1), n decimal(40,2), z date NOT NULL DEFAULT '0000-00-00')",
+            "INSERT INTO pushed_odd (id, d, t, b, n) VALUES (1, '0000-00-00', '30:00:00', 2, 99999999999999999999999999999999999999), (2, '2026-01-01', '10:00:00', 1, 1), (3, NULL, NULL, NULL, NULL)",
+        ]:
+            cursor.execute(statement)
+        with server.connect() as connection:
+            connection.execute(f"CREATE CATALOG odd_mysql USING mysql WITH (url = 'mysql://{url.hostname}:{url.port}', user = '{url.username}', password = '{url.password}')")
+            try:
+                odd = f"odd_mysql.{database}.pushed_odd"
+                for sql, state in [
+                    (f"SELECT count(d) FROM {odd}", "22007"), (f"SELECT count(DISTINCT d) FROM {odd}", "22007"), (f"SELECT count(t) FROM {odd}", "22007"),
+                    (f"SELECT count(z) FROM {odd} WHERE id = 1", "22007"), (f"SELECT count(b) FROM {odd}", "22003"), (f"SELECT count(n) FROM {odd}", "22003"), (f"SELECT count(*) FROM {odd} WHERE n > 0", "22003"),
+                    (f"SELECT a.id FROM {odd} a JOIN {odd} b ON a.id = b.id AND a.d = b.d", "22007"),
+                ]:
+                    for pushdown in ["on", "off"]:
+                        connection.execute(f"SET pushdown = {pushdown}")
+                        with pytest.raises(psycopg.Error) as error:
+                            connection.execute(sql)
+                        assert error.value.sqlstate == state, (sql, pushdown, error.value)
+                connection.execute("SET pushdown = on")
+                assert connection.execute(f"SELECT count(d), count(t), count(b), count(n), count(*) FROM {odd} WHERE id > 1").fetchall() == [(1, 1, 1, 1, 2)]
+            finally:
+                connection.execute("RESET pushdown")
+                connection.execute("DROP CATALOG odd_mysql")
+        cursor.execute("DROP TABLE pushed_odd")

@@ -153,3 +153,26 @@ def test_who_may_ask_natively(server, connection):
     finally:
         connection.execute("DROP OWNED BY lite_reader")
         connection.execute("DROP ROLE lite_reader")
+
+
+def test_a_value_of_another_type_is_met_by_what_sqlite_computes(connection, path):
+    with sqlite3.connect(path) as database:
+        database.executescript("""
+            CREATE TABLE odd (id INTEGER PRIMARY KEY, i INT, t TEXT, d DATE);
+            INSERT INTO odd VALUES (1, 'abc', x'61', 'soon'), (2, 1.5, 'a', NULL), (3, 1, 'b', NULL);
+        """)
+    database.close()
+    for sql in ["SELECT id FROM {o} WHERE i > 0", "SELECT id FROM {o} WHERE i BETWEEN 1 AND 2",
+                "SELECT id FROM {o} WHERE t > 'a'", "SELECT count(DISTINCT i) FROM {o}",
+                "SELECT id FROM {o} ORDER BY i DESC LIMIT 1", "SELECT a.id FROM {o} a LEFT JOIN {o} b ON a.i = b.id",
+                "SELECT id FROM {o} a WHERE EXISTS (SELECT 1 FROM {o} b WHERE b.id = a.i)"]:
+        for pushdown in ["on", "off"]:
+            connection.execute(f"SET pushdown = {pushdown}")
+            with pytest.raises(psycopg.errors.InvalidTextRepresentation, match="declared"):
+                connection.execute(sql.format(o="lite.main.odd"))
+    connection.execute("SET pushdown = on")
+    # What a condition rejects is not looked at, and numbers of rows are always whole.
+    assert connection.execute("SELECT id FROM lite.main.odd WHERE i = 1").fetchall() == [(3,)]
+    assert connection.execute("SELECT count(*) FROM lite.main.odd WHERE id > 1").fetchall() == [(2,)]
+    plan = "\n".join(row[0] for row in connection.execute("EXPLAIN SELECT count(d) FROM lite.main.odd"))
+    assert "the source is not known to compute count(" in plan, plan

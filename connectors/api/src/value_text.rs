@@ -2,11 +2,13 @@
 
 mod array;
 mod array_literal;
+mod bytes_text;
 
 use std::fmt::Write as _;
 
 pub use array::{has_text, interval_parts, put_value, texts, timestamp_micros};
 pub use array_literal::{Item, parse_array};
+pub use bytes_text::read_bytea;
 
 use arrow::array::timezone::Tz;
 use bytes::{BufMut, BytesMut};

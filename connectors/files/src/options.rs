@@ -25,7 +25,7 @@ const FORMAT_QUOTE: OptionSpec = OptionSpec::new(
 const FORMAT_ESCAPE: OptionSpec = OptionSpec::new(
     "escape",
     OptionKind::Text,
-    "The character that takes away the meaning of the next one in a CSV field, e.g. \\. By default a quote is doubled.",
+    "The character that takes away the meaning of the next one between quotes, e.g. \\; anywhere if quote is empty. By default a quote is doubled.",
 );
 
 const FORMAT_NULL: OptionSpec = OptionSpec::new(

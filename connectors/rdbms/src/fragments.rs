@@ -105,6 +105,11 @@ pub(crate) trait Fragments: Conditions {
         None
     }
 
+    /// Returns the same for a column that is joined by, whose values nobody reads.
+    fn sound_key(&self, column: usize) -> Option<String> {
+        self.sound(column)
+    }
+
     /// Returns what stands in ORDER BY.
     fn order(&self, by: &SortBy) -> Option<String>;
 
@@ -125,7 +130,7 @@ pub(crate) trait Fragments: Conditions {
             Step::Compute { .. } => Vec::new(),
             Step::TopN { by, .. } => by.iter().map(|by| by.column).collect(),
         };
-        let rows = self.rows(input, used)?;
+        let rows = self.rows(input, used, Self::sound)?;
         let known = self.statistics().n_rows;
         match step {
             Step::Aggregate { keys, aggregates } => {
@@ -209,7 +214,8 @@ pub(crate) trait Fragments: Conditions {
                 list.push(format!("{} AS {name}", this.equal(column)?));
                 conditions[side].push(format!("{alias}.{name}"));
             }
-            sides.push(format!("(SELECT {}{}) AS {alias}", list.join(", "), this.rows(input, on)?));
+            let rows = this.rows(input, on, Self::sound_key)?;
+            sides.push(format!("(SELECT {}{rows}) AS {alias}", list.join(", ")));
         }
         let on = conditions[0].iter().zip(&conditions[1]).map(|(l, r)| format!("{l} = {r}"));
         let on = on.collect::<Vec<_>>().join(" AND ");
@@ -242,12 +248,17 @@ pub(crate) trait Fragments: Conditions {
             .collect()
     }
 
-    /// Returns FROM and WHERE of `input`, of which these columns are computed with.
-    fn rows(&self, input: &ScanRequest, mut used: Vec<usize>) -> Option<String> {
+    /// Returns FROM and WHERE of `input`, of which these columns are computed with, if they are `sound`.
+    fn rows(
+        &self,
+        input: &ScanRequest,
+        mut used: Vec<usize>,
+        sound: fn(&Self, usize) -> Option<String>,
+    ) -> Option<String> {
         let mut conditions = self.all(&input.filters)?;
         used.sort_unstable();
         used.dedup();
-        let sound = used.into_iter().filter_map(|column| self.sound(column));
+        let sound = used.into_iter().filter_map(|column| sound(self, column));
         let mut from = self.from().to_owned();
         if let Some(limit) = input.limit {
             let filter = filter(&conditions);

@@ -11,6 +11,7 @@ mod fragments;
 mod read;
 mod table;
 mod types;
+mod unheld;
 mod write;
 
 use std::sync::Arc;

@@ -151,7 +151,7 @@ const SPEC: ConnectorSpec = ConnectorSpec {
             "filter, group, order, join; as text",
         ),
         TypeSpec::new(
-            "NaN in numeric, infinity in dates, 24:00, more dimensions than declared",
+            "NaN in numeric, infinity in dates, 24:00, more dimensions than declared, arrays that do not begin at 1",
             "an error that names the column",
             "–",
         ),

@@ -3,8 +3,10 @@
 //! SQLite's columns hold any type; the declared one decides here (`types.rs` of the folder), and a value that is not of
 //! it is an error that names the column.
 
+mod described;
 mod file;
 mod fragments;
+mod held;
 mod native;
 mod read;
 mod table;
@@ -14,7 +16,6 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
@@ -22,15 +23,14 @@ use maru_connect::{
     TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
-use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::Row;
 use tokio::sync::watch;
 
 use crate::outdated::Outdated;
 use crate::write::{READ_ONLY, is_ours, read_only, refused};
+use described::columns_of;
 use file::File;
 use table::{Base, Column, SqliteTable};
-use types::mapping;
 
 /// The one schema of a database file.
 const SCHEMA: &str = "main";
@@ -327,43 +327,6 @@ impl SqliteSource {
         }
         (n_rows, estimates)
     }
-}
-
-/// A column as SQLite describes it: its name, its declared type, and whether NULL may be in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Described {
-    name: String,
-    declared: String,
-    nullable: bool,
-}
-
-/// Asks for the columns of a table or view; there are none of one that is not there.
-async fn description(
-    connection: &mut SqliteConnection,
-    name: &str,
-) -> sqlx::Result<Vec<Described>> {
-    let sql = format!(
-        "SELECT name, type, \"notnull\" FROM pragma_table_xinfo({}) WHERE hidden <> 1",
-        quote_literal(name)
-    );
-    let rows = sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await?;
-    let described = rows.iter().map(|row| {
-        let (name, declared) = (row.try_get(0)?, row.try_get(1)?);
-        Ok(Described { name, declared, nullable: row.try_get::<i64, _>(2)? == 0 })
-    });
-    described.collect()
-}
-
-/// Reads what [`description`] has asked for.
-fn columns_of(described: &[Described]) -> (Vec<Column>, SchemaRef) {
-    let mut columns = Vec::new();
-    let mut fields = Vec::new();
-    for Described { name, declared, nullable } in described {
-        let mapping = mapping(declared);
-        fields.push(Field::new(name, mapping.data_type(), *nullable));
-        columns.push(Column { name: name.clone(), quoted: named(name), mapping });
-    }
-    (columns, Arc::new(Schema::new(fields)))
 }
 
 /// Returns the name of a column that is read. In double quotes it would be a text wherever there is no such column.

@@ -16,6 +16,7 @@ mod json_text;
 mod records;
 mod sample;
 mod trimmed;
+mod typed;
 
 use std::fmt;
 use std::sync::Arc;

@@ -12,6 +12,7 @@ use maru_connect::{CompareOp, Predicate};
 
 use super::catalog::{MyColumn, Relation};
 use super::types::{Comparison, Index, Kind};
+use super::unheld::refusal;
 use crate::render::{
     Conditions, date_of, decimal_of, float_of, integer_of, negation, text_of, time_of, timestamp_of,
 };
@@ -117,7 +118,7 @@ fn holds(index: Index, value: &ScalarValue) -> bool {
     }
 }
 
-/// Leaves out the values that cannot be read.
+/// Leaves out the dates and times that cannot be read, and refuses decimals that are too long.
 fn guarded(column: &MyColumn, condition: String) -> String {
     let name = &column.quoted;
     if column.may_be_no_date() {
@@ -127,6 +128,10 @@ fn guarded(column: &MyColumn, condition: String) -> String {
         Kind::Time => {
             format!("({condition} AND {name} >= TIME'00:00:00' AND {name} < TIME'24:00:00')")
         }
+        Kind::Decimal { .. } => match refusal(column) {
+            Some(refusal) => format!("({condition} AND {refusal})"),
+            None => condition,
+        },
         _ => condition,
     }
 }

@@ -11,6 +11,7 @@ use maru_connect::{
 use super::catalog::{MyColumn, Relation, quoted};
 use super::conditions::bytes_of;
 use super::types::{Comparison, Kind, Mapping, Selected};
+use super::unheld::{refusal, sound};
 use crate::fragments::{Computed, Filtered, Fragments};
 use crate::render::exact;
 
@@ -145,7 +146,8 @@ impl Fragments for Relation {
         let name = of.values(&column.quoted);
         match aggregate.function {
             AggregateFunction::Count => {
-                computed(format!("count({name})"), Kind::Int8 { unsigned: false })
+                let counted = of.values(&sound(column, &column.quoted));
+                computed(format!("count({counted})"), Kind::Int8 { unsigned: false })
             }
             AggregateFunction::Sum => match column.mapping.kind {
                 Kind::Int2 { .. } | Kind::Int4 { unsigned: false } => {
@@ -198,6 +200,10 @@ impl Fragments for Relation {
 
     fn unique(&self) -> &[Vec<usize>] {
         &self.unique
+    }
+
+    fn sound_key(&self, column: usize) -> Option<String> {
+        refusal(self.columns.get(column)?)
     }
 
     /// NULL comes first there unless it is said; the order of a boolean that is neither true nor false is nobody's.

@@ -10,6 +10,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Row};
 
 use super::catalog::Relation;
 use super::decode::Decoder;
+use super::unheld::refused;
+use crate::failure::Peer;
 use crate::outdated::changed;
 use crate::pool::Connections;
 use crate::stream::Sink;
@@ -64,7 +66,7 @@ async fn rows(
     sink: &Sink,
 ) -> Result<()> {
     let peer = &connections.peer;
-    let failed = |error| peer.query_error(error);
+    let failed = |error: sqlx::Error| failure(peer, &relation.shown, error);
     let select = relation.select(request)?;
     let kept = select.len() <= KEPT_SQL_BYTES;
     *thread = begin(connection, relation).await.map_err(failed)??;
@@ -98,6 +100,12 @@ async fn rows(
         sink.send(batch).await;
     }
     Ok(())
+}
+
+/// Returns what a failed read means: it may have met a value that the engine cannot hold.
+fn failure(peer: &Peer, table: &str, error: sqlx::Error) -> Error {
+    let told = error.as_database_error().and_then(|told| refused(told.message(), table));
+    told.unwrap_or_else(|| peer.query_error(error))
 }
 
 /// Begins a read-only transaction, keeps the tables as they are until it ends, and returns the connection's number.

@@ -420,7 +420,14 @@ fn append_items(items: &mut Builder, bytes: &[u8]) -> Result<i32, Misfit> {
             ));
         }
     };
-    reader.bytes(4).map_err(short)?;
+    let first = reader.i32().map_err(short)?;
+    if first != 1 {
+        return Err(Misfit::new(
+            ErrorKind::RemoteTypeUnsupported,
+            format!("is an array that begins at {first}, where those that begin at 1 can be read"),
+        )
+        .with_hint("Read column::text in a view of the database, or write the array there without its bounds."));
+    }
     for _ in 0..count {
         match reader.field().map_err(short)? {
             Some(item) => items.append(item)?,

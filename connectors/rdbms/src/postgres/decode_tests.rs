@@ -99,6 +99,27 @@ fn a_value_of_another_type_is_an_error() {
 }
 
 #[test]
+fn arrays_begin_at_one() {
+    let array = |dimensions: i32, bounds: &[i32]| {
+        let mut bytes = Vec::new();
+        [dimensions, 0, 23].iter().chain(bounds).for_each(|n| bytes.extend(n.to_be_bytes()));
+        bytes.extend([4_i32, 7].iter().flat_map(|n| n.to_be_bytes()));
+        bytes
+    };
+    let read = |bytes: &[u8]| Builder::new(&Kind::List(Box::new(Kind::Int4)), 1).append(bytes);
+    assert!(read(&array(1, &[1, 1])).is_ok());
+    for (bytes, words) in [
+        (array(1, &[1, 0]), "begins at 0"),
+        (array(1, &[1, -3]), "begins at -3"),
+        (array(2, &[1, 1, 1, 1]), "2 dimensions"),
+    ] {
+        let misfit = read(&bytes).unwrap_err();
+        assert_eq!(misfit.kind, ErrorKind::RemoteTypeUnsupported);
+        assert!(misfit.reason.contains(words), "{}", misfit.reason);
+    }
+}
+
+#[test]
 fn special_times_are_errors() {
     for (kind, bytes) in [
         (Kind::Date, i32::MAX.to_be_bytes().to_vec()),

@@ -11,7 +11,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::sync::watch;
 
-use super::{Described, description};
+use super::described::{Described, description};
 use crate::failure::{Given, Peer};
 
 /// How long a lock of the file is waited for.

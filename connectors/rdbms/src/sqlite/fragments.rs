@@ -1,10 +1,11 @@
 //! Which groups, orders and joins SQLite computes as the engine does: those of whole numbers and text.
 //!
-//! A column holds values of any type. A value that is not of the declared one is an error when it is read, so an aggregate that
-//! would swallow it gives a text instead, which is an error as well.
+//! A column holds values of any type. A value that is not of the declared one is an error when it is read, and so it is where SQLite
+//! computes with it (`held`). Of decimals, dates and times only the engine can tell, so they are not even counted there.
 
 use maru_connect::{Aggregate, AggregateFunction, SortBy, TableStatistics};
 
+use super::described::Certainty;
 use super::quoted;
 use super::table::{Column, SqliteTable};
 use super::types::Mapping;
@@ -49,12 +50,15 @@ impl Fragments for SqliteTable {
             Mapping::Text => format!("{} COLLATE BINARY", column.quoted),
             _ => return None,
         };
-        Some(Computed { sql: column.quoted.clone(), group: Some(group), column: column.clone() })
+        // Keys of other types were refused.
+        let key = Column { certainty: Certainty::Proven, ..column.clone() };
+        Some(Computed { sql: column.quoted.clone(), group: Some(group), column: key })
     }
 
     fn aggregate(&self, aggregate: &Aggregate, of: &Filtered) -> Option<Computed<Column>> {
         let computed = |sql: String, mapping: Mapping| {
-            let column = Column { name: String::new(), quoted: String::new(), mapping };
+            let (name, quoted) = (String::new(), String::new());
+            let column = Column { name, quoted, mapping, certainty: Certainty::Proven };
             Some(Computed { sql, group: None, column })
         };
         let Some(column) = aggregate.column else {
@@ -62,13 +66,11 @@ impl Fragments for SqliteTable {
         };
         let column = self.columns.get(column)?;
         let name = &column.quoted;
-        let whole = |sql: String| {
-            format!(
-                "CASE WHEN max(typeof({name}) NOT IN ('integer', 'null')) \
-                 THEN 'a value that is no integer' ELSE {sql} END"
-            )
-        };
         match (aggregate.function, column.mapping) {
+            (
+                AggregateFunction::Count,
+                Mapping::Decimal(..) | Mapping::Date | Mapping::Timestamp,
+            ) => None,
             (AggregateFunction::Count, _) => {
                 computed(format!("count({})", of.values(name)), Mapping::Integer)
             }
@@ -76,7 +78,7 @@ impl Fragments for SqliteTable {
             (AggregateFunction::Sum, _) => None,
             (function, Mapping::Integer) => {
                 let sql = format!("{}({})", function.sql(), of.values(name));
-                computed(whole(sql), Mapping::Integer)
+                computed(sql, Mapping::Integer)
             }
             (function, Mapping::Text) => {
                 let argument = of.values(&format!("{name} COLLATE BINARY"));
@@ -85,6 +87,10 @@ impl Fragments for SqliteTable {
             }
             _ => None,
         }
+    }
+
+    fn sound(&self, column: usize) -> Option<String> {
+        self.refusal(self.columns.get(column)?)
     }
 
     fn order(&self, by: &SortBy) -> Option<String> {

@@ -6,9 +6,9 @@ use maru_connect::TableStatistics;
 use maru_core::{ErrorKind, Result};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
 
+use super::described::{Described, columns_of, description};
 use super::file::{File, Opened};
 use super::table::SqliteTable;
-use super::{Described, columns_of, description};
 use crate::native;
 use crate::outdated::Outdated;
 

@@ -13,8 +13,9 @@ use maru_core::{Error, ErrorKind, Result};
 use sqlx::sqlite::{SqliteRow, SqliteValueRef};
 use sqlx::{AssertSqlSafe, Decode, Row, Sqlite, TypeInfo, ValueRef};
 
-use super::description;
+use super::described::description;
 use super::file::File;
+use super::held::{misfit, refused};
 use super::table::{Base, Column};
 use super::types::Mapping;
 use crate::outdated::changed;
@@ -54,7 +55,10 @@ impl Read {
         let mut rows = sqlx::query(AssertSqlSafe(self.sql.clone())).fetch(connection);
         let mut batch = self.empty();
         while let Some(row) = rows.next().await {
-            let row = row.map_err(|error| peer.query_error(error))?;
+            let row = row.map_err(|error| {
+                let told = error.as_database_error().and_then(|told| refused(told.message()));
+                told.unwrap_or_else(|| peer.query_error(error))
+            })?;
             self.append(&mut batch, &row)?;
             if batch.n_rows >= self.batch_rows || batch.n_bytes >= BATCH_BYTES {
                 sink.send(self.finish(std::mem::replace(&mut batch, self.empty()))?).await;
@@ -263,8 +267,7 @@ impl Stored {
             Self::Text(text) => format!("\"{}\"", shortened(&text)),
             Self::Blob(bytes) => format!("{} bytes", bytes.len()),
         };
-        Misfit::new(ErrorKind::InvalidText, format!("is {found} where {wanted} was declared"))
-            .with_hint("SQLite holds any value in any column: correct it there, or CAST it in a view there.")
+        misfit(&found, wanted)
     }
 }
 

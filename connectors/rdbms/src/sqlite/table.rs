@@ -10,12 +10,12 @@ use maru_connect::{
 };
 use maru_core::{Result, quote_literal};
 
-use super::Described;
+use super::described::{Certainty, Described};
 use super::file::File;
 use super::types::Mapping;
 use crate::fragments::{Derived, Fragments};
 use crate::outdated::Outdated;
-use crate::render::{Conditions, columns, integer_of, text_of};
+use crate::render::{Conditions, columns, integer_of, negation, text_of};
 use crate::stream::produced;
 
 /// A column as SQLite and as the engine know it.
@@ -25,9 +25,10 @@ pub(super) struct Column {
     /// As [`super::named`] writes it.
     pub(super) quoted: String,
     pub(super) mapping: Mapping,
+    pub(super) certainty: Certainty,
 }
 
-/// A table or view that is read, and what [`super::description`] said of it.
+/// A table or view that is read, and what [`super::described::description`] said of it.
 #[derive(Debug, Clone)]
 pub(super) struct Base {
     pub(super) name: String,
@@ -91,6 +92,7 @@ impl SqliteTable {
             name: "maru_row".to_owned(),
             quoted: super::write::place("", names),
             mapping: Mapping::Text,
+            certainty: Certainty::Proven,
         };
         let columns = [column].into_iter().chain(self.columns.iter().cloned()).collect();
         let fields =
@@ -203,7 +205,8 @@ impl RemoteTable for SqliteTable {
     }
 }
 
-/// Whole numbers compare alike everywhere. Text is compared byte by byte, whatever collation the column has. Values
+/// Whole numbers compare alike everywhere. Text is compared byte by byte, whatever collation the column has. A value of another
+/// type that satisfies a condition makes SQLite refuse the statement (`held`), as the engine would refuse the value. Values
 /// that the engine reads out of text (dates, times, decimals) and floats stay in the engine.
 impl Conditions for SqliteTable {
     fn compare(
@@ -213,7 +216,8 @@ impl Conditions for SqliteTable {
         value: &datafusion::common::ScalarValue,
     ) -> Option<String> {
         let column = self.columns.get(column)?;
-        Some(format!("{} {} {}", column.quoted, op.sql(), literal(column, value)?))
+        let condition = format!("{} {} {}", column.quoted, op.sql(), literal(column, value)?);
+        Some(self.guarded(column, condition, op == CompareOp::Eq))
     }
 
     fn within(
@@ -233,7 +237,8 @@ impl Conditions for SqliteTable {
             .map(|value| plain_literal(column, value))
             .collect::<Option<Vec<_>>>()?
             .join(", ");
-        Some(format!("{side} {}IN ({list})", if negated { "NOT " } else { "" }))
+        let condition = format!("{side} {}IN ({list})", if negated { "NOT " } else { "" });
+        Some(self.guarded(column, condition, !negated))
     }
 
     fn like(&self, _: usize, _: &str, _: bool) -> Option<String> {
@@ -243,6 +248,11 @@ impl Conditions for SqliteTable {
     fn is_null(&self, column: usize, negated: bool) -> Option<String> {
         let column = self.columns.get(column)?;
         Some(format!("{} IS {}NULL", column.quoted, if negated { "NOT " } else { "" }))
+    }
+
+    /// Without `NOT`, so that the values which satisfy it are those that are looked at.
+    fn not(&self, inner: &Predicate) -> Option<String> {
+        self.condition(&negation(inner))
     }
 }
 

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use super::*;
 
+mod held;
 mod verify;
 
 const TABLE: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, low TEXT COLLATE NOCASE, ok BOOLEAN, \

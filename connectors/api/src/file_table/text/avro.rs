@@ -17,6 +17,7 @@ use memchr::memmem;
 use object_store::path::Path;
 
 use super::Decoder;
+use crate::file_table::one_nan::one_nan;
 use crate::file_table::shape::Shape;
 
 /// Bytes of blocks that are decoded at once.
@@ -89,7 +90,7 @@ impl AvroDecoder {
         let file = Cursor::new(&header.bytes).chain(Cursor::new(block));
         match open(file, n_rows, &self.path)?.next() {
             Some(Ok(batch)) if batch.num_rows() == n_rows => {
-                header.shape.adapt(&batch, &self.wanted).map(Some)
+                header.shape.adapt(&batch, &self.wanted).and_then(one_nan).map(Some)
             }
             Some(Err(error)) => Err(corrupt(&error.to_string())),
             _ => Err(corrupt(&format!("a block holds fewer rows than the {count} it counts"))),

@@ -12,6 +12,7 @@ use object_store::path::Path;
 use super::Decoder;
 use super::foreign::check_header;
 use super::records::{Cut, Field, Records};
+use super::typed;
 use crate::FileFormatSpec;
 
 /// Bytes that one record may have; a longer one is most likely an open quote.
@@ -87,7 +88,7 @@ impl CsvDecoder {
         path: Path,
     ) -> Result<Self> {
         let projected = Arc::new(table.project(wanted)?);
-        Ok(Self {
+        let mut decoder = Self {
             records: Records::new(&dialect),
             places: wanted.iter().copied().map(Some).collect(),
             wanted: wanted.to_vec(),
@@ -104,7 +105,18 @@ impl CsvDecoder {
             table,
             projected,
             path,
-        })
+        };
+        if !decoder.header_pending {
+            decoder.know_blanks();
+        }
+        Ok(decoder)
+    }
+
+    /// A line with nothing in it is a row where rows have one field, which is NULL or an empty text.
+    fn know_blanks(&mut self) {
+        if self.n_fields == 1 {
+            self.records.keep_blank_lines();
+        }
     }
 
     fn bad_line(&self, line: u64, what: &str) -> Error {
@@ -217,27 +229,30 @@ impl CsvDecoder {
 
     fn convert(&self, index: usize, text: &ArrayRef) -> Result<ArrayRef> {
         let field = self.projected.field(index);
-        let options =
-            CastOptions { safe: self.dialect.lenient, format_options: FormatOptions::default() };
-        match cast_with_options(text, field.data_type(), &options) {
-            Ok(column) => Ok(column),
-            Err(error) => Err(self.bad_value(index, text, error.into())),
+        if self.dialect.lenient {
+            let options = CastOptions { safe: true, format_options: FormatOptions::default() };
+            return Ok(cast_with_options(text, field.data_type(), &options)?);
         }
+        typed::read(text, field.data_type()).map_err(|error| self.bad_value(index, text, error))
     }
 
     /// Finds the first value of a column that does not fit its type.
     fn bad_value(&self, index: usize, text: &ArrayRef, error: Error) -> Error {
         let field = self.projected.field(index);
-        let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-        let fits = |row: usize| {
-            cast_with_options(&text.slice(row, 1), field.data_type(), &options).map_err(Error::from)
-        };
         for row in 0..text.len() {
-            if let Err(error) = fits(row) {
+            if let Err(error) = typed::read(&text.slice(row, 1), field.data_type()) {
                 let line = self.lines.get(row).copied().unwrap_or(self.line);
-                return self
-                    .bad_line(line, &format!("column \"{}\": {}", field.name(), error.message()))
+                let what = format!("column \"{}\": {}", field.name(), error.message());
+                let told = self
+                    .bad_line(line, &what)
                     .with_hint("Declare the column as text, or as a type that holds the value.");
+                // A number beyond the range of floats is one that could have become another without a word.
+                return match field.data_type().is_floating() {
+                    true if error.kind() == ErrorKind::OutOfRange => {
+                        told.with_kind(ErrorKind::OutOfRange)
+                    }
+                    _ => told,
+                };
             }
         }
         error
@@ -267,6 +282,7 @@ impl Decoder for CsvDecoder {
                     if self.header_pending {
                         self.take_header(rest)?;
                         self.header_pending = false;
+                        self.know_blanks();
                     } else {
                         self.take_record(rest)?;
                     }

@@ -5,6 +5,7 @@
 //! numbers exactly, `json/sample.rs` finds columns.
 
 mod column;
+mod field;
 mod number;
 mod sample;
 
@@ -20,6 +21,7 @@ use object_store::path::Path;
 use super::Decoder;
 use super::json_text::{Scanner, Value, bad};
 use column::{Column, by_name};
+pub(super) use field::nested;
 pub(in crate::file_table) use sample::JsonSample;
 
 /// Bytes that one line may have.

@@ -157,7 +157,7 @@ impl<'a> Scanner<'a> {
         bad(format!("not valid JSON at character {at}: {why}"))
     }
 
-    fn value(&mut self) -> Result<Value> {
+    pub(super) fn value(&mut self) -> Result<Value> {
         self.blanks();
         let start = self.at;
         let kind = match self.peek() {

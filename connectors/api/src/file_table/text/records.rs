@@ -33,7 +33,7 @@ struct Span {
 pub(in crate::file_table) enum Cut {
     /// A record of this many bytes, with this many newlines inside it, its end counted.
     Record { n_bytes: usize, n_lines: u64 },
-    /// A line with nothing in it, which is no record.
+    /// A line with nothing in it, which is no record where records have several fields.
     Blank { n_bytes: usize },
     /// The record goes on in bytes that are not here yet.
     Incomplete,
@@ -47,7 +47,7 @@ pub(in crate::file_table) struct Records {
     delimiter: u8,
     quote: Option<u8>,
     escape: Option<u8>,
-    /// Hive takes an empty line for a row whose first field is empty.
+    /// An empty line is a row whose first field is empty: to Hive, and where there is only one field.
     keep_blank: bool,
     spans: Vec<Span>,
     scratch: Vec<u8>,
@@ -63,6 +63,11 @@ impl Records {
             spans: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Takes lines with nothing in them for records of one field from now on.
+    pub(in crate::file_table) fn keep_blank_lines(&mut self) {
+        self.keep_blank = true;
     }
 
     pub(in crate::file_table) fn n_fields(&self) -> usize {

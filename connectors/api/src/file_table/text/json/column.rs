@@ -21,6 +21,7 @@ use maru_core::{Error, ErrorKind, Result};
 
 use super::number::{self, Misfit};
 use crate::file_table::text::json_text::{Kind, Scanner, Value};
+use crate::file_table::text::typed;
 use crate::file_table::type_name;
 
 /// Characters of a value that an error shows.
@@ -304,7 +305,7 @@ impl Column {
             Builder::Cast { builder, lines } => {
                 let texts: ArrayRef = Arc::new(builder.finish());
                 let lines = std::mem::take(lines);
-                return cast(&texts, &self.data_type)
+                return typed::read(&texts, &self.data_type)
                     .map_err(|error| first_misfit(&texts, &lines, &self.data_type, error));
             }
             Builder::List { field, ends, valid, items } => {
@@ -374,7 +375,7 @@ fn first_misfit(
     error: Error,
 ) -> (u64, Error) {
     for row in 0..texts.len() {
-        if let Err(error) = cast(&texts.slice(row, 1), data_type) {
+        if let Err(error) = typed::read(&texts.slice(row, 1), data_type) {
             let hint = "Declare the column as text, or as a type that holds the value.";
             return (lines.get(row).copied().unwrap_or_default(), error.with_hint(hint));
         }
