@@ -10,10 +10,13 @@ use futures::{Stream, StreamExt};
 use maru_core::Result;
 use maru_sql::CopyOptions;
 
+/// What a remark begins with that is more than a notice.
+pub(crate) const WARNING: &str = "WARNING:  ";
+
 /// The result of one statement.
 #[derive(Debug)]
 pub struct Output {
-    /// Remarks for the user (`NOTICE`), e.g. that an object already exists.
+    /// Remarks for the user: notices, e.g. that an object already exists, and warnings, which begin with `WARNING`.
     pub notices: Vec<String>,
     pub body: Body,
 }
@@ -47,6 +50,10 @@ impl Output {
     pub fn with_notice(mut self, notice: impl Into<String>) -> Self {
         self.notices.push(notice.into());
         self
+    }
+
+    pub(crate) fn with_warning(self, warning: &str) -> Self {
+        self.with_notice(format!("{WARNING}{warning}"))
     }
 }
 

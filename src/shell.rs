@@ -28,6 +28,7 @@ use self::backend::{Backend, Failure, Reply, ResultSet};
 use self::format::{Printer, Style};
 use self::output::Output;
 use self::script::Feeder;
+use crate::output::WARNING;
 use crate::session::StatementText;
 
 pub use self::batch::{Batch, run_batch, variable};
@@ -303,7 +304,8 @@ impl Shell {
     fn print_notices(&self) {
         for notice in self.backend.take_notices() {
             if !self.quiet {
-                eprintln!("NOTICE:  {notice}");
+                let kind = if notice.starts_with(WARNING) { "" } else { "NOTICE:  " };
+                eprintln!("{kind}{notice}");
             }
         }
     }

@@ -265,7 +265,7 @@ impl CatalogInfo for Facts {
         let table = attached.table(schema, table).await.ok().flatten();
         // The library asks for the columns to tell of them, and so they come with all that there is to tell.
         Ok(columns.zip(table).map(|(columns, table)| {
-            Arc::new(packed::pack(&table.schema(), &columns, &rights, &object))
+            Arc::new(packed::pack(&table.declared_schema(), &columns, &rights, &object))
         }))
     }
 

@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use super::backend::{Backend, Column, ColumnKind, Failure, Reply, ResultSet, Row};
+use crate::output::WARNING;
 use crate::session::StatementText;
 
 /// Rows that are handed to the printer at once.
@@ -103,7 +104,8 @@ impl Remote {
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                 if let AsyncMessage::Notice(notice) = message {
-                    sink.lock().push(notice.message().to_owned());
+                    let kind = if notice.severity() == "WARNING" { WARNING } else { "" };
+                    sink.lock().push(format!("{kind}{}", notice.message()));
                 }
             }
         });

@@ -46,6 +46,7 @@ pub(super) async fn execute(session: &Arc<Session>, comment: &CommentOn) -> Resu
             let store = &session.engine().inner.store;
             store.set_comment([&place.catalog, &place.schema, &place.name, ""], text).await?;
         }
+        CommentTarget::Model(name) => super::model::comment(session, name, text).await?,
         CommentTarget::Column(name, column) => {
             let place = locate_relation(session, name).await?;
             require_owner(session, &place)?;

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import time
 
 import psycopg
 import pyarrow as pa
@@ -233,6 +234,26 @@ def test_times_of_commits(connection, scratch):
     with pytest.raises(psycopg.Error, match="oldest version is of 2023-11-14T22:13:20") as caught:
         connection.execute(count.format("2023-11-14 22:13:19+00"))
     assert caught.value.sqlstate == "22023"
+
+
+def test_moments_are_reckoned_from_now(connection, scratch):
+    place, now = scratch / "t", time.time()
+    for n, seconds in enumerate([10_000, 5_000, 10]):
+        write_deltalake(str(place), numbers(n), mode="append")
+        os.utime(place / f"_delta_log/{n:020}.json", (now - seconds,) * 2)
+    count = "SELECT count(*) FROM dl_scratch.public.t TIMESTAMP AS OF {} old WHERE old.id >= 0"
+    for moment, n in [("now()", 3), ("now() - interval '1 hour'", 2), ("(current_timestamp - INTERVAL '1 day' + interval '22 hours')", 1),
+                      ("now() - interval 'PT2H'", 1), ("now() - interval '02:00'", 1)]:
+        assert connection.execute(count.format(moment)).fetchone()[0] == n, moment
+    both = "SELECT count(*) FROM dl_scratch.public.t TIMESTAMP AS OF now() a FULL JOIN dl_scratch.public.t TIMESTAMP AS OF now() - interval '1 hour' b ON a.id = b.id WHERE b.id IS NULL"
+    assert connection.execute(both).fetchone() == (1,)
+    connection.execute("CREATE VIEW maru.public.an_hour_ago AS SELECT id FROM dl_scratch.public.t TIMESTAMP AS OF now() - interval '1 hour'")
+    try:
+        assert connection.execute("SELECT count(*) FROM maru.public.an_hour_ago").fetchone() == (2,)
+    finally:
+        connection.execute("DROP VIEW maru.public.an_hour_ago")
+    fails(connection, count.format("now() - interval 'some time'"), "22007", "type interval")
+    fails(connection, count.format("now() - interval '1 day'"), "22023", "oldest version")
 
 
 def fails(connection, sql, sqlstate, text):

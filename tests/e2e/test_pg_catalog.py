@@ -53,6 +53,33 @@ def test_columns_have_types_with_what_they_hold(catalog):
         ("placed", "timestamp without time zone", -1, 0)]
 
 
+def test_columns_tell_whether_they_may_be_null(catalog):
+    told = lambda: catalog.execute("SELECT a.attnotnull, c.is_nullable, s.nullable FROM pg_attribute a, information_schema.columns c, system.columns s "
+                                   "WHERE a.attrelid = 'c_catalog.kept'::regclass AND a.attnum > 0 AND c.table_schema = 'c_catalog' AND c.table_name = 'kept' "
+                                   "AND c.column_name = a.attname AND s.schema = 'c_catalog' AND s.table = 'kept' AND s.name = a.attname ORDER BY a.attnum").fetchall()
+    catalog.execute("CREATE TABLE c_catalog.kept (id int NOT NULL, name text)")
+    assert told() == [(True, "NO", False), (False, "YES", True)]
+    catalog.execute("INSERT INTO c_catalog.kept VALUES (1, 'a')")
+    catalog.execute("ALTER TABLE c_catalog.kept ALTER COLUMN name SET NOT NULL")
+    assert told() == [(True, "NO", False), (True, "NO", False)]
+    catalog.execute("ALTER TABLE c_catalog.kept ALTER COLUMN id DROP NOT NULL")
+    assert told() == [(False, "YES", True), (True, "NO", False)]
+    # A view may give NULL for all that is known of it.
+    catalog.execute("CREATE VIEW c_catalog.kept_view AS SELECT name FROM c_catalog.kept")
+    assert catalog.execute("SELECT attnotnull FROM pg_attribute WHERE attrelid = 'c_catalog.kept_view'::regclass").fetchall() == [(False,)]
+
+
+def test_an_index_is_taken_with_a_warning(catalog):
+    told = []
+    keep = lambda notice: told.append((notice.severity, notice.sqlstate, notice.message_primary))
+    catalog.add_notice_handler(keep)
+    catalog.execute("CREATE INDEX by_id ON c_catalog.orders (id)")
+    catalog.execute("DROP INDEX IF EXISTS c_catalog.by_id")
+    catalog.remove_notice_handler(keep)
+    assert told == [("WARNING", "01000", "Maru keeps no indexes; the statement has no effect"),
+                    ("NOTICE", "00000", 'index "c_catalog.by_id" does not exist, skipping')]
+
+
 def test_lists_of_types_are_arrays_and_functions_have_numbers(catalog):
     rows = lambda sql: catalog.execute(sql).fetchall()
     assert rows("SELECT proargtypes, proallargtypes, array_length(proargtypes, 1), proargmodes FROM pg_proc WHERE proname = 'aclexplode'") == [

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use futures::Stream;
 use maru_core::Result;
 
@@ -70,6 +70,22 @@ impl SourceTable {
             Self::View { schema, .. } => Arc::clone(schema),
             Self::ForeignView(view) => Arc::clone(&view.schema),
         }
+    }
+
+    /// Returns the columns as [`SourceTable::schema`] does, with those that are declared to have no NULL: to be told, not to plan
+    /// with ([`FileLister::not_null`](crate::FileLister::not_null)).
+    pub fn declared_schema(&self) -> SchemaRef {
+        let schema = self.schema();
+        let Self::Files(table) = self else { return schema };
+        let not_null = table.files.not_null();
+        if not_null.is_empty() {
+            return schema;
+        }
+        let declared = schema.fields().iter().map(|field| {
+            let is_nullable = field.is_nullable() && !not_null.contains(field.name());
+            field.as_ref().clone().with_nullable(is_nullable)
+        });
+        Arc::new(Schema::new(declared.collect::<Vec<_>>()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Statements about the conversation itself: transaction blocks, prepared statements, cursors, `COPY`.
 
+use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
@@ -47,6 +48,13 @@ pub struct Prepare {
 pub struct ExecutePrepared {
     pub name: String,
     pub arguments: Vec<ast::Expr>,
+}
+
+/// `EXPLAIN [ANALYZE] [VERBOSE] EXECUTE name [(value, …)]`, `EXPLAIN (…) EXECUTE …`
+#[derive(Debug, Clone)]
+pub struct ExplainExecute {
+    pub options: ExplainStatementOptions,
+    pub execute: ExecutePrepared,
 }
 
 /// `DECLARE name [BINARY] [[NO] SCROLL] CURSOR [{WITH | WITHOUT} HOLD] FOR query`

@@ -12,8 +12,8 @@ mod statement;
 mod write;
 
 pub use conversation::{
-    Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, Fetch, ForceQuote,
-    Inner, Prepare, Transaction,
+    Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, ExplainExecute,
+    Fetch, ForceQuote, Inner, Prepare, Transaction,
 };
 pub use maru_dialect::MaruDialect;
 pub use parser::{READ_OPTIONS, model, parse, parse_type, versions};
@@ -31,8 +31,9 @@ pub use statement::{
     Statement, StatementSpec, StepBody,
 };
 pub use write::{
-    AlterTable, CopyTo, CreateTable, Delete, Insert, Merge, MergeAction, MergeClause, MergeWhen,
-    OnConflict, Returning, TableAlteration, Truncate, Update, Vacuum, Write, WriteAction,
+    AlterTable, CopyTo, CreateIndex, CreateTable, Delete, DropIndex, Insert, Merge, MergeAction,
+    MergeClause, MergeWhen, OnConflict, Returning, TableAlteration, Truncate, Update, Vacuum,
+    Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

@@ -9,11 +9,13 @@ mod copy_file;
 mod create;
 mod depth;
 mod faithful;
+mod index;
 pub mod model;
 mod pipeline;
 mod returning;
 mod sets;
 mod show;
+mod signs;
 mod table_command;
 mod trim;
 pub mod versions;
@@ -40,6 +42,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&MaruDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
+    let tokens = signs::rewrite(tokens)?;
     depth::check(&tokens)?;
     if let Some(statement) = pipeline::create(sql, &tokens)? {
         return Ok(statement);
@@ -115,6 +118,9 @@ impl Words<'_> {
         }
         if self.take(&["drop", "external", "table"]) {
             return self.drop_object(ObjectKind::Table).map(Some);
+        }
+        if self.take(&["drop", "index"]) {
+            return self.drop_index().map(Some);
         }
         if self.take(&["comment", "on"]) {
             return self.comment_on().map(Some);
@@ -227,12 +233,16 @@ impl Words<'_> {
                 return Err(self.unexpected("table.column"));
             }
             CommentTarget::Column(name, column)
+        } else if self.take(&["model"]) {
+            CommentTarget::Model(self.name()?)
         } else {
             let kind = kinds
                 .into_iter()
                 .find(|(word, _)| self.take(&[word]))
                 .map(|(_, kind)| kind)
-                .ok_or_else(|| self.unexpected("CATALOG, SCHEMA, TABLE, VIEW, SECRET or COLUMN"))?;
+                .ok_or_else(|| {
+                    self.unexpected("CATALOG, SCHEMA, TABLE, VIEW, SECRET, MODEL or COLUMN")
+                })?;
             CommentTarget::Object(kind, self.name()?)
         };
         self.comment_text(target)
@@ -466,6 +476,7 @@ fn lower(statement: DfStatement, sql: &str) -> Result<Statement> {
                 temporary: view.temporary,
             }))
         }
+        Ast::CreateIndex(create) => index::lower_create(&create)?,
         Ast::Drop { object_type, if_exists, names, cascade, .. } => {
             let kind = match object_type {
                 ast::ObjectType::Table => ObjectKind::Table,

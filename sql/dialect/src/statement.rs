@@ -8,8 +8,10 @@ mod pipeline;
 use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
-use crate::conversation::{Copy, DeclareCursor, ExecutePrepared, Fetch, Prepare, Transaction};
-use crate::write::{AlterTable, CreateTable, Truncate, Vacuum, Write};
+use crate::conversation::{
+    Copy, DeclareCursor, ExecutePrepared, ExplainExecute, Fetch, Prepare, Transaction,
+};
+use crate::write::{AlterTable, CreateIndex, CreateTable, DropIndex, Truncate, Vacuum, Write};
 pub use access::*;
 pub use model::*;
 pub use pipeline::*;
@@ -29,6 +31,8 @@ pub enum Statement {
     Truncate(Truncate),
     Vacuum(Vacuum),
     AlterTable(Box<AlterTable>),
+    CreateIndex(CreateIndex),
+    DropIndex(DropIndex),
     CreateCatalog(CreateCatalog),
     AlterCatalog(AlterCatalog),
     CreateCatalogTemplate(Box<CreateCatalogTemplate>),
@@ -68,6 +72,7 @@ pub enum Statement {
     SetRole(Option<RoleName>),
     Prepare(Prepare),
     ExecutePrepared(ExecutePrepared),
+    ExplainExecute(Box<ExplainExecute>),
     /// `DEALLOCATE name` or `DEALLOCATE ALL` (`None`).
     Deallocate(Option<String>),
     DeclareCursor(DeclareCursor),
@@ -248,7 +253,7 @@ pub struct DropObject {
     pub cascade: bool,
 }
 
-/// `COMMENT ON CATALOG | SECRET | SCHEMA | TABLE | VIEW | COLUMN name IS 'text' | NULL`
+/// `COMMENT ON CATALOG | SECRET | SCHEMA | TABLE | VIEW | MODEL | COLUMN name IS 'text' | NULL`
 #[derive(Debug, Clone)]
 pub struct CommentOn {
     pub target: CommentTarget,
@@ -259,6 +264,7 @@ pub struct CommentOn {
 pub enum CommentTarget {
     Object(ObjectKind, Name),
     Column(Name, String),
+    Model(Name),
 }
 
 /// `SET [SESSION | LOCAL] name {= | TO} value`
@@ -348,7 +354,7 @@ statements! {
     "CLOSE", "CLOSE { cursor | ALL }",
         "Ends a cursor, and what it reads in the sources.",
         "CLOSE ALL";
-    "COMMENT ON", "COMMENT ON { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | TABLE | VIEW | SECRET | COLUMN } name IS { 'text' | NULL }",
+    "COMMENT ON", "COMMENT ON { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | TABLE | VIEW | SECRET | MODEL | COLUMN } name IS { 'text' | NULL }",
         "Keeps a remark with an object.",
         "COMMENT ON CATALOG crm IS 'customers, read only'";
     "COPY FROM 'place'", "COPY table [(column, …)] FROM 'place' [WITH (FORMAT { parquet | orc | csv | json | avro }, HEADER, DELIMITER 'c', QUOTE 'c', ESCAPE 'c', NULL 'text')]",
@@ -369,6 +375,9 @@ statements! {
     "CREATE EXTERNAL TABLE", "CREATE [OR REPLACE] EXTERNAL TABLE [IF NOT EXISTS] name [(column type, …)] STORED AS { PARQUET | CSV | JSON | AVRO | DELTA } [PARTITIONED BY (column [type], …)] [WITH (option = value, …)] LOCATION 'url'",
         "Names files of an attached store as a table of the catalog maru; columns are inferred unless declared.",
         "CREATE EXTERNAL TABLE demo.weblogs STORED AS PARQUET LOCATION 's3://weblogs/2026/'";
+    "CREATE INDEX", "CREATE INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table [USING method] (column, …)",
+        "Checks table and columns and does nothing else, for tools that send it: Maru keeps no indexes.",
+        "CREATE INDEX by_name ON crm.public.customers (name)";
     "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) [WITH (async = true)] [AS query]",
         "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
         "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
@@ -414,6 +423,9 @@ statements! {
     "DROP", "DROP { CATALOG [TEMPLATE] | RESOURCE GROUP | SCHEMA | SECRET | TABLE | VIEW } [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
         "Removes an object; dropping a catalog closes its connections, data at the source stays.",
         "DROP CATALOG IF EXISTS crm";
+    "DROP INDEX", "DROP INDEX [CONCURRENTLY] [IF EXISTS] name [, …] [CASCADE | RESTRICT]",
+        "Says that there is no such index: Maru keeps none.",
+        "DROP INDEX IF EXISTS by_name";
     "DROP MODEL", "DROP MODEL [IF EXISTS] name [VERSION n]",
         "Removes a model with all its versions, or one version.",
         "DROP MODEL IF EXISTS mes.defect";
@@ -432,7 +444,7 @@ statements! {
     "EXECUTE", "EXECUTE name [(value, …)]",
         "Runs a prepared statement.",
         "EXECUTE by_id(7)";
-    "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] query | EXPLAIN (ANALYZE, FORMAT { TEXT | JSON }, …) query",
+    "EXPLAIN", "EXPLAIN [ANALYZE] [VERBOSE] { query | EXECUTE name [(value, …)] } | EXPLAIN (ANALYZE, FORMAT { TEXT | JSON }, …) { query | EXECUTE name [(value, …)] }",
         "Shows the plan and what each source is sent; ANALYZE runs it and shows rows, bytes and time.",
         "EXPLAIN SELECT name FROM crm.public.customers WHERE id = 7";
     "EXPLAIN PIPELINE", "EXPLAIN PIPELINE name",

@@ -102,6 +102,20 @@ pub struct Vacuum {
     pub dry_run: bool,
 }
 
+/// `CREATE INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table [USING method] (column, …)`. Nothing is known of its name afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateIndex {
+    pub table: Name,
+    pub columns: Vec<String>,
+}
+
+/// `DROP INDEX [CONCURRENTLY] [IF EXISTS] name, … [CASCADE | RESTRICT]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropIndex {
+    pub names: Vec<Name>,
+    pub if_exists: bool,
+}
+
 /// `ALTER TABLE [IF EXISTS] name change, …`
 #[derive(Debug, Clone)]
 pub struct AlterTable {

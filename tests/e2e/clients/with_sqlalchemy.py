@@ -84,6 +84,7 @@ def writes_in_transactions(connection):
     with engine.begin() as own:
         # Tables of files have no keys, so it is not made by its definition.
         own.execute(sa.text("CREATE TABLE e2e_clients.units (id int NOT NULL, name text)"))
+    assert [column["nullable"] for column in sa.inspect(engine).get_columns("units", "e2e_clients")] == [False, True]
     try:
         with Session(engine) as session:
             session.add_all([Unit(1, "one"), Unit(2, "two")])
@@ -125,6 +126,10 @@ def writes_frames(connection):
         frame.to_sql("frames", engine, schema="e2e_clients", index=False, if_exists="replace")
         got = pandas.read_sql("SELECT * FROM e2e_clients.frames ORDER BY id", connection)
         assert list(got["id"]) == [1, 2, 3] and list(got["name"])[0] == "a" and str(got["at"][2].date()) == "2026-01-03"
+        connection.rollback()
+        # The index of the frame comes with CREATE INDEX.
+        frame.to_sql("frames", engine, schema="e2e_clients", if_exists="replace")
+        assert list(pandas.read_sql('SELECT "index" FROM e2e_clients.frames ORDER BY 1', connection)["index"]) == [0, 1, 2]
     finally:
         with engine.begin() as other:
             other.execute(sa.text("DROP TABLE e2e_clients.frames"))

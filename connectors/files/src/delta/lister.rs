@@ -18,7 +18,7 @@ use super::log::Log;
 use super::schema::{Column, Columns};
 use super::snapshot::{File, Snapshot};
 use super::upkeep::to_compact;
-use super::{bounds, corrupt, refused};
+use super::{bounds, corrupt, refused, schema};
 
 /// Deletion vectors read at once.
 const CONCURRENT_READS: usize = 16;
@@ -92,6 +92,10 @@ impl FileLister for DeltaFiles {
         let order = &self.columns.order;
         let same = order.iter().enumerate().all(|(at, index)| at == *index);
         (!same).then(|| order.clone())
+    }
+
+    fn not_null(&self) -> HashSet<String> {
+        self.opened.shape().map(|(_, metadata)| schema::not_null(metadata)).unwrap_or_default()
     }
 
     fn names_in_files(&self) -> Option<Arc<HashMap<String, String>>> {

@@ -1,5 +1,6 @@
 //! Columns out of the log's own words for them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
@@ -68,6 +69,18 @@ pub(super) fn columns(table: &Path, metadata: &Metadata, mapping: Mapping) -> Re
         |name: &String| columns.iter().chain(&partitions).position(|c| c.field.name() == name);
     let order = declared.iter().filter_map(place).collect();
     Ok(Columns { in_files: columns, partitions, order })
+}
+
+/// Returns the columns that may not be NULL.
+pub(super) fn not_null(metadata: &Metadata) -> HashSet<String> {
+    let schema = serde_json::from_str::<Value>(&metadata.schema_string).unwrap_or_default();
+    let fields = schema.get("fields").and_then(Value::as_array);
+    fields
+        .into_iter()
+        .flatten()
+        .filter(|field| field.get("nullable").and_then(Value::as_bool) == Some(false))
+        .filter_map(|field| field.get("name")?.as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Reads the types of one table.
@@ -200,6 +213,17 @@ mod tests {
         assert_eq!(columns.in_files[0].field.data_type(), &DataType::Decimal128(12, 2));
         assert_eq!(columns.in_files[1].physical, "col-3");
         assert_eq!(columns.order, [2, 0, 1]);
+    }
+
+    #[test]
+    fn knows_what_may_not_be_null() {
+        let mut id = field("id", "long".into(), "col-1");
+        id["nullable"] = false.into();
+        let schema = serde_json::json!({"type": "struct", "fields": [id, field("b", "long".into(), "col-2")]});
+        let metadata =
+            serde_json::json!({"schemaString": schema.to_string(), "partitionColumns": []});
+        let metadata = serde_json::from_value::<Metadata>(metadata).unwrap();
+        assert_eq!(not_null(&metadata), HashSet::from(["id".to_owned()]));
     }
 
     #[test]

@@ -9,6 +9,14 @@ use super::{DfStatement, Words};
 use crate::conversation::*;
 use crate::statement::{SetScope, SetVariable, Statement};
 
+/// How the plan of a prepared statement is asked for, with `ANALYZE` and with `VERBOSE`.
+const EXPLAIN_EXECUTE: [(&[&str], bool, bool); 4] = [
+    (&["explain", "execute"], false, false),
+    (&["explain", "analyze", "execute"], true, false),
+    (&["explain", "verbose", "execute"], false, true),
+    (&["explain", "analyze", "verbose", "execute"], true, true),
+];
+
 impl Words<'_> {
     /// Reads one of these statements; `None` leaves the text untouched.
     pub(super) fn conversation(&mut self, sql: &str) -> Result<Option<Statement>> {
@@ -37,7 +45,7 @@ impl Words<'_> {
             return self.prepare(sql).map(Some);
         }
         if self.take(&["execute"]) {
-            return self.execute().map(Some);
+            return Ok(Some(Statement::ExecutePrepared(self.execute()?)));
         }
         if self.take(&["deallocate"]) {
             if self.sees(&["prepare"]) && self.0.parser.peek_nth_token(1).token != Token::EOF {
@@ -57,6 +65,12 @@ impl Words<'_> {
         if self.take(&["close"]) {
             let name = if self.take(&["all"]) { None } else { Some(self.ident()?) };
             return Ok(Some(Statement::CloseCursor(name)));
+        }
+        for (words, analyze, verbose) in EXPLAIN_EXECUTE {
+            if self.take(words) {
+                let options = ExplainStatementOptions { analyze, verbose, ..Default::default() };
+                return self.explain_execute(options).map(Some);
+            }
         }
         let options = self.sees(&["explain"])
             && self.0.parser.peek_nth_token(1).token == Token::LParen
@@ -175,7 +189,7 @@ impl Words<'_> {
         Ok(Statement::Prepare(Prepare { name, types, statement }))
     }
 
-    fn execute(&mut self) -> Result<Statement> {
+    fn execute(&mut self) -> Result<ExecutePrepared> {
         let name = self.ident()?;
         let mut arguments = Vec::new();
         if self.0.parser.consume_token(&Token::LParen) {
@@ -187,7 +201,12 @@ impl Words<'_> {
             }
             self.token(&Token::RParen, ")")?;
         }
-        Ok(Statement::ExecutePrepared(ExecutePrepared { name, arguments }))
+        Ok(ExecutePrepared { name, arguments })
+    }
+
+    fn explain_execute(&mut self, options: ExplainStatementOptions) -> Result<Statement> {
+        let execute = self.execute()?;
+        Ok(Statement::ExplainExecute(Box::new(ExplainExecute { options, execute })))
     }
 
     fn declare(&mut self, sql: &str) -> Result<Statement> {
@@ -340,6 +359,9 @@ impl Words<'_> {
                     format!("unrecognized value for EXPLAIN option \"format\": \"{format}\""),
                 ));
             }
+        }
+        if self.take(&["execute"]) {
+            return self.explain_execute(options);
         }
         let statement = Box::new(self.0.parse_statement()?);
         let explain = ExplainStatement { options, statement };

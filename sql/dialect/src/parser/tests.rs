@@ -43,7 +43,7 @@ fn points_at_the_wrong_word() {
 
 #[test]
 fn refuses_what_it_does_not_have() {
-    for sql in ["CREATE SEQUENCE s", "LOCK TABLE t", "CREATE INDEX i ON t (a)"] {
+    for sql in ["CREATE SEQUENCE s", "LOCK TABLE t", "CREATE UNIQUE INDEX i ON t (a)"] {
         assert_eq!(parse(sql).unwrap_err().sqlstate(), "0A000", "{sql}");
     }
 }

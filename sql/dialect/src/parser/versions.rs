@@ -1,5 +1,7 @@
 //! `FROM t VERSION AS OF 3`, `FROM t TIMESTAMP AS OF '2026-11-25'`: a table as it was.
 //!
+//! A moment may be reckoned from `now()` as well.
+//!
 //! PostgreSQL's dialect has no such words, and so they are read as arguments, which a view keeps as well:
 //! `t(version_as_of => 3)`. The words can stand nowhere else: no other text goes on with a literal after `AS OF`.
 
@@ -32,7 +34,11 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         let found = FORMS.iter().find_map(|(words, name)| {
             let after_name = last_visible(&written).is_some_and(ends_a_name);
             let literal = after_name.then(|| after(&tokens, at, words)).flatten()?;
-            Some((literal, *name, end_of_literal(&tokens, literal)?))
+            let end = end_of_literal(&tokens, literal).or_else(|| match *name {
+                TIMESTAMP_AS_OF => end_of_now(&tokens, literal),
+                _ => None,
+            });
+            Some((literal, *name, end?))
         });
         let Some((literal, name, end)) = found else {
             written.push(tokens[at].clone());
@@ -98,6 +104,46 @@ fn end_of_literal(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
     }
 }
 
+/// Returns the end of `now()` and of the intervals that are added to it or taken from it; `None` if there is none.
+fn end_of_now(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
+    let token = &tokens[at].token;
+    let mut end = if matches!(token, Token::LParen) {
+        let inner = end_of_now(tokens, visible(tokens, at + 1)?)?;
+        end_of(tokens, inner, &Token::RParen)?
+    } else if is_word(token, "current_timestamp") {
+        at + 1
+    } else if NOW.iter().any(|word| is_word(token, word)) {
+        let open = end_of(tokens, at + 1, &Token::LParen)?;
+        end_of(tokens, open, &Token::RParen)?
+    } else {
+        return None;
+    };
+    while let Some(after) = end_of_interval(tokens, end) {
+        end = after;
+    }
+    Some(end)
+}
+
+/// Functions that give the beginning of a statement.
+const NOW: [&str; 3] = ["now", "statement_timestamp", "transaction_timestamp"];
+
+/// Returns the end of `wanted` if it comes next.
+fn end_of(tokens: &[TokenWithSpan], from: usize, wanted: &Token) -> Option<usize> {
+    let at = visible(tokens, from)?;
+    (tokens[at].token == *wanted).then_some(at + 1)
+}
+
+/// Returns the end of `+ interval '…'` or `- interval '…'` if that comes next.
+fn end_of_interval(tokens: &[TokenWithSpan], from: usize) -> Option<usize> {
+    let sign =
+        end_of(tokens, from, &Token::Minus).or_else(|| end_of(tokens, from, &Token::Plus))?;
+    let word = visible(tokens, sign)?;
+    let text = visible(tokens, word + 1)?;
+    let is_interval = is_word(&tokens[word].token, "interval")
+        && matches!(tokens[text].token, Token::SingleQuotedString(_));
+    is_interval.then_some(text + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::MaruDialect;
@@ -124,6 +170,15 @@ mod tests {
                 "FROM t (timestamp_as_of=>TIMESTAMP '2026-01-01')",
             ),
             ("FROM t FOR VERSION AS OF $1", "FROM t (version_as_of=>$1)"),
+            ("FROM t TIMESTAMP AS OF now() a", "FROM t (timestamp_as_of=>now()) a"),
+            (
+                "FROM t TIMESTAMP AS OF now ( ) - interval '1 day' + INTERVAL '2 h' a, u",
+                "FROM t (timestamp_as_of=>now ( ) - interval '1 day' + INTERVAL '2 h') a, u",
+            ),
+            (
+                "FROM t TIMESTAMP AS OF (current_timestamp - interval '1 day') WHERE a - 1 > 0",
+                "FROM t (timestamp_as_of=>(current_timestamp - interval '1 day')) WHERE a - 1 > 0",
+            ),
         ] {
             assert_eq!(rewritten(sql), expected);
         }
@@ -136,6 +191,8 @@ mod tests {
             "SELECT 'VERSION AS OF 3'",
             "SELECT timestamp AS of, 3",
             "SELECT \"version\" as of 3",
+            "SELECT 1 FROM timestamp AS of (now, b)",
+            "SELECT 1 FROM t VERSION AS OF now()",
         ] {
             assert_eq!(rewritten(sql), sql);
         }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::commit::{Change, Meeting, commit};
 use super::demands::{self, Effect};
-use super::publish::removal;
+use super::publish::{normal, removal};
 use super::{now_ms, types};
 use crate::delta::action::{Add, Metadata, Protocol};
 use crate::delta::features;
@@ -194,8 +194,8 @@ fn nullability(
 /// 23502 for a file with NULL in a column, 0A000 if its figures do not tell.
 fn require_values(file: &Add, column: &str, parts: bool) -> Result<()> {
     let n_nulls = if parts {
-        let value = file.partition_values.get(column);
-        Some(u64::from(value.is_none_or(Option::is_none)))
+        let value = file.partition_values.get(column).cloned().flatten();
+        Some(u64::from(normal(value).is_none()))
     } else {
         let figures = file.stats.as_deref().map(serde_json::from_str::<Value>);
         let figures = figures.and_then(std::result::Result::ok);
@@ -261,4 +261,22 @@ pub(crate) async fn drop_table(opened: &OpenedStore) -> Result<()> {
 
 async fn listed(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Path>> {
     Ok(store.list(Some(path)).map_ok(|meta| meta.location).try_collect().await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_of_a_partition_is_null() {
+        let file = |value: Value| {
+            let add = json!({"path": "f", "partitionValues": {"p": value}, "size": 1});
+            serde_json::from_value::<Add>(add).unwrap()
+        };
+        assert!(require_values(&file(json!("x")), "p", true).is_ok());
+        for null in [json!(""), Value::Null] {
+            let error = require_values(&file(null), "p", true).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotNullViolation);
+        }
+    }
 }

@@ -118,7 +118,7 @@ pub(crate) async fn begin(
             .with_hint("Use MERGE INTO."));
         }
         WriteMode::Rewrite { numbered, moved, what } => {
-            Effects::Rewrite { numbered: *numbered, moved: *moved, what: *what }
+            Effects::Rewrite { numbered: *numbered, moved: *moved, what }
         }
         WriteMode::Compact => Effects::Compact,
         WriteMode::Change => {

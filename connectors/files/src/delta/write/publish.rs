@@ -206,7 +206,7 @@ impl DeltaJob {
 }
 
 /// An empty text stands for NULL in the log.
-fn normal(value: Option<String>) -> Option<String> {
+pub(super) fn normal(value: Option<String>) -> Option<String> {
     value.filter(|text| !text.is_empty())
 }
 

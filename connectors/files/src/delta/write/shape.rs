@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{demands, now_ms, types};
 use crate::delta::action::Metadata;
-use crate::delta::schema::Columns;
+use crate::delta::schema::{Columns, not_null};
 use crate::delta::snapshot::Snapshot;
 
 /// Returns columns and protocol of a new table, as the log has them.
@@ -50,18 +50,10 @@ pub(super) fn made(
 
 /// Returns files' columns and then partition columns, with what may not be NULL.
 pub(super) fn declared(metadata: &Metadata, columns: &Columns) -> Schema {
-    let schema = serde_json::from_str::<Value>(&metadata.schema_string).unwrap_or_default();
-    let fields = schema.get("fields").and_then(Value::as_array).cloned().unwrap_or_default();
-    let is_nullable = |name: &str| {
-        fields
-            .iter()
-            .find(|field| field.get("name").and_then(Value::as_str) == Some(name))
-            .and_then(|field| field.get("nullable")?.as_bool())
-            .unwrap_or(true)
-    };
+    let not_null = not_null(metadata);
     let all = columns.in_files.iter().chain(&columns.partitions).map(|column| {
         let field = column.field.as_ref().clone();
-        let nullable = is_nullable(field.name());
+        let nullable = !not_null.contains(field.name());
         field.with_nullable(nullable)
     });
     Schema::new(all.collect::<Vec<_>>())
