@@ -317,7 +317,7 @@ impl Reader {
 
 /// Gives a batch the promised schema. Physical plans differ from it in nullability and metadata, and in how wide a value is kept
 /// where a parameter's type was open: such columns are cast, if no value can lose anything.
-fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+pub(crate) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let failed = |error: ArrowError| {
         Error::internal("a batch has other columns than were promised").with_cause(error)
     };

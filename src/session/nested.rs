@@ -37,7 +37,8 @@ impl Session {
                 let inner =
                     std::mem::replace(&mut declare.query, Inner { text: String::new(), offset: 0 });
                 let inner = self.prepare_boxed(within(inner), declared.to_vec()).await?;
-                if !matches!(&inner.kind, Kind::Query { tag, .. } if *tag != "EXPLAIN") {
+                let is_query = matches!(&inner.kind, Kind::Query { tag, .. } if *tag != "EXPLAIN");
+                if !is_query || inner.writes() {
                     let message = "a cursor needs a query";
                     return Err(Error::new(ErrorKind::Syntax, message));
                 }

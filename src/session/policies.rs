@@ -60,12 +60,25 @@ pub(super) async fn with_stand_ins<T>(
 
 /// Keeps rules of the planner from moving anything through a plan.
 pub(super) fn barrier(input: LogicalPlan) -> LogicalPlan {
-    let node = PolicyBarrier { input, masked: BTreeSet::new() };
+    let node = PolicyBarrier { input, masked: BTreeSet::new(), hides: true };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
+}
+
+/// The same where nothing is hidden from whoever runs the plan.
+pub(super) fn fence(input: LogicalPlan) -> LogicalPlan {
+    let node = PolicyBarrier { input, masked: BTreeSet::new(), hides: false };
     LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
 pub(super) fn is_barrier(plan: &LogicalPlan) -> bool {
-    matches!(plan, LogicalPlan::Extension(extension) if extension.node.as_any().is::<PolicyBarrier>())
+    barrier_of(plan).is_some()
+}
+
+fn barrier_of(plan: &LogicalPlan) -> Option<&PolicyBarrier> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
 }
 
 impl Session {
@@ -109,7 +122,7 @@ impl Session {
         );
         let input = self.plan_under(table, &sql, Vec::new()).await?;
         let masked = policies.masks.keys().cloned().collect();
-        let barrier = PolicyBarrier { input, masked };
+        let barrier = PolicyBarrier { input, masked, hides: true };
         Ok(LogicalPlan::Extension(Extension { node: Arc::new(barrier) }))
     }
 }
@@ -120,6 +133,8 @@ pub(super) struct PolicyBarrier {
     input: LogicalPlan,
     /// Columns that are not what is stored.
     masked: BTreeSet<String>,
+    /// Whether it keeps something from whoever runs the plan.
+    hides: bool,
 }
 
 impl PartialOrd for PolicyBarrier {
@@ -146,14 +161,14 @@ impl UserDefinedLogicalNodeCore for PolicyBarrier {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Policies")
+        f.write_str(if self.hides { "Policies" } else { "Barrier" })
     }
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
         let input = inputs.pop().ok_or_else(|| {
             datafusion::error::DataFusionError::Internal("policies without a table".to_owned())
         })?;
-        Ok(Self { input, masked: self.masked.clone() })
+        Ok(Self { input, masked: self.masked.clone(), hides: self.hides })
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -191,8 +206,11 @@ impl OptimizerRule for SafeThroughPolicies {
             .partition(|condition| cannot_fail(condition, &barrier.masked));
         let Some(safe) = conjunction(safe) else { return Ok(Transformed::no(plan)) };
         let under = Filter::try_new(safe, Arc::new(barrier.input.clone()))?;
-        let node =
-            PolicyBarrier { input: LogicalPlan::Filter(under), masked: barrier.masked.clone() };
+        let node = PolicyBarrier {
+            input: LogicalPlan::Filter(under),
+            masked: barrier.masked.clone(),
+            hides: barrier.hides,
+        };
         let node: Arc<dyn UserDefinedLogicalNode> = Arc::new(node);
         let barrier = LogicalPlan::Extension(Extension { node });
         Ok(Transformed::yes(match conjunction(rest) {
@@ -230,7 +248,7 @@ fn cannot_fail(condition: &Expr, masked: &BTreeSet<String>) -> bool {
     }
 }
 
-/// Plans barriers besides all that DataFusion plans.
+/// Plans barriers besides all that DataFusion plans, and refuses what it would not.
 #[derive(Debug)]
 pub(super) struct WithPolicies;
 
@@ -241,6 +259,7 @@ impl QueryPlanner for WithPolicies {
         plan: &LogicalPlan,
         state: &dyn datafusion::catalog::Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        super::subqueries::refuse_left(plan)?;
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
             Arc::new(Barriers),
             Arc::new(super::write::Writes),
@@ -253,7 +272,7 @@ impl QueryPlanner for WithPolicies {
 pub(crate) fn hides_rows(plan: &LogicalPlan) -> bool {
     let mut hides = false;
     let looked = plan.apply_with_subqueries(|node| {
-        hides |= is_barrier(node);
+        hides |= barrier_of(node).is_some_and(|barrier| barrier.hides);
         Ok(if hides { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     hides || looked.is_err()
@@ -261,7 +280,7 @@ pub(crate) fn hides_rows(plan: &LogicalPlan) -> bool {
 
 /// Returns whether what lies below is read under policies or masks.
 pub(crate) fn is_guard(plan: &Arc<dyn ExecutionPlan>) -> bool {
-    plan.is::<BarrierExec>()
+    plan.downcast_ref::<BarrierExec>().is_some_and(|barrier| barrier.hides)
 }
 
 struct Barriers;
@@ -277,9 +296,10 @@ impl ExtensionPlanner for Barriers {
         _: &dyn datafusion::catalog::Session,
         _: &PhysicalPlanningContext,
     ) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
-        let is_barrier = node.as_any().is::<PolicyBarrier>();
-        Ok(inputs.first().filter(|_| is_barrier).map(|input| {
-            Arc::new(BarrierExec { input: Arc::clone(input) }) as Arc<dyn ExecutionPlan>
+        let Some(barrier) = node.as_any().downcast_ref::<PolicyBarrier>() else { return Ok(None) };
+        Ok(inputs.first().map(|input| {
+            let (input, hides) = (Arc::clone(input), barrier.hides);
+            Arc::new(BarrierExec { input, hides }) as Arc<dyn ExecutionPlan>
         }))
     }
 }
@@ -289,17 +309,18 @@ impl ExtensionPlanner for Barriers {
 #[derive(Debug)]
 struct BarrierExec {
     input: Arc<dyn ExecutionPlan>,
+    hides: bool,
 }
 
 impl DisplayAs for BarrierExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PoliciesExec")
+        f.write_str(self.name())
     }
 }
 
 impl ExecutionPlan for BarrierExec {
     fn name(&self) -> &str {
-        "PoliciesExec"
+        if self.hides { "PoliciesExec" } else { "BarrierExec" }
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -330,7 +351,7 @@ impl ExecutionPlan for BarrierExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
-        Ok(Arc::new(Self { input }))
+        Ok(Arc::new(Self { input, hides: self.hides }))
     }
 
     fn execute(

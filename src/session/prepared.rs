@@ -182,6 +182,11 @@ impl Prepared {
         }
     }
 
+    /// Returns whether it writes to a table; rows that it gives are those that it wrote.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(&self.kind, Kind::Query { plan, .. } if super::write::writes(plan))
+    }
+
     /// Returns whether the rows are those of tables and in no order, so that they may be read by several at once.
     pub(crate) fn is_large_and_unordered(&self) -> bool {
         let Kind::Query { plan, monitors: false, .. } = &self.kind else { return false };

@@ -28,6 +28,8 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, UInt64Type};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
 use datafusion::logical_expr::{LogicalPlan, PlanType, ToStringifiedPlan};
 use datafusion::sql::parser::{ExplainStatement, Statement as DfStatement};
 use futures::StreamExt;
@@ -109,8 +111,9 @@ impl Session {
         let (told, parameters) = settle(&plan, parameters)?;
         let (plan, schema, tag) = match write.explain {
             None => {
-                let schema = node::returns(&plan).then_some(told);
-                (plan, schema, tag)
+                let returns = node::returns(&plan);
+                let plan = if returns { node::promising(plan, &told) } else { plan };
+                (plan, returns.then_some(told), tag)
             }
             Some(options) => {
                 let plan = self.plan_explained(*options, plan).await?;
@@ -133,7 +136,7 @@ impl Session {
     }
 
     /// Puts a plan under `EXPLAIN`, by planning that of a query and exchanging the two.
-    async fn plan_explained(
+    pub(super) async fn plan_explained(
         self: &Arc<Self>,
         options: datafusion::common::format::ExplainStatementOptions,
         plan: LogicalPlan,
@@ -166,17 +169,7 @@ impl Session {
         rewrite(&mut statement)?;
         let state = self.statement_state();
         self.check_names(&state, &statement).await?;
-        let plan = state.statement_to_plan(statement).await.map_err(|error| {
-            let error = Error::from(error);
-            match error.primary().contains("unique expression names") {
-                true => Error::new(
-                    ErrorKind::DuplicateColumn,
-                    "a column of the query is specified more than once",
-                )
-                .with_hint("Give the columns different names with AS."),
-                false => error,
-            }
-        })?;
+        let plan = state.statement_to_plan(statement).await.map_err(Error::from)?;
         super::plan::refuse_writes(&plan)?;
         // Types are settled here: a new table has those of its rows.
         Ok(as_meant(plan)?)
@@ -219,13 +212,29 @@ impl Session {
         query: &Query,
     ) -> Result<Output> {
         if returns {
-            // The first of them come when all are committed.
-            let first = rows.stream.next().await;
-            let error = first.as_ref().and_then(|first| first.as_ref().err());
-            self.audit_write(query, What::Write, error).await;
-            let first = first.transpose()?;
-            let rest = std::mem::replace(&mut rows.stream, futures::stream::empty().boxed());
-            rows.stream = futures::stream::iter(first.map(Ok)).chain(rest).boxed();
+            let mut told = Vec::new();
+            let mut end = Ok(());
+            while let Some(batch) = rows.stream.next().await {
+                match batch {
+                    Ok(batch) => told.push(batch),
+                    Err(error) => {
+                        end = Err(error);
+                        break;
+                    }
+                }
+            }
+            // The statement ends here, and its place with it: whoever reads slowly holds up nobody, and nothing stops them.
+            rows.stream = futures::stream::empty().boxed();
+            self.audit_write(query, What::Write, end.as_ref().err()).await;
+            end?;
+            let pool = Arc::clone(&query.pool) as Arc<dyn MemoryPool>;
+            let memory = MemoryConsumer::new("RETURNING").register(&pool);
+            memory.grow(told.iter().map(RecordBatch::get_array_memory_size).sum());
+            let told = told.into_iter().map(move |batch| {
+                let _until_all_are_sent = &memory;
+                Ok(batch)
+            });
+            rows.stream = futures::stream::iter(told).boxed();
             return Ok(Output::rows(rows));
         }
         let mut n_rows = 0;

@@ -137,6 +137,9 @@ pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> 
     // Names are checked the way a query's are, which gives the same errors and hints.
     let text = crate::session::StatementText::one(query.clone());
     let prepared = Box::pin(session.prepare(&text, &[])).await?;
+    if prepared.writes() {
+        return Err(Error::new(ErrorKind::Syntax, "a view needs a query"));
+    }
     let Some(result) = prepared.schema else {
         return Err(Error::new(ErrorKind::Syntax, "a view needs a query"));
     };

@@ -55,6 +55,28 @@ def in_thread(work):
     return thread, caught
 
 
+def test_a_block_that_has_failed_has_no_locks(connect):
+    first, second = connect(), connect()
+    first.execute("BEGIN")
+    assert one(first, "SELECT pg_advisory_xact_lock(%s)", KEY + 1) == ""
+    first.execute("SAVEPOINT a")
+    assert one(first, "SELECT pg_advisory_xact_lock(%s)", KEY + 2) == ""
+    assert one(first, "SELECT pg_advisory_lock(%s)", KEY + 3) == ""
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        first.execute("SELECT 1 / 0")
+    # Those from before the savepoint stay, and so do those of the session.
+    tried = [one(second, "SELECT pg_try_advisory_xact_lock(%s)", KEY + n) for n in (1, 2, 3)]
+    assert tried == [False, True, False]
+    first.execute("ROLLBACK TO a")
+    assert one(second, "SELECT pg_try_advisory_xact_lock(%s)", KEY + 1) is False
+    first.execute("RELEASE a")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        first.execute("SELECT 1 / 0")
+    assert one(second, "SELECT pg_try_advisory_xact_lock(%s)", KEY + 1) is True
+    first.execute("ROLLBACK")
+    assert one(first, "SELECT pg_advisory_unlock(%s)", KEY + 3) is True
+
+
 def test_one_session_has_a_lock(connect):
     first, second = connect(), connect()
     assert one(first, "SELECT pg_advisory_lock(%s)", KEY) == ""

@@ -53,6 +53,10 @@ NOT_TWICE = '55000 portal "" cannot be run'
      ["CREATE TABLE", "ZI", "1", "2", "INSERT 0 1", NOT_TWICE, "ZI"]),
     ([parse("SET application_name = 'x'"), bind(), execute(), execute(), SYNC], ["1", "2", "SET", NOT_TWICE, "ZI"]),
     ([parse("SELECT 1"), bind(), execute(), execute(), SYNC], ["1", "2", "D", "SELECT 1", "SELECT 0", "ZI"]),
+    ([query("CREATE TEMP TABLE p_told (a int)"), parse("INSERT INTO p_told VALUES (1) RETURNING a"), bind(), execute(), execute(), SYNC],
+     ["CREATE TABLE", "ZI", "1", "2", "D", "INSERT 0 1", "INSERT 0 0", "ZI"]),
+    ([query("CREATE TEMP TABLE p_none (a int)"), parse("DELETE FROM p_none RETURNING a"), bind(), execute(), execute(), SYNC],
+     ["CREATE TABLE", "ZI", "1", "2", "DELETE 0", "DELETE 0", "ZI"]),
     ([parse("SHOW application_name"), bind(), execute(), execute(), SYNC], ["1", "2", "D", "SHOW", "SHOW", "ZI"]),
     ([parse(""), bind(), execute(), execute(), SYNC], ["1", "2", "I", "I", "ZI"]),
     # What is not there can be closed and not described.

@@ -283,6 +283,54 @@ def test_flight_updates_tell_how_many(server, lake):
         assert cursor.fetchone() == (6,)
 
 
+def test_a_write_over_flight_runs_once_whether_its_rows_are_read_or_not(server, lake):
+    t = f"{lake}.public.f"
+    with server.flight() as flight:
+        with flight.cursor() as cursor:
+            cursor.execute(f"CREATE TABLE {t} (id bigint, name text)")
+            # Nobody fetches these.
+            cursor.execute(f"INSERT INTO {t} (id) VALUES (1) RETURNING id")
+        with flight.cursor() as cursor:
+            cursor.execute(f"INSERT INTO {t} (id) VALUES ($1) RETURNING id, id * 2 AS twice", (2,))
+            assert cursor.fetchall() == [(2, 4)]
+            cursor.execute(f"DELETE FROM {t} WHERE id = 77 RETURNING id, name")
+            assert cursor.fetch_arrow_table().column_names == ["id", "name"]
+            # Run as an update, it says how many.
+            cursor.adbc_statement.set_sql_query(f"UPDATE {t} SET name = 'x' RETURNING id")
+            assert cursor.adbc_statement.execute_update() == 2
+            cursor.execute(f"SELECT id, name FROM {t} ORDER BY id")
+            assert cursor.fetchall() == [(1, "x"), (2, "x")]
+
+
+def test_a_ticket_of_a_write_is_good_once(server, lake):
+    import pyarrow as pa
+    import pyarrow.flight as pf
+    from test_flight_limits import command, field
+
+    t = f"{lake}.public.f"
+    with pf.connect("grpc://" + server.endpoints["flight"]) as client:
+        options = pf.FlightCallOptions(headers=[client.authenticate_basic_token("maru", server.password)], timeout=60)
+
+        def info(sql):
+            return client.get_flight_info(pf.FlightDescriptor.for_command(command("CommandStatementQuery", field(1, sql.encode()))), options)
+
+        info(f"CREATE TABLE {t} (id bigint)")
+        ticket, = [endpoint.ticket for endpoint in info(f"INSERT INTO {t} VALUES (1), (2) RETURNING id").endpoints]
+        assert client.do_get(ticket, options).read_all().to_pydict() == {"id": [1, 2]}
+        with pytest.raises(pa.ArrowException, match="handed out"):
+            client.do_get(ticket, options).read_all()
+        count, = info(f"SELECT count(*) AS n FROM {t}").endpoints
+        assert client.do_get(count.ticket, options).read_all().to_pydict() == {"n": [2]}
+
+
+def test_the_plan_of_a_write_that_tells_hides_nothing(connection, lake):
+    t = f"{lake}.public.t"
+    connection.execute(f"CREATE TABLE {t} (id bigint, name text)")
+    for sql in [f"INSERT INTO {t} VALUES (1, 'x') RETURNING id", f"UPDATE {t} SET name = 'y' RETURNING id", f"DELETE FROM {t} RETURNING *"]:
+        plan = "\n".join(line for line, in connection.execute(f"EXPLAIN ANALYZE {sql}").fetchall())
+        assert "RETURNING" in plan and "memory at most" in plan and "olicies" not in plan and "$rows" not in plan, plan
+
+
 def test_the_guide_says_what_works(connection, lake, tmp_path_factory):
     text = (HERE.parents[1] / "docs/writes.md").read_text()
     blocks = re.findall(r"```sql\n(.*?)```", text, re.S)

@@ -23,7 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::ingest::ingest;
 use super::sessions::{FlightSession, Sessions, basic_credentials};
 use super::statements::{
-    Held, Statements, encode, packing, prepare, run_command, run_query, run_shared,
+    Held, Statements, encode, hand_out_told, packing, prepare, run_command, run_query, run_shared,
+    run_write,
 };
 use super::status::{status, unsupported};
 use super::{actions, metadata};
@@ -62,6 +63,10 @@ impl Service {
         let schema = held.schema.clone();
         let packing = packing(&session);
         let abort = self.abort.clone();
+        if held.prepared.writes() {
+            let told = hand_out_told(&session, &held, abort).map_err(status)?;
+            return Ok(Response::new(encode(schema, told.map_err(status), packing)));
+        }
         let batches = match Statements::ticket(handle) {
             Some(ticket) => run_shared(session, held, ticket, abort).await?,
             None => run_query(session, held, abort).await.map_err(status)?.map_err(status).boxed(),
@@ -88,6 +93,16 @@ impl Service {
         }
         Err(unsupported("cannot tell the schema of this command"))
     }
+}
+
+/// Runs what has to be done whether its result is fetched or not: drivers send commands and writes the same way as queries.
+async fn run_unread(session: &Arc<FlightSession>, held: &Held) -> Result<(), Status> {
+    if held.prepared.schema.is_none() {
+        run_command(session, held).await.map_err(status)?;
+    } else if held.prepared.writes() {
+        run_write(session, held).await.map_err(status)?;
+    }
+    Ok(())
 }
 
 /// Describes a result with one ticket for the whole of it.
@@ -161,10 +176,7 @@ impl FlightSqlService for Service {
     ) -> Reply<FlightInfo> {
         let session = self.session(&request).await?;
         let held = prepare(&session, &query.query).await.map_err(status)?;
-        if held.prepared.schema.is_none() {
-            // Drivers send commands the same way as queries, and not all of them fetch a result without columns.
-            run_command(&session, &held).await.map_err(status)?;
-        }
+        run_unread(&session, &held).await?;
         described(&session, &held, request)
     }
 
@@ -175,9 +187,7 @@ impl FlightSqlService for Service {
     ) -> Reply<FlightInfo> {
         let session = self.session(&request).await?;
         let held = session.statements.get(&query.prepared_statement_handle).map_err(status)?;
-        if held.prepared.schema.is_none() {
-            run_command(&session, &held).await.map_err(status)?;
-        }
+        run_unread(&session, &held).await?;
         described(&session, &held, request)
     }
 

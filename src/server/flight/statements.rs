@@ -46,6 +46,8 @@ pub(super) struct Held {
     cancel: Mutex<CancellationToken>,
     /// The run that tickets share, if there are several.
     run: tokio::sync::Mutex<Option<Run>>,
+    /// What a write has told of its rows, until its ticket is used.
+    told: Mutex<Option<Vec<Output>>>,
 }
 
 /// The statements of one session.
@@ -78,6 +80,7 @@ impl Statements {
             parameters: Mutex::new(Vec::new()),
             cancel: Mutex::new(CancellationToken::new()),
             run: tokio::sync::Mutex::new(None),
+            told: Mutex::new(None),
         });
         let mut held = self.held.lock();
         held.insert(id, statement.clone());
@@ -123,7 +126,8 @@ impl Held {
     pub(super) fn tickets(&self, session: &FlightSession) -> Vec<Bytes> {
         let asked = session.session.setting("flight_endpoints");
         let asked = asked.and_then(|n| n.parse::<usize>().ok()).unwrap_or(1).min(TICKETS_MAX);
-        if asked <= 1 || !self.prepared.is_large_and_unordered() {
+        let writes = self.prepared.writes();
+        if asked <= 1 || writes || !self.prepared.is_large_and_unordered() {
             return vec![self.handle.clone()];
         }
         let own = String::from_utf8_lossy(&self.handle);
@@ -285,15 +289,62 @@ pub(super) async fn run_command(session: &Arc<FlightSession>, held: &Held) -> Re
                 changed = Some(changed.unwrap_or(0) + number_in(&tag).unwrap_or(0));
             }
             Body::Copy { .. } => return Err(copied()),
-            // A query run as an update: its rows are read and dropped.
+            // A query run as an update: its rows are read and dropped. Those that a write tells of are those that it changed.
             Body::Rows(mut rows) => {
+                let mut n_rows = 0;
                 while let Some(batch) = rows.stream.next().await {
-                    batch?;
+                    n_rows += batch?.num_rows();
+                }
+                if held.prepared.writes() {
+                    let n_rows = i64::try_from(n_rows).unwrap_or(i64::MAX);
+                    changed = Some(changed.unwrap_or(0).saturating_add(n_rows));
                 }
             }
         }
     }
     Ok(changed.unwrap_or(-1))
+}
+
+/// Runs a write to its end, once for each bound row of parameters, and keeps what its rows tell of for its ticket. Clients are not
+/// bound to fetch it, and what was asked for is done whether they do or not, and once however often they do.
+pub(super) async fn run_write(session: &Arc<FlightSession>, held: &Held) -> Result<()> {
+    let _reading = session.reading();
+    if !held.prepared.parameters.is_empty() && held.parameters.lock().is_empty() {
+        return Err(not_bound());
+    }
+    *held.told.lock() = None;
+    let mut told = Vec::new();
+    for parameters in held.runs()? {
+        told.push(run(session, held, parameters).await?);
+    }
+    *held.told.lock() = Some(told);
+    Ok(())
+}
+
+/// Returns what the rows of a write tell of, once for each run.
+///
+/// # Errors
+/// 55000 if it has been handed out, or the statement was not run.
+pub(super) fn hand_out_told(
+    session: &Arc<FlightSession>,
+    held: &Held,
+    abort: CancellationToken,
+) -> Result<Batches> {
+    let told = held.told.lock().take().ok_or_else(|| {
+        Error::new(ErrorKind::WrongState, "the rows of this statement have been handed out")
+            .with_hint("Ask for its FlightInfo: that runs the statement, and its ticket is good for one DoGet.")
+    })?;
+    let reading = session.reading();
+    let schema = held.schema.clone();
+    let stream = futures::stream::iter(told).flat_map(batches).map(move |batch| {
+        let _held = &reading;
+        convert(&batch?, &schema)
+    });
+    Ok(until_cancelled(stream.boxed(), held.token(), abort).boxed())
+}
+
+fn not_bound() -> Error {
+    Error::new(ErrorKind::ProtocolViolation, "no parameters were bound")
 }
 
 /// Returns the number of rows in the tag of a command.
@@ -349,7 +400,7 @@ pub(super) async fn run_query(
     let mut runs = held.runs()?.into_iter();
     let Some(parameters) = runs.next() else {
         if !held.prepared.parameters.is_empty() && held.parameters.lock().is_empty() {
-            return Err(Error::new(ErrorKind::ProtocolViolation, "no parameters were bound"));
+            return Err(not_bound());
         }
         return Ok(futures::stream::empty().boxed());
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::SinkExt;
 use maru_core::{Error, ErrorKind, limits};
@@ -289,6 +289,7 @@ impl Connection {
             if self.move_portal(&statement).await? {
                 continue;
             }
+            let arrived = Instant::now();
             let prepared = self.socket.watched(session.prepare(&statement, &[])).await??;
             if !prepared.parameters.is_empty() {
                 let error = Error::new(ErrorKind::UndefinedParameter, "there is no parameter $1");
@@ -300,7 +301,8 @@ impl Connection {
             }
             let run = async {
                 let binary = session.is_binary(&prepared);
-                Ok::<_, Error>((session.execute(&prepared, Vec::new()).await?, binary))
+                let output = session.execute_since(&prepared, Vec::new(), arrived).await?;
+                Ok::<_, Error>((output, binary))
             };
             let (output, binary) = self.socket.watched(run).await??;
             self.notices(&output.notices).await?;

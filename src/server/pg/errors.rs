@@ -4,6 +4,8 @@ use maru_core::{Error, ErrorKind};
 use pgwire::error::PgWireError;
 use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 
+use crate::output::WARNING;
+
 /// Why a message was not answered as the client wished.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -74,10 +76,14 @@ fn one_line(text: &str) -> String {
 }
 
 pub(super) fn notice(text: &str) -> NoticeResponse {
+    let (severity, code, text) = match text.strip_prefix(WARNING) {
+        Some(warning) => ("WARNING", "01000", warning),
+        None => ("NOTICE", "00000", text),
+    };
     NoticeResponse::new(vec![
-        (b'S', "NOTICE".to_owned()),
-        (b'V', "NOTICE".to_owned()),
-        (b'C', "00000".to_owned()),
+        (b'S', severity.to_owned()),
+        (b'V', severity.to_owned()),
+        (b'C', code.to_owned()),
         (b'M', without_nul(text)),
     ])
 }

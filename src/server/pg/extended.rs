@@ -292,8 +292,11 @@ impl Connection {
                 Ok(self.socket.feed(message).await?)
             }
             // What has run to its end gives no more rows.
-            PortalState::AtEnd(tag) if !tag.starts_with("SELECT") => {
-                let tag = tag.clone();
+            PortalState::AtEnd(tag) => {
+                let tag = match tag.rsplit_once(' ') {
+                    Some((words, count)) if count.parse::<u64>().is_ok() => format!("{words} 0"),
+                    _ => tag.clone(),
+                };
                 self.complete(&tag).await
             }
             _ => self.complete("SELECT 0").await,

@@ -14,6 +14,7 @@ use super::computed::Rows;
 use super::copied::Written;
 use super::node::{Writing, node, telling};
 use super::target::{Target, find};
+use super::update::masked;
 use super::{Outcome, assign, literals};
 use crate::access::Privilege;
 use crate::session::Session;
@@ -104,6 +105,11 @@ impl Session {
                 let (mode, read) = upsert(conflict, &names, &target)?;
                 if !read.is_empty() {
                     target.require(&rights, Privilege::Select, &read)?;
+                    let object = target.object();
+                    // What is computed of a row that is there is computed of what is stored.
+                    if rights.policies(&object).is_some() {
+                        return Err(masked(&object));
+                    }
                 }
                 mode
             }

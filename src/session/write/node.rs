@@ -85,6 +85,8 @@ pub(super) struct Returned {
     pub(super) schema: SchemaRef,
     /// The column that says what is done with a row, and what is done with those that are told of.
     pub(super) op: Option<(usize, i8)>,
+    /// What the client was told of the rows, once it was.
+    pub(super) promised: Option<SchemaRef>,
 }
 
 impl Returned {
@@ -97,7 +99,8 @@ impl Returned {
             self.schema.fields().iter().zip(types).map(|(told, found)| {
                 told.as_ref().clone().with_data_type(found.data_type().clone())
             });
-        Self { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), op: self.op }
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { schema, op: self.op, promised: self.promised.clone() }
     }
 }
 
@@ -136,6 +139,16 @@ fn put_over(
     let schema = Arc::new(DFSchema::try_from(schema)?);
     let node = WriteNode { input, writing: Arc::new(writing), returned, schema };
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+}
+
+/// Has a plan that tells of its rows give them as the client was told, or fail before anything is written.
+pub(super) fn promising(plan: LogicalPlan, told: &SchemaRef) -> LogicalPlan {
+    let LogicalPlan::Extension(extension) = &plan else { return plan };
+    let Some(node) = extension.node.as_any().downcast_ref::<WriteNode>() else { return plan };
+    let Some(returned) = &node.returned else { return plan };
+    let returned = Returned { promised: Some(Arc::clone(told)), ..returned.clone() };
+    let node = WriteNode { returned: Some(returned), ..node.clone() };
+    LogicalPlan::Extension(Extension { node: Arc::new(node) })
 }
 
 /// Returns whether a plan gives rows of what it writes.

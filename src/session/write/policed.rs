@@ -17,6 +17,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit,
 };
+use datafusion::physical_expr::projection::ProjectionMapping;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -299,8 +300,14 @@ struct RowCheckExec {
 impl RowCheckExec {
     fn new(input: Arc<dyn ExecutionPlan>, table: String, schema: SchemaRef) -> Self {
         let n_partitions = input.output_partitioning().partition_count();
+        // The order that a write asks for is made below.
+        let given = (0..schema.fields().len()).collect::<Vec<_>>();
+        let equivalences = match ProjectionMapping::from_indices(&given, &input.schema()) {
+            Ok(mapping) => input.equivalence_properties().project(&mapping, Arc::clone(&schema)),
+            Err(_) => EquivalenceProperties::new(Arc::clone(&schema)),
+        };
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
+            equivalences,
             Partitioning::UnknownPartitioning(n_partitions),
             input.pipeline_behavior(),
             input.boundedness(),

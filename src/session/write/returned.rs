@@ -13,6 +13,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::projection::ProjectionMapping;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -25,6 +26,7 @@ use maru_core::{Error, Result};
 use parking_lot::Mutex;
 
 use super::node::Returned;
+use crate::engine::run::conform;
 
 /// Rows that wait for the commit.
 #[derive(Debug, Default)]
@@ -68,9 +70,12 @@ impl TellExec {
         let (n_all, n_told) = (input.schema().fields().len(), returned.schema.fields().len());
         let n_given = n_all.checked_sub(n_told);
         let n_given = n_given.ok_or_else(|| Error::internal("rows tell of nothing"))?;
-        let schema = Arc::new(input.schema().project(&(0..n_given).collect::<Vec<_>>())?);
+        let given = (0..n_given).collect::<Vec<_>>();
+        let schema = Arc::new(input.schema().project(&given)?);
+        // The order that a write asks for is made below.
+        let mapping = ProjectionMapping::from_indices(&given, &input.schema())?;
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(Arc::clone(&schema)),
+            input.equivalence_properties().project(&mapping, Arc::clone(&schema)),
             Partitioning::UnknownPartitioning(input.output_partitioning().partition_count()),
             input.pipeline_behavior(),
             input.boundedness(),
@@ -143,6 +148,10 @@ impl ExecutionPlan for TellExec {
         let passed = rows.map(move |batch| {
             let batch = batch?;
             let told = told(&batch, n_given, &returned)?;
+            if let Some(promised) = &returned.promised {
+                // What the client cannot be given fails here, before anything is written.
+                conform(told.clone(), promised)?;
+            }
             if told.num_rows() > 0 {
                 memory.try_grow(told.get_array_memory_size())?;
                 kept.keep(partition, told);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, lit, when};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Projection, SubqueryAlias, lit, when,
+};
 use maru_connect::{RowOp, SourceTable};
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast::{self, SelectItem};
@@ -19,7 +21,7 @@ use super::target::Target;
 use super::update::OP;
 use crate::access::{Columns, Privilege, Rights};
 use crate::session::Session;
-use crate::session::policies::{barrier, with_stand_ins};
+use crate::session::policies::{fence, is_barrier, with_stand_ins};
 
 impl Session {
     /// Adds to rows what they tell of; with `op` those that this is done with.
@@ -48,14 +50,15 @@ impl Session {
         let name = unknown_name();
         let place = name_of(&object, &name);
         let query = query(&place, &alias, written_out(target, &rights, items)?)?;
-        let stand_ins = vec![(name, whole(target, rows)?)];
+        let whole = whole(target, rows)?;
+        let stand_ins = vec![(name, shown(target, &rights, &whole)?)];
         let named = projection(with_stand_ins(stand_ins, self.plan_source(query)).await?)?;
         require_readable(target, &rights, &named)?;
 
         let fields = named.schema.fields().iter();
         let fields = fields.map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()));
-        let input = Arc::unwrap_or_clone(named.input);
+        let input = put_below(Arc::unwrap_or_clone(named.input), whole)?;
         let columns = input.schema().columns();
         let at = given.index_of(OP).ok();
         let counts = match (op, at.and_then(|at| columns.get(at))) {
@@ -80,7 +83,7 @@ impl Session {
         }
         let plan = LogicalPlanBuilder::from(input).project(exprs)?.build()?;
         let op = op.and_then(|op| Some((at?, op as i8)));
-        Ok((plan, Returned { schema, op }))
+        Ok((plan, Returned { schema, op, promised: None }))
     }
 }
 
@@ -164,7 +167,30 @@ fn whole(target: &Target, rows: LogicalPlan) -> Result<LogicalPlan> {
             ));
         }
     }
-    Ok(barrier(LogicalPlanBuilder::from(rows).project(exprs)?.build()?))
+    Ok(fence(LogicalPlanBuilder::from(rows).project(exprs)?.build()?))
+}
+
+/// Returns the columns that names may mean. No message tells of others: neither what does not show to the role, nor what the rows
+/// have beside those of the table.
+fn shown(target: &Target, rights: &Rights, whole: &LogicalPlan) -> Result<LogicalPlan> {
+    let (table, object) = (target.columns(), target.object());
+    let columns = whole.schema().columns().into_iter().filter(|column| {
+        table.field_with_name(&column.name).is_ok() && rights.sees_column(&object, &column.name)
+    });
+    let columns = columns.map(Expr::Column).collect::<Vec<_>>();
+    Ok(fence(LogicalPlanBuilder::from(whole.clone()).project(columns)?.build()?))
+}
+
+/// Puts the whole rows under the names that the columns were found by.
+fn put_below(plan: LogicalPlan, whole: LogicalPlan) -> Result<LogicalPlan> {
+    match plan {
+        LogicalPlan::SubqueryAlias(named) => {
+            let below = put_below(Arc::unwrap_or_clone(named.input), whole)?;
+            Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(below), named.alias)?))
+        }
+        plan if is_barrier(&plan) => Ok(whole),
+        _ => Err(Error::internal("RETURNING lost its rows")),
+    }
 }
 
 fn query(place: &Name, alias: &str, items: Vec<SelectItem>) -> Result<Box<ast::Query>> {

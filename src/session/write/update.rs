@@ -460,7 +460,7 @@ impl Session {
     }
 }
 
-fn masked(object: &Object) -> Error {
+pub(super) fn masked(object: &Object) -> Error {
     Error::new(
         ErrorKind::NotAllowed,
         format!("columns of {object} are masked, and its rows cannot be written again"),
