@@ -5,12 +5,14 @@
 //! being served.
 //!
 //! A plan that nobody waits for any more cannot be ended from outside. It looks itself, between two rules and wherever it waits
-//! ([`go_on`]). Until then it computes for nothing, so that another one begins only while few do.
+//! ([`go_on`]). Until then it computes for nothing, so that another one begins only while few do: of its user, so that nobody
+//! keeps others out, and of all together.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use maru_core::{Error, Result};
 use parking_lot::Mutex;
@@ -21,8 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::executor::Threads;
 
-/// Plans that may compute for nobody while another one begins.
-const GIVEN_UP_MAX: usize = 4;
+/// Plans of one user that may compute for nobody while another one begins.
+const OF_USER_MAX: usize = 4;
+
+/// The same, of all users.
+const ALL_MAX: usize = 32;
 
 thread_local! {
     /// What this thread plans.
@@ -39,13 +44,21 @@ pub(crate) struct Planners {
 /// Plans that nobody waits for and that still compute.
 #[derive(Debug, Default)]
 struct GivenUp {
-    count: AtomicUsize,
+    counts: Mutex<Counts>,
     fewer: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    all: usize,
+    /// Only of users who have some.
+    of_users: BTreeMap<String, usize>,
 }
 
 /// One that is being made.
 #[derive(Debug)]
 struct Plan {
+    user: String,
     given_up: Arc<GivenUp>,
     is_given_up: AtomicBool,
     stop: CancellationToken,
@@ -65,6 +78,9 @@ struct Waiting(Arc<Plan>);
 /// Whoever makes it; it has ended on drop.
 struct Making(Arc<Plan>);
 
+/// Makes a plan that of this thread until it is dropped, also by a panic.
+struct Here;
+
 /// To be asked between two steps of planning.
 ///
 /// # Errors
@@ -76,6 +92,11 @@ pub(crate) fn go_on() -> Result<()> {
     if is_given_up { Err(Error::cancelled()) } else { Ok(()) }
 }
 
+/// Returns whether this thread is one of those that plan.
+pub(crate) fn is_here() -> bool {
+    NOW.with_borrow(Option::is_some)
+}
+
 impl Planners {
     /// # Errors
     /// 58030 if the system gives no threads.
@@ -83,19 +104,24 @@ impl Planners {
         Ok(Self { threads: Threads::new("maru-plan", partitions)?, given_up: Arc::default() })
     }
 
-    /// Does some planning on a thread of its own.
+    /// Does some planning for a user on a thread of its own.
     ///
     /// # Errors
     /// A panic of the work.
     /// # Cancel
     /// By dropping the future; the work ends at its next step.
-    pub(crate) async fn run<F, T>(&self, work: F) -> std::result::Result<Result<T>, JoinError>
+    pub(crate) async fn run<F, T>(
+        &self,
+        user: &str,
+        work: F,
+    ) -> std::result::Result<Result<T>, JoinError>
     where
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.given_up.few().await;
+        self.given_up.few(user).await;
         let plan = Arc::new(Plan {
+            user: user.to_owned(),
             given_up: Arc::clone(&self.given_up),
             is_given_up: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -113,17 +139,28 @@ impl Making {
     where
         F: Future<Output = Result<T>>,
     {
-        NOW.set(Some(Arc::clone(&self.0)));
+        let _here = Here::new(&self.0);
         let stop = self.0.stop.clone();
-        let result = handle.block_on(async move {
+        handle.block_on(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(Error::cancelled()),
                 result = work => result,
             }
-        });
+        })
+    }
+}
+
+impl Here {
+    fn new(plan: &Arc<Plan>) -> Self {
+        NOW.set(Some(Arc::clone(plan)));
+        Self
+    }
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
         NOW.set(None);
-        result
     }
 }
 
@@ -136,7 +173,7 @@ impl Drop for Waiting {
                 return;
             }
             *phase = Phase::GivenUp;
-            plan.given_up.count.fetch_add(1, Ordering::SeqCst);
+            plan.given_up.add(&plan.user);
         }
         plan.is_given_up.store(true, Ordering::Relaxed);
         plan.stop.cancel();
@@ -148,22 +185,46 @@ impl Drop for Making {
         let plan = &self.0;
         let was = std::mem::replace(&mut *plan.phase.lock(), Phase::Ended);
         if was == Phase::GivenUp {
-            plan.given_up.count.fetch_sub(1, Ordering::SeqCst);
-            plan.given_up.fewer.notify_waiters();
+            plan.given_up.remove(&plan.user);
         }
     }
 }
 
 impl GivenUp {
     /// Waits until few are left.
-    async fn few(&self) {
+    async fn few(&self, user: &str) {
         loop {
             let fewer = self.fewer.notified();
-            if self.count.load(Ordering::SeqCst) < GIVEN_UP_MAX {
+            if self.counts.lock().are_few(user) {
                 return;
             }
             fewer.await;
         }
+    }
+
+    fn add(&self, user: &str) {
+        let mut counts = self.counts.lock();
+        counts.all += 1;
+        *counts.of_users.entry(user.to_owned()).or_default() += 1;
+    }
+
+    fn remove(&self, user: &str) {
+        {
+            let mut counts = self.counts.lock();
+            counts.all = counts.all.saturating_sub(1);
+            let left = counts.of_users.remove(user).unwrap_or_default().saturating_sub(1);
+            if left > 0 {
+                counts.of_users.insert(user.to_owned(), left);
+            }
+        }
+        self.fewer.notify_waiters();
+    }
+}
+
+impl Counts {
+    fn are_few(&self, user: &str) -> bool {
+        let of_user = self.of_users.get(user).copied().unwrap_or_default();
+        of_user < OF_USER_MAX && self.all < ALL_MAX
     }
 }
 
@@ -199,39 +260,63 @@ mod tests {
     async fn a_plan_that_computes_keeps_nobody_waiting_and_ends_when_it_is_given_up() {
         let planners = Arc::new(Planners::new(1).unwrap());
         let mut tasks = Vec::new();
-        for _ in 0..2 * GIVEN_UP_MAX {
+        for _ in 0..2 * OF_USER_MAX {
             let begun = Arc::new(AtomicBool::new(false));
             let (planners, flag) = (Arc::clone(&planners), Arc::clone(&begun));
-            tasks.push(tokio::spawn(async move { planners.run(compute(flag)).await }));
+            tasks.push(tokio::spawn(async move { planners.run("ann", compute(flag)).await }));
             until(|| begun.load(Ordering::SeqCst)).await;
         }
-        let answer = planners.run(async { Ok(42) }).await.unwrap().unwrap();
+        let answer = planners.run("ann", async { Ok(42) }).await.unwrap().unwrap();
         assert_eq!(answer, 42);
         tasks.iter().for_each(tokio::task::JoinHandle::abort);
         for task in tasks {
             assert!(task.await.unwrap_err().is_cancelled());
         }
-        until(|| planners.given_up.count.load(Ordering::SeqCst) == 0).await;
+        until(|| planners.given_up.counts.lock().all == 0).await;
+        assert!(planners.given_up.counts.lock().of_users.is_empty());
     }
 
     #[tokio::test]
     async fn another_one_waits_while_many_compute_for_nobody() {
         let planners = Planners::new(1).unwrap();
-        planners.given_up.count.store(GIVEN_UP_MAX, Ordering::SeqCst);
-        let mut next = Box::pin(planners.run(async { Ok(1) }));
+        (0..OF_USER_MAX).for_each(|_| planners.given_up.add("ann"));
+        let mut next = Box::pin(planners.run("ann", async { Ok(1) }));
         assert!(tokio::time::timeout(Duration::from_millis(50), &mut next).await.is_err());
-        planners.given_up.count.store(0, Ordering::SeqCst);
-        planners.given_up.fewer.notify_waiters();
+        // Others are kept out only by many more.
+        assert_eq!(planners.run("bob", async { Ok(2) }).await.unwrap().unwrap(), 2);
+        (OF_USER_MAX..ALL_MAX).for_each(|user| planners.given_up.add(&user.to_string()));
+        let other = planners.run("bob", async { Ok(3) });
+        assert!(tokio::time::timeout(Duration::from_millis(50), other).await.is_err());
+        planners.given_up.remove("ann");
         assert_eq!(next.await.unwrap().unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_thread_knows_that_it_plans() {
+        let planners = Planners::new(1).unwrap();
+        assert!(!is_here());
+        assert!(planners.run("ann", async { Ok(is_here()) }).await.unwrap().unwrap());
+        let plan = Arc::new(Plan {
+            user: "ann".to_owned(),
+            given_up: Arc::default(),
+            is_given_up: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            phase: Mutex::new(Phase::WaitedFor),
+        });
+        let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _here = Here::new(&plan);
+            assert!(!is_here(), "it breaks");
+        }));
+        assert!(broken.is_err() && !is_here());
     }
 
     #[tokio::test]
     async fn a_plan_that_waits_ends_at_once_and_a_panic_is_told() {
         let planners = Planners::new(1).unwrap();
-        let silent = planners.run(std::future::pending::<Result<()>>());
+        let silent = planners.run("ann", std::future::pending::<Result<()>>());
         assert!(tokio::time::timeout(Duration::from_millis(50), silent).await.is_err());
-        until(|| planners.given_up.count.load(Ordering::SeqCst) == 0).await;
-        assert!(planners.run(broken(true)).await.unwrap_err().is_panic());
-        assert!(planners.run(broken(false)).await.unwrap().is_ok());
+        until(|| planners.given_up.counts.lock().all == 0).await;
+        assert!(planners.run("ann", broken(true)).await.unwrap_err().is_panic());
+        assert!(planners.run("ann", broken(false)).await.unwrap().is_ok());
     }
 }

@@ -52,6 +52,8 @@ pub struct Query {
     pub sql: String,
     pub started: SystemTime,
     pub clock: Instant,
+    /// From when its time counts: it may have been planned before.
+    arrived: Instant,
     pub pool: Arc<QueryPool>,
     /// Cancelled by the user; the statement ends with 57014 at its next step.
     pub token: CancellationToken,
@@ -97,7 +99,7 @@ impl Query {
 
     /// Returns when the statement has run for too long; never while it commits. It is stopped then.
     pub async fn overdue(&self, timeout: Duration) {
-        deadline(self.clock.into(), timeout).await;
+        deadline(self.arrived.into(), timeout).await;
         let late = {
             let committing = self.committing.lock();
             if !*committing {
@@ -175,6 +177,7 @@ pub struct QueryStart<'a> {
     pub state: State,
     pub started: SystemTime,
     pub clock: Instant,
+    pub arrived: Instant,
     pub pool: Arc<QueryPool>,
     pub reading: Reading,
 }
@@ -205,6 +208,7 @@ impl Queries {
             sql: start.sql.chars().take(limits::QUERY_TEXT_CHARS_MAX).collect(),
             started: start.started,
             clock: start.clock,
+            arrived: start.arrived,
             pool: start.pool,
             cursor: start.cursor,
             token: CancellationToken::new(),

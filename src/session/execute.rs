@@ -37,8 +37,18 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
     ) -> Result<Output> {
+        self.execute_since(prepared, parameters, Instant::now()).await
+    }
+
+    /// The same for a statement whose time counts from when its text came: planning it was a part of it.
+    pub(crate) async fn execute_since(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        parameters: Vec<ScalarValue>,
+        arrived: Instant,
+    ) -> Result<Output> {
         self.refuse_in_failed_block(Self::ends_failure(prepared))?;
-        self.execute_for(prepared, parameters, false).await
+        self.execute_for(prepared, parameters, false, arrived).await
     }
 
     /// The same, of a type that does not depend on what it runs: statements run others.
@@ -48,7 +58,8 @@ impl Session {
         parameters: Vec<ScalarValue>,
     ) -> BoxFuture<'static, Result<Output>> {
         let session = Arc::clone(self);
-        async move { session.execute_for(&prepared, parameters, false).await }.boxed()
+        let arrived = Instant::now();
+        async move { session.execute_for(&prepared, parameters, false, arrived).await }.boxed()
     }
 
     /// Runs the query of a cursor, whose time is that of its fetches.
@@ -58,7 +69,8 @@ impl Session {
         parameters: Vec<ScalarValue>,
     ) -> BoxFuture<'static, Result<Output>> {
         let session = Arc::clone(self);
-        async move { session.execute_for(&prepared, parameters, true).await }.boxed()
+        let arrived = Instant::now();
+        async move { session.execute_for(&prepared, parameters, true, arrived).await }.boxed()
     }
 
     /// Runs a prepared statement as the query that another one has begun.
@@ -78,6 +90,7 @@ impl Session {
         prepared: &Prepared,
         parameters: Vec<ScalarValue>,
         cursor: bool,
+        arrived: Instant,
     ) -> Result<Output> {
         self.engine.refuse_when_closing()?;
         let inner = &self.engine.inner;
@@ -91,6 +104,7 @@ impl Session {
             state: State::Queued,
             started: SystemTime::now(),
             clock: Instant::now(),
+            arrived,
             pool: QueryPool::new(self.budget(), limit),
             reading: inner.catalogs.warehouse().begin_reading(),
         });
@@ -109,10 +123,14 @@ impl Session {
                 let work = async move {
                     session.execute_query(&prepared, parameters, query, ending).await
                 };
-                return self.planned(true, work).await;
+                return self.planned(true, work.boxed()).await;
             }
             if !plans {
-                return self.execute_query(prepared, parameters, Arc::clone(&query), ending).await;
+                // Boxed, as the commands below: a statement that runs others has all their futures on its stack.
+                return self
+                    .execute_query(prepared, parameters, Arc::clone(&query), ending)
+                    .boxed()
+                    .await;
             }
             query.set_lane(inner.executor.lane(self.user()));
             let work = query.spawn({
@@ -173,7 +191,7 @@ impl Session {
         let result = match &prepared.kind {
             Kind::Command(command) => {
                 query.set_state(State::Running);
-                let result = self.run_command(command, &prepared.text.text).await;
+                let result = self.run_command(command, &prepared.text.text).boxed().await;
                 match statement::is_of_session(command) {
                     true => &self.commands,
                     false => &self.engine.inner.commands,
@@ -299,7 +317,7 @@ impl Session {
             self.refuse_when_read_only(&name)?;
         }
         if !self.in_transaction() {
-            return statement::execute(self, command, sql).await;
+            return statement::execute(self, command, sql).boxed().await;
         }
         let kind = match in_block(command) {
             InBlock::Undoable | InBlock::Free if statement::is_final(self, command) => {

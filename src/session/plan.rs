@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::DataType;
+use chrono::{DateTime, Utc};
 use datafusion::common::ScalarValue;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -19,6 +20,7 @@ use tokio::task::JoinError;
 use super::advisory;
 use super::meaning::as_meant;
 use super::membership::refuse_lost_nulls;
+use super::models::scored;
 use super::parameters::{parameter_types, settle};
 use super::planning::{Planning, is_large_text};
 use super::postgres_text::{as_read_by_rules, policies_of_table, speaks_of_postgres};
@@ -40,6 +42,8 @@ tokio::task_local! {
     /// Values of parameters that are arguments of table functions.
     pub(super) static ARGUMENTS: Arc<[ScalarValue]>;
     static VIEW_DEPTH: usize;
+    /// When the planning of a statement began, its views and their tables included.
+    static BEGAN: DateTime<Utc>;
     /// Whose rights hold while a view is planned, and whose catalogs made from templates it reads.
     static VIEW_OWNER: (String, String);
 }
@@ -52,6 +56,11 @@ pub(super) enum Reads {
     /// Only what the engine knows about itself, so that an operator can look at a full queue.
     Engine,
     Tables,
+}
+
+/// Returns what `now()` is where it has to be known for a plan to be made.
+pub(super) fn began() -> DateTime<Utc> {
+    BEGAN.try_with(|began| *began).unwrap_or_else(|_| Utc::now())
 }
 
 /// Returns the owner of the view that is being planned, and the user whose own catalogs it means.
@@ -117,6 +126,7 @@ impl Session {
                     | Statement::Preview(_)
                     | Statement::Prepare(_)
                     | Statement::ExecutePrepared(_)
+                    | Statement::ExplainExecute(_)
                     | Statement::DeclareCursor(_)
                     | Statement::Copy(_)
             ) {
@@ -157,7 +167,10 @@ impl Session {
         text: &StatementText,
         declared: &[Option<DataType>],
     ) -> Result<Prepared> {
-        let (planned, may_doubt) = believing(self.prepare_once(statement, text, declared)).await;
+        // Boxed: all that holds this future, up to the connection, would have room for it.
+        let planned = Box::pin(self.prepare_once(statement, text, declared));
+        let planned = BEGAN.scope(Utc::now(), planned);
+        let (planned, may_doubt) = believing(planned).await;
         match planned {
             Err(error) if may_doubt && error.kind() == ErrorKind::UndefinedColumn => {
                 doubting(self.prepare_boxed(text.clone(), declared.to_vec())).await
@@ -263,6 +276,7 @@ impl Session {
             }
             Statement::Write(write) => self.prepare_write(*write, text, declared).await,
             Statement::ExecutePrepared(execute) => self.prepare_execute(&execute, text).await,
+            Statement::ExplainExecute(explain) => self.explain_execute(*explain, text).await,
             command => {
                 let (schema, parameters, kind) =
                     self.prepare_command(command, text, declared).await?;
@@ -483,7 +497,8 @@ impl Session {
         let Definition::View(view) = Definition::decode(definition)? else {
             return Err(Error::internal("a view is not a view"));
         };
-        self.plan_view(&view.sql, Some((&view.catalog, &view.search_path))).await
+        let plan = self.plan_view(&view.sql, Some((&view.catalog, &view.search_path))).await?;
+        Ok(scored(plan)?)
     }
 }
 
@@ -540,9 +555,7 @@ pub(super) fn locate(error: Error, sql: &str) -> Error {
 
 pub(crate) fn word_position(sql: &str, name: &str) -> Option<(usize, usize)> {
     use maru_sql::tokenizer::{Token, Tokenizer};
-    let tokens = Tokenizer::new(&maru_sql::MaruDialect, sql)
-        .tokenize_with_location()
-        .ok()?;
+    let tokens = Tokenizer::new(&maru_sql::MaruDialect, sql).tokenize_with_location().ok()?;
     let words = name.split('.').map(|word| word.trim_matches('"')).collect::<Vec<_>>();
     let visible = tokens
         .iter()

@@ -5,29 +5,65 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::plan::{ARGUMENTS, locate};
+use super::planning::is_large_text;
 use super::{Kind, Prepared, Session};
 use crate::opaque::Opaque;
 
 impl Session {
-    /// Plans a prepared query again.
+    /// Plans a prepared query again, on a thread of its own if it is large.
     ///
     /// # Errors
     /// 0A000 if it has other columns now than the client was told; whatever is wrong with the statement by now.
-    pub(super) async fn plan_again(self: &Arc<Self>, prepared: &Prepared) -> Result<Prepared> {
-        let text = &prepared.text;
-        let again = self.prepare_boxed(text.clone(), prepared.parameters.clone()).await;
-        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
-        with_columns_of(prepared, again)
+    pub(super) fn plan_again(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+    ) -> BoxFuture<'static, Result<Prepared>> {
+        let (session, prepared) = (Arc::clone(self), prepared.clone());
+        async move {
+            let is_large = is_large_text(&prepared.text);
+            let work = {
+                let session = Arc::clone(&session);
+                async move { session.plan_once_more(&prepared).await }
+            };
+            session.planned(is_large, work.boxed()).await
+        }
+        .boxed()
     }
 
     /// Plans a statement with the values of its parameters, some of which are arguments of table functions.
     ///
     /// # Errors
     /// As [`Session::plan_again`].
-    pub(super) async fn plan_with(
+    pub(super) fn plan_with(
+        self: &Arc<Self>,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> BoxFuture<'static, Result<Prepared>> {
+        let (session, prepared, values) = (Arc::clone(self), prepared.clone(), values.to_vec());
+        async move {
+            let is_large = is_large_text(&prepared.text);
+            let work = {
+                let session = Arc::clone(&session);
+                async move { session.plan_once_with(&prepared, &values).await }
+            };
+            session.planned(is_large, work.boxed()).await
+        }
+        .boxed()
+    }
+
+    async fn plan_once_more(self: &Arc<Self>, prepared: &Prepared) -> Result<Prepared> {
+        let text = &prepared.text;
+        let again = self.prepare_boxed(text.clone(), prepared.parameters.clone()).await;
+        let again = again.map_err(|e| locate(self.suggest_function(e), &text.text))?;
+        with_columns_of(prepared, again)
+    }
+
+    async fn plan_once_with(
         self: &Arc<Self>,
         prepared: &Prepared,
         values: &[ScalarValue],
@@ -72,12 +108,13 @@ fn columns(told: &Schema, found: &Schema, alike: impl Fn((&DataType, &DataType))
         })
 }
 
-/// Returns whether two types differ only in how Arrow keeps their values.
+/// Returns whether two types differ only in how Arrow keeps their values, or in the zone that moments are shown in.
 fn same_value(told: &DataType, found: &DataType) -> bool {
-    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Utf8, Utf8View};
+    use DataType::{Binary, BinaryView, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
     match (told, found) {
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
         | (Binary | LargeBinary | BinaryView, Binary | LargeBinary | BinaryView) => true,
+        (Timestamp(told, Some(_)), Timestamp(found, Some(_))) => told == found,
         (told, found) => told == found,
     }
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::plan::broken_off;
 use super::{Session, StatementText};
 use crate::engine::memory::QueryPool;
+use crate::engine::planners;
 use crate::engine::query::{Query, QueryStart, State};
 use crate::engine::run::Ending;
 
@@ -73,6 +74,7 @@ impl<'a> Planning<'a> {
             state: State::Planning,
             started: self.started,
             clock: self.clock,
+            arrived: self.clock,
             pool: QueryPool::new(Arc::clone(&inner.governor), 0),
             reading: inner.catalogs.warehouse().begin_reading(),
         });
@@ -82,7 +84,8 @@ impl<'a> Planning<'a> {
 }
 
 impl Session {
-    /// Does some planning, on a thread of its own if it is large.
+    /// Does some planning, on a thread of its own if it is large. What is done on such a thread already stays there: those who
+    /// hold one and wait for another one could keep each other waiting.
     ///
     /// # Errors
     /// Those of the work; XX000 if it panics.
@@ -94,10 +97,10 @@ impl Session {
     where
         T: Send + 'static,
     {
-        if !is_large {
+        if !is_large || planners::is_here() {
             return work.await;
         }
-        let planned = self.engine.inner.planners.run(work).await;
+        let planned = self.engine.inner.planners.run(self.user(), work).await;
         planned.unwrap_or_else(|end| Err(broken_off(end)))
     }
 }

@@ -203,7 +203,11 @@ thread_local! {
 ///
 /// # Errors
 /// 2201B's place, 22023, for a pattern that is none or an unknown flag.
-fn with_regex<T>(pattern: &str, flags: &str, act: impl FnOnce(&Regex) -> Result<T>) -> Result<T> {
+pub(super) fn with_regex<T>(
+    pattern: &str,
+    flags: &str,
+    act: impl FnOnce(&Regex) -> Result<T>,
+) -> Result<T> {
     let mut set = String::new();
     for flag in flags.chars() {
         match flag {
