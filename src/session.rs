@@ -15,6 +15,7 @@ mod copies;
 mod correlated;
 mod counts;
 mod cursors;
+mod epoch;
 mod execute;
 mod explain;
 mod extremes;
@@ -36,6 +37,7 @@ mod nested;
 mod now;
 mod number_rows;
 mod once;
+mod open_texts;
 mod operators;
 mod ordered_set;
 mod outer_row;
@@ -73,7 +75,7 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -436,8 +438,9 @@ impl Session {
 
     /// Prepares and runs one statement.
     pub async fn run(self: &Arc<Self>, statement: &StatementText) -> Result<crate::output::Output> {
+        let arrived = Instant::now();
         let prepared = self.prepare(statement, &[]).await?;
-        self.execute(&prepared, Vec::new()).await
+        self.execute_since(&prepared, Vec::new(), arrived).await
     }
 
     /// Cancels the running statement, wherever it is; the next one runs as usual.
@@ -521,6 +524,7 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     now::register(&mut state)?;
     timezone::register(&mut state)?;
     seconds::register(&mut state)?;
+    epoch::register(&mut state)?;
     sleep::register(&mut state)?;
     like_pattern::register(&mut state)?;
     quantified::register(&mut state)?;
@@ -533,21 +537,27 @@ pub(crate) fn base_state(config: &Config, runtime: &Arc<RuntimeEnv>) -> Result<S
     if let Some(planners) = builder.expr_planners() {
         planners.insert(0, Arc::new(json::JsonOperators));
         planners.insert(0, Arc::new(parameters::Operands));
+        planners.insert(0, Arc::new(open_texts::OpenTexts));
+        planners.insert(0, Arc::new(scalars::Substrings));
     }
     if let Some(analyzer) = builder.analyzer() {
         analyzer.rules.insert(0, Arc::new(sum::SettleSums));
     }
+    let rules = &mut builder.optimizer().get_or_insert_default().rules;
+    rules.push(Arc::new(policies::SafeThroughPolicies));
+    rules.push(Arc::new(arithmetic::BothZeros));
+    rules.push(Arc::new(PushIntoSources));
+    let rules = &mut builder.physical_optimizers().get_or_insert_default().rules;
+    rules.push(Arc::new(number_rows::NumberRows));
+    rules.push(Arc::new(maru_connect::RuntimeFilters));
+    rules.push(Arc::new(SpillingJoins));
+    rules.push(Arc::new(SpillingWindows));
+    // The others look through plans for nodes that they know, and its are none of these.
+    rules.push(Arc::new(cooperative::YieldInJoins));
     stoppable::register(&mut builder);
     Ok(builder
         .with_type_planner(Arc::new(type_names::TypeNames))
         .with_query_planner(Arc::new(policies::WithPolicies))
-        .with_optimizer_rule(Arc::new(policies::SafeThroughPolicies))
-        .with_optimizer_rule(Arc::new(PushIntoSources))
-        .with_physical_optimizer_rule(Arc::new(cooperative::YieldInJoins))
-        .with_physical_optimizer_rule(Arc::new(number_rows::NumberRows))
-        .with_physical_optimizer_rule(Arc::new(maru_connect::RuntimeFilters))
-        .with_physical_optimizer_rule(Arc::new(SpillingJoins))
-        .with_physical_optimizer_rule(Arc::new(SpillingWindows))
         .build())
 }
 

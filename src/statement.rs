@@ -4,6 +4,7 @@ mod catalog;
 mod comment;
 mod drop;
 mod group;
+mod index;
 mod model;
 mod pipeline;
 mod policy;
@@ -42,6 +43,8 @@ pub(crate) async fn execute(
         Statement::Truncate(truncate) => table::truncate(session, truncate).await,
         Statement::Vacuum(vacuum) => table::vacuum(session, vacuum).await,
         Statement::AlterTable(alter) => table::alter(session, alter).await,
+        Statement::CreateIndex(create) => index::create(session, create).await,
+        Statement::DropIndex(drop) => index::drop(drop),
         Statement::CreateCatalog(create) => catalog::create(session, create).await,
         Statement::AlterCatalog(alter) => catalog::alter(session, alter).await,
         Statement::CreateCatalogTemplate(create) => template::create(session, create).await,
@@ -100,6 +103,7 @@ pub(crate) async fn execute(
         | Statement::ShowVariable(_)
         | Statement::Prepare(_)
         | Statement::ExecutePrepared(_)
+        | Statement::ExplainExecute(_)
         | Statement::DeclareCursor(_)
         | Statement::Fetch(_)
         | Statement::Copy(_) => Err(Error::internal("a query was run as a command")),
@@ -116,6 +120,8 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         Statement::Truncate(_) | Statement::Vacuum(_) => Some(What::Write),
         Statement::CreateTable(_)
         | Statement::AlterTable(_)
+        | Statement::CreateIndex(_)
+        | Statement::DropIndex(_)
         | Statement::CreateCatalog(_)
         | Statement::AlterCatalog(_)
         | Statement::CreateCatalogTemplate(_)
@@ -155,6 +161,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::Transaction(_)
         | Statement::Prepare(_)
         | Statement::ExecutePrepared(_)
+        | Statement::ExplainExecute(_)
         | Statement::Deallocate(_)
         | Statement::DeclareCursor(_)
         | Statement::Fetch(_)
@@ -173,6 +180,8 @@ pub(crate) fn written_as(statement: &Statement) -> Option<Cow<'static, str>> {
         Statement::Vacuum(vacuum) if vacuum.dry_run => return None,
         Statement::Vacuum(_) => "VACUUM",
         Statement::AlterTable(_) | Statement::AlterTableSecurity(_) => "ALTER TABLE",
+        Statement::CreateIndex(_) => "CREATE INDEX",
+        Statement::DropIndex(_) => "DROP INDEX",
         Statement::CreateCatalog(_) => "CREATE CATALOG",
         Statement::AlterCatalog(_) => "ALTER CATALOG",
         Statement::CreateCatalogTemplate(_) => "CREATE CATALOG TEMPLATE",
@@ -233,6 +242,7 @@ pub(crate) fn written_as(statement: &Statement) -> Option<Cow<'static, str>> {
         | Statement::Transaction(_)
         | Statement::Prepare(_)
         | Statement::ExecutePrepared(_)
+        | Statement::ExplainExecute(_)
         | Statement::Deallocate(_)
         | Statement::DeclareCursor(_)
         | Statement::Fetch(_)

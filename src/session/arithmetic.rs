@@ -1,34 +1,42 @@
 //! Arithmetic as PostgreSQL does it: never a wrong row.
 //!
 //! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
-//! puts a checked function in the place of each such operator, and of `/` on floats, whose quotient by zero is 22012 there and
-//! infinite underneath; and `cast.rs` one in the place of casts that lose digits.
+//! puts a checked function in the place of each such operator, and of those on floats, whose quotient by zero is 22012 there and
+//! infinite underneath, and whose NaN may have a sign; and `cast.rs` one in the place of casts that lose digits.
 //! `date.rs` acts before, since it changes types. `conditions.rs` keeps what fails for some rows behind the conditions
-//! that leave them out, and `zone.rs` lets instants be seen by the session's clocks.
+//! that leave them out, `zone.rs` lets instants be seen by the session's clocks, and `alike.rs` lets floats of one value be
+//! found by it.
 
+mod alike;
 mod array_text;
 mod branches;
+mod bytes;
+mod bytes_text;
 mod cast;
 mod conditions;
 mod date;
 mod date_text;
 mod float;
+mod float_text;
 mod frames;
 mod interval;
 mod moments;
 mod numeric_text;
 mod promised;
 mod quotient;
+mod unsigned;
 mod zeros;
 mod zone;
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::{ArrayRef, Datum};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::DFSchema;
+use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -42,6 +50,8 @@ use maru_core::{Error, ErrorKind};
 
 use crate::engine::planners;
 
+pub(super) use alike::BothZeros;
+pub(super) use bytes_text::parse as parse_bytes;
 pub(super) use cast::assigned;
 pub(super) use date::keep_times;
 pub(crate) use date_text::spelled;
@@ -57,7 +67,8 @@ impl AnalyzerRule for PostgresArithmetic {
         let zone = config.execution.time_zone.as_deref().unwrap_or("UTC");
         let plan = conditions::guarded(plan)?;
         let plan = change_expressions(plan, |expr, schema| zone::settle(expr, schema, zone))?;
-        change_expressions(plan, |expr, schema| postgres(expr, schema, zone))
+        let plan = change_expressions(plan, |expr, schema| postgres(expr, schema, zone))?;
+        change_expressions(plan, alike::by_value)
     }
 
     fn name(&self) -> &str {
@@ -98,6 +109,7 @@ fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
             interval::compare(expr, schema)
         }
         Expr::BinaryExpr(_) => check(expr, schema),
+        Expr::Negative(inner) => negated(*inner, schema),
         Expr::Between(_) | Expr::InList(_) => interval::compare(expr, schema),
         Expr::Cast(_) | Expr::TryCast(_) => {
             let written = date_text::as_iso(expr);
@@ -110,26 +122,44 @@ fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
     }
 }
 
+/// Takes a float from -0, whose sign would become that of a NaN.
+fn negated(inner: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let zero = match type_of(&inner, schema) {
+        Ok(DataType::Float64) => Some(ScalarValue::Float64(Some(-0.0))),
+        Ok(DataType::Float32) => Some(ScalarValue::Float32(Some(-0.0))),
+        _ => None,
+    };
+    match zero {
+        Some(zero) if !matches!(inner, Expr::Literal(..)) => {
+            let operands = vec![Expr::Literal(zero, None), inner];
+            let call = ScalarFunction::new_udf(Arc::clone(&FLOAT_SUBTRACT), operands);
+            Transformed::yes(Expr::ScalarFunction(call))
+        }
+        _ => Transformed::no(Expr::Negative(Box::new(inner))),
+    }
+}
+
 fn check(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let BinaryExpr { left, op, right } = match expr {
         Expr::BinaryExpr(sum) => sum,
         other => return Transformed::no(other),
     };
-    let function = match op {
-        Operator::Plus => Some(&*ADD),
-        Operator::Minus => Some(&*SUBTRACT),
-        Operator::Multiply => Some(&*MULTIPLY),
-        Operator::Divide => Some(&*DIVIDE),
+    let functions = match op {
+        Operator::Plus => Some((Some(&*ADD), &*FLOAT_ADD)),
+        Operator::Minus => Some((Some(&*SUBTRACT), &*FLOAT_SUBTRACT)),
+        Operator::Multiply => Some((Some(&*MULTIPLY), &*FLOAT_MULTIPLY)),
+        Operator::Divide => Some((None, &*DIVIDE)),
         _ => None,
     };
-    let divides = op == Operator::Divide;
-    let is_meant = |data_type: &DataType| match data_type {
-        DataType::Float32 | DataType::Float64 => divides,
-        data_type => data_type.is_integer() && !divides,
-    };
-    let function = function.filter(|_| match (type_of(&left, schema), type_of(&right, schema)) {
-        (Ok(a), Ok(b)) => a == b && is_meant(&a),
-        _ => false,
+    let function = functions.and_then(|(of_integers, of_floats)| {
+        let data_type = type_of(&left, schema).ok()?;
+        if type_of(&right, schema).ok()? != data_type {
+            return None;
+        }
+        match data_type {
+            DataType::Float32 | DataType::Float64 => Some(of_floats),
+            data_type => of_integers.filter(|_| data_type.is_integer()),
+        }
     });
     match function {
         Some(function) => {
@@ -153,14 +183,21 @@ fn type_of(operand: &Expr, schema: &DFSchema) -> DfResult<DataType> {
 /// Returns the name and the operands of a checked operation.
 fn operation(expr: &Expr) -> Option<(&str, &[Expr])> {
     let Expr::ScalarFunction(call) = expr else { return None };
-    let all = [&*ADD, &*SUBTRACT, &*MULTIPLY, &*DIVIDE];
-    let is_checked = all.into_iter().any(|function| Arc::ptr_eq(function, &call.func));
+    let integers = [&*ADD, &*SUBTRACT, &*MULTIPLY];
+    let floats = [&*FLOAT_ADD, &*FLOAT_SUBTRACT, &*FLOAT_MULTIPLY, &*DIVIDE];
+    let mut all = integers.into_iter().chain(floats);
+    let is_checked = all.any(|function| Arc::ptr_eq(function, &call.func));
     is_checked.then(|| (call.func.name(), call.args.as_slice()))
 }
 
 static ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Add));
 static SUBTRACT: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Subtract));
 static MULTIPLY: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Multiply));
+static FLOAT_ADD: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::FloatAdd));
+static FLOAT_SUBTRACT: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| checked(Operation::FloatSubtract));
+static FLOAT_MULTIPLY: LazyLock<Arc<ScalarUDF>> =
+    LazyLock::new(|| checked(Operation::FloatMultiply));
 static DIVIDE: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| checked(Operation::Divide));
 
 fn checked(operation: Operation) -> Arc<ScalarUDF> {
@@ -175,6 +212,9 @@ enum Operation {
     Add,
     Subtract,
     Multiply,
+    FloatAdd,
+    FloatSubtract,
+    FloatMultiply,
     /// Of floats.
     Divide,
 }
@@ -191,6 +231,9 @@ impl ScalarUDFImpl for CheckedOperation {
             Operation::Add => "integer_add",
             Operation::Subtract => "integer_subtract",
             Operation::Multiply => "integer_multiply",
+            Operation::FloatAdd => "float_add",
+            Operation::FloatSubtract => "float_subtract",
+            Operation::FloatMultiply => "float_multiply",
             Operation::Divide => "float_divide",
         }
     }
@@ -239,16 +282,15 @@ impl ScalarUDFImpl for CheckedOperation {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        if self.operation == Operation::Divide {
-            return apply(&args.args[0], &args.args[1], float::quotient);
-        }
-        let (kernel, sign): (fn(&dyn arrow::array::Datum, &dyn arrow::array::Datum) -> _, _) =
-            match self.operation {
-                Operation::Add => (numeric::add, "+"),
-                Operation::Subtract => (numeric::sub, "-"),
-                Operation::Multiply => (numeric::mul, "*"),
-                Operation::Divide => (numeric::div, "/"),
-            };
+        let (kernel, sign): (fn(&dyn Datum, &dyn Datum) -> _, _) = match self.operation {
+            Operation::Add => (numeric::add, "+"),
+            Operation::Subtract => (numeric::sub, "-"),
+            Operation::Multiply => (numeric::mul, "*"),
+            Operation::FloatAdd => return on_floats(&args.args, numeric::add),
+            Operation::FloatSubtract => return on_floats(&args.args, numeric::sub),
+            Operation::FloatMultiply => return on_floats(&args.args, numeric::mul),
+            Operation::Divide => return on_floats(&args.args, float::quotient),
+        };
         let data_type = args.return_field.data_type().clone();
         apply(&args.args[0], &args.args[1], |a, b| kernel(a, b)).map_err(|_| {
             Error::new(
@@ -260,4 +302,12 @@ impl ScalarUDFImpl for CheckedOperation {
             .into()
         })
     }
+}
+
+/// Computes with floats. The processor makes a NaN of either sign.
+fn on_floats(
+    args: &[ColumnarValue],
+    kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>,
+) -> DfResult<ColumnarValue> {
+    apply(&args[0], &args[1], |a, b| kernel(a, b).map(|values| float::one_nan(&values)))
 }

@@ -249,7 +249,8 @@ pub(crate) fn in_block(statement: &Statement) -> InBlock {
             | ObjectKind::ResourceGroup => InBlock::Undoable,
         },
         Statement::CommentOn(comment) => match &comment.target {
-            CommentTarget::Object(ObjectKind::Catalog | ObjectKind::Secret, _) => InBlock::Refused,
+            CommentTarget::Object(ObjectKind::Catalog | ObjectKind::Secret, _)
+            | CommentTarget::Model(_) => InBlock::Refused,
             _ => InBlock::Undoable,
         },
         Statement::CreateSchema(_)
@@ -298,10 +299,16 @@ impl Session {
 
     /// Marks an open transaction block as failed after an error, as PostgreSQL does.
     pub fn fail_transaction(&self) {
-        let mut block = self.block.lock();
-        if block.status == TransactionStatus::Open {
+        let since = {
+            let mut block = self.block.lock();
+            if block.status != TransactionStatus::Open {
+                return;
+            }
             block.status = TransactionStatus::Failed;
-        }
+            block.savepoints.last().map_or(0, |savepoint| savepoint.locks)
+        };
+        // As in PostgreSQL, what failed has given its locks back; those from before its savepoint stay.
+        self.engine.inner.locks.end_since(self.id, since);
     }
 
     /// Refuses a statement that a failed block does not take.

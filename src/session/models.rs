@@ -36,7 +36,7 @@ use maru_sql::{Name, Statement};
 
 pub(super) use above::ScoresAboveFilters;
 use call::Call;
-pub(super) use scalar::register;
+pub(super) use scalar::{register, scored};
 
 use super::rewrite::rewrite;
 use super::{Kind, Prepared, Session, StatementText};

@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::ExecutePrepared;
+use maru_sql::{ExecutePrepared, ExplainExecute};
 
 use super::execute::bind;
-use super::{Kind, Planned, Prepared, Session, StatementText};
+use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::opaque::Opaque;
 use crate::output::Body;
 
@@ -114,6 +115,38 @@ impl Session {
             planned: Planned::now(self),
             ..again
         })
+    }
+
+    /// Plans the `EXPLAIN` of what `EXECUTE` runs, with its values.
+    ///
+    /// # Errors
+    /// As [`Session::prepare_execute`]; 0A000 for what has no plan.
+    pub(super) async fn explain_execute(
+        self: &Arc<Self>,
+        explain: ExplainExecute,
+        text: &StatementText,
+    ) -> Result<Prepared> {
+        let ExplainExecute { options, execute } = explain;
+        let prepared = self.prepare_execute(&execute, text).await?;
+        let (plan, monitors) = match &prepared.kind {
+            Kind::Query { plan, monitors, .. }
+                if !matches!(**plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) =>
+            {
+                ((**plan).clone(), *monitors)
+            }
+            _ => {
+                let message =
+                    format!("prepared statement \"{}\" has no plan to explain", execute.name);
+                return Err(Error::unsupported(message));
+            }
+        };
+        let plan = self.plan_explained(options, plan).await?;
+        let schema = match explain::explained(&plan) {
+            Some((_, _, shape)) => explain::schema(shape),
+            None => Arc::new(plan.schema().as_arrow().clone()),
+        };
+        let kind = Kind::Query { plan: Opaque::new(plan), tag: "EXPLAIN", monitors };
+        Ok(Prepared { schema: Some(schema), kind, ..prepared })
     }
 
     /// Computes the values of `EXECUTE`.

@@ -38,10 +38,11 @@ pub(super) fn parameter_types(
         let (Some(slot), Some(told)) = (types.get_mut(index), told.get_mut(index)) else {
             continue;
         };
-        if !*told && !(place.yields && slot.is_some()) {
-            *slot = Some(place.data_type);
-            *told = true;
+        if *told || place.yields && slot.is_some() {
+            continue;
         }
+        *slot = Some(place.data_type);
+        *told = true;
     }
     Ok(types)
 }

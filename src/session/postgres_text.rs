@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use maru_sql::MaruDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use maru_sql::MaruDialect;
 
 /// Tables of the catalog whose numbers tools know objects' kinds by, as PostgreSQL has them in every database.
 const KINDS: &[(&str, &str)] = &[

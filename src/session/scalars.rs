@@ -6,6 +6,7 @@
 //! Source: PostgreSQL 16, chapter 9.
 
 mod arrays;
+mod byte_parts;
 mod catalog;
 mod coalesce;
 mod concat;
@@ -13,6 +14,7 @@ mod date_trunc;
 mod dates;
 mod domain;
 mod format;
+mod hash;
 mod json;
 mod numbers;
 mod regexp;
@@ -38,6 +40,7 @@ use maru_core::{Error, ErrorKind, Result};
 use crate::system::types::sql_name;
 use crate::value_text::Zone;
 
+pub(super) use byte_parts::Substrings;
 pub(super) use dates::divided_interval;
 pub(super) use json::Gives;
 use json::marked;
@@ -49,6 +52,7 @@ const TABLES: &[&[RowFunction]] = &[
     catalog::FUNCTIONS,
     dates::FUNCTIONS,
     format::FUNCTIONS,
+    hash::FUNCTIONS,
     numbers::FUNCTIONS,
     regexp::FUNCTIONS,
     text::FUNCTIONS,
@@ -65,6 +69,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for function in all() {
         state.register_udf(Arc::new(ScalarUDF::from(Rowwise::new(function))))?;
     }
+    byte_parts::register(state)?;
     coalesce::register(state)?;
     concat::register(state)?;
     date_trunc::register(state)?;

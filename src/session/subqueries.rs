@@ -9,15 +9,17 @@ mod beneath;
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Spans};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
+use maru_core::Error;
 
 /// What the rows of `IN (SELECT …)` are called, and how many there are: no name of a column of the row around them.
 const AMONG: &str = "among";
@@ -26,9 +28,11 @@ const NUMBER: &str = "number of rows";
 /// Puts counts in the place of those among columns.
 ///
 /// # Errors
-/// What the planner says of a subquery that has no plan.
+/// 0A000 for what would be drawn more than once for a row, or is looked at in a way that has no join, and what the planner says of a
+/// subquery that has no plan.
 pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
+        refuse_redrawn(&node)?;
         if !matches!(node, LogicalPlan::Projection(_)) {
             return beneath::as_columns(node);
         }
@@ -40,11 +44,93 @@ pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         node.map_expressions(|expr| {
             let name = preserver.save(&expr);
             let changed = expr.transform_up(|part| value(part, &schema))?;
+            refuse_tests(&changed.data)?;
             Ok(changed.update_data(|expr| name.restore(expr)))
         })?
         .map_data(LogicalPlan::recompute_schema)
     })
     .data()
+}
+
+/// Refuses what is left of subqueries in a plan that is to be run. The engine underneath would name it by its own words.
+///
+/// # Errors
+/// 0A000 for one that neither counts nor joins were made of.
+pub(super) fn refuse_left(plan: &LogicalPlan) -> DfResult<()> {
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|part| match left(part) {
+                Some(what) => Err(not_here(what).into()),
+                None => Ok(TreeNodeRecursion::Continue),
+            })
+        })
+    })?;
+    Ok(())
+}
+
+fn not_here(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not supported in this place"))
+        .with_detail("It would have to be computed for each row, and no join does that here.")
+        .with_hint("Join with the subquery in FROM, and write conditions on its columns.")
+}
+
+fn left(part: &Expr) -> Option<&'static str> {
+    match part {
+        // One that looks at nothing is computed once, wherever it stands.
+        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+            Some("a subquery that looks so at the row around it")
+        }
+        other => as_test(other),
+    }
+}
+
+fn as_test(part: &Expr) -> Option<&'static str> {
+    match part {
+        Expr::InSubquery(_) => Some("IN (SELECT …)"),
+        // The planner writes ANY and ALL by EXISTS.
+        Expr::Exists(_) | Expr::SetComparison(_) => Some("EXISTS, ANY or ALL (SELECT …)"),
+        _ => None,
+    }
+}
+
+/// Refuses those that counts were not made of where the planner makes no joins of them.
+fn refuse_tests(expr: &Expr) -> DfResult<()> {
+    expr.apply(|part| match as_test(part) {
+        Some(what) => Err(not_here(what).into()),
+        None => Ok(TreeNodeRecursion::Continue),
+    })?;
+    Ok(())
+}
+
+/// Refuses a volatile value beside `IN`, `ANY` and `ALL`: it is one for all rows of the subquery, and would be drawn again for
+/// each of them.
+fn refuse_redrawn(node: &LogicalPlan) -> DfResult<()> {
+    let is_condition = matches!(node, LogicalPlan::Filter(_));
+    node.apply_expressions(|expr| {
+        expr.apply(|part| {
+            let (value, is_key) = match part {
+                // As the key of a join a value is drawn once for each row, unless it has no column and is no key.
+                Expr::InSubquery(membership) => {
+                    (&membership.expr, is_condition && membership.expr.any_column_refs())
+                }
+                Expr::SetComparison(comparison) => (&comparison.expr, false),
+                _ => return Ok(TreeNodeRecursion::Continue),
+            };
+            match is_key || !value.is_volatile() {
+                true => Ok(TreeNodeRecursion::Continue),
+                false => Err(redrawn().into()),
+            }
+        })
+    })?;
+    Ok(())
+}
+
+fn redrawn() -> Error {
+    Error::unsupported("a volatile value beside IN, ANY or ALL (SELECT …) is not supported")
+        .with_detail("It would be computed again for each row of the subquery.")
+        .with_hint(
+            "Compute it in FROM: FROM (SELECT random() AS r, … FROM …) AS t WHERE r IN (SELECT …).",
+        )
 }
 
 /// Returns the value of a subquery by counts. `schema` is that of the row around it.
@@ -103,6 +189,10 @@ fn decided(
     decides: bool,
     schema: &DFSchema,
 ) -> DfResult<Option<Expr>> {
+    // What is volatile would be drawn again for each row of the subquery.
+    if expr.is_volatile() || !may_be_narrowed(subquery, op)? {
+        return Ok(None);
+    }
     // Both sides may be of one table; under a name of its own its columns are not taken for those of the row around it.
     let named = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).alias(AMONG)?;
     let subquery = Subquery { subquery: Arc::new(named.build()?), ..subquery.clone() };
@@ -129,6 +219,43 @@ fn decided(
         answer = answer.when(expr.clone().is_null().and(any), unknown());
     }
     answer.otherwise(lit(!decides)).map(Some)
+}
+
+/// Returns whether there are joins for a subquery with a condition more on its column: it looks at no row around it, or by `=` alone,
+/// like the condition.
+fn may_be_narrowed(subquery: &Subquery, op: Operator) -> DfResult<bool> {
+    if subquery.outer_ref_columns.is_empty() {
+        return Ok(true);
+    }
+    let plan = &subquery.subquery;
+    let is_plain = match plan.as_ref() {
+        LogicalPlan::Projection(made) => made.expr.iter().all(|e| matches!(e, Expr::Column(_))),
+        _ => false,
+    };
+    let mut may_be = is_plain && op == Operator::Eq;
+    plan.apply(|node| {
+        may_be &= match node {
+            LogicalPlan::Filter(filter) => {
+                split_conjunction(&filter.predicate).into_iter().all(looks_by_key)
+            }
+            other => !other.expressions().iter().any(Expr::contains_outer),
+        };
+        Ok(if may_be { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    })?;
+    Ok(may_be)
+}
+
+/// Returns whether a condition looks at no row around it, or is `=` of one of its columns.
+fn looks_by_key(condition: &Expr) -> bool {
+    let is_outer = |side: &Expr| matches!(side, Expr::OuterReferenceColumn(..));
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            (is_outer(left) || !left.contains_outer())
+                && (is_outer(right) || !right.contains_outer())
+                && !(is_outer(left) && is_outer(right))
+        }
+        other => !other.contains_outer(),
+    }
 }
 
 /// Returns an expression of the row around a subquery as it is written in the subquery; `None` for one that is of a row further

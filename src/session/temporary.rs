@@ -277,6 +277,7 @@ fn targets(statement: &mut Statement) -> Vec<&mut Name> {
     match statement {
         Statement::Truncate(truncate) => truncate.tables.iter_mut().collect(),
         Statement::AlterTable(alter) => vec![&mut alter.table],
+        Statement::CreateIndex(create) => vec![&mut create.table],
         Statement::Vacuum(vacuum) => vec![&mut vacuum.table],
         Statement::Drop(drop) if matches!(drop.kind, ObjectKind::Table | ObjectKind::View) => {
             drop.names.iter_mut().collect()

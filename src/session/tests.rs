@@ -241,6 +241,24 @@ async fn every_system_table_answers() {
 }
 
 #[tokio::test]
+async fn the_time_of_a_statement_counts_from_its_arrival() {
+    let maru = fixture().await;
+    maru.run("SET statement_timeout = '30s'").await.unwrap();
+    let text = StatementText::one("SELECT pg_sleep(20)");
+    let prepared = maru.session.prepare(&text, &[]).await.unwrap();
+    let started = Instant::now();
+    let arrived = started.checked_sub(Duration::from_millis(29_900)).unwrap();
+    let error = match maru.session.execute_since(&prepared, Vec::new(), arrived).await {
+        Err(error) => error,
+        Ok(Output { body: Body::Rows(rows), .. }) => rows.collect().await.unwrap_err(),
+        Ok(_) => panic!("it gives no rows"),
+    };
+    assert_eq!(error.sqlstate(), "57014");
+    assert!(error.primary().contains("timeout"), "{error:?}");
+    assert!(started.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test]
 async fn parameters_are_typed_and_bound() {
     let maru = fixture().await;
     maru.run("CREATE CATALOG m USING memory WITH (rows = 100)").await.unwrap();

@@ -497,6 +497,14 @@ async fn alter(session: &Arc<Session>, alter: &AlterModel) -> Result<Output> {
     Ok(Output::command("ALTER MODEL"))
 }
 
+/// `COMMENT ON MODEL`, which says the same as `ALTER MODEL … SET COMMENT`.
+pub(super) async fn comment(session: &Arc<Session>, name: &Name, text: Option<&str>) -> Result<()> {
+    let (schema, name, object) = session.require_model(name)?;
+    session.rights().require_owner(&object)?;
+    let models = &session.engine().inner.models;
+    models.set_comment(&schema, &name, text.map(str::to_owned)).await
+}
+
 /// Reads what `SET OPTIONS` may change: the description, which is the comment.
 ///
 /// # Errors

@@ -381,7 +381,7 @@ async fn table_columns(
             }
             None => None,
         },
-        _ => attached.table(place, name).await?.map(|table| table.schema()),
+        _ => attached.table(place, name).await?.map(|table| table.declared_schema()),
     };
     let Some(fields) = schema.map(|schema| schema.fields().clone()) else { return Ok(Vec::new()) };
     let columns = match VIRTUAL_SCHEMAS.contains(&place) {

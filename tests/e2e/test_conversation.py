@@ -246,6 +246,21 @@ def test_explain_as_json(connection):
         connection.execute(f"EXPLAIN (FORMAT XML) {sql}")
 
 
+def test_the_plan_of_a_prepared_statement(connection):
+    connection.execute("PREPARE explained (int) AS SELECT g FROM generate_series(1, 1000) t(g) WHERE g = $1")
+    try:
+        for options, begins in [("", "Planning Time"), ("ANALYZE ", "Execution Time"), ("(COSTS OFF) ", "Planning Time"), ("(ANALYZE) ", "Execution Time")]:
+            answer = connection.execute(f"EXPLAIN {options}EXECUTE explained(6 + 1)")
+            assert [column.name for column in answer.description] == ["QUERY PLAN"]
+            lines = [line for line, in answer.fetchall()]
+            assert any(line.startswith(begins) for line in lines) and any("= 7" in line for line in lines), lines
+        (plan,), = connection.execute("EXPLAIN (FORMAT JSON) EXECUTE explained(7)").fetchall()
+        assert plan[0]["Plan"]["Node Type"]
+        assert connection.execute("EXECUTE explained(7)").fetchall() == [(7,)]
+    finally:
+        connection.execute("DEALLOCATE explained")
+
+
 # Backends -----------------------------------------------------------------------------------------------------------
 
 def in_thread(work):

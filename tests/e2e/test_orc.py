@@ -176,3 +176,23 @@ def test_wider_types_hold_what_files_have(connection, external, tmp_path, kind):
     assert row == (7, 0.5, datetime.datetime(2020, 1, 1), decimal.Decimal("1.5000"), [1])
     external(path, "i numeric(12,2), p double precision")
     assert connection.execute("SELECT i, p FROM fits").fetchone() == (decimal.Decimal("7.00"), 1.5)
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "zlib", "zstd"])
+@pytest.mark.parametrize("version", ["0.11", "0.12"])
+def test_fractions_before_1970_are_those_of_the_writer(connection, tmp_path, version, compression):
+    """Apache Arrow writes fractions of a second below zero, which the library that wrote them reads back."""
+    edges = [-1_500_000, -500_000, -999, -1, 0, 5, None, -1_999_999, -1_000_000, -999_001, -999_000, -86_400_000_001, 1_500_000]
+    # Mostly after 1970, so that runs of other kinds are written; then some of many times.
+    spread = [(n * 7_919_000_003) % 2_000_000_000_000_000 * (-1 if n % 97 == 5 else 1) for n in range(3000)]
+    repeated = [-2_250_000] * 700 + [n * 250_000 for n in range(-600, 600)]
+    for number, micros in enumerate([edges, spread, repeated, [-n * 1000 for n in range(1, 2000)]]):
+        path = tmp_path / f"{number}.orc"
+        times = pyarrow.array(micros, pyarrow.timestamp("us"))
+        pyarrow.orc.write_table(pyarrow.table({"t": times, "l": [[time] for time in times.to_pylist()]}), path, file_version=version, compression=compression)
+        back = pyarrow.orc.read_table(path).column("t").cast(pyarrow.timestamp("us")).cast("int64").to_pylist()
+        assert back == micros
+        found = connection.execute(f"SELECT (extract(epoch from t) * 1000000)::bigint, t = l[1] OR t IS NULL FROM '{path}'").fetchall()
+        assert found == [(micro, True) for micro in micros]
+    path = tmp_path / "2.orc"
+    assert connection.execute(f"SELECT count(*) FROM '{path}' WHERE t < '1970-01-01' AND t >= '1969-12-31 23:59:59'").fetchone() == (4,)

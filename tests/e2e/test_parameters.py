@@ -21,6 +21,7 @@ QUERIES = [
     ("SELECT id FROM {} WHERE id = %s ORDER BY id", [Decimal("1.5")]),
     ("SELECT id FROM {} WHERE id = %s ORDER BY id", [1.5]),
     ("SELECT id FROM {} WHERE id = %s ORDER BY id", [2]),
+    ("SELECT round(v, %s) FROM {} ORDER BY id", [2]),
     ("SELECT id FROM {} WHERE id < %s ORDER BY id", [2.5]),
     ("SELECT id FROM {} WHERE id < %s ORDER BY id", [2**33]),
     ("SELECT id FROM {} WHERE id IN (%s, %s) ORDER BY id", [Decimal("1.4"), 2]),
@@ -193,8 +194,21 @@ def test_what_would_bring_down_the_process_is_refused(connection):
         "SELECT 1 WHERE " + " AND ".join(["1=1"] * 10_000),
         "SELECT " + "||".join(["'a'"] * 20_000),
         "SELECT " + "ARRAY[" * 3000 + "1" + "]" * 3000,
-        "SELECT " + "coalesce(" * 40 + "1" + ", 2)" * 40,
+        "SELECT " + "coalesce(" * 101 + "1" + ", 2)" * 101,
+        "SELECT " + "floor(" * 13 + "1" + ")" * 13,
     ]:
         with pytest.raises(psycopg.errors.ProgramLimitExceeded):
             connection.execute(sql)
-    assert connection.execute("SELECT " + "coalesce(" * 10 + "1" + ", 2)" * 10).fetchone() == (1,)
+    assert connection.execute("SELECT " + "coalesce(" * 40 + "1" + ", 2)" * 40).fetchone() == (1,)
+
+
+def test_a_mistake_deep_inside_is_told_at_once(connection):
+    """A parser that tries another way at each level takes twice as long with each."""
+    for sql in [
+        "SELECT " + "CASE WHEN a THEN " * 40 + "b c d" + " ELSE 1 END" * 40,
+        "SELECT " + "NOT (" * 40 + "b c d" + ")" * 40,
+        "SELECT " + "CAST(" * 40 + "b c d" + " AS text)" * 40,
+        "SELECT " + "replace(" * 40 + "b c d" + ", 'x', 'y')" * 40,
+    ]:
+        with pytest.raises(psycopg.errors.SyntaxError):
+            connection.execute(sql)

@@ -15,6 +15,7 @@ mod metadata_cache;
 mod named_source;
 mod nan;
 mod old_dates;
+mod one_nan;
 mod orc;
 mod parquet;
 mod pinned_store;
@@ -24,7 +25,7 @@ mod shape;
 mod text;
 mod type_name;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -239,6 +240,18 @@ pub trait FileLister: Send + Sync + Debug {
     /// Returns the columns in the order of the user's, as indexes into [`FileTable::table_schema`]; `None` if it is the same.
     fn column_order(&self) -> Option<Vec<usize>> {
         None
+    }
+
+    /// Returns the columns that those who write the table keep free of NULL. They are told to whoever asks for the columns; plans
+    /// do not rest on them, for files are read as they are.
+    fn not_null(&self) -> HashSet<String> {
+        HashSet::new()
+    }
+
+    /// Returns the columns whose texts were declared with a length, each with its type in the words of the source. There such a
+    /// text may be another one than the files hold: filled up with spaces, or cut off.
+    fn declared_lengths(&self) -> Vec<(String, String)> {
+        Vec::new()
     }
 
     /// Returns what the files call each column, where a column's name is not the one in the files; then no other name in

@@ -8,6 +8,7 @@ use arrow::compute::{CastOptions, cast_with_options, concat};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use maru_core::{Error, ErrorKind, Result};
 
+use super::parse_bytes;
 use crate::value_text::{Item, parse_array};
 
 /// Returns whether a type is one of arrays.
@@ -95,7 +96,7 @@ fn list(rows: Vec<Option<Vec<Item>>>, target: &DataType) -> Result<ArrayRef> {
 /// Reads elements as a cast reads their text; spaces around other values than text do not count.
 fn elements(texts: Vec<Option<String>>, data_type: &DataType) -> Result<ArrayRef> {
     if data_type.is_binary() {
-        let bytes = texts.iter().map(|text| text.as_deref().map(bytes).transpose());
+        let bytes = texts.iter().map(|text| text.as_deref().map(parse_bytes).transpose());
         let bytes = bytes.collect::<Result<Vec<_>>>()?;
         let bytes: ArrayRef =
             Arc::new(BinaryArray::from_iter(bytes.iter().map(|bytes| bytes.as_deref())));
@@ -108,23 +109,4 @@ fn elements(texts: Vec<Option<String>>, data_type: &DataType) -> Result<ArrayRef
     let texts: ArrayRef = Arc::new(texts);
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     Ok(cast_with_options(&texts, data_type, &strict)?)
-}
-
-fn bytes(text: &str) -> Result<Vec<u8>> {
-    let bad = || {
-        let message = "invalid input syntax for type bytea";
-        Error::new(ErrorKind::InvalidText, message)
-            .with_hint("Write bytes as \\x and hexadecimal figures.")
-    };
-    let Some(figures) = text.strip_prefix("\\x") else {
-        return if text.contains('\\') { Err(bad()) } else { Ok(text.as_bytes().to_vec()) };
-    };
-    let figures = figures.as_bytes();
-    let figure = |byte: &u8| char::from(*byte).to_digit(16);
-    if figures.len() % 2 != 0 {
-        return Err(bad());
-    }
-    let pairs =
-        figures.chunks(2).map(|pair| Some((figure(&pair[0])? * 16 + figure(&pair[1])?) as u8));
-    pairs.collect::<Option<Vec<_>>>().ok_or_else(bad)
 }

@@ -1,4 +1,4 @@
-//! Casts that lose digits, casts to text, casts of text to arrays, numerics, dates and timestamps, and casts of what a clock shows to
+//! Casts that lose digits, casts to text, casts of text to arrays, bytes, numbers, dates and timestamps, and casts of what a clock shows to
 //! instants, since the engine underneath refuses the hours that a clock shows twice or never.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 };
 use maru_core::{Error, ErrorKind};
 
-use super::{array_text, date_text, numeric_text};
+use super::{array_text, bytes_text, date_text, float_text, numeric_text};
 use crate::session::timezone;
 use crate::value_text::{Zone, has_text, texts};
 
@@ -49,6 +49,11 @@ fn loses_zone(source: &DataType, target: &DataType) -> bool {
 /// planner casts in order to compare stays bytes.
 pub(super) fn bytes_to_text(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     replace(expr, schema, "", |from, to| from.is_binary() && to.is_string())
+}
+
+/// The same for texts that become bytes. Those that are written in the statement have been read by then.
+pub(super) fn text_to_bytes(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    replace(expr, schema, "", |from, to| is_text(from) && to.is_binary())
 }
 
 fn replace(
@@ -118,7 +123,8 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         (Timestamp(unit, _), Timestamp(to, _)) => coarseness(to) > coarseness(unit),
         (from, to) if to.is_string() => is_written_otherwise(from),
         (from, to) if is_text(from) => {
-            array_text::is_array(to) || date_text::is_moment(to) || is_numeric(to)
+            let is_number = is_numeric(to) || to.is_floating();
+            array_text::is_array(to) || date_text::is_moment(to) || is_number
         }
         (DataType::Float64, DataType::Float32) => true,
         (from, to) => from.is_floating() && (to.is_integer() || is_numeric(to)),
@@ -205,11 +211,17 @@ impl LossyCast {
         if array_text::is_array(&self.target) {
             return Ok(array_text::arrays(values, &self.target, self.try_cast)?);
         }
+        if self.target.is_binary() && is_text(values.data_type()) {
+            return Ok(bytes_text::read(values, &self.target, self.try_cast)?);
+        }
         if date_text::is_moment(&self.target) && is_text(values.data_type()) {
             return Ok(date_text::moments(values, &self.target, self.try_cast)?);
         }
         if is_numeric(&self.target) && is_text(values.data_type()) {
             return Ok(numeric_text::numerics(values, &self.target, self.try_cast)?);
+        }
+        if self.target.is_floating() && is_text(values.data_type()) {
+            return Ok(float_text::floats(values, &self.target, self.try_cast)?);
         }
         if is_numeric(&self.target) && values.data_type().is_floating() {
             let texts = digits(values, self.try_cast)?;

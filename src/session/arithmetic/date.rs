@@ -14,17 +14,20 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Ope
 const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
     super::promised::digits,
     super::cast::bytes_to_text,
+    super::cast::text_to_bytes,
     super::moments::settle,
     super::float::compare,
     super::float::unify,
     super::branches::settle,
+    super::unsigned::settle,
     super::quotient::settle,
     crate::session::interval_sums::settle,
 ];
 
 /// Makes timestamps of dates that a time may be added to, and floats of the numerics beside them; settles what is
-/// promised. The types of columns change, so this comes before anybody is told.
+/// promised, and what bytes meet. The types of columns change, so this comes before anybody is told.
 pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let plan = super::bytes::settled(plan)?;
     let plan = super::promised::values(super::promised::unions(plan)?)?;
     let plan = super::change_expressions(plan, |expr, schema| {
         RULES.iter().fold(Transformed::no(expr), |so_far, rule| {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
-use chrono::{Month, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Weekday};
+use arrow::datatypes::{DataType, TimeUnit};
+use chrono::{Month, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Weekday};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::Expr;
@@ -61,7 +61,9 @@ pub(super) fn moments(texts: &ArrayRef, target: &DataType, try_cast: bool) -> Re
     // The cast would count from a zone that a type without one passes over.
     let passes_over = matches!(target, DataType::Timestamp(_, None));
     let is_right = |row: usize, text: &str| {
-        found.is_valid(row) && !(passes_over && text.get(11..).is_some_and(may_have_zone))
+        found.is_valid(row)
+            && !(passes_over && text.get(11..).is_some_and(may_have_zone))
+            && !is_rounded(text, target)
     };
     if texts.iter().enumerate().all(|(row, text)| text.is_none_or(|text| is_right(row, text))) {
         return Ok(found);
@@ -74,6 +76,19 @@ pub(super) fn moments(texts: &ArrayRef, target: &DataType, try_cast: bool) -> Re
     let written: ArrayRef = Arc::new(written.collect::<StringArray>());
     let options = CastOptions { safe: try_cast, ..CastOptions::default() };
     Ok(cast_with_options(&written, target, &options)?)
+}
+
+/// Returns whether a text says more than microseconds to a type of them: the cast would cut that off.
+fn is_rounded(text: &str, target: &DataType) -> bool {
+    let digits = |fraction: &str| fraction.bytes().take_while(u8::is_ascii_digit).count();
+    matches!(target, DataType::Timestamp(TimeUnit::Microsecond, _))
+        && text.rsplit_once('.').is_some_and(|(_, fraction)| digits(fraction) > 6)
+}
+
+/// Rounds a fraction such as `.1234567` to microseconds, as PostgreSQL does it; tells whether that makes a whole second.
+fn rounded(fraction: &str) -> Option<(String, bool)> {
+    let micros = (format!("0{fraction}").parse::<f64>().ok()? * 1e6).round_ties_even();
+    Some(if micros < 1e6 { (format!(".{micros:06}"), false) } else { (String::new(), true) })
 }
 
 fn may_have_zone(clock: &str) -> bool {
@@ -134,6 +149,10 @@ fn with_clock(text: &str, target: &DataType) -> Option<String> {
         day = day.parse::<NaiveDate>().ok()?.succ_opt()?.to_string();
         hours = 0;
     }
+    let (fraction, is_next) = match is_rounded(fraction, target) {
+        true => rounded(fraction)?,
+        false => (fraction.to_owned(), false),
+    };
     let zone = match target {
         DataType::Timestamp(_, Some(_)) => {
             timezone::in_text(zone.trim()).unwrap_or_else(|| zone.to_owned())
@@ -141,6 +160,11 @@ fn with_clock(text: &str, target: &DataType) -> Option<String> {
         _ if zone.is_empty() || is_zone(zone.trim()) => String::new(),
         _ => return None,
     };
+    if is_next {
+        let moment = day.parse::<NaiveDate>().ok()?.and_hms_opt(hours, minutes, whole)?;
+        let moment = moment.checked_add_signed(TimeDelta::seconds(1))?;
+        return Some(format!("{}{zone}", moment.format("%Y-%m-%d %H:%M:%S")));
+    }
     Some(format!("{day} {hours:02}:{minutes:02}:{whole:02}{fraction}{zone}"))
 }
 
@@ -219,13 +243,19 @@ mod tests {
                 "2024-01-05 10:20:30.25",
                 "2024-01-05 10:20:30.25-03:30",
             ),
-            ("2024-01-05T10:20:30Z", "2024-01-05 10:20:30", "2024-01-05 10:20:30Z"),
+            ("2024-01-05T10:20:30Z", "2024-01-05 10:20:30", "2024-01-05 10:20:30+00:00"),
             (
                 "2024-01-05 10:20:30 Asia/Seoul",
                 "2024-01-05 10:20:30",
                 "2024-01-05 10:20:30 Asia/Seoul",
             ),
             ("2024-02-28 24:00", "2024-02-29 00:00:00", "2024-02-29 00:00:00"),
+            (
+                "2024-01-05 10:20:30.1234567",
+                "2024-01-05 10:20:30.123457",
+                "2024-01-05 10:20:30.123457",
+            ),
+            ("2024-01-05 23:59:59.9999996+09", "2024-01-06 00:00:00", "2024-01-06 00:00:00+09"),
             ("Jan 5, 2024 24:00:00.0", "2024-01-06 00:00:00.0", "2024-01-06 00:00:00.0"),
         ] {
             assert_eq!(spelled(text, &plain), as_plain, "{text}");
@@ -261,6 +291,10 @@ mod tests {
         let found = moments(&texts, &plain, false).unwrap();
         let found = found.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
         assert_eq!(found.iter().collect::<Vec<_>>(), [Some(1_000_000), None, Some(2_000_000)]);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["1970-01-01 00:00:00.0000016"]));
+        let found = moments(&texts, &plain, false).unwrap();
+        let found = found.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();
+        assert_eq!(found.iter().collect::<Vec<_>>(), [Some(2)]);
     }
 
     #[test]

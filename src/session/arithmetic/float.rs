@@ -115,6 +115,28 @@ pub(super) fn quotient(left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, 
     if by_zero { Err(ArrowError::DivideByZero) } else { numeric::div(left, right) }
 }
 
+/// Makes one NaN of those of either sign: order and equality underneath go by their bits.
+pub(super) fn one_nan(values: &ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        DataType::Float64 => {
+            let floats = values.as_primitive::<Float64Type>();
+            if floats.values().iter().any(|x| x.is_nan()) {
+                let plain = |x: f64| if x.is_nan() { f64::NAN } else { x };
+                return Arc::new(floats.unary::<_, Float64Type>(plain));
+            }
+        }
+        DataType::Float32 => {
+            let floats = values.as_primitive::<Float32Type>();
+            if floats.values().iter().any(|x| x.is_nan()) {
+                let plain = |x: f32| if x.is_nan() { f32::NAN } else { x };
+                return Arc::new(floats.unary::<_, Float32Type>(plain));
+            }
+        }
+        _ => {}
+    }
+    Arc::clone(values)
+}
+
 fn is_by_zero<T: ArrowPrimitiveType<Native: Into<f64>>>(
     left: &dyn Datum,
     right: &dyn Datum,

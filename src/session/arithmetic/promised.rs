@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TransformedResult};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::Cast;
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
-use super::float;
+use super::{float, moments};
 
 /// Gives the sides of a `UNION` one type now. Of `numeric(12,2)` and `numeric(38,10)`, the first would be told.
 pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -27,7 +27,7 @@ pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
             if sides.all(|side| Some(side) == first) {
                 return Ok(Transformed::no(LogicalPlan::Union(union)));
             }
-            let union = with_doubles(union)?;
+            let union = with_settled(union)?;
             Ok(Transformed::yes(TypeCoercionRewriter::coerce_union(union)?))
         }
         other => Ok(Transformed::no(other)),
@@ -70,28 +70,34 @@ fn with_parameters(union: Union) -> DfResult<Union> {
     Union::try_new_with_loose_types(inputs)
 }
 
-/// Makes double precision of the numbers that stand in one column with floats.
-fn with_doubles(union: Union) -> DfResult<Union> {
+/// Makes double precision of the numbers that stand in one column with floats, and moments of dates beside them.
+fn with_settled(union: Union) -> DfResult<Union> {
     let n_columns = union.inputs.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
-    let floats = (0..n_columns)
+    let targets = (0..n_columns)
         .map(|at| {
             let of = |side: &Arc<LogicalPlan>| side.schema().field(at).data_type().clone();
-            float::mixed(&union.inputs.iter().map(of).collect::<Vec<_>>())
+            let types = union.inputs.iter().map(of).collect::<Vec<_>>();
+            let double = float::mixed(&types).then_some(DataType::Float64);
+            double.or_else(|| moments::common(&types))
         })
         .collect::<Vec<_>>();
-    if !floats.contains(&true) {
+    if targets.iter().all(Option::is_none) {
         return Ok(union);
     }
     let inputs = union.inputs.into_iter().map(|side| {
         let columns = side.schema().columns().into_iter().zip(side.schema().fields());
-        let columns = columns.zip(&floats).map(|((column, field), float)| {
-            let is_other =
-                field.data_type().is_numeric() && *field.data_type() != DataType::Float64;
+        let columns = columns.zip(&targets).map(|((column, field), target)| {
+            let known = field.data_type();
+            let target = target.as_ref().filter(|target| {
+                let is_meant = known.is_numeric() || known.is_temporal();
+                is_meant && known != *target
+            });
             let (relation, name) = (column.relation.clone(), column.name.clone());
             let column = Expr::Column(column);
-            match *float && is_other {
-                true => double(column).alias_qualified(relation, name),
-                false => column,
+            match target {
+                Some(target) => Expr::Cast(Cast::new(Box::new(column), target.clone()))
+                    .alias_qualified(relation, name),
+                None => column,
             }
         });
         let columns = columns.collect::<Vec<_>>();
@@ -101,25 +107,23 @@ fn with_doubles(union: Union) -> DfResult<Union> {
     Union::try_new_with_loose_types(inputs.collect::<DfResult<Vec<_>>>()?)
 }
 
-fn double(expr: Expr) -> Expr {
-    Expr::Cast(Cast::new(Box::new(expr), DataType::Float64))
-}
-
-/// Makes double precision of `VALUES` that stand in one column with floats. The planner has made numerics of the floats.
+/// Makes double precision of `VALUES` that stand in one column with floats, and moments of dates. The planner has made numerics of the floats,
+/// and nanoseconds of all moments.
 pub(super) fn values(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::Values(values) => Ok(double_values(values)),
+        LogicalPlan::Values(values) => Ok(settled_values(values)),
         other => Ok(Transformed::no(other)),
     })
     .data()
 }
 
-fn double_values(mut values: Values) -> Transformed<LogicalPlan> {
+fn settled_values(mut values: Values) -> Transformed<LogicalPlan> {
     let empty = DFSchema::empty();
     let mut fields = values.schema.fields().iter().cloned().collect::<Vec<_>>();
     let mut changed = false;
     for (at, field) in fields.iter_mut().enumerate() {
-        if !field.data_type().is_decimal() {
+        let is_moment = matches!(field.data_type(), DataType::Timestamp(..));
+        if !field.data_type().is_decimal() && !is_moment {
             continue;
         }
         // What was written, without the planner's cast to the type of the column.
@@ -131,15 +135,17 @@ fn double_values(mut values: Values) -> Transformed<LogicalPlan> {
         };
         let written = values.values.iter().map(written).collect::<Option<Vec<_>>>();
         let Some(written) = written else { continue };
-        let is_float =
-            |expr: &Expr| expr.get_type(&empty).is_ok_and(|data_type| data_type.is_floating());
-        if !written.iter().any(is_float) {
-            continue;
-        }
+        let type_of = |expr: &Expr| expr.get_type(&empty).unwrap_or(DataType::Null);
+        let types = written.iter().map(type_of).collect::<Vec<_>>();
+        let target = match is_moment {
+            true => moments::common(&types),
+            false => types.iter().any(DataType::is_floating).then_some(DataType::Float64),
+        };
+        let Some(target) = target else { continue };
         for (row, expr) in values.values.iter_mut().zip(written) {
-            row[at] = double(expr);
+            row[at] = Expr::Cast(Cast::new(Box::new(expr), target.clone()));
         }
-        *field = Arc::new(field.as_ref().clone().with_data_type(DataType::Float64));
+        *field = Arc::new(field.as_ref().clone().with_data_type(target));
         changed = true;
     }
     let schema = DFSchema::from_unqualified_fields(fields.into(), values.schema.metadata().clone());
@@ -153,8 +159,9 @@ fn double_values(mut values: Values) -> Transformed<LogicalPlan> {
 }
 
 /// Gives `round(numeric, 1)` its number of digits in the type that the function wants. Under a cast it is no literal for a
-/// while, and the result has another type until it is one again.
-pub(super) fn digits(expr: Expr, _: &DFSchema) -> Transformed<Expr> {
+/// while, and the result has another type until it is one again. One that is a parameter has no value yet: the result is of the
+/// type that a client is told before.
+pub(super) fn digits(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::ScalarFunction(mut call)
             if matches!(call.name(), "round" | "trunc") && call.args.len() == 2 =>
@@ -169,8 +176,19 @@ pub(super) fn digits(expr: Expr, _: &DFSchema) -> Transformed<Expr> {
                 *arg = Expr::Literal(ScalarValue::Int32(Some(digits)), None);
                 return Transformed::yes(Expr::ScalarFunction(call));
             }
-            Transformed::no(Expr::ScalarFunction(call))
+            let is_open = call.args.get(1).is_some_and(has_parameter);
+            let call = Expr::ScalarFunction(call);
+            match call.get_type(schema) {
+                Ok(told) if is_open && told.is_decimal() => {
+                    Transformed::yes(Expr::Cast(Cast::new(Box::new(call), told)))
+                }
+                _ => Transformed::no(call),
+            }
         }
         other => Transformed::no(other),
     }
+}
+
+fn has_parameter(expr: &Expr) -> bool {
+    expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_)))).unwrap_or(false)
 }

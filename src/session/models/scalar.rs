@@ -5,12 +5,14 @@ use std::sync::{Arc, Weak};
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_ml::Policy;
@@ -56,7 +58,59 @@ fn as_table(error: Error) -> Error {
     error.with_hint("Use it as a table: SELECT … FROM ML.PREDICT(MODEL model, TABLE table).")
 }
 
+/// Puts the functions of versions in the places of calls. In a view this is done as it is planned, with the rights of its owner.
+///
+/// # Errors
+/// 42704 and 42501 of models.
+pub(in crate::session) fn scored(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let mut has_calls = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            has_calls |= expr.exists(|part| Ok(predicts(part).is_some()))?;
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    if !has_calls {
+        return Ok(plan);
+    }
+    let changed = plan.transform_up_with_subqueries(|node| {
+        let names = NamePreserver::new(&node);
+        node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(|part| {
+                let Some((function, args)) = predicts(&part) else {
+                    return Ok(Transformed::no(part));
+                };
+                Ok(match function.version(args)? {
+                    Some(call) => Transformed::yes(call),
+                    None => Transformed::no(part),
+                })
+            })?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })?
+        .map_data(LogicalPlan::recompute_schema)
+    });
+    changed.data()
+}
+
+/// Returns the function and what it is called with.
+fn predicts(expr: &Expr) -> Option<(&PredictOne, &[Expr])> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    let function = call.func.inner().as_ref() as &dyn std::any::Any;
+    Some((function.downcast_ref::<PredictOne>()?, call.args.as_slice()))
+}
+
 impl PredictOne {
+    /// Returns the call of the version's own function; `None` if the model is not told yet.
+    fn version(&self, args: &[Expr]) -> Result<Option<Expr>> {
+        let Some((Expr::Literal(model, _), columns)) = args.split_first() else { return Ok(None) };
+        let Some(model) = model.try_as_str().flatten() else { return Ok(None) };
+        let score = self.score(Some(model), columns.len())?;
+        let taken = Taken::new(0, score.fields().first().ok_or_else(nothing)?);
+        let whole = ScalarUDF::from(score).call(columns.to_vec());
+        Ok(Some(ScalarUDF::from(taken).call(vec![whole])))
+    }
+
     /// Finds the version, and whether it gives one value of columns as they are.
     fn score(&self, model: Option<&str>, n_columns: usize) -> Result<Score> {
         let model = model.ok_or_else(|| {
@@ -144,15 +198,10 @@ impl ScalarUDFImpl for PredictOne {
     }
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> DfResult<ExprSimplifyResult> {
-        let model = match args.first() {
-            Some(Expr::Literal(value, _)) => value.try_as_str().flatten().map(str::to_owned),
-            _ => None,
-        };
-        let Some(model) = model else { return Ok(ExprSimplifyResult::Original(args)) };
-        let score = self.score(Some(&model), args.len() - 1)?;
-        let taken = Taken::new(0, score.fields().first().ok_or_else(nothing)?);
-        let whole = ScalarUDF::from(score).call(args.into_iter().skip(1).collect());
-        Ok(ExprSimplifyResult::Simplified(ScalarUDF::from(taken).call(vec![whole])))
+        Ok(match self.version(&args)? {
+            Some(call) => ExprSimplifyResult::Simplified(call),
+            None => ExprSimplifyResult::Original(args),
+        })
     }
 
     /// Of constants alone, which are computed before anything is simplified.

@@ -5,8 +5,8 @@
 mod measured;
 
 use datafusion::sql::sqlparser::parser::Parser;
-use maru_sql::ast::{ObjectNamePart, TableAlias, TableFactor};
 use maru_sql::MaruDialect;
+use maru_sql::ast::{ObjectNamePart, TableAlias, TableFactor};
 
 /// Tables and functions in the place of tables, and their columns.
 const EMPTY: &[(&str, &str)] = &[

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     AccessExpr, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, visit_expressions_mut,
 };
-use maru_sql::MaruDialect;
 
 use super::clients::parsed;
 use super::literals::call;
@@ -59,11 +59,7 @@ pub(super) fn descriptions(table: &mut TableFactor) {
     let is_it = matches!(names.as_slice(), ["pg_description"] | ["pg_catalog", "pg_description"]);
     let told = is_it
         .then(|| {
-            Parser::new(&MaruDialect)
-                .try_with_sql(DESCRIPTIONS)
-                .ok()?
-                .parse_table_factor()
-                .ok()
+            Parser::new(&MaruDialect).try_with_sql(DESCRIPTIONS).ok()?.parse_table_factor().ok()
         })
         .flatten();
     let Some(TableFactor::Derived { lateral, subquery, alias: own, sample }) = told else { return };

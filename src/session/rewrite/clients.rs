@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::Result;
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor,
     Value, visit_expressions_mut,
 };
-use maru_sql::MaruDialect;
 
 use super::catalog;
 

@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT *, a, count(*) FROM t) x"), 1);
         assert_eq!(marks("SELECT 1 AS one FROM (SELECT a.*, b.n FROM a, b) x"), 0);
         assert_eq!(marks("SELECT 1 AS n, t.* FROM t ORDER BY t.n"), 1);
-        assert_eq!(marks("SELECT 1 AS n, t.* FROM t, u ORDER BY u.n"), 0);
+        assert_eq!(marks("SELECT 1 AS n, t.* FROM t, u ORDER BY u.n"), 1);
         assert_eq!(marks("SELECT t.*, t.n + 1 AS n FROM t ORDER BY n"), 2);
         assert_eq!(marks("SELECT t.*, t.n + 1 AS m FROM t ORDER BY m"), 0);
         assert_eq!(shown("now\u{1}3"), "now");

@@ -10,10 +10,10 @@ use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
-    self, CastKind, ExactNumberInfo, Expr, Query, Select, SelectItem, SetExpr, TableFactor,
-    TimezoneInfo, Value, VisitMut, VisitorMut,
+    self, CastKind, ExactNumberInfo, Expr, Query, SelectItem, SetExpr, TableFactor, TimezoneInfo,
+    Value, VisitMut, VisitorMut,
 };
-use maru_sql::{MaruDialect, MergeAction, WriteAction};
+use maru_sql::{MaruDialect, MergeAction, Returning, WriteAction};
 
 /// Begins the name of a parameter that stays as it is.
 const OPEN: char = '\0';
@@ -36,14 +36,21 @@ pub(in crate::session) fn write(action: &mut WriteAction, declared: &[Option<Dat
         return;
     }
     match action {
-        WriteAction::Insert(insert) => visit(&mut *insert.source, declared),
-        WriteAction::Delete(delete) => visit(&mut delete.selection, declared),
+        WriteAction::Insert(insert) => {
+            visit(&mut *insert.source, declared);
+            told(&mut insert.returning, declared);
+        }
+        WriteAction::Delete(delete) => {
+            visit(&mut delete.selection, declared);
+            told(&mut delete.returning, declared);
+        }
         WriteAction::Update(update) => {
             for (_, value) in &mut update.sets {
                 leave_open(value);
                 visit(value, declared);
             }
             visit(&mut update.selection, declared);
+            told(&mut update.returning, declared);
         }
         WriteAction::Merge(merge) => {
             if let Some(source) = source(&merge.source, declared) {
@@ -67,6 +74,14 @@ pub(in crate::session) fn write(action: &mut WriteAction, declared: &[Option<Dat
         | WriteAction::CopyTo(_)
         | WriteAction::CopyFrom(_)
         | WriteAction::Optimize(_) => {}
+    }
+}
+
+/// Does it in what rows tell of.
+fn told(returning: &mut Option<Returning>, declared: &[Option<DataType>]) {
+    if let Some(returning) = returning {
+        items(&mut returning.items);
+        visit(&mut returning.items, declared);
     }
 }
 
@@ -106,7 +121,7 @@ impl VisitorMut for Casts<'_> {
             SetExpr::Values(values) => {
                 values.rows.iter_mut().flat_map(|row| row.iter_mut()).for_each(leave_open);
             }
-            SetExpr::Select(select) if self.depth == 1 => items(select),
+            SetExpr::Select(select) if self.depth == 1 => items(&mut select.projection),
             _ => {}
         }
         ControlFlow::Continue(())
@@ -156,8 +171,8 @@ impl VisitorMut for Casts<'_> {
 }
 
 /// Leaves those open that are a column of the result and nothing else: their type is found with the result's.
-fn items(select: &mut Select) {
-    for item in &mut select.projection {
+fn items(items: &mut [SelectItem]) {
+    for item in items {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
             leave_open(expr);
         }

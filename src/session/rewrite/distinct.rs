@@ -120,8 +120,8 @@ fn one(row: &mut Vec<Piece>) -> Expr {
 #[cfg(test)]
 mod tests {
     use datafusion::sql::sqlparser::parser::Parser;
-    use maru_sql::ast::Expr;
     use maru_sql::MaruDialect;
+    use maru_sql::ast::Expr;
 
     use super::regroup;
 

@@ -8,7 +8,7 @@ use maru_sql::ast::{
 
 use super::literal;
 use super::literals::call;
-use crate::session::seconds;
+use crate::session::{epoch, seconds};
 
 /// PostgreSQL's name and the one underneath. Those of arrays take all elements away, not only the first.
 const NAMES: &[(&str, &str)] = &[
@@ -94,6 +94,8 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         Expr::Extract { field, expr: from, .. } => {
             if let Some(step) = step_of(&field.to_string()) {
                 *expr = fraction((**from).clone(), step);
+            } else if field.to_string().eq_ignore_ascii_case("epoch") {
+                *expr = call(epoch::FUNCTION, vec![(**from).clone()]);
             } else if let Some(part) = calendar_part(&field.to_string()) {
                 *expr = of_calendar(part, (**from).clone());
             }

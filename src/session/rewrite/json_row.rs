@@ -5,12 +5,12 @@
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::{Error, Result, quote_ident};
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     ExcludeSelectItem, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
     ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
     Value,
 };
-use maru_sql::MaruDialect;
 
 use super::folded;
 use super::literals::call;

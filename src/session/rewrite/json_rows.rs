@@ -9,11 +9,11 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_core::{Error, ErrorKind, Result, quote_ident, quote_literal};
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     AccessExpr, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     OrderByKind, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
-use maru_sql::MaruDialect;
 
 use super::folded;
 use super::literals::call;

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     Expr, GroupByExpr, Ident, JoinOperator, ObjectNamePart, Query, Select, SelectItem, SetExpr,
     TableFactor, Value, visit_expressions_mut,
 };
-use maru_sql::MaruDialect;
 
 use super::columns::MARK;
 use super::folded;
@@ -119,12 +119,7 @@ fn named(expr: &Expr) -> Ident {
 }
 
 fn parsed(sql: &str) -> Option<Query> {
-    Parser::new(&MaruDialect)
-        .try_with_sql(sql)
-        .ok()?
-        .parse_query()
-        .ok()
-        .map(|query| *query)
+    Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_query().ok().map(|query| *query)
 }
 
 fn gives_nothing(query: &Query) -> bool {

@@ -7,6 +7,7 @@ use maru_sql::ast::{
 };
 
 use super::literal;
+use crate::session::arithmetic::parse_bytes;
 use crate::session::like_pattern::{self, escaped};
 
 /// Changes one literal, or what stands around it.
@@ -47,10 +48,7 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             if let Expr::Value(value) = interval.value.as_mut()
                 && let Value::SingleQuotedString(text) = &mut value.value
             {
-                match iso_interval(text) {
-                    Some(spelled) => *text = spelled,
-                    None => spell_time(text),
-                }
+                spell_interval(text);
             }
         }
         Expr::Cast { expr: inner, data_type, .. } if is_timestamp(data_type) => {
@@ -60,9 +58,15 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
                 add_seconds(text);
             }
         }
-        Expr::Cast { expr: inner, data_type: DataType::Bytea, .. } => {
-            if let Some(hex) = literal(inner).and_then(|text| text.strip_prefix("\\x")) {
-                *expr = Expr::value(Value::HexStringLiteral(hex.to_owned()));
+        Expr::Cast { expr: inner, data_type: DataType::Bytea, kind, .. } => {
+            // One that is tried gives NULL for what is none.
+            let is_tried = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
+            if !is_tried && let Some(text) = literal(inner) {
+                let mut hex = String::new();
+                for byte in parse_bytes(text)? {
+                    hex.push_str(&format!("{byte:02x}"));
+                }
+                *expr = Expr::value(Value::HexStringLiteral(hex));
             }
         }
         Expr::Cast { expr: inner, data_type: data_type @ DataType::Uuid, .. } => {
@@ -186,6 +190,14 @@ fn add_seconds(text: &mut String) {
     };
     if is_minute(text.as_bytes()) {
         text.insert_str(16, ":00");
+    }
+}
+
+/// Writes the text of an interval in words where it is not.
+pub(super) fn spell_interval(text: &mut String) {
+    match iso_interval(text) {
+        Some(spelled) => *text = spelled,
+        None => spell_time(text),
     }
 }
 

@@ -4,8 +4,8 @@
 //! condition takes unknown for false.
 
 use datafusion::sql::sqlparser::parser::Parser;
-use maru_sql::ast::{BinaryOperator, Expr, Ident, Query, Select, SetExpr, TableFactor};
 use maru_sql::MaruDialect;
+use maru_sql::ast::{BinaryOperator, Expr, Ident, Query, Select, SetExpr, TableFactor};
 
 /// Changes the condition of a SELECT. Below `NOT` and in other expressions unknown is not false: there the planner refuses it.
 pub(super) fn select(select: &mut Select) {
@@ -40,8 +40,7 @@ fn column(at: usize) -> Ident {
 fn exists(parts: &[Expr], among: &Query, negated: bool) -> Option<Expr> {
     let names = (0..parts.len()).map(|at| column(at).to_string()).collect::<Vec<_>>().join(", ");
     let sql = format!("EXISTS (SELECT 1 FROM (SELECT 1) AS \"rows of IN\" ({names}) WHERE true)");
-    let mut parsed =
-        Parser::new(&MaruDialect).try_with_sql(&sql).ok()?.parse_expr().ok()?;
+    let mut parsed = Parser::new(&MaruDialect).try_with_sql(&sql).ok()?.parse_expr().ok()?;
     let Expr::Exists { subquery, negated: is_not } = &mut parsed else { return None };
     *is_not = negated;
     let SetExpr::Select(select) = subquery.body.as_mut() else { return None };

@@ -6,12 +6,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::parser::Parser;
+use maru_sql::MaruDialect;
 use maru_sql::ast::{
     AccessExpr, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
     ObjectNamePart, SelectItem, SetExpr, TableAlias, TableFactor, Visit, Visitor,
     visit_expressions_mut,
 };
-use maru_sql::MaruDialect;
 
 use super::literals::call;
 use super::set_returning::{array_call, array_of, steps};
@@ -148,8 +148,7 @@ fn plain(arguments: &[FunctionArg]) -> Option<Vec<Expr>> {
 fn longest(arrays: &[Expr]) -> Option<Expr> {
     let lengths = arrays.iter().map(|array| call("cardinality", vec![array.clone()])).collect();
     let sql = "\"generate_series\"(1, CAST(NULL AS bigint))";
-    let mut series =
-        Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_expr().ok()?;
+    let mut series = Parser::new(&MaruDialect).try_with_sql(sql).ok()?.parse_expr().ok()?;
     if let Expr::Function(function) = &mut series
         && let FunctionArguments::List(list) = &mut function.args
         && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Cast { expr, .. }))) =

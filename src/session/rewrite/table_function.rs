@@ -2,8 +2,8 @@
 //! value in the place of a table is a table of one row.
 
 use datafusion::sql::sqlparser::parser::Parser;
-use maru_sql::ast::{Ident, ObjectNamePart, TableAlias, TableAliasColumnDef, TableFactor};
 use maru_sql::MaruDialect;
+use maru_sql::ast::{Ident, ObjectNamePart, TableAlias, TableAliasColumnDef, TableFactor};
 
 use super::set_returning::steps;
 

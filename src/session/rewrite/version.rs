@@ -3,15 +3,18 @@
 //! The parser makes an argument of it (`maru_sql::versions`). The planner resolves tables by name, and so table and version
 //! become one: `"t VERSION AS OF 3"`, which `catalog/resolve.rs` takes apart.
 
+use chrono::SecondsFormat;
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectNamePart, TableAlias, TableFactor,
-    TableFunctionArgs, TypedString, Value,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, TableAlias, TableFactor, TableFunctionArgs, TypedString, Value,
 };
 use maru_sql::versions::{TIMESTAMP_AS_OF, VERSION_AS_OF};
 
 use super::literal;
+use super::literals::spell_interval;
 use crate::catalog::version;
+use crate::session::plan::began;
 
 /// Puts the version of a table into its name.
 ///
@@ -86,8 +89,51 @@ fn moment(value: &Expr) -> Result<String> {
         },
         other => literal(other),
     };
-    let text = text.ok_or_else(|| no_literal("TIMESTAMP AS OF '2026-11-25 12:00:00+00'"))?;
+    let computed = if text.is_none() { computed(value) } else { None };
+    let text = text.or(computed.as_deref()).ok_or_else(|| {
+        no_literal("TIMESTAMP AS OF '2026-11-25 12:00:00+00' or now() - interval '1 hour'")
+    })?;
     Ok(version::suffix_of_moment(text))
+}
+
+/// Returns the text of `now()` with the intervals that are added to it or taken from it. All of a statement has one `now()`.
+fn computed(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Nested(inner) => computed(inner),
+        Expr::Function(function) if is_now(function) => {
+            Some(began().to_rfc3339_opts(SecondsFormat::Micros, true))
+        }
+        Expr::BinaryOp { left, op, right } => {
+            let back = match op {
+                BinaryOperator::Minus => true,
+                BinaryOperator::Plus => false,
+                _ => return None,
+            };
+            Some(computed(left)? + &version::step(back, &interval(right)?))
+        }
+        _ => None,
+    }
+}
+
+fn is_now(function: &Function) -> bool {
+    let [ObjectNamePart::Identifier(name)] = function.name.0.as_slice() else { return false };
+    let has_no_arguments = match &function.args {
+        FunctionArguments::None => true,
+        FunctionArguments::List(list) => list.args.is_empty(),
+        FunctionArguments::Subquery(_) => false,
+    };
+    let names = ["now", "current_timestamp", "statement_timestamp", "transaction_timestamp"];
+    has_no_arguments && names.iter().any(|known| name.value.eq_ignore_ascii_case(known))
+}
+
+fn interval(value: &Expr) -> Option<String> {
+    let Expr::Interval(interval) = value else { return None };
+    if interval.leading_field.is_some() || interval.last_field.is_some() {
+        return None;
+    }
+    let mut text = literal(&interval.value)?.to_owned();
+    spell_interval(&mut text);
+    Some(text)
 }
 
 fn no_literal(example: &str) -> Error {

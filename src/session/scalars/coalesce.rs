@@ -1,4 +1,5 @@
-//! `coalesce(d, '1900-01-01')`: the text is a date where the others are, as `coalesce(n, '0')` is a number.
+//! `coalesce(d, '1900-01-01')`: the text is a date where the others are, as `coalesce(n, '0')` is a number; and so with
+//! bytes, arrays and booleans.
 
 use std::sync::Arc;
 
@@ -42,14 +43,20 @@ impl ScalarUDFImpl for Coalesce {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> DfResult<Vec<DataType>> {
-        let moments = types.iter().filter(|data_type| data_type.is_temporal()).cloned();
-        let moments = moments.collect::<Vec<_>>();
+        let families: [fn(&DataType) -> bool; 4] =
+            [DataType::is_temporal, DataType::is_binary, DataType::is_list, |data_type| {
+                *data_type == DataType::Boolean
+            }];
         let is_open = |data_type: &DataType| data_type.is_string() || data_type.is_null();
-        let all = types.iter().all(|data_type| data_type.is_temporal() || is_open(data_type));
-        if all && types.iter().any(DataType::is_string) && !moments.is_empty() {
-            let common = self.inner.coerce_types(&moments)?;
-            let common = common.first().cloned().unwrap_or(DataType::Null);
-            return Ok(vec![common; types.len()]);
+        for is_member in families {
+            let members = types.iter().filter(|data_type| is_member(data_type)).cloned();
+            let members = members.collect::<Vec<_>>();
+            let all = types.iter().all(|data_type| is_member(data_type) || is_open(data_type));
+            if all && types.iter().any(DataType::is_string) && !members.is_empty() {
+                let common = self.inner.coerce_types(&members)?;
+                let common = common.first().cloned().unwrap_or(DataType::Null);
+                return Ok(vec![common; types.len()]);
+            }
         }
         self.inner.coerce_types(types)
     }

@@ -1,9 +1,13 @@
-//! `date_trunc` of moments that nanoseconds do not count: DataFusion's own goes by them, and fails in the year 9999.
+//! `date_trunc` where DataFusion's own is another: of moments that nanoseconds do not count it fails, and where midnight comes twice it
+//! takes the one before the moment, so that one day has two beginnings.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, FieldRef, TimeUnit, TimestampMicrosecondType};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, FieldRef, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
+};
 use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -14,6 +18,8 @@ use datafusion::logical_expr::{
     Signature,
 };
 use maru_core::Result;
+
+use crate::session::timezone::{instants, may_change, walls};
 
 /// Puts the function in the place of DataFusion's.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
@@ -53,6 +59,9 @@ impl ScalarUDFImpl for DateTrunc {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        if let Some(cut) = of_days(&args.args)? {
+            return Ok(cut);
+        }
         let far = far_moments(&args.args);
         match (self.inner.invoke_with_args(args), far) {
             (Err(error), Some((part, moments))) => truncated(&part, &moments).ok_or(error),
@@ -63,6 +72,41 @@ impl ScalarUDFImpl for DateTrunc {
     fn output_ordering(&self, input: &[ExprProperties]) -> DfResult<SortProperties> {
         self.inner.inner().output_ordering(input)
     }
+}
+
+/// Cuts instants to days and longer parts as the clocks of their zone show them; of a midnight that comes twice the second is meant.
+/// `None` for others.
+fn of_days(args: &[ColumnarValue]) -> DfResult<Option<ColumnarValue>> {
+    let [ColumnarValue::Scalar(part), moments] = args else { return Ok(None) };
+    let target = moments.data_type();
+    let DataType::Timestamp(_, Some(zone)) = &target else { return Ok(None) };
+    let part = part.try_as_str().flatten().map(str::to_lowercase);
+    let is_long = |part: &String| ["day", "week", "month", "quarter", "year"].contains(&&**part);
+    let Some(part) = part.filter(is_long).filter(|_| may_change(zone)) else { return Ok(None) };
+    let wall = DataType::Timestamp(TimeUnit::Microsecond, None);
+    let cut = |array: &ArrayRef| -> DfResult<Option<ArrayRef>> {
+        let micros: ArrayRef = match array.data_type() {
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+                // A cast would round up what is before 1970.
+                let nanos = array.as_primitive::<TimestampNanosecondType>();
+                let micros = |nanos: i64| nanos.div_euclid(1_000);
+                Arc::new(nanos.unary::<_, TimestampMicrosecondType>(micros))
+            }
+            _ => cast(array, &DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::clone(zone))))?,
+        };
+        let shown = walls(&micros, &wall, zone, false)?;
+        match truncated(&part, &ColumnarValue::Array(shown)) {
+            Some(ColumnarValue::Array(cut)) => Ok(Some(instants(&cut, &target, false)?)),
+            _ => Ok(None),
+        }
+    };
+    Ok(match moments {
+        ColumnarValue::Array(array) => cut(array)?.map(ColumnarValue::Array),
+        ColumnarValue::Scalar(value) => match cut(&value.to_array()?)? {
+            Some(cut) => Some(ColumnarValue::Scalar(ScalarValue::try_from_array(&cut, 0)?)),
+            None => None,
+        },
+    })
 }
 
 /// What has to be cut if DataFusion cannot: a part that is known, and moments in microseconds without a zone.
@@ -144,5 +188,32 @@ mod tests {
             assert_eq!(of_part(part, moment).map(|cut| cut.to_string()).as_deref(), Some(wanted));
         }
         assert_eq!(of_part("fortnight", moment), None);
+    }
+
+    #[test]
+    fn a_day_begins_once() {
+        let zone: Arc<str> = "America/Havana".into();
+        // In the first hour of 2 November 2025, in the same hour once more, and in the morning.
+        let moments = TimestampMicrosecondArray::from(vec![
+            Some(1_762_057_800_000_000),
+            Some(1_762_061_400_000_000),
+            Some(1_762_097_400_000_000),
+            None,
+        ]);
+        let moments: ArrayRef = Arc::new(moments.with_timezone(Arc::clone(&zone)));
+        let part = ColumnarValue::Scalar(ScalarValue::from("DAY"));
+        let cut = of_days(&[part.clone(), ColumnarValue::Array(moments)]).unwrap().unwrap();
+        let cut = cut.into_array(4).unwrap();
+        let day = Some(1_762_059_600_000_000);
+        let wanted = TimestampMicrosecondArray::from(vec![day, day, day, None]);
+        assert_eq!(*cut, wanted.with_timezone(zone));
+        let hour = ColumnarValue::Scalar(ScalarValue::from("hour"));
+        let moment = |zone: Option<&str>| {
+            ColumnarValue::Scalar(ScalarValue::TimestampNanosecond(Some(1), zone.map(Arc::from)))
+        };
+        assert!(of_days(&[hour, moment(Some("Asia/Seoul"))]).unwrap().is_none());
+        assert!(of_days(&[part.clone(), moment(None)]).unwrap().is_none());
+        let cut = of_days(&[part, moment(Some("Asia/Seoul"))]).unwrap().unwrap();
+        assert_eq!(cut.data_type(), moment(Some("Asia/Seoul")).data_type());
     }
 }

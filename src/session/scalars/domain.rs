@@ -54,7 +54,11 @@ impl ScalarUDFImpl for Defined {
     }
 
     fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DfResult<ExprSimplifyResult> {
-        self.inner.simplify(args, info)
+        // Of a decimal that ten does not fit into, `log` makes a ten all the same.
+        match self.inner.simplify(args.clone(), info) {
+            Ok(simple) => Ok(simple),
+            Err(_) => Ok(ExprSimplifyResult::Original(args)),
+        }
     }
 
     fn output_ordering(&self, input: &[ExprProperties]) -> DfResult<SortProperties> {

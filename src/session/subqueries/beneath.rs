@@ -10,13 +10,13 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 
-use super::value;
+use super::{refuse_tests, value};
 use crate::session::membership::loses_nulls;
 
 /// Makes columns of the subqueries in one node of a plan.
 ///
 /// # Errors
-/// What the planner says of a subquery that has no plan.
+/// 0A000 for one that has no join, and what the planner says of a subquery that has no plan.
 pub(super) fn as_columns(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>> {
     let takes = matches!(
         node,
@@ -53,6 +53,9 @@ pub(super) fn as_columns(node: LogicalPlan) -> DfResult<Transformed<LogicalPlan>
             exprs.collect::<DfResult<Vec<_>>>()?
         }
     };
+    if !matches!(node, LogicalPlan::Filter(_)) {
+        exprs.iter().try_for_each(refuse_tests)?;
+    }
     if columns.made.is_empty() {
         return Ok(Transformed::no(node));
     }

@@ -32,6 +32,8 @@ const ABBREVIATIONS: &[(&str, i32)] = &[
     ("jst", 540),
     ("kst", 540),
     ("mdt", -360),
+    ("mest", 120),
+    ("met", 60),
     ("msk", 180),
     ("mst", -420),
     ("nzdt", 780),
@@ -186,6 +188,8 @@ mod tests {
         for (name, expected) in [
             ("KST", Some("+09:00")),
             ("est", Some("-05:00")),
+            ("met", Some("+01:00")),
+            ("MEST", Some("+02:00")),
             ("Z", Some("+00:00")),
             ("asia/seoul", Some(" Asia/Seoul")),
             ("Asia/Seoul", None),

@@ -305,9 +305,13 @@ impl Flight {
 }
 
 /// Returns whether a client would send a statement as an update.
+/// A write that tells of its rows is asked as a query: as an update, they are counted alone.
 fn is_update(sql: &str) -> bool {
     let words = sql.to_lowercase();
     let words = words.trim_start();
+    if words.contains(" returning ") {
+        return false;
+    }
     ["insert", "update", "delete", "merge", "create table", "create or replace table"]
         .iter()
         .any(|first| words.starts_with(first))

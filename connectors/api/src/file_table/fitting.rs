@@ -178,6 +178,15 @@ pub(super) fn keeps_order(from: &DataType, to: &DataType) -> bool {
         || is_text(from) && is_text(to)
         || is_bytes(from) && is_bytes(to)
         || from.is_integer() && to.is_integer()
+        || are_instants_alike(from, to)
+}
+
+/// Which zone a type names changes nothing but what a clock shows.
+fn are_instants_alike(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Timestamp(a, Some(_)), DataType::Timestamp(b, Some(_))) => a == b,
+        _ => false,
+    }
 }
 
 /// Brings values that are not nested into a type of the table.

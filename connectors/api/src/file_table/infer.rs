@@ -2,9 +2,10 @@
 
 mod widen;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use datafusion::physical_plan::metrics::Count;
 use datafusion_datasource_parquet::metadata::DFParquetMetadata;
@@ -23,7 +24,7 @@ use super::orc;
 use super::text::{self, Contents, Dialect};
 use super::type_name;
 use crate::FileFormatSpec;
-use widen::{Text, join, without_null};
+use widen::{Text, in_utc, join, of_any_length, without_null};
 
 /// Files that are opened at once.
 const CONCURRENT_FILES: usize = 8;
@@ -52,6 +53,7 @@ pub async fn infer_schema(
     let headless = matches!(format, FileFormatSpec::Csv { has_header: false, .. });
     let mut joined: Option<Schema> = None;
     for (meta, schema) in found {
+        check_twice(&meta, &schema, |_| true)?;
         let Some(known) = joined else {
             joined = Some(schema);
             continue;
@@ -79,15 +81,33 @@ pub async fn infer_schema(
         })?);
     }
     let Some(schema) = joined else { return Err(nothing_found(format)) };
-    let fields = schema
-        .fields()
-        .iter()
-        .map(|field| Field::new(field.name(), without_null(field.data_type()), true));
+    let fields = schema.fields().iter().map(|field| {
+        let data_type = without_null(field.data_type());
+        let data_type = match format {
+            FileFormatSpec::Parquet => of_any_length(&data_type),
+            _ => data_type,
+        };
+        Field::new(field.name(), data_type, true)
+    });
     let schema = Schema::new(fields.collect::<Vec<_>>());
     Ok(Arc::new(match format {
         FileFormatSpec::Parquet => transform_schema_to_view(&schema),
         _ => schema,
     }))
+}
+
+/// Makes sure that no column of a file that is wanted has the name of another: there is no telling which of them is meant.
+fn check_twice(meta: &ObjectMeta, schema: &Schema, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let mut seen = HashSet::new();
+    let twice = |field: &&FieldRef| wanted(field.name()) && !seen.insert(field.name().clone());
+    match schema.fields().iter().find(twice) {
+        None => Ok(()),
+        Some(field) => Err(Error::new(
+            ErrorKind::BadFileFormat,
+            format!("file \"{}\" has more than one column \"{}\"", meta.location, field.name()),
+        )
+        .with_hint("Write it with different names, or declare the other columns alone.")),
+    }
 }
 
 /// Holds declared columns against up to `INFER_FILES_MAX` of `files`, and returns those that none of them has.
@@ -117,6 +137,7 @@ pub async fn check_schema(
         return Ok(Vec::new());
     }
     for (meta, schema) in found {
+        check_twice(&meta, &schema, |name| declared.index_of(name).is_ok())?;
         let names = schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
         let mut in_file = names_in_file(declared, &names);
         let n_known = in_file.iter().flatten().count();
@@ -175,13 +196,19 @@ async fn schemas(
     let found = stream::iter(files.iter().take(INFER_FILES_MAX).cloned())
         .map(|meta| async move {
             let schema = schema_of(store, &meta, format).await?;
-            Ok::<_, Error>(schema.map(|schema| (meta, schema)))
+            Ok::<_, Error>(schema.map(|schema| (meta, with_utc(&schema))))
         })
         .boxed()
         .buffered(CONCURRENT_FILES)
         .try_collect::<Vec<_>>()
         .await?;
     Ok(found.into_iter().flatten().collect())
+}
+
+fn with_utc(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| Field::clone(field).with_data_type(in_utc(field.data_type())));
+    Schema::new_with_metadata(fields.collect::<Vec<_>>(), schema.metadata().clone())
 }
 
 /// Reads the schema of one file; `None` for one of text without a row.

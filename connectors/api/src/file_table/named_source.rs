@@ -1,4 +1,4 @@
-//! A file source whose errors name the file.
+//! A file source whose errors name the file, and whose floats have one NaN.
 //!
 //! DataFusion's Parquet reader says what is wrong, but not in which of a thousand files. This wraps it at the level of
 //! morsels, where the file is still known, and hands everything else through.
@@ -30,6 +30,7 @@ use object_store::path::Path;
 use super::file_error::{df_in_file, makes_no_sense, read_untrusted, untrusted};
 use super::label::Label;
 use super::nan::decided_by_bounds;
+use super::one_nan::{computes_with_floats, one_nan};
 
 /// Wraps a source; `label` is added to its line in `EXPLAIN`.
 #[derive(Clone)]
@@ -149,6 +150,10 @@ impl FileSource for NamedSource {
         &self,
         projection: &ProjectionExprs,
     ) -> DfResult<Option<Arc<dyn FileSource>>> {
+        let table = self.table_schema().table_schema();
+        if computes_with_floats(projection, self.inner.projection(), table)? {
+            return Ok(None);
+        }
         Ok(self.inner.try_pushdown_projection(projection)?.map(|inner| self.wrap(inner)))
     }
 
@@ -217,7 +222,10 @@ impl Morsel for NamedMorsel {
         AssertUnwindSafe(inner.into_stream())
             .catch_unwind()
             .map(move |end| match end {
-                Ok(batch) => batch.map_err(|error| df_in_file(&path, error)),
+                Ok(batch) => {
+                    let batch = batch.and_then(|batch| Ok(one_nan(batch)?));
+                    batch.map_err(|error| df_in_file(&path, error))
+                }
                 Err(_) => Err(makes_no_sense(&path).into()),
             })
             .boxed()

@@ -164,7 +164,10 @@ fn is_kept(ordering: &LexOrdering, table: &Schema, file: &Schema) -> bool {
         let Some(column) = sorted.expr.downcast_ref::<Column>() else { return false };
         let types = table.field_with_name(column.name()).ok();
         let types = types.zip(file.field_with_name(column.name()).ok());
-        types.is_some_and(|(to, from)| keeps_order(from.data_type(), to.data_type()))
+        // Writers put NaN, and the zeros, where they like.
+        types.is_some_and(|(to, from)| {
+            keeps_order(from.data_type(), to.data_type()) && !to.data_type().is_floating()
+        })
     })
 }
 

@@ -44,6 +44,14 @@ pub(super) fn from_phrase(text: &str, line: &str) -> Option<Error> {
         let what = format!("window \"{name}\" does not exist");
         return Some(Error::new(ErrorKind::UndefinedObject, what));
     }
+    if line.contains("projections require unique expression names") {
+        let what = match between(line, " AS ", "\" at position") {
+            Some(name) => format!("column \"{}\" specified more than once", name.trim_matches('"')),
+            None => "a column of the query is specified more than once".to_owned(),
+        };
+        let error = Error::new(ErrorKind::DuplicateColumn, what);
+        return Some(error.with_hint("Give the columns different names with AS."));
+    }
     let (_, kind, message) = PHRASES.iter().find(|(words, ..)| text.contains(*words))?;
     Some(match message.is_empty() {
         true => Error::new(*kind, line),

@@ -97,6 +97,35 @@ pub(super) fn without_null(data_type: &DataType) -> DataType {
     }
 }
 
+/// Gives the instants in a type the zone that all instants have in the engine. Which zone a writer has named changes none of them, and a clock is
+/// the session's.
+pub(super) fn in_utc(data_type: &DataType) -> DataType {
+    let inside =
+        |field: &FieldRef| Arc::new(Field::clone(field).with_data_type(in_utc(field.data_type())));
+    match data_type {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, Some("UTC".into())),
+        DataType::List(item) => DataType::List(inside(item)),
+        DataType::LargeList(item) => DataType::LargeList(inside(item)),
+        DataType::FixedSizeList(item, n) => DataType::FixedSizeList(inside(item), *n),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        DataType::Map(entries, sorted) => DataType::Map(inside(entries), *sorted),
+        other => other.clone(),
+    }
+}
+
+/// Makes bytes like any others of those that are all of one length, which functions and comparisons do not know.
+pub(super) fn of_any_length(data_type: &DataType) -> DataType {
+    let inside = |field: &FieldRef| {
+        Arc::new(Field::clone(field).with_data_type(of_any_length(field.data_type())))
+    };
+    match data_type {
+        DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::List(item) => DataType::List(inside(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        other => other.clone(),
+    }
+}
+
 fn field(a: &FieldRef, b: &FieldRef, text: Text) -> Option<FieldRef> {
     let data_type = widen(a.data_type(), b.data_type(), text)?;
     let nullable = a.is_nullable() || b.is_nullable();
@@ -267,6 +296,15 @@ mod tests {
             let guessed = widen(&a, &b, Text::Always);
             assert_eq!(guessed, Some(wanted.unwrap_or(Utf8)), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn bytes_are_of_any_length() {
+        let list = |item| DataType::List(Arc::new(Field::new("item", item, true)));
+        let fixed = DataType::FixedSizeBinary(2);
+        assert_eq!(of_any_length(&list(fixed.clone())), list(DataType::Binary));
+        assert_eq!(of_any_length(&fixed), DataType::Binary);
+        assert_eq!(of_any_length(&DataType::Utf8), DataType::Utf8);
     }
 
     #[test]
