@@ -44,7 +44,7 @@ pub(super) fn from_phrase(text: &str, line: &str) -> Option<Error> {
         let what = format!("window \"{name}\" does not exist");
         return Some(Error::new(ErrorKind::UndefinedObject, what));
     }
-    if line.contains("projections require unique expression names") {
+    if line.contains("require unique expression names") {
         let what = match between(line, " AS ", "\" at position") {
             Some(name) => format!("column \"{}\" specified more than once", name.trim_matches('"')),
             None => "a column of the query is specified more than once".to_owned(),
