@@ -144,7 +144,7 @@ async fn views_and_keys_in_descending_order_hold_anything() {
         "INSERT INTO o VALUES ('abc', NULL), (1, NULL)",
     ])
     .await;
-    for sql in ["SELECT count(*) FROM o WHERE id > 0", "SELECT count(*) FROM p WHERE id = 1"] {
+    for sql in ["SELECT count(*) FROM o WHERE id > 0", "SELECT count(*) FROM p WHERE id > 0"] {
         assert_eq!(asked(&source, true, sql).await, Err("22P02".to_owned()), "{sql}");
     }
 }
