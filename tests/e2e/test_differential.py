@@ -1,11 +1,12 @@
-"""Generated queries give the same rows with pushdown, without it, and on a local copy; see differential/ and docs/how-to/reproduce-a-difference.md."""
+"""Generated queries give the same rows with pushdown, without it, on a local copy, and in PostgreSQL; see differential/ and
+docs/how-to/reproduce-a-difference.md."""
 
 import collections
 import os
 import re
 
 import pytest
-from differential import incidents, queries, sources
+from differential import incidents, peer, queries, sources
 from differential.grammar import Node, Query
 from differential.run import WAYS, Answer, Runner
 from differential.tables import tables
@@ -29,11 +30,13 @@ def attached(server, tmp_path_factory):
     sources.fill_postgres(SEED)
     sources.fill_mysql(SEED)
     sources.fill_sqlite(SEED, folder / "diff.db")
+    peer.fill(SEED)
     with server.connect() as connection:
         sources.attach(connection, folder)
         sources.copy(server, connection, folder)
         yield server
         sources.remove(connection)
+    peer.remove()
 
 
 @pytest.fixture

@@ -48,6 +48,18 @@ EVERYWHERE = {
     "sum of distinct small numbers of groups": 'SELECT a."b", sum(DISTINCT a."k") FROM {one} a GROUP BY a."b"',
     "null key above a full join": 'SELECT count(*), max(a."id") FROM {one} a FULL JOIN {two} b ON a."k" = b."k" WHERE NOT (a."n1" < b."n1" OR b."id" IS NOT NULL)',
     "average beside a sum": 'SELECT avg(a."k"), sum(a."k") FROM {one} a RIGHT JOIN {one} b ON a."k" = b."id" LEFT JOIN {other} c ON a."c8" = c."c8"',
+    # Found when PostgreSQL was asked, too: all three ways had made one list of two.
+    "nothing in two lists": 'SELECT a."id" FROM {one} a WHERE a."k" NOT IN (1, 2, 3, 4) OR a."k" NOT IN (5, -1, -2, -3)',
+    "null in one list of two": 'SELECT a."id" FROM {one} a WHERE a."k" NOT IN (1, 2, 3, NULL) OR a."k" NOT IN (2, 3, 5, -1) OR a."id" = 0',
+    "lists in a list": 'SELECT a."id", a."k" IN (1, 2, 3, 4) AND a."k" IN (5, -1, -2, -3), a."k" IN (1, 2, NULL) AND a."k" NOT IN (2, 3, 4, 5) FROM {one} a',
+    "columns in two lists": 'SELECT a."id" FROM {one} a JOIN {two} b ON a."id" = b."id" WHERE a."k" IN (b."k", 1, 7, 8) AND a."k" IN (b."id", b."k", 1, 9)',
+    "nulls equal for one key": 'SELECT a."id", b."id" FROM {one} a RIGHT JOIN {two} b ON a."k" IS NOT DISTINCT FROM b."k" WHERE a."b" = b."b"',
+    "nulls equal in one join": 'SELECT a."id", c."id" FROM {one} a JOIN {two} b ON a."k" IS NOT DISTINCT FROM b."k" JOIN {other} c ON c."k" = a."k" AND c."id" < 20',
+    "first of each zero": 'SELECT DISTINCT ON (a."q") a."q", a."id" FROM {one} a ORDER BY a."q", a."id"',
+    "float beside all numerics": 'SELECT a."id" FROM {one} a WHERE a."q" <> ALL (SELECT b."n1" FROM {two} b WHERE b."n1" IS NOT NULL)',
+    "text beside a numeric": 'SELECT a."id" FROM {one} a WHERE a."n1" > \'1.499\' AND a."n1" NOT BETWEEN 2 AND \'2.499\' AND a."n1" NOT IN (\'41.999\', 7)',
+    "types of two sides": 'SELECT x + 100000 FROM (SELECT CAST(a."k" AS smallint) AS x FROM {one} a EXCEPT SELECT b."i8" FROM {two} b) s',
+    "floats of two widths": 'SELECT CAST(a."q" AS real) AS x FROM {one} a INTERSECT SELECT b."f8" FROM {two} b',
     "rounded to a digit": 'SELECT a."id" FROM {one} a WHERE round(a."n1", 1) = 1.5',
 }
 

@@ -9,6 +9,19 @@ from .tables import COLUMNS, tables
 TIMEZONES = ["UTC", "America/New_York", "Asia/Seoul", "Europe/London"]
 ZONE_LASTS = 50
 JOINS = ["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]
+# What is computed of columns of a kind, and of those of a name.
+VALUES = {
+    "text": ["lpad({c}, 4, 'ab')", "reverse({c})", "split_part({c}, 'a', 1)", "translate({c}, 'an', 'x')", "ascii({c})", "{c} || 'z'", "upper({c})", "lower({c})", "length({c})",
+             "octet_length({c})", "position('n' IN {c})", "left({c}, -1)", "md5({c})", "rtrim({c})", "concat({c}, 'a', NULL)", "regexp_replace({c}, '[an]', 'x', 'g')"],
+    "date": ["{c} + 1", "{c} - DATE '2024-03-01'", "extract(doy FROM {c})", "to_char({c}, 'YYYY-MM-DD')", "date_trunc('month', {c}) = TIMESTAMP '2024-03-01'", "extract(week FROM {c})"],
+    "ts": ["{c} - TIMESTAMP '2024-03-01 00:00:00'", "date_trunc('week', {c})", "extract(epoch FROM {c})", "{c} + INTERVAL '1 month 1 day'", "CAST({c} AS date)", "CAST({c} AS time)",
+           "extract(dow FROM {c})", "to_char({c}, 'HH24:MI:SS.US')"],
+    "tz": ["date_trunc('day', {c})", "{c} + INTERVAL '1 day'", "{c} + INTERVAL '24 hours'", "extract(hour FROM {c})", "{c} AT TIME ZONE 'Asia/Seoul'", "CAST({c} AS date)", "CAST({c} AS timestamp)",
+           "extract(epoch FROM {c})"],
+    "n1": ["round({c})", "{c} / 3", "{c} % 1", "floor({c})", "ceil({c})", "trunc({c})", "sign({c})", "abs({c})", "{c} * {c}", "-{c}", "CAST({c} AS double precision)"],
+    "k": ["{c} / 2", "{c} % 2", "- {c}", "abs({c})", "{c} * 1.5", "CAST({c} AS numeric(10,2))", "CAST({c} AS double precision) / 3", "greatest({c}, 1)", "least({c}, NULL)", "power({c}, 2)"],
+    "q": ["CAST({c} AS int)", "floor({c})", "{c} / 4", "abs({c})", "round({c})", "CAST({c} AS numeric(12,3))", "{c} * 2", "trunc({c})"],
+}
 SETS = ["UNION", "UNION ALL", "EXCEPT", "EXCEPT ALL", "INTERSECT", "INTERSECT ALL"]
 
 
@@ -107,7 +120,8 @@ class Maker:
             forms = [f"CASE WHEN {ref.sql} = {value} THEN 1 ELSE 2 END", f"CAST({ref.sql} AS text)", f"{ref.sql} IS NULL"]
             if ref.kind not in ("bytes", "far ts"):
                 forms += [f"coalesce({ref.sql}, {value})", f"nullif({ref.sql}, {value})"]
-            items.append(Node(rng.choice(forms)))
+            forms += VALUES.get(ref.column.name, []) + VALUES.get(ref.kind, [])
+            items.append(Node(rng.choice(forms).replace("{c}", ref.sql)))
             if ref.column.name in ("k", "n1", "q", "i8"):
                 items.append(Node(f"{ref.sql} + 1"))
         items.append(condition(rng, refs, 1))
@@ -132,6 +146,16 @@ class Maker:
         tail = self.order(items) + (self.limit() if self.rng.random() < 0.6 else "") if sort else ""
         return Query(Node(f"SELECT DISTINCT {', '.join(items)} FROM ", from_, self.where(refs, 0.6), tail), len(items) if sort else 0)
 
+    def first_of_each(self):
+        """The first row of each key, by the row's own number."""
+        table = self.table()
+        a, refs = self.refs(table)
+        keys = [ref.sql for ref in self.some(refs, 2) if ref.column.name != "id"] or [f'{a}."k"']
+        items = keys + [f'{a}."id"'] + [ref.sql for ref in self.some(refs, 2)]
+        order = self.order(keys + [f'{a}."id"'])
+        cut = self.limit() if self.rng.random() < 0.3 else ""
+        return Query(Node(f"SELECT DISTINCT ON ({', '.join(keys)}) {', '.join(items)} FROM ", table, f" {a}", self.where(refs, 0.6), order, cut), len(keys) + 1)
+
     def aggregates(self, refs):
         rng = self.rng
         calls = []
@@ -148,6 +172,8 @@ class Maker:
                 of += [f"bool_and({ref.sql})", f"bool_or({ref.sql})", f"every({ref.sql})"]
             elif ref.kind != "bytes":
                 of += [f"min({ref.sql})", f"max({ref.sql})"] * 2
+                if ref.kind == "text":
+                    of += [f"string_agg(DISTINCT {ref.sql}, ',' ORDER BY {ref.sql})", f"array_agg(DISTINCT {ref.sql} ORDER BY {ref.sql})"]
             calls.append(rng.choice(of))
         if rng.random() < 0.35:
             calls.append(self.arithmetic(refs))
@@ -184,12 +210,16 @@ class Maker:
         calls = self.aggregates(refs)
         keys = [ref.sql for ref in self.some(refs, 2)] if self.rng.random() < 0.65 else []
         group = f" GROUP BY {', '.join(keys)}" if keys else ""
+        # Of NULLs that stand for all values there may be two: nothing is cut off then.
+        many = bool(keys) and self.rng.random() < 0.12
+        if many:
+            group = " GROUP BY " + self.rng.choice([f"ROLLUP ({', '.join(keys)})", f"CUBE ({', '.join(keys)})", f"GROUPING SETS (({keys[0]}), ({keys[-1]}), ())"])
         having = NOTHING
         if self.rng.random() < 0.3:
             having = optional(" HAVING ", Node(self.rng.choice([
                 f"{self.rng.choice(calls)} IS NOT NULL", "count(*) > 1", "count(*) BETWEEN 1 AND 3", "count(*) > 100", f"{self.of_aggregates(refs)} IS NOT NULL"])))
         tail, n_keys = "", 0
-        if keys and self.rng.random() < 0.35:
+        if keys and not many and self.rng.random() < 0.35:
             tail, n_keys = self.order(keys) + self.limit(), len(keys)
         keyed = Node(", ".join(keys) + ", ") if keys else NOTHING
         return Query(Node("SELECT ", keyed, listed(calls), " FROM ", from_, self.where(refs, 0.6), group, having, tail), n_keys)
@@ -216,7 +246,8 @@ class Maker:
             test = Node(f"{not_}EXISTS (SELECT 1 FROM ", inner, f" {b} WHERE {x.sql} = {y.sql}", self.where(rng.choice([others, both]), 0.4, " AND "), ")")
         else:
             limited = f" ORDER BY {b}.\"id\" LIMIT 7" if rng.random() < 0.3 else ""
-            test = Node(f"{x.sql} {not_}IN (SELECT {y.sql} FROM ", inner, f" {b}", self.where(others, 0.6), limited, ")")
+            among = rng.choice(["IN", "IN", "IN", "= ANY" if not not_ else "<> ALL"])
+            test = Node(f"{x.sql} {not_ if among == 'IN' else ''}{among} (SELECT {y.sql} FROM ", inner, f" {b}", self.where(others, 0.6), limited, ")")
         items = ", ".join(ref.sql for ref in self.some(refs))
         tail, n_keys = "", 0
         if rng.random() < 0.25:
@@ -278,9 +309,18 @@ class Maker:
         a, refs = self.refs(table)
         by, then = rng.choice(refs), rng.choice([ref for ref in refs if ref.kind not in ("bytes", "time")])
         over = f'(PARTITION BY {by.sql} ORDER BY {then.sql}, {a}."id")'
+        frame = rng.choice(["ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", "ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING", "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+                            "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"])
+        framed = f'(PARTITION BY {by.sql} ORDER BY {then.sql}, {a}."id" {frame})'
+        # There is no max(boolean) in PostgreSQL.
+        most = "count" if then.kind == "bool" else "max"
         call = rng.choice([f"row_number() OVER {over}", f"lag({then.sql}) OVER {over}", f"first_value({a}.\"id\") OVER {over}", f"count(*) OVER (PARTITION BY {by.sql})",
                            f"rank() OVER (PARTITION BY {by.sql} ORDER BY {then.sql})", f"dense_rank() OVER (ORDER BY {then.sql})",
-                           f"sum({a}.\"k\") OVER {over[:-1]} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)", f"max({then.sql}) OVER (PARTITION BY {by.sql})"])
+                           f"sum({a}.\"k\") OVER {over[:-1]} ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)", f"{most}({then.sql}) OVER (PARTITION BY {by.sql})",
+                           f"lead({then.sql}, 2) OVER {over}", f"ntile(3) OVER {over}", f"last_value({then.sql}) OVER {framed}", f"nth_value({then.sql}, 2) OVER {framed}",
+                           f"count({then.sql}) OVER {framed}", f"percent_rank() OVER (ORDER BY {then.sql})", f"cume_dist() OVER (PARTITION BY {by.sql} ORDER BY {then.sql})",
+                           f"count(*) OVER (ORDER BY {then.sql} DESC NULLS LAST)", f"sum({a}.\"k\") OVER (ORDER BY {a}.\"k\" RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING)",
+                           f"sum({a}.\"k\") FILTER (WHERE {a}.\"k\" > 0) OVER (PARTITION BY {by.sql})"])
         inner = Node(f'SELECT {a}."id" AS i, {by.sql} AS p, {call} AS w FROM ', table, f" {a}", self.where(refs, 0.6))
         if rng.random() < 0.5:
             return Query(inner)
@@ -322,7 +362,7 @@ class Maker:
         return Query(Node("SELECT count(*), min(s.g), sum(s.n) FROM (" if key.kind not in ("bool", "bytes") else "SELECT count(*), sum(s.n) FROM (", inner, ") s WHERE ", test))
 
 
-FORMS = {"plain": 20, "expressions": 5, "top": 10, "distinct": 6, "grouped": 15, "join": 13, "semi": 9, "limited": 7, "sets": 8, "window": 4, "scalar": 6, "nested": 5}
+FORMS = {"plain": 20, "expressions": 5, "top": 10, "distinct": 6, "grouped": 15, "join": 13, "semi": 9, "limited": 7, "sets": 8, "window": 4, "scalar": 6, "nested": 5, "first_of_each": 3}
 
 
 def query(seed, source, number):

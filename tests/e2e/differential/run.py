@@ -1,13 +1,16 @@
-"""Runs a query three ways, compares, and makes a difference small enough to read."""
+"""Runs a query three ways and in PostgreSQL, compares, and makes a difference small enough to read."""
 
 import collections
 
 from psycopg import pq
 
-from . import sources
+from . import peer, sources
 from .grammar import Query
 
 WAYS = {"pushdown on": sources.name_in_maru, "pushdown off": sources.name_in_maru, "local copy": sources.name_of_copy}
+# The same text, asked of PostgreSQL about the same rows.
+PEER = "PostgreSQL"
+NAMES = {**WAYS, PEER: peer.name_in_peer}
 SHRINKS_MAX = 400
 FLOATS = (700, 701)
 
@@ -42,10 +45,10 @@ class Answer:
 
 
 class Runner:
-    """Three sessions of one server."""
+    """Three sessions of one server, and one of PostgreSQL."""
 
     def __init__(self, connect):
-        self.sessions = {way: connect() for way in WAYS}
+        self.sessions = {**{way: connect() for way in WAYS}, PEER: peer.connect()}
         self.sessions["pushdown off"].execute("SET maru.pushdown = off")
         self.timezone = None
 
@@ -61,10 +64,10 @@ class Runner:
             for session in self.sessions.values():
                 session.execute(f"SET timezone = '{query.timezone}'")
             self.timezone = query.timezone
-        # All three at work at once.
-        for way, name_of in WAYS.items():
+        # All at work at once.
+        for way, name_of in NAMES.items():
             self.sessions[way].pgconn.send_query(query.sql(name_of).encode())
-        return {way: Answer(self.answer(way)) for way in WAYS}
+        return {way: Answer(self.answer(way)) for way in NAMES}
 
     def answer(self, way):
         results = list(iter(self.sessions[way].pgconn.get_result, None))
@@ -73,7 +76,8 @@ class Runner:
 
     def differ(self, query, answers=None):
         answers = answers or self.answers(query)
-        return any(answer.seen(query) != answers["pushdown off"].seen(query) for answer in answers.values())
+        off = answers["pushdown off"]
+        return any(answers[way].seen(query) != off.seen(query) for way in WAYS) or not peer.agrees(query, off, answers[PEER])
 
     def shrunk(self, query):
         """Takes parts away as long as the difference stays."""
@@ -95,7 +99,8 @@ class Runner:
         small = self.shrunk(query)
         answers = self.answers(small)
         lines = [f"{query.form} query, again with {again}", f"timezone {query.timezone}", f"as generated: {query.sql(sources.name_in_maru)}",
-                 f"shrunk:       {small.sql(sources.name_in_maru)}", f"local copy:   {small.sql(sources.name_of_copy)}"]
+                 f"shrunk:       {small.sql(sources.name_in_maru)}", f"local copy:   {small.sql(sources.name_of_copy)}",
+                 f"PostgreSQL:   {small.sql(peer.name_in_peer)}"]
         off = answers["pushdown off"]
         for way, answer in answers.items():
             if answer.sqlstate:
