@@ -17,6 +17,7 @@ import re
 import shutil
 import sqlite3
 import struct
+import time
 import zlib
 
 import psycopg
@@ -624,6 +625,46 @@ def test_schema_that_changed(session, tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"id": ["four"], "v": ["d"]}), folder / "4.parquet")
     refused(session, "SELECT id, v FROM bad_input.changed", {"42804"}, "4.parquet", '"id" is declared bigint')
     session.execute("DROP TABLE bad_input.changed")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "json"])
+def test_columns_of_new_files_are_there_a_second_later(session, tmp_path, kind):
+    """A table of a catalog has the columns that its files have now, whatever it was opened with."""
+    def write(path, **columns):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "parquet":
+            pyarrow.parquet.write_table(pyarrow.table({name: [value] for name, value in columns.items()}), path)
+        elif kind == "json":
+            path.write_text(json.dumps(columns) + "\n")
+        else:
+            path.write_text(",".join(columns) + "\n" + ",".join(str(value) for value in columns.values()) + "\n")
+
+    folder, catalog = tmp_path / "s" / "grown", "grown_" + kind
+    write(folder / f"1.{kind}", a=1)
+    session.execute(f"CREATE CATALOG {catalog} USING file WITH (path = '{tmp_path}')")
+    ask = f"SELECT * FROM {catalog}.s.grown ORDER BY a"
+    try:
+        assert session.execute(ask).fetchall() == [(1,)]
+        for number, columns, wanted in [
+            (2, {"a": 2}, [(1,), (2,)]),
+            (3, {"a": 3, "b": "x"}, [(1, None), (2, None), (3, "x")]),
+            (4, {"a": 4.5, "b": "y"}, [(1, None), (2, None), (3, "x"), (4.5, "y")]),
+        ]:
+            write(folder / f"{number}.{kind}", **columns)
+            time.sleep(1.1)
+            assert session.execute(ask).fetchall() == wanted
+        # A file that is another one by now.
+        write(folder / f"4.{kind}", a=4.5, b="y", c=7)
+        time.sleep(1.1)
+        assert session.execute(f"SELECT c FROM {catalog}.s.grown ORDER BY a").fetchall() == [(None,), (None,), (None,), (7,)]
+        one = folder.parent / f"alone.{kind}"
+        write(one, a=1)
+        assert session.execute(f"SELECT * FROM {catalog}.s.alone").fetchall() == [(1,)]
+        write(one, a=1, b=2)
+        time.sleep(1.1)
+        assert session.execute(f"SELECT * FROM {catalog}.s.alone").fetchall() == [(1, 2)]
+    finally:
+        session.execute(f"DROP CATALOG {catalog}")
 
 
 def test_leftovers_of_other_writers(session, tmp_path):

@@ -142,7 +142,7 @@ def test_partitions_are_told(lake, kind):
         assert len(connection.execute(sql).fetchall()) == files * 2
     # A table without partitions has no such line.
     pyarrow.csv.write_csv(pyarrow.table({"n": [1]}), folder / "one.csv")
-    assert "partitions" not in explained(connection, "SELECT * FROM parts.s.one") and "Partitions" not in figures(connection, "SELECT * FROM parts.s.one")
+    assert "    partitions: " not in explained(connection, "SELECT * FROM parts.s.one") and "Partitions" not in figures(connection, "SELECT * FROM parts.s.one")
     # Of very many directories above the partitions, only those are listed that are wanted.
     for number in range(70):
         (folder / f"deep/a={number}/b=1").mkdir(parents=True)

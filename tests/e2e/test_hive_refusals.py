@@ -142,13 +142,13 @@ def test_files_of_other_types_lose_nothing(tables, kind, declared, values, outco
 
 # Queries of views over columns of a declared length, and what they give; None: refused, with the column and its type.
 LENGTHS = [
-    ("SELECT id, c, v FROM {0}", [(1, "a", "abcd"), (2, "a   ", None), (3, None, "abc")]),
+    ("SELECT id, c, v FROM {0}", [(1, "a", "abcd"), (2, "a", None), (3, None, "abc")]),
     ("SELECT v AS x, t.* FROM {0} t WHERE id = 3", [("abc", 3, None, "abc", "p1")]),
     ("SELECT id FROM {0} WHERE c IS NULL AND v IS NOT NULL", [(3,)]),
     ("SELECT count(c), count(v), count(*) FROM {0}", [(2, 2, 3)]),
     ("SELECT a.id, b.c FROM {0} a JOIN {0} b ON a.id = b.id WHERE a.id < 2", [(1, "a")]),
     ("SELECT c FROM {0} WHERE id = 1 UNION ALL SELECT v FROM {0} WHERE id = 3", [("a",), ("abc",)]),
-    ("SELECT id, c FROM {0} WHERE id IN (SELECT id FROM {0} WHERE v IS NULL) ORDER BY c", [(2, "a   ")]),
+    ("SELECT id, c FROM {0} WHERE id IN (SELECT id FROM {0} WHERE v IS NULL) ORDER BY c", [(2, "a")]),
     ("SELECT id FROM {0} WHERE c = 'a'", None), ("SELECT id FROM {0} WHERE v = 'abc'", None), ("SELECT id FROM {0} WHERE p = 'p1'", None),
     ("SELECT id FROM {0} WHERE c IN ('a')", None), ("SELECT id FROM {0} WHERE c LIKE 'a%'", None), ("SELECT length(c) AS n FROM {0}", None),
     ("SELECT concat(c, '|') AS n FROM {0}", None), ("SELECT c, count(*) AS n FROM {0} GROUP BY c", None), ("SELECT DISTINCT c FROM {0}", None),
@@ -187,6 +187,42 @@ def test_views_only_show_texts_of_a_declared_length(tables, formats):
         told = caught.value.diag
         assert "char(" in told.message_primary and "used for more than to be shown" in told.message_primary, (text, str(caught.value))
         assert "spaces at its end" in told.message_detail and "CREATE VIEW" in told.message_hint, (text, str(caught.value))
+
+
+@pytest.mark.parametrize("formats", [PARQUET, ORC, TEXT], ids=["parquet", "orc", "text"])
+def test_blanks_at_the_end_of_a_char_do_not_count(tables, formats):
+    """Hive and Spark fill a CHAR up, as they write it or as they read it, and pass over the blanks when they compare."""
+    metastore, connection, database, place = tables
+    name = "padded_" + uuid.uuid4().hex[:8]
+    columns = [("id", "int"), ("c", "char(4)"), ("v", "varchar(4)")]
+    metastore.create_table(database, name, f"file://{place}/{name}", columns, formats, partition_keys=[("p", "char(4)")])
+    for number, key in enumerate(["k   ", "j"]):
+        folder = place / name / f"p={key}"
+        folder.mkdir(parents=True)
+        metastore.add_partition(database, name, [key], f"file://{place}/{name}/p={key}", columns, formats)
+        rows = [(10 * number + 1, "a", "x"), (10 * number + 2, "a   ", "x  "), (10 * number + 3, "b", None)]
+        if formats is TEXT:
+            lines = [f"{i}\x01{c}\x01{chr(92) + 'N' if v is None else v}\n" for i, c, v in rows]
+            (folder / "000000_0").write_text("".join(lines))
+        else:
+            table = pyarrow.table({"id": pyarrow.array([i for i, _, _ in rows], "int32"), "c": [c for _, c, _ in rows], "v": [v for _, _, v in rows]})
+            (pyarrow.parquet if formats is PARQUET else pyarrow.orc).write_table(table, folder / "000000_0")
+    table = f"{database}.{database}.{name}"
+    for pushdown in ["on", "off"]:
+        connection.execute(f"SET pushdown = {pushdown}")
+        answers = {
+            "SELECT id FROM {} WHERE c = 'a' ORDER BY id": [(1,), (2,), (11,), (12,)],
+            "SELECT id FROM {} WHERE c > 'a' ORDER BY id": [(3,), (13,)],
+            "SELECT id FROM {} WHERE p = 'k' AND c = 'b' ORDER BY id": [(3,)],
+            "SELECT id FROM {} WHERE p IN ('j', 'k') AND c = 'b' ORDER BY id": [(3,), (13,)],
+            "SELECT c, count(*) FROM {} GROUP BY c ORDER BY c": [("a", 4), ("b", 2)],
+            "SELECT p, min(c), max(c) FROM {} GROUP BY p ORDER BY p": [("j", "a", "b"), ("k", "a", "b")],
+            # A VARCHAR is what it is.
+            "SELECT id FROM {} WHERE v = 'x' ORDER BY id": [(1,), (11,)],
+        }
+        for sql, wanted in answers.items():
+            assert connection.execute(sql.format(table)).fetchall() == wanted, (pushdown, sql)
+    connection.execute("RESET pushdown")
 
 
 DELIMITED, CSV = TEXT, (TEXT[0], TEXT[1], HIVE + "serde2.OpenCSVSerde")

@@ -98,6 +98,27 @@ def hive(request, server, connection):
     found.drop()
 
 
+def test_partitions_of_a_char_are_the_same_with_blanks_and_without(hive):
+    """Spark names the partitions of a CHAR with the blanks that it fills up; they are replaced and added to, not put beside."""
+    c, name = hive.connection, hive.name
+    at = os.environ["MARU_TEST_HDFS"] + hive.folder + "/padded"
+    columns = [("id", "int")]
+    with hive.metastore() as metastore:
+        metastore.create_table(hive.database, "padded", at, columns, PARQUET, partition_keys=[("p", "char(4)")])
+        for key in ["k   ", "j"]:
+            storage.Hdfs().make_folder(f"{hive.folder}/padded/p={key}")
+            metastore.add_partition(hive.database, "padded", [key], f"{at}/p={key}", columns, PARQUET)
+    both = f"SELECT p, id FROM {name}.padded ORDER BY p, id"
+    c.execute(f"INSERT INTO {name}.padded VALUES (1, 'k'), (2, 'k  '), (3, 'j ')")
+    assert c.execute(both).fetchall() == [("j", 3), ("k", 1), ("k", 2)]
+    c.execute(f"INSERT OVERWRITE {name}.padded PARTITION (p) SELECT id + 10, p FROM {name}.padded WHERE p = 'k'")
+    assert c.execute(both).fetchall() == [("j", 3), ("k", 11), ("k", 12)]
+    c.execute(f"INSERT OVERWRITE {name}.padded PARTITION (p = 'k ') SELECT 20")
+    assert c.execute(both).fetchall() == [("j", 3), ("k", 20)]
+    with hive.metastore() as metastore:
+        assert sorted(metastore.client.get_partition_names(hive.database, "padded", -1)) == ["p=j", "p=k   "]
+
+
 def rows_of(connection, table):
     return sorted((plain(row) for row in connection.execute(f"SELECT * FROM {table}").fetchall()), key=repr)
 

@@ -104,6 +104,44 @@ def test_what_is_not_there(connection, statement, place, sqlstate):
     assert urllib.parse.urlsplit(place).path.split("/")[1] in told.message_primary + (told.message_hint or ""), told.message_primary
 
 
+def test_files_are_named_as_they_can_be_written(connection, tmp_path):
+    (tmp_path / "s" / "t").mkdir(parents=True)
+    bad, good = tmp_path / "s" / "t" / "bad.csv", tmp_path / "s" / "good.csv"
+    bad.write_text("a,b\n1,2\n")
+    good.write_text("a,b\n1,2\n")
+    (tmp_path / "late.csv").write_text("d\n" + "2026-01-01\n" * 1500 + "2026-01-01 10:00\n")
+    connection.execute(f"CREATE CATALOG named USING file WITH (path = '{tmp_path}/')")
+    connection.execute(f"CREATE EXTERNAL TABLE named_bad (a int, b int) STORED AS CSV LOCATION '{tmp_path}/s/t/'")
+    bad.write_text("a,b\n1,2\n3\n")
+
+    def told(sql):
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(sql).fetchall()
+        return caught.value.diag
+
+    try:
+        for sql in ["SELECT * FROM named.s.t", f"SELECT * FROM '{bad}'", f"SELECT * FROM '{tmp_path}/s/t/*.csv'", "SELECT * FROM named_bad", "SELECT count(*) FROM named.s.t WHERE a = 1"]:
+            assert told(sql).message_primary == f'file "{bad}" line 3: 1 field where 2 are expected', sql
+        for sql in ["SELECT max(d) FROM named.public.late", f"SELECT max(d) FROM '{tmp_path}/late.csv'"]:
+            late = told(sql)
+            assert late.message_primary.startswith(f'file "{tmp_path}/late.csv" line 1502: column "d": ') and "2026-01-01 10:00" in late.message_primary
+            assert late.message_hint.startswith("Declare the column as text")
+        assert f'"{tmp_path}/nothing.csv"' in told(f"SELECT * FROM '{tmp_path}/nothing.csv'").message_primary
+        (tmp_path / "s" / "t" / "other.json").write_text("{}\n")
+        mixed = told(f"SELECT * FROM '{tmp_path}/s/t/'").message_primary
+        assert mixed.startswith(f'"{tmp_path}/s/t" holds files of more than one format') and f'"{bad}"' in mixed
+        for sql in ["SELECT * FROM named.s.good", f"SELECT * FROM '{good}'"]:
+            plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + sql).fetchall())
+            assert f"[[{good}]]" in plan and "[a, b]" in plan
+            assert str(good) in repr(connection.execute("EXPLAIN (FORMAT json) " + sql).fetchone())
+        remote = "s3://weblogs/csv/part-0.csv"
+        assert f"[[{remote}]]" in "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT * FROM '{remote}'").fetchall())
+        assert told("SELECT * FROM 's3://weblogs/nothing/'").message_primary.endswith('lies at "s3://weblogs/nothing"')
+    finally:
+        connection.execute("DROP TABLE named_bad")
+        connection.execute("DROP CATALOG named")
+
+
 # Behind the bucket, or the root, a path is the name as it is: no escape is resolved, and nothing cut off.
 NAMES = ["a%20b.csv", "a b.csv", "a+b.csv", "a#b.csv", "a?b.csv", "x%2Fy.csv", "한 글.csv", "p=x%2Fy/part.csv", "100%.csv"]
 

@@ -11,6 +11,7 @@ mod footers;
 mod infer;
 mod known;
 mod label;
+mod lengths;
 mod metadata_cache;
 mod named_source;
 mod nan;
@@ -41,6 +42,9 @@ use crate::{ColumnEstimate, Predicate};
 pub use details::{ColumnBounds, FileDetails};
 pub use infer::{check_schema, infer_schema};
 pub use label::{PartitionsRead, partitions_read};
+pub use lengths::TextLengths;
+pub use one_nan::one_nan;
+pub use text::read_nested;
 pub use type_name::type_name;
 
 /// A table over files of one format in one store.
@@ -251,6 +255,21 @@ pub trait FileLister: Send + Sync + Debug {
     /// Returns the columns whose texts were declared with a length, each with its type in the words of the source. There such a
     /// text may be another one than the files hold: filled up with spaces, or cut off.
     fn declared_lengths(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Returns the columns whose texts are brought to a length as they are read; `None` if there are none.
+    fn text_lengths(&self) -> Option<Arc<TextLengths>> {
+        None
+    }
+
+    /// Returns the conditions that rows are checked against before they are written, by name.
+    fn checks(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Returns what columns hold where a row that is written is given no value for them.
+    fn defaults(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use futures::future::{BoxFuture, ready};
-use maru_connect::{Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec};
+use maru_connect::{
+    Capabilities, Connector, ConnectorSpec, OpenContext, Source, TypeSpec, authority_of,
+};
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
 use tokio::sync::OnceCell;
@@ -150,6 +152,7 @@ fn is_flat(options: &Options) -> bool {
 fn open_file(context: &OpenContext) -> Result<Arc<dyn Source>> {
     let path = context.options.require_text("path")?.to_owned();
     let closable = Closable::new(local::open(Some(&path))?);
+    let store_url = private_url(&context.instance, "file", &authority_of(&path))?;
     let layout = Layout {
         store: Arc::clone(&closable.store),
         root: Path::default(),
@@ -159,7 +162,7 @@ fn open_file(context: &OpenContext) -> Result<Arc<dyn Source>> {
         catalog: context.catalog.clone(),
         place: Place::Local { path },
         layout,
-        store_url: private_url(&context.instance, "file", "")?,
+        store_url,
         formats: format_options(&context.options),
         gate: closable.gate,
         exclusive: OnceCell::new(),

@@ -18,6 +18,7 @@ mod new_table;
 mod options;
 mod partitions;
 mod sample;
+mod seen;
 mod source;
 mod stores;
 
@@ -25,7 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maru_connect::{
-    Connector, Leftover, OpenedStore, SourceTable, TableChange, TableCommit, WriteJob, WriteRequest,
+    Connector, Leftover, OpenedStore, SourceTable, TableChange, TableCommit, WriteJob,
+    WriteRequest, leftovers_in_place,
 };
 use maru_core::Result;
 
@@ -60,7 +62,7 @@ pub async fn change_delta_table(opened: &OpenedStore, change: TableChange) -> Re
 
 /// Returns the files in the directory of a Delta Lake table that it does not need.
 pub async fn delta_leftovers(opened: &OpenedStore) -> Result<Vec<Leftover>> {
-    delta::leftovers(opened).await
+    Ok(leftovers_in_place(delta::leftovers(opened).await?, &opened.url))
 }
 
 /// Removes [`delta_leftovers`] of more than `retain`; in a dry run it only returns them.

@@ -7,7 +7,7 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
-use maru_connect::{FileEntry, FileLister, Predicate, evaluate};
+use maru_connect::{FileEntry, FileLister, Predicate, TextLengths, evaluate, in_place};
 use maru_core::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
@@ -15,6 +15,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::formats::{Format, is_hidden, refuse_packed};
 use crate::glob::Glob;
 use crate::partitions;
+use crate::seen::Seen;
 
 /// Directories that are listed at most to count the partitions of a table.
 const COUNTED_DIRECTORIES: usize = 64;
@@ -28,6 +29,8 @@ const CONCURRENT_LISTINGS: usize = 16;
 pub(crate) struct DirectoryFiles {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) root: Path,
+    /// What users call the root of the store.
+    pub(crate) place: String,
     pub(crate) partition_columns: Vec<Arc<Field>>,
     /// What every file is said to be, whatever its name.
     pub(crate) declared: Option<Format>,
@@ -35,6 +38,10 @@ pub(crate) struct DirectoryFiles {
     pub(crate) only: Option<Format>,
     /// Only files whose path matches.
     pub(crate) pattern: Option<Glob>,
+    /// The columns that are declared with a length.
+    pub(crate) lengths: Option<Arc<TextLengths>>,
+    /// What the columns were found in.
+    pub(crate) seen: Option<Seen>,
 }
 
 /// A directory on the way down, with the values of the columns passed so far.
@@ -48,11 +55,12 @@ impl FileLister for DirectoryFiles {
     fn list<'a>(&'a self, filters: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
         Box::pin(async move {
             let prunable = filters.iter().any(|filter| !filter.columns().is_empty());
-            let mut entries = if prunable {
-                self.list_matching(filters).await?
+            let entries = if prunable {
+                self.list_matching(filters).await
             } else {
-                self.list_below(Step { directory: self.root.clone(), values: Vec::new() }).await?
+                self.list_below(Step { directory: self.root.clone(), values: Vec::new() }).await
             };
+            let mut entries = entries.map_err(|error| in_place(error, &self.place, &self.root))?;
             entries.sort_by(|a, b| a.meta.location.cmp(&b.meta.location));
             Ok(entries)
         })
@@ -71,6 +79,19 @@ impl FileLister for DirectoryFiles {
             }
             Some(steps.len())
         })
+    }
+
+    fn changed(&self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            Ok(match &self.seen {
+                Some(seen) => seen.is_outdated(self).await,
+                None => false,
+            })
+        })
+    }
+
+    fn text_lengths(&self) -> Option<Arc<TextLengths>> {
+        self.lengths.clone()
     }
 }
 
@@ -228,7 +249,10 @@ impl DirectoryFiles {
         let field = &self.partition_columns[column];
         match partitions::split(name) {
             Some((key, value)) if key.eq_ignore_ascii_case(field.name()) => {
-                partitions::value(value.as_deref(), field.data_type(), path.as_ref())
+                let value = partitions::value(value.as_deref(), field.data_type(), path.as_ref())?;
+                let Some(lengths) = &self.lengths else { return Ok(value) };
+                let fitted = lengths.value(field.name(), value);
+                fitted.map_err(|error| error.with_context("file", path.to_string()))
             }
             _ => Err(self.stray(path)),
         }
@@ -254,14 +278,34 @@ impl DirectoryFiles {
 pub(crate) struct OneFile {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) path: Path,
+    /// What users call the root of the store.
+    pub(crate) place: String,
+    /// The columns that are declared with a length.
+    pub(crate) lengths: Option<Arc<TextLengths>>,
+    /// What the columns were found in.
+    pub(crate) seen: Option<Seen>,
 }
 
 impl FileLister for OneFile {
     fn list<'a>(&'a self, _: &'a [Predicate]) -> BoxFuture<'a, Result<Vec<FileEntry>>> {
         Box::pin(async move {
             use object_store::ObjectStoreExt;
-            let meta = self.store.head(&self.path).await?;
+            let meta = self.store.head(&self.path).await.map_err(Error::from);
+            let meta = meta.map_err(|error| in_place(error, &self.place, &self.path))?;
             Ok(vec![FileEntry::new(meta, Vec::new())])
         })
+    }
+
+    fn changed(&self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            Ok(match &self.seen {
+                Some(seen) => seen.is_outdated(self).await,
+                None => false,
+            })
+        })
+    }
+
+    fn text_lengths(&self) -> Option<Arc<TextLengths>> {
+        self.lengths.clone()
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt, stream};
 use maru_connect::{
-    FileFormatSpec, FileLister, FileTable, OpenedStore, SourceTable, TableVersion, check_schema,
-    infer_schema,
+    FileFormatSpec, FileLister, FileTable, LENGTH_KEY, OpenedStore, SourceTable, TableVersion,
+    TextLengths, check_schema, in_place, infer_schema, root_of,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
@@ -19,6 +19,7 @@ use crate::glob::Glob;
 use crate::lister::{DirectoryFiles, OneFile};
 use crate::partitions::{self, TypeGuess};
 use crate::sample::Sample;
+use crate::seen::{Met, Seen};
 
 pub use crate::options::LOCATION_OPTIONS;
 
@@ -48,7 +49,7 @@ pub struct LocationTable {
     /// The version to read, of a table that keeps versions; `None` reads the newest.
     pub version: Option<TableVersion>,
     /// Whether columns that are found in files of text, and in the names of their directories, are text, for one who reads the values
-    /// by types of his own. Arrays and objects of JSON are what they are.
+    /// by types of his own. Arrays and objects of JSON are given as they are written.
     pub as_written: bool,
 }
 
@@ -68,6 +69,12 @@ pub async fn open_location_table(
     store: OpenedStore,
     spec: LocationTable,
 ) -> Result<SourceTable> {
+    let (root, path) = (root_of(&store.url), store.path.clone());
+    let opened = Box::pin(open(catalog, store, spec)).await;
+    opened.map_err(|error| in_place(error, &root, &path))
+}
+
+async fn open(catalog: &str, store: OpenedStore, spec: LocationTable) -> Result<SourceTable> {
     if let Some(table) = delta_table(catalog, &store, &spec).await? {
         return Ok(table);
     }
@@ -79,16 +86,28 @@ pub async fn open_location_table(
     }
     let file_schema =
         file_schema(&store.store, &spec, &found.files, &format_spec, &partition_columns).await?;
+    // Columns that are declared stay what they are.
+    let seen = match &spec.columns {
+        Some(_) => None,
+        None => Seen::new(found.met, &store.store, &format_spec, &file_schema, &partition_columns),
+    };
+    let lengths = text_lengths(&spec, &file_schema, &partition_columns);
+    let file_schema = if lengths.is_some() { without_lengths(&file_schema) } else { file_schema };
+    let place = root_of(&store.url);
     let files: Arc<dyn FileLister> = if found.single {
-        Arc::new(OneFile { store: Arc::clone(&store.store), path: store.path.clone() })
+        let (store, path) = (Arc::clone(&store.store), store.path.clone());
+        Arc::new(OneFile { store, path, place, lengths, seen })
     } else {
         Arc::new(DirectoryFiles {
             store: Arc::clone(&store.store),
             root: store.path.clone(),
+            place,
             partition_columns: partition_columns.clone(),
             declared,
             only: declared.is_none().then_some(format),
             pattern,
+            lengths,
+            seen,
         })
     };
     Ok(SourceTable::Files(Arc::new(FileTable {
@@ -115,6 +134,11 @@ pub async fn check_location_table(
     store: &OpenedStore,
     spec: &LocationTable,
 ) -> Result<Vec<String>> {
+    let checked = Box::pin(check(store, spec)).await;
+    checked.map_err(|error| in_place(error, &root_of(&store.url), &store.path))
+}
+
+async fn check(store: &OpenedStore, spec: &LocationTable) -> Result<Vec<String>> {
     let Some(columns) = &spec.columns else { return Ok(Vec::new()) };
     let laid = laid(store, spec, false).await?;
     let partition_columns = partition_columns(spec, &laid.found)?;
@@ -202,12 +226,15 @@ struct Found {
     /// The file that `keys` were taken from.
     keys_from: Option<Path>,
     single: bool,
+    /// All that count.
+    met: Met,
 }
 
 impl Found {
     fn one(meta: ObjectMeta) -> Self {
         let mut found = Self { single: true, ..Self::default() };
         found.note_format(&meta.location);
+        found.met.add(&meta);
         found.files.push(meta);
         found
     }
@@ -286,6 +313,7 @@ impl Look<'_> {
         }
         let directories = parts.split_last().map_or(&[][..], |(_, directories)| directories);
         note_partitions(&mut self.found, directories, &meta.location)?;
+        self.found.met.add(&meta);
         self.sample.add(meta);
         Ok(true)
     }
@@ -453,13 +481,44 @@ async fn file_schema(
     Ok(without(&schema, partition_columns))
 }
 
+/// Returns the lengths that columns are declared with, by the table's names for them.
+fn text_lengths(
+    spec: &LocationTable,
+    file_schema: &Schema,
+    partition_columns: &[Arc<Field>],
+) -> Option<Arc<TextLengths>> {
+    let declared = [&spec.partition_columns, &spec.columns].into_iter().flatten();
+    let declared = declared.flat_map(|schema| schema.fields()).collect::<Vec<_>>();
+    let of_partitions = partition_columns.iter().filter_map(|column| {
+        let named = |field: &&&Arc<Field>| field.name().eq_ignore_ascii_case(column.name());
+        let has_length = |field: &&&Arc<Field>| field.metadata().contains_key(LENGTH_KEY);
+        let field: &Field = declared.iter().filter(named).find(has_length)?;
+        Some((column.name().as_str(), field))
+    });
+    // What a file itself says of its columns is not declared.
+    let in_files = file_schema.fields().iter().filter(|_| spec.columns.is_some());
+    let in_files = in_files.map(|field| (field.name().as_str(), field.as_ref()));
+    TextLengths::of(in_files.chain(of_partitions))
+}
+
+/// Leaves the lengths to those who read: what is made of the columns has none.
+fn without_lengths(schema: &Schema) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let mut field = Field::clone(field);
+        field.metadata_mut().remove(LENGTH_KEY);
+        field
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 /// Makes columns of text of those that are found in text.
 fn as_written(columns: &[Arc<Field>], format: &FileFormatSpec) -> Vec<Arc<Field>> {
     let is_text = matches!(format, FileFormatSpec::Csv { .. } | FileFormatSpec::Json);
-    let column = |column: &Arc<Field>| match is_text && !column.data_type().is_nested() {
-        true => Arc::new(Field::clone(column).with_data_type(DataType::Utf8)),
-        false => Arc::clone(column),
-    };
+    if !is_text {
+        return columns.to_vec();
+    }
+    let column =
+        |column: &Arc<Field>| Arc::new(Field::clone(column).with_data_type(DataType::Utf8));
     columns.iter().map(column).collect()
 }
 

@@ -8,7 +8,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::future::BoxFuture;
 use maru_connect::{
     HookedJob, Leftover, OpenedStore, Source, SourceTable, TableChange, TableCommit, TableEntry,
-    TableVersion, WriteJob, WriteMode, WriteRequest,
+    TableVersion, WriteJob, WriteMode, WriteRequest, leftovers_in_place,
 };
 use maru_core::{Error, ErrorKind, Options, Result};
 use object_store::path::Path;
@@ -328,7 +328,8 @@ impl Source for FilesSource {
             let Some(opened) = self.delta_or_unmade(schema, table).await? else {
                 return Ok(Vec::new());
             };
-            delta::leftovers(&opened).await.map_err(|error| self.in_catalog(error))
+            let left = delta::leftovers(&opened).await.map_err(|error| self.in_catalog(error))?;
+            Ok(leftovers_in_place(left, &opened.url))
         })
     }
 

@@ -48,6 +48,11 @@ impl Lake {
         fs::write(self.path(name), bytes).unwrap();
     }
 
+    /// Returns what an error says, with files as they lie in the catalog.
+    fn told(&self, error: &Error) -> String {
+        error.message().replace(&format!("{}/", self.folder.path().display()), "/lake/")
+    }
+
     async fn sql(&self, table: &str, sql: &str) -> Result<String> {
         query(&self.source, table, sql, true).await
     }

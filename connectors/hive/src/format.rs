@@ -363,6 +363,11 @@ pub(crate) fn for_partition(
     Ok(format)
 }
 
+/// Returns whether columns are of the types that are declared: the CSV SerDe reads strings alone.
+pub(crate) fn knows_types(format: &FileFormatSpec) -> bool {
+    !matches!(rows(format), FileFormatSpec::Csv { .. })
+}
+
 /// Returns how rows are laid out between the lines that are left out.
 fn rows(format: &FileFormatSpec) -> &FileFormatSpec {
     match format {

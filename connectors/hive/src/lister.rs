@@ -12,6 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hive_metastore::Table;
 use maru_connect::{
     ColumnEstimate, FileEntry, FileFormatSpec, FileLister, OpenContext, OpenedStore, Predicate,
+    TextLengths,
 };
 use maru_core::limits::CHANGED_TTL_S;
 use maru_core::{Error, ErrorKind, Result};
@@ -40,6 +41,8 @@ pub(crate) struct HiveFiles {
     pub(crate) format: FileFormatSpec,
     pub(crate) file_schema: SchemaRef,
     pub(crate) keys: Vec<Arc<Field>>,
+    /// The columns and keys of type `char(n)`.
+    pub(crate) padded: Option<Arc<TextLengths>>,
     /// The table's own location, without a slash at the end, and what it was opened as.
     pub(crate) root: String,
     pub(crate) opened: OpenedStore,
@@ -135,6 +138,10 @@ impl FileLister for HiveFiles {
             has_length.then(|| (column.name.as_deref().unwrap_or_default().to_owned(), declared))
         });
         declared.collect()
+    }
+
+    fn text_lengths(&self) -> Option<Arc<TextLengths>> {
+        self.padded.clone()
     }
 }
 

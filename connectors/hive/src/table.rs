@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use hive_metastore::{FieldSchema, StorageDescriptor, Table};
-use maru_connect::{FileTable, OpenContext};
+use maru_connect::{FileFormatSpec, FileTable, OpenContext, TextLengths};
 use maru_core::{Error, ErrorKind, Result};
 
 use crate::lister::{HiveFiles, Learned};
@@ -39,6 +39,7 @@ pub(crate) async fn open(
         return Err(named(Error::new(ErrorKind::RemoteTypeUnsupported, text)));
     }
     let root = storage.location.as_deref().unwrap_or_default().trim_end_matches('/').to_owned();
+    let padded = padded(&table, storage, &format);
     let url = location::url(&root).map_err(named)?;
     let opened = context.stores.open_store(&context.instance, &url, &context.options).await;
     let opened = opened.map_err(named)?;
@@ -57,6 +58,7 @@ pub(crate) async fn open(
             format,
             file_schema,
             keys,
+            padded,
             root,
             opened,
             table,
@@ -86,6 +88,25 @@ pub(crate) fn schema(columns: &[FieldSchema]) -> Result<Schema> {
         Ok(Field::new(name, data_type, true))
     };
     Ok(Schema::new(columns.iter().map(field).collect::<Result<Vec<_>>>()?))
+}
+
+/// Returns the columns and keys of type `char(n)`: blanks at the ends of their texts do not count, for Hive and Spark fill them up as
+/// they write, or as they read. The SerDe of CSV knows no type but text.
+fn padded(
+    table: &Table,
+    storage: &StorageDescriptor,
+    format: &FileFormatSpec,
+) -> Option<Arc<TextLengths>> {
+    let in_files = storage.cols.iter().flatten();
+    let in_files = in_files.filter(|_| format::knows_types(format));
+    let columns = in_files.chain(table.partition_keys.iter().flatten());
+    let is_padded = |column: &&FieldSchema| {
+        let declared = column.r#type.as_deref().unwrap_or_default().trim_start();
+        let end = declared.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(declared.len());
+        declared[..end].eq_ignore_ascii_case("char")
+    };
+    let names = columns.filter(is_padded).filter_map(|column| column.name.as_deref());
+    TextLengths::padded(names.map(str::to_owned))
 }
 
 fn is_key_type(data_type: &DataType) -> bool {

@@ -16,6 +16,7 @@ use maru_core::Error;
 
 use super::fitted::Fitted;
 use super::fitting::{Way, way};
+use super::lengths::{TextLength, TextLengths};
 use super::old_dates::{Old, Recounted};
 
 /// Returns which name of the file each column of the table has: the very name, else the only one that differs in
@@ -80,6 +81,8 @@ fn nobodys(name: &str) -> String {
 #[derive(Debug)]
 pub(super) struct NamesAdapterFactory {
     pub(super) kept: Option<Arc<KeptNames>>,
+    /// The columns whose texts have a length.
+    pub(super) lengths: Option<Arc<TextLengths>>,
 }
 
 impl PhysicalExprAdapterFactory for NamesAdapterFactory {
@@ -103,7 +106,7 @@ impl PhysicalExprAdapterFactory for NamesAdapterFactory {
             Schema::new_with_metadata(renamed.collect::<Vec<_>>(), file.metadata().clone());
         let same = renamed.fields() == file.fields();
         let old = Old::of(&file).map(Arc::new);
-        let (table, fits) = fits(&table, &renamed);
+        let (table, fits) = fits(&table, &renamed, self.lengths.as_deref());
         let inner = DefaultPhysicalExprAdapterFactory.create(table, Arc::new(renamed))?;
         if same && old.is_none() && fits.is_empty() {
             return Ok(inner);
@@ -112,19 +115,24 @@ impl PhysicalExprAdapterFactory for NamesAdapterFactory {
     }
 }
 
-/// What becomes of a column of a file that Arrow's cast would not bring into the table's type: the name and the type that it has
-/// there, or why it cannot be read.
-type Fit = Result<(String, DataType), Error>;
+/// What becomes of a column of a file that Arrow's cast would not bring into the table's type: the name, the type and the length that
+/// it has there, or why it cannot be read.
+type Fit = Result<(String, DataType, Option<TextLength>), Error>;
 
 /// Finds the columns of a file that are not to be cast by Arrow, by their place in it. In the schema that is returned they have the
 /// file's type, so that nothing else casts them.
-fn fits(table: &SchemaRef, file: &Schema) -> (SchemaRef, HashMap<usize, Fit>) {
+fn fits(
+    table: &SchemaRef,
+    file: &Schema,
+    lengths: Option<&TextLengths>,
+) -> (SchemaRef, HashMap<usize, Fit>) {
     let mut fits = HashMap::new();
     let fields = table.fields().iter().map(|field| {
         let Some((at, found)) = file.fields().find(field.name()) else { return Arc::clone(field) };
+        let length = lengths.and_then(|lengths| lengths.get(field.name()));
         let fit = match way(found.data_type(), field.data_type()) {
-            Ok(Way::Cast) => return Arc::clone(field),
-            Ok(Way::Own) => Ok((field.name().clone(), field.data_type().clone())),
+            Ok(Way::Cast) if length.is_none() => return Arc::clone(field),
+            Ok(_) => Ok((field.name().clone(), field.data_type().clone(), length)),
             Err(mismatch) => Err(mismatch.error(field.name(), "the file")),
         };
         fits.insert(at, fit);
@@ -162,9 +170,12 @@ impl PhysicalExprAdapter for NamesAdapter {
                 _ => named,
             };
             Ok(Transformed::yes(match self.fits.get(&column.index()) {
-                Some(Ok((name, to))) => {
-                    Arc::new(Fitted { input: counted, column: name.clone(), to: to.clone() })
-                }
+                Some(Ok((name, to, length))) => Arc::new(Fitted {
+                    input: counted,
+                    column: name.clone(),
+                    to: to.clone(),
+                    length: *length,
+                }),
                 Some(Err(refusal)) => return Err(refusal.clone().into()),
                 None => counted,
             }))

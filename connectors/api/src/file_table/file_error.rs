@@ -87,6 +87,6 @@ pub(super) fn makes_no_sense(path: &Path) -> Error {
 }
 
 /// [`in_file`] for DataFusion's error type.
-pub(super) fn df_in_file(path: &Path, error: DataFusionError) -> DataFusionError {
+fn df_in_file(path: &Path, error: DataFusionError) -> DataFusionError {
     in_file(path, error).into()
 }

@@ -10,6 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::lengths::TextLength;
 use super::shape::Shape;
 
 /// The input, brought into another type. Nothing can be told of it by bounds, which are of the file's type.
@@ -19,6 +20,8 @@ pub(super) struct Fitted {
     /// The table's name for the column.
     pub(super) column: String,
     pub(super) to: DataType,
+    /// What its texts are brought to.
+    pub(super) length: Option<TextLength>,
 }
 
 impl fmt::Display for Fitted {
@@ -29,7 +32,10 @@ impl fmt::Display for Fitted {
 
 impl PartialEq for Fitted {
     fn eq(&self, other: &Self) -> bool {
-        self.input.eq(&other.input) && self.column == other.column && self.to == other.to
+        self.input.eq(&other.input)
+            && self.column == other.column
+            && self.to == other.to
+            && self.length == other.length
     }
 }
 
@@ -40,6 +46,7 @@ impl Hash for Fitted {
         self.input.hash(state);
         self.column.hash(state);
         self.to.hash(state);
+        self.length.hash(state);
     }
 }
 
@@ -56,6 +63,10 @@ impl PhysicalExpr for Fitted {
         let values = self.input.evaluate(batch)?.into_array(batch.num_rows())?;
         let from = values.data_type().clone();
         let fitted = Shape::default().fit(&values, &from, &self.to);
+        let fitted = match self.length {
+            Some(length) => fitted.and_then(|texts| length.fit(&texts)),
+            None => fitted,
+        };
         let fitted = fitted.map_err(|error| error.or_context("column", self.column.clone()))?;
         Ok(ColumnarValue::Array(fitted))
     }
@@ -69,8 +80,8 @@ impl PhysicalExpr for Fitted {
         mut children: Vec<Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn PhysicalExpr>> {
         let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
-        let (column, to) = (self.column.clone(), self.to.clone());
-        Ok(Arc::new(Self { input, column, to }))
+        let (column, to, length) = (self.column.clone(), self.to.clone(), self.length);
+        Ok(Arc::new(Self { input, column, to, length }))
     }
 
     fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ use maru_core::{Error, Result};
 use super::footers::Footers;
 use super::scan::FileScanRequest;
 use super::{believed, parquet};
-use crate::{FileEntry, FileTable};
+use crate::{FileEntry, FileTable, in_place, root_of};
 
 /// Files of one layout with what is known of them, in the order of the list.
 #[derive(Default)]
@@ -39,17 +39,22 @@ pub(super) async fn with_statistics(
     let collect = state.config().collect_statistics() && !reader.is_silent();
     let limit = request.limit.filter(|_| !request.filtered_later);
     let concurrency = state.config_options().execution.meta_fetch_concurrency.get();
+    let lengths = table.files.text_lengths();
+    let root = root_of(&table.store_url);
     let n_entries = entries.len();
     let mut known = Vec::with_capacity(n_entries);
     let (mut n_rows, mut n_pruned) = (0_usize, 0_usize);
     let mut footers = stream::iter(entries.into_iter().enumerate())
         .map(|(index, entry)| {
-            let reader = &reader;
+            let (reader, root) = (&reader, &root);
             let asked = limit.is_some() || believed::is_sampled(index, n_entries);
             async move {
                 let footer = match reader.cached(&entry.meta) {
                     Some(cached) if collect && entry.details.is_none() => Some(cached),
-                    _ => footer(reader, &entry, collect && asked).await?,
+                    _ => {
+                        let footer = footer(reader, &entry, collect && asked).await;
+                        footer.map_err(|error| in_place(error, root, &entry.meta.location))?
+                    }
                 };
                 Ok::<_, Error>((entry, footer))
             }
@@ -62,6 +67,10 @@ pub(super) async fn with_statistics(
             n_pruned += 1;
             continue;
         }
+        let footer = match &lengths {
+            Some(lengths) => footer.map(|footer| footer.without(lengths, &table.file_schema)),
+            None => footer,
+        };
         let footer = footer.or_else(|| believed::estimated(table, &entry));
         n_rows = match footer.as_ref().map(|footer| footer.statistics.num_rows) {
             Some(Precision::Exact(rows)) => n_rows.saturating_add(rows),

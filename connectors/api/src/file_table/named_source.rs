@@ -24,18 +24,24 @@ use datafusion_datasource::file_stream::FileOpener;
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use maru_core::Error;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::file_error::{df_in_file, makes_no_sense, read_untrusted, untrusted};
+use super::file_error::{in_file, makes_no_sense, read_untrusted, untrusted};
 use super::label::Label;
 use super::nan::decided_by_bounds;
 use super::one_nan::{computes_with_floats, one_nan};
+use crate::in_place;
 
 /// Wraps a source; `label` is added to its line in `EXPLAIN`.
 #[derive(Clone)]
 pub(super) struct NamedSource {
     pub(super) inner: Arc<dyn FileSource>,
+    /// The table's, without what the inner source marks its own with.
+    pub(super) schema: TableSchema,
+    /// What users call the root of the store.
+    pub(super) root: Arc<str>,
     pub(super) label: Arc<Label>,
     /// Whether filters may move into the source.
     pub(super) pushdown: bool,
@@ -64,11 +70,11 @@ impl FileSource for NamedSource {
         partition: usize,
     ) -> DfResult<Box<dyn Morselizer>> {
         let inner = self.inner.create_morselizer(store, config, partition)?;
-        Ok(Box::new(NamedMorselizer(inner)))
+        Ok(Box::new(NamedMorselizer { inner, root: Arc::clone(&self.root) }))
     }
 
     fn table_schema(&self) -> &TableSchema {
-        self.inner.table_schema()
+        &self.schema
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
@@ -166,43 +172,62 @@ impl FileSource for NamedSource {
 }
 
 #[derive(Debug)]
-struct NamedMorselizer(Box<dyn Morselizer>);
+struct NamedMorselizer {
+    inner: Box<dyn Morselizer>,
+    root: Arc<str>,
+}
+
+/// A file, and what users call the root of its store.
+#[derive(Debug, Clone)]
+struct Name {
+    path: Path,
+    root: Arc<str>,
+}
+
+impl Name {
+    fn in_place(&self, error: impl Into<Error>) -> Error {
+        in_place(error.into(), &self.root, &self.path)
+    }
+}
 
 impl Morselizer for NamedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> DfResult<Box<dyn MorselPlanner>> {
         let path = file.object_meta.location.clone();
-        let inner = untrusted(&path, || self.0.plan_file(file))?;
-        Ok(Box::new(NamedPlanner { inner, path }))
+        let name = Name { path, root: Arc::clone(&self.root) };
+        let inner = untrusted(&name.path, || self.inner.plan_file(file));
+        Ok(Box::new(NamedPlanner { inner: inner.map_err(|error| name.in_place(error))?, name }))
     }
 }
 
 #[derive(Debug)]
 struct NamedPlanner {
     inner: Box<dyn MorselPlanner>,
-    path: Path,
+    name: Name,
 }
 
 impl MorselPlanner for NamedPlanner {
     fn plan(self: Box<Self>) -> DfResult<Option<MorselPlan>> {
-        let Self { inner, path } = *self;
-        let Some(mut plan) = untrusted(&path, || inner.plan())? else {
+        let Self { inner, name } = *self;
+        let plan = untrusted(&name.path, || inner.plan());
+        let Some(mut plan) = plan.map_err(|error| name.in_place(error))? else {
             return Ok(None);
         };
-        let planner = |inner: Box<dyn MorselPlanner>, path: &Path| -> Box<dyn MorselPlanner> {
-            Box::new(NamedPlanner { inner, path: path.clone() })
+        let planner = |inner: Box<dyn MorselPlanner>, name: &Name| -> Box<dyn MorselPlanner> {
+            Box::new(NamedPlanner { inner, name: name.clone() })
         };
         let morsels = plan
             .take_morsels()
             .into_iter()
-            .map(|inner| Box::new(NamedMorsel { inner, path: path.clone() }) as Box<dyn Morsel>)
+            .map(|inner| Box::new(NamedMorsel { inner, name: name.clone() }) as Box<dyn Morsel>)
             .collect();
         let planners =
-            plan.take_ready_planners().into_iter().map(|inner| planner(inner, &path)).collect();
+            plan.take_ready_planners().into_iter().map(|inner| planner(inner, &name)).collect();
         let pending = plan.take_pending_planner();
         let mut named = MorselPlan::new().with_morsels(morsels).with_planners(planners);
         if let Some(pending) = pending {
             named.set_pending_planner(async move {
-                Ok(planner(read_untrusted(&path, pending).await?, &path))
+                let inner = read_untrusted(&name.path, pending).await;
+                Ok(planner(inner.map_err(|error| name.in_place(error))?, &name))
             });
         }
         Ok(Some(named))
@@ -212,22 +237,32 @@ impl MorselPlanner for NamedPlanner {
 #[derive(Debug)]
 struct NamedMorsel {
     inner: Box<dyn Morsel>,
-    path: Path,
+    name: Name,
 }
 
 impl Morsel for NamedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, DfResult<RecordBatch>> {
-        let Self { inner, path } = *self;
+        let Self { inner, name } = *self;
         // After a panic the stream ends with the error.
         AssertUnwindSafe(inner.into_stream())
             .catch_unwind()
-            .map(move |end| match end {
-                Ok(batch) => {
-                    let batch = batch.and_then(|batch| Ok(one_nan(batch)?));
-                    batch.map_err(|error| df_in_file(&path, error))
-                }
-                Err(_) => Err(makes_no_sense(&path).into()),
+            .map(move |end| -> DfResult<RecordBatch> {
+                let plain = |batch| -> DfResult<RecordBatch> { Ok(one_nan(without_mark(batch))?) };
+                let error = match end.map(|batch| batch.and_then(plain)) {
+                    Ok(Ok(batch)) => return Ok(batch),
+                    Ok(Err(error)) => in_file(&name.path, error),
+                    Err(_) => makes_no_sense(&name.path),
+                };
+                Err(name.in_place(error).into())
             })
             .boxed()
     }
+}
+
+/// Takes off what a source marks its schema with.
+fn without_mark(mut batch: RecordBatch) -> RecordBatch {
+    if !batch.schema_ref().metadata().is_empty() {
+        batch.schema_metadata_mut().clear();
+    }
+    batch
 }

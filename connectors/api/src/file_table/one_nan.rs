@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
-    StructArray,
+    ArrayRef, AsArray, FixedSizeListArray, GenericListArray, OffsetSizeTrait, RecordBatch,
+    RecordBatchOptions, StructArray,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Schema,
@@ -26,7 +26,7 @@ type Half = <Float16Type as ArrowPrimitiveType>::Native;
 ///
 /// # Errors
 /// None but Arrow's own, of a batch that fitted before.
-pub(super) fn one_nan(batch: RecordBatch) -> Result<RecordBatch> {
+pub fn one_nan(batch: RecordBatch) -> Result<RecordBatch> {
     let changed = batch.columns().iter().map(plain).collect::<Vec<_>>();
     if changed.iter().all(Option::is_none) {
         return Ok(batch);
@@ -69,6 +69,11 @@ fn plain(values: &ArrayRef) -> Option<ArrayRef> {
         }
         DataType::List(_) => items(values.as_list::<i32>()),
         DataType::LargeList(_) => items(values.as_list::<i64>()),
+        DataType::FixedSizeList(_, _) => as_many_items(values.as_fixed_size_list()),
+        DataType::Dictionary(_, _) => {
+            let dictionary = values.as_any_dictionary();
+            plain(dictionary.values()).map(|changed| dictionary.with_values(changed))
+        }
         DataType::Struct(_) => members(values.as_struct()),
         _ => None,
     }
@@ -78,6 +83,12 @@ fn items<O: OffsetSizeTrait>(list: &GenericListArray<O>) -> Option<ArrayRef> {
     let changed = plain(list.values())?;
     let (field, offsets, _, nulls) = list.clone().into_parts();
     Some(Arc::new(GenericListArray::new(field, offsets, changed, nulls)))
+}
+
+fn as_many_items(list: &FixedSizeListArray) -> Option<ArrayRef> {
+    let changed = plain(list.values())?;
+    let (field, size, _, nulls) = list.clone().into_parts();
+    Some(Arc::new(FixedSizeListArray::new(field, size, changed, nulls)))
 }
 
 fn members(values: &StructArray) -> Option<ArrayRef> {
@@ -129,7 +140,10 @@ fn reads_float(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> DfResult<bool> 
 
 fn holds_float(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) => holds_float(item.data_type()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            holds_float(item.data_type())
+        }
+        DataType::Dictionary(_, item) => holds_float(item),
         DataType::Struct(fields) => fields.iter().any(|field| holds_float(field.data_type())),
         data_type => data_type.is_floating(),
     }

@@ -19,7 +19,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::projection::ProjectionExprs;
@@ -42,10 +42,11 @@ use self::stripe::FileReader;
 pub(super) use self::tails::Tails;
 use super::file_error::in_file;
 use super::label::Label;
+use super::lengths::{self, TextLengths};
 use super::metadata_cache::StoreMetadataCache;
 use super::one_nan::one_nan;
 use super::pinned_store::pinned;
-use crate::FileTable;
+use crate::{FileTable, in_place, root_of};
 
 /// Returns the source that reads the table's files.
 pub(super) fn source(
@@ -58,6 +59,7 @@ pub(super) fn source(
     Arc::new(OrcSource {
         projection: SplitProjection::unprojected(&schema),
         schema,
+        lengths: table.files.text_lengths(),
         store_url: table.store_url.clone(),
         tails: state.runtime_env().cache_manager.get_file_metadata_cache(),
         filter: None,
@@ -79,6 +81,7 @@ pub(super) async fn infer(store: &Arc<dyn ObjectStore>, meta: &ObjectMeta) -> Re
 #[derive(Clone)]
 pub(super) struct OrcSource {
     schema: TableSchema,
+    lengths: Option<Arc<TextLengths>>,
     projection: SplitProjection,
     store_url: ObjectStoreUrl,
     tails: Arc<FileMetadataCache>,
@@ -197,7 +200,8 @@ impl OrcOpener {
             let filter = snapshot_physical_expr(Arc::clone(filter))?;
             let schema = self.source.schema.table_schema();
             let n_file_columns = self.source.schema.file_schema().fields().len();
-            may = prune::stripes(tail, schema, n_file_columns, &filter)?;
+            let lengths = self.source.lengths.as_deref();
+            may = prune::stripes(tail, schema, n_file_columns, lengths, &filter)?;
         }
         let here = |offset: u64| match &file.range {
             None => true,
@@ -237,8 +241,13 @@ impl OrcOpener {
                 Ok::<_, Error>(stream::iter(rows))
             }
         });
-        let batches = batches.try_flatten().map(|batch| batch.and_then(one_nan));
-        Ok(batches.map_err(move |error| in_file(&path, error).into()).boxed())
+        let lengths = self.source.lengths.clone();
+        let batches = batches.try_flatten().map(move |batch| {
+            batch.and_then(one_nan).and_then(|batch| lengths::fit(lengths.as_deref(), batch))
+        });
+        let root = root_of(&self.source.store_url);
+        let named = move |error: Error| in_place(in_file(&path, error), &root, &path);
+        Ok(batches.map_err(move |error| named(error).into()).boxed())
     }
 }
 
@@ -251,7 +260,11 @@ impl FileOpener for OrcOpener {
             n_stripes: self.n_stripes.clone(),
             n_pruned: self.n_pruned.clone(),
         };
-        Ok(Box::pin(async move { opener.open(file).await }))
+        let (root, path) = (root_of(&self.source.store_url), file.object_meta.location.clone());
+        Ok(Box::pin(async move {
+            let opened = opener.open(file).await;
+            opened.map_err(|error| DataFusionError::from(in_place(error.into(), &root, &path)))
+        }))
     }
 }
 

@@ -24,6 +24,7 @@ use parquet::arrow::parquet_to_arrow_schema;
 use super::column_names::{KeptNames, in_kept_names, in_names_of_file};
 use super::file_error::{in_file, read_untrusted};
 use super::fitting::{Way, keeps_order, way};
+use super::lengths::TextLengths;
 use super::metadata_cache::StoreMetadataCache;
 use super::old_dates;
 use super::pinned_store::{PinnedReaders, pinned};
@@ -42,6 +43,23 @@ pub(super) struct Footer {
 impl Footer {
     pub(super) fn new(statistics: Arc<Statistics>, ordering: Option<LexOrdering>) -> Self {
         Self { statistics, ordering, wanted: true }
+    }
+
+    /// Takes away what is told of columns whose texts are not read as the file has them.
+    pub(super) fn without(mut self, lengths: &TextLengths, schema: &Schema) -> Self {
+        let mut statistics = Statistics::clone(&self.statistics);
+        for (field, told) in schema.fields().iter().zip(&mut statistics.column_statistics) {
+            if lengths.has(field.name()) {
+                let null_count = told.null_count;
+                *told = ColumnStatistics { null_count, ..ColumnStatistics::new_unknown() };
+            }
+        }
+        self.statistics = Arc::new(statistics);
+        self.ordering = self.ordering.filter(|ordering| {
+            let columns = ordering.iter().map(|sorted| sorted.expr.downcast_ref::<Column>());
+            columns.flatten().all(|column| !lengths.has(column.name()))
+        });
+        self
     }
 }
 
@@ -176,9 +194,13 @@ fn is_kept(ordering: &LexOrdering, table: &Schema, file: &Schema) -> bool {
 pub(super) fn source(
     table: &FileTable,
     state: &dyn Session,
-    schema: TableSchema,
+    schema: &TableSchema,
     limited: bool,
 ) -> Arc<dyn FileSource> {
+    let schema = match table.files.text_lengths() {
+        Some(_) => unlike_files(schema),
+        None => schema.clone(),
+    };
     let mut options = state.default_table_options().parquet;
     // Nanoseconds, which INT96 is read as by default, overflow beyond 2262.
     options.global.coerce_int96.get_or_insert_with(|| "us".to_owned());
@@ -200,6 +222,16 @@ pub(super) fn source(
         source = source.with_metadata_size_hint(size_hint);
     }
     Arc::new(source)
+}
+
+/// Marks a schema, so that it is not that of any file: where both are the same, the reader asks nobody how columns become the table's.
+/// Batches come with the mark.
+fn unlike_files(schema: &TableSchema) -> TableSchema {
+    let mut file_schema = Schema::clone(schema.file_schema());
+    file_schema.metadata.insert("maru:lengths".to_owned(), String::new());
+    TableSchema::builder(Arc::new(file_schema))
+        .with_table_partition_cols(schema.table_partition_cols().clone())
+        .build()
 }
 
 /// Returns the order that the rows of all files have in common, if there is one.

@@ -35,6 +35,7 @@ use super::{believed, label, orc, parquet, text};
 use crate::join_order::BelievedExec;
 use crate::{
     ColumnEstimate, FileEntry, FileFormatSpec, FileLayout, FileTable, Predicate, QueryContext,
+    root_of,
 };
 
 /// What one scan of a file table asks, lowered synchronously so that no future holds an expression.
@@ -337,7 +338,9 @@ fn build(
         .build();
     let source: Arc<dyn FileSource> = match &table.format {
         FileFormatSpec::Parquet => Arc::new(NamedSource {
-            inner: parquet::source(table, state, table_schema, request.limit.is_some()),
+            inner: parquet::source(table, state, &table_schema, request.limit.is_some()),
+            schema: table_schema,
+            root: root_of(&table.store_url).into(),
             label,
             pushdown: request.pushdown,
         }),
@@ -352,6 +355,7 @@ fn build(
         .with_output_ordering(ordering.into_iter().collect())
         .with_expr_adapter(Some(Arc::new(NamesAdapterFactory {
             kept: table.files.names_in_files(),
+            lengths: table.files.text_lengths(),
         })))
         .build();
     let scan = DataSourceExec::from_data_source(config);

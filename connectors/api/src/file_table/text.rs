@@ -22,8 +22,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ::bytes::Bytes;
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result as DfResult;
 use datafusion::physical_expr::PhysicalExpr;
@@ -54,7 +54,16 @@ use trimmed::Trimmed;
 
 use super::file_error::in_file;
 use super::label::Label;
-use crate::{FileFormatSpec, FileTable};
+use super::lengths::{self, TextLengths};
+use crate::{FileFormatSpec, FileTable, in_place, root_of};
+
+/// Reads texts as values of a nested type: JSON as `COPY … TO` writes it, lists also as PostgreSQL does.
+///
+/// # Errors
+/// 22P04 for what is no JSON, 22P02 and 22003 for values that are none of the type.
+pub fn read_nested(texts: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
+    json::nested(texts.as_string(), data_type)
+}
 
 /// Turns the bytes of one file into batches.
 pub(super) trait Decoder: Send {
@@ -78,6 +87,8 @@ pub(super) fn source(
         format: Arc::new(table.format.clone()),
         projection: SplitProjection::unprojected(&schema),
         schema,
+        lengths: table.files.text_lengths(),
+        root: root_of(&table.store_url).into(),
         label,
         batch_rows: maru_core::limits::BATCH_ROWS,
         metrics: ExecutionPlanMetricsSet::new(),
@@ -88,6 +99,9 @@ pub(super) fn source(
 pub(super) struct TextSource {
     format: Arc<FileFormatSpec>,
     schema: TableSchema,
+    lengths: Option<Arc<TextLengths>>,
+    /// What users call the root of the store.
+    root: Arc<str>,
     projection: SplitProjection,
     pub(super) label: Arc<Label>,
     batch_rows: usize,
@@ -105,6 +119,8 @@ impl FileSource for TextSource {
             format: Arc::clone(&self.format),
             schema: Arc::clone(self.schema.file_schema()),
             columns: self.projection.file_indices.clone(),
+            lengths: self.lengths.clone(),
+            root: Arc::clone(&self.root),
             store,
             batch_rows: self.batch_rows,
             bytes_scanned: MetricBuilder::new(&self.metrics).counter("bytes_scanned", partition),
@@ -178,6 +194,8 @@ struct TextOpener {
     schema: SchemaRef,
     /// Columns to read, by index into `schema`.
     columns: Vec<usize>,
+    lengths: Option<Arc<TextLengths>>,
+    root: Arc<str>,
     store: Arc<dyn ObjectStore>,
     batch_rows: usize,
     bytes_scanned: Count,
@@ -219,16 +237,28 @@ impl FileOpener for TextOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let path = file.object_meta.location.clone();
         let listed = file.object_meta.size;
-        let decoder = self.decoder(&self.format, &path)?;
+        let root = Arc::clone(&self.root);
+        let decoder = self.decoder(&self.format, &path);
+        let decoder = decoder.map_err(|error| in_place(error, &root, &path))?;
         let store = Arc::clone(&self.store);
         let scanned = self.bytes_scanned.clone();
         let contents = match *self.format {
             FileFormatSpec::Avro | FileFormatSpec::HiveAvro => Contents::Blocks,
             _ => Contents::Text,
         };
+        let lengths = self.lengths.clone();
         Ok(Box::pin(async move {
-            let bytes = read(store, path.clone(), listed, scanned, contents).await?;
-            Ok(batches(decoder, bytes, path).map(|batch| batch.map_err(Into::into)).boxed())
+            let bytes = read(store, path.clone(), listed, scanned, contents).await;
+            let bytes = bytes.map_err(|error| in_place(error, &root, &path))?;
+            let batches = batches(decoder, bytes, path.clone());
+            let fitted = batches.map(move |batch| -> DfResult<RecordBatch> {
+                let fitted = batch.and_then(|batch| {
+                    let fitted = lengths::fit(lengths.as_deref(), batch);
+                    fitted.map_err(|error| in_file(&path, error))
+                });
+                fitted.map_err(|error| in_place(error, &root, &path).into())
+            });
+            Ok(fitted.boxed())
         }))
     }
 }

@@ -73,18 +73,12 @@ where
 }
 
 /// Fractions as their shortest text, which every reader takes for the same number.
-fn fraction(value: f64, shown: &str, style: Style, out: &mut Vec<u8>) -> Result<()> {
+fn fraction(value: f64, shown: &str, style: Style, out: &mut Vec<u8>) {
     if value.is_finite() {
         out.extend_from_slice(shown.as_bytes());
-        return Ok(());
+        return;
     }
-    if style == Style::Json {
-        return Err(Error::new(
-            ErrorKind::InvalidParameter,
-            format!("JSON has no number {}", if value.is_nan() { "NaN" } else { "Infinity" }),
-        )
-        .with_hint("Make it NULL or text in the query."));
-    }
+    // JSON has no such numbers: there they are texts, as PostgreSQL writes them.
     let text = if value.is_nan() {
         "NaN"
     } else if value > 0.0 {
@@ -92,8 +86,7 @@ fn fraction(value: f64, shown: &str, style: Style, out: &mut Vec<u8>) -> Result<
     } else {
         "-Infinity"
     };
-    out.extend_from_slice(text.as_bytes());
-    Ok(())
+    put(text, style, out);
 }
 
 /// Puts text between quotes where the style wants it.
@@ -180,14 +173,16 @@ pub(super) fn cells<'a>(array: &'a dyn Array, style: Style) -> Result<Cells<'a>>
             let values = array.as_primitive::<Float32Type>();
             Box::new(move |row, out| {
                 let value = values.value(row);
-                fraction(f64::from(value), &format!("{value:?}"), style, out)
+                fraction(f64::from(value), &format!("{value:?}"), style, out);
+                Ok(())
             })
         }
         D::Float64 => {
             let values = array.as_primitive::<Float64Type>();
             Box::new(move |row, out| {
                 let value = values.value(row);
-                fraction(value, &format!("{value:?}"), style, out)
+                fraction(value, &format!("{value:?}"), style, out);
+                Ok(())
             })
         }
         D::Decimal128(..) => {
@@ -364,7 +359,8 @@ mod tests {
         let fractions: ArrayRef =
             Arc::new(Float64Array::from(vec![0.1, -1e300, 5e-324, f64::NAN, f64::NEG_INFINITY]));
         let wanted = ["0.1", "-1e300", "5e-324", "NaN", "-Infinity"];
-        assert_eq!(texts(fractions, Style::Hive), wanted);
+        assert_eq!(texts(fractions.clone(), Style::Hive), wanted);
+        assert_eq!(texts(fractions, Style::Json)[3..], ["\"NaN\"", "\"-Infinity\""]);
         let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1, 0, 1_500_000]));
         let wanted = ["1969-12-31 23:59:59.999999", "1970-01-01 00:00:00", "1970-01-01 00:00:01.5"];
         assert_eq!(texts(times.clone(), Style::Csv), wanted);

@@ -242,7 +242,8 @@ async fn a_record_that_is_too_long_is_refused() {
         let table = format!("s.{}", &name[..1]);
         let error = lake.sql(&table, "select count(*) from t").await.unwrap_err();
         assert_eq!(error.sqlstate(), "54000", "{error}");
-        assert!(error.message().starts_with(&format!("file \"s/{name}\" line ")), "{error}");
+        let told = lake.told(&error);
+        assert!(told.starts_with(&format!("file \"/lake/s/{name}\" line ")), "{error}");
     }
 }
 

@@ -49,6 +49,7 @@ async fn begun(
         statement: 0,
         memory: None,
         checked: Vec::new(),
+        checks: Vec::new(),
     };
     begin_delta_write(opened, "t", request, exists).await
 }

@@ -59,7 +59,7 @@ impl HiveFiles {
         &'a self,
         filters: &'a [Predicate],
     ) -> Result<BoxStream<'a, Result<Arc<Found>>>> {
-        let by_name = filter::names(filters, &self.keys).is_some();
+        let by_name = self.named_by(filters).is_some();
         if !by_name && let Some(partitions) = self.filtered(filters).await? {
             let found = move |partition| async move { self.found(partition).await.map(Arc::new) };
             return Ok(stream::iter(partitions).then(found).boxed());
@@ -78,9 +78,28 @@ impl HiveFiles {
         Ok(found.boxed())
     }
 
+    /// Returns whether a key has blanks at its end in names and in the metastore that its values do not have.
+    fn has_padded_keys(&self) -> bool {
+        let padded = self.padded.as_ref();
+        padded.is_some_and(|padded| self.keys.iter().any(|key| padded.has(key.name())))
+    }
+
+    /// Returns the names of the only partitions that may satisfy the filters, if these tell them.
+    fn named_by(&self, filters: &[Predicate]) -> Option<Vec<(String, Vec<String>)>> {
+        if self.has_padded_keys() { None } else { filter::names(filters, &self.keys) }
+    }
+
+    /// Gives the texts of a partition the types of its keys.
+    fn typed<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<ScalarValue>> {
+        let values = partition::typed(texts, &self.keys)?;
+        let Some(padded) = &self.padded else { return Ok(values) };
+        let values = values.into_iter().zip(&self.keys);
+        values.map(|(value, key)| padded.value(key.name(), value)).collect()
+    }
+
     /// Returns the names of the partitions that the filters leave, with the texts of their values.
     async fn names(&self, filters: &[Predicate]) -> Result<Vec<(String, Vec<String>)>> {
-        if let Some(names) = filter::names(filters, &self.keys) {
+        if let Some(names) = self.named_by(filters) {
             return Ok(names);
         }
         let listed = self.listed().await?;
@@ -88,7 +107,7 @@ impl HiveFiles {
             return Ok(listed.names.clone());
         }
         let values = listed.values.get_or_init(|| {
-            let typed = |(_, texts): &(_, Vec<_>)| partition::typed(texts, &self.keys);
+            let typed = |(_, texts): &(_, Vec<_>)| self.typed(texts);
             let values = listed.names.iter().map(typed).collect::<Result<Vec<_>>>()?;
             partition::batch(&values, &self.keys)
         });
@@ -126,15 +145,16 @@ impl HiveFiles {
 
     /// Returns the partitions that satisfy what the metastore can be asked; `None` if that is nothing, or it will not.
     async fn filtered(&self, filters: &[Predicate]) -> Result<Option<Vec<Partition>>> {
+        if self.has_padded_keys() {
+            return Ok(None);
+        }
         let Some(filter) = filter::text(filters, &self.keys) else { return Ok(None) };
         let found = self.metastore.filtered(&self.database, &self.name, &filter).await?;
         let Some(found) = found else { return Ok(None) };
         // What came back is only known not to be too little.
         let values = found
             .iter()
-            .map(|partition| {
-                partition::typed(partition.values.as_deref().unwrap_or_default(), &self.keys)
-            })
+            .map(|partition| self.typed(partition.values.as_deref().unwrap_or_default()))
             .collect::<Result<Vec<_>>>()
             .map_err(|error| self.named(error))?;
         let keep = partition::keep(&partition::batch(&values, &self.keys)?, filters)?;
@@ -180,7 +200,7 @@ impl HiveFiles {
 
     async fn found(&self, partition: Partition) -> Result<Found> {
         let texts = partition.values.as_deref().unwrap_or_default();
-        let values = partition::typed(texts, &self.keys).map_err(|error| self.named(error))?;
+        let values = self.typed(texts).map_err(|error| self.named(error))?;
         let of_partition =
             |error: Error| self.named(error.with_context("partition", texts.join("/")));
         let storage = partition.sd.as_ref();

@@ -78,9 +78,13 @@ async fn tells_which_texts_have_a_length() {
         .column("s", "string")
         .column("many", "array<char(2)>")
         .partitioned_by("p", "char(4)");
-    let told = opened(table).await.unwrap().files.declared_lengths();
+    let files = opened(table).await.unwrap().files;
+    let told = files.declared_lengths();
     let told = told.iter().map(|(name, of)| format!("{name} {of}")).collect::<Vec<_>>();
     assert_eq!(told, ["c char(5)", "v varchar(3)", "many array<char(2)>", "p char(4)"]);
+    let padded = files.text_lengths().unwrap();
+    let padded = ["c", "v", "s", "many", "p", "day"].map(|name| padded.has(name));
+    assert_eq!(padded, [true, false, false, false, true, false]);
 }
 
 async fn refused(table: TableDef) -> Error {

@@ -88,6 +88,7 @@ async fn truncate(
         statement: 0,
         memory: None,
         checked: Vec::new(),
+        checks: Vec::new(),
     };
     job::begin(metastore, context, request).await?.commit().await.map(|_| ())
 }

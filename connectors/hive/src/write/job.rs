@@ -146,7 +146,8 @@ fn effect(request: &WriteRequest, columns: &Columns, name: &str) -> Result<Effec
             let mut given = Vec::new();
             for (at, key) in keys.iter().enumerate() {
                 if let Some((_, value)) = fixed.iter().find(|(column, _)| column == key) {
-                    given.push((at, partition_text(key, value)?));
+                    let value = columns.key_value(at, value.clone());
+                    given.push((at, partition_text(key, &value)?));
                 }
             }
             Ok(Effect::OverwritePartitions(given))

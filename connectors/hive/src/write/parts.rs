@@ -17,6 +17,7 @@ use super::job::{Counts, Done, Effect, HiveJob, Values};
 use super::journal::{self, Entry};
 use super::lock::Lock;
 use super::place::folder_of;
+use super::target::Columns;
 use crate::format;
 use crate::partition::{self, DEFAULT_PARTITION};
 
@@ -98,7 +99,7 @@ pub(super) async fn parts(
     for partition in &others {
         replaced.extend(files_of(job, location(partition.sd.as_ref())).await?);
         let texts = partition.values.iter().flatten().map(ToString::to_string);
-        names.insert(as_named(&texts.collect::<Vec<_>>(), &job.columns.keys));
+        names.insert(as_named(&texts.collect::<Vec<_>>(), &job.columns));
         let mut partition = partition.clone();
         partition.sd = Some(storage.clone());
         move_to(partition.sd.get_or_insert_default(), &nowhere);
@@ -157,13 +158,13 @@ fn hive_name(keys: &[String], values: &[FastStr]) -> String {
 }
 
 /// Returns values as a write names them, which may stand in the metastore in several ways; a text that is no value stays.
-fn as_named(texts: &[String], keys: &[Arc<Field>]) -> Values {
-    let named = |(text, key): (&String, &Arc<Field>)| {
+fn as_named(texts: &[String], columns: &Columns) -> Values {
+    let named = |(at, (text, key)): (usize, (&String, &Arc<Field>))| {
         let value = partition::typed(&[text], std::slice::from_ref(key)).ok()?.pop()?;
-        partition_text(key.name(), &value).ok()
+        partition_text(key.name(), &columns.key_value(at, value)).ok()
     };
-    let parts = texts.iter().zip(keys);
-    parts.map(|part| named(part).unwrap_or_else(|| Some(part.0.clone()))).collect()
+    let parts = texts.iter().zip(&columns.keys).enumerate();
+    parts.map(|part| named(part).unwrap_or_else(|| Some(part.1.0.clone()))).collect()
 }
 
 /// Finds the partitions that are there: those that were written to by their values, and the others that are replaced: `all`, or
@@ -178,16 +179,16 @@ async fn existing(
     let mut wanted = HashMap::<Vec<ScalarValue>, &Values>::new();
     for values in touched.keys() {
         let texts = values.iter().map(text).collect::<Vec<_>>();
-        wanted.insert(partition::typed(&texts, keys)?, values);
+        wanted.insert(job.columns.typed(&texts)?, values);
     }
     let names = job.metastore.partition_names(&job.database, &job.name).await?;
     let mut asked = Vec::new();
     for name in names {
         let texts = partition::values_of(&name, keys)?;
         // The same value may be written in several ways; a text that is no value is nobody's.
-        let values = partition::typed(&texts, keys).ok();
+        let values = job.columns.typed(&texts).ok();
         let of = values.and_then(|values| wanted.get(&values).copied());
-        if of.is_some() || all || job.is_given(&as_named(&texts, keys)) {
+        if of.is_some() || all || job.is_given(&as_named(&texts, &job.columns)) {
             asked.push((name, texts, of));
         }
     }

@@ -79,11 +79,11 @@ pub(super) fn partition_at(
     keys: &[ArrayRef],
     row: usize,
 ) -> Result<Vec<Option<String>>> {
-    let named = columns.keys.iter().zip(keys);
+    let named = columns.keys.iter().zip(keys).enumerate();
     named
-        .map(|(key, values)| {
+        .map(|(at, (key, values))| {
             let value = ScalarValue::try_from_array(values, row)?;
-            partition_text(key.name(), &value)
+            partition_text(key.name(), &columns.key_value(at, value))
         })
         .collect()
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::ScalarValue;
 use hive_metastore::{FieldSchema, StorageDescriptor, Table};
 use maru_connect::{FileFormatSpec, RowFormat, check_text_type, parquet_compression};
 use maru_core::{Error, ErrorKind, Result};
 
-use crate::{format, spark, table};
+use crate::{format, partition, spark, table};
 
 /// What of a table a write has to know.
 #[derive(Debug, Clone)]
@@ -31,6 +32,28 @@ pub(super) struct Columns {
 impl Columns {
     pub(super) fn key_names(&self) -> Vec<String> {
         self.keys.iter().map(|key| key.name().clone()).collect()
+    }
+
+    /// Returns the value of a key, by its number, without blanks that do not count: those at the end of a `char`.
+    pub(super) fn key_value(&self, key: usize, value: ScalarValue) -> ScalarValue {
+        let length = self.lengths.get(self.in_files.fields().len() + key);
+        let length = length.and_then(Option::as_ref);
+        let is_padded = length.is_some_and(|(_, declared)| declared.starts_with("char"));
+        match value.try_as_str() {
+            Some(Some(text)) if is_padded => {
+                ScalarValue::Utf8(Some(text.trim_end_matches(' ').to_owned()))
+            }
+            _ => value,
+        }
+    }
+
+    /// Gives the texts of a partition the types of its keys, so that the same value is the same however it is written.
+    ///
+    /// # Errors
+    /// Those of [`partition::typed`].
+    pub(super) fn typed(&self, texts: &[String]) -> Result<Vec<ScalarValue>> {
+        let values = partition::typed(texts, &self.keys)?.into_iter().enumerate();
+        Ok(values.map(|(key, value)| self.key_value(key, value)).collect())
     }
 
     /// Reads the columns of a table.

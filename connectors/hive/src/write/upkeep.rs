@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use maru_connect::{Leftover, OpenContext, remove_files};
+use maru_connect::{Leftover, OpenContext, leftovers_in_place, remove_files};
 use maru_core::{Error, ErrorKind, Result};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -29,7 +29,8 @@ pub(crate) async fn orphans(
         return Ok(Vec::new());
     }
     let place = Place::of(context, &table).await?;
-    found(metastore, &place, &table).await
+    let found = found(metastore, &place, &table).await?;
+    Ok(leftovers_in_place(found, &place.opened.url))
 }
 
 async fn found(

@@ -19,6 +19,7 @@ use orc_rust::proto::r#type::Kind;
 
 use super::stripe::names_of;
 use super::tail::Tail;
+use crate::file_table::lengths::TextLengths;
 
 /// The first day that both calendars count alike.
 const FIRST_GREGORIAN: i32 = -141_427;
@@ -27,11 +28,12 @@ const FIRST_GREGORIAN: i32 = -141_427;
 const SLACK_MICROS: i64 = 2 * 86_400_000_000;
 
 /// Returns for each stripe whether a row in it may satisfy `filter`, which speaks of the columns of `table`; what follows the
-/// file's columns there are those of the path.
+/// file's columns there are those of the path. Of texts that have a length the file tells nothing.
 pub(super) fn stripes(
     tail: &Tail,
     table: &SchemaRef,
     n_file_columns: usize,
+    lengths: Option<&TextLengths>,
     filter: &Arc<dyn PhysicalExpr>,
 ) -> DfResult<Vec<bool>> {
     let n_stripes = tail.metadata.stripe_metadatas().len();
@@ -47,7 +49,12 @@ pub(super) fn stripes(
         return Ok(all);
     };
     let file_columns = (0..n_file_columns.min(table.fields().len())).collect::<Vec<_>>();
-    let numbers = numbers_of(&table.project(&file_columns)?, tail);
+    let mut numbers = numbers_of(&table.project(&file_columns)?, tail);
+    for (field, number) in table.fields().iter().zip(&mut numbers) {
+        if lengths.is_some_and(|lengths| lengths.has(field.name())) {
+            *number = None;
+        }
+    }
     predicate.prune(&Bounds { tail, table, numbers })
 }
 

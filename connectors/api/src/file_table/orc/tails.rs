@@ -13,6 +13,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use super::tail::{self, Tail};
 use super::{prune, untrusted};
 use crate::FileTable;
+use crate::file_table::lengths::TextLengths;
 use crate::file_table::metadata_cache::StoreMetadataCache;
 use crate::file_table::parquet::Footer;
 use crate::file_table::pinned_store::pinned;
@@ -25,6 +26,7 @@ pub(in crate::file_table) struct Tails {
     file_schema: SchemaRef,
     /// With the columns of the path.
     table_schema: SchemaRef,
+    lengths: Option<Arc<TextLengths>>,
     filters: Vec<Arc<dyn PhysicalExpr>>,
 }
 
@@ -40,6 +42,7 @@ impl Tails {
             cache: state.runtime_env().cache_manager.get_file_metadata_cache(),
             file_schema: Arc::clone(&table.file_schema),
             table_schema: table.table_schema(),
+            lengths: table.files.text_lengths(),
             filters: filters.to_vec(),
         }
     }
@@ -68,7 +71,9 @@ impl Tails {
             let mut footer = Footer::new(statistics, None);
             let n_file_columns = self.file_schema.fields().len();
             for filter in &self.filters {
-                let may = prune::stripes(tail, &self.table_schema, n_file_columns, filter)?;
+                let lengths = self.lengths.as_deref();
+                let table = &self.table_schema;
+                let may = prune::stripes(tail, table, n_file_columns, lengths, filter)?;
                 footer.wanted &= may.contains(&true);
             }
             Ok(footer)

@@ -10,13 +10,24 @@ use super::csv::{Dialect, RECORD_BYTES_MAX, header_name, too_long};
 use super::foreign::check_header;
 use super::records::{Cut, Records};
 
+/// Returns whether a float holds a whole number with all of its digits, and those beside it.
+pub(super) fn is_exact(whole: i64) -> bool {
+    whole.unsigned_abs() <= 1 << f64::MANTISSA_DIGITS
+}
+
 /// What the values of a column seen so far allow, from the narrowest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Guess {
     Nothing,
     Boolean,
     Integer,
+    /// A whole number that would lose digits as a float.
+    Long,
     Float,
+    /// A word for a number that has no digits: a number beside numbers, else a text.
+    Word,
+    /// Whole numbers beside such words.
+    Sparse,
     Date,
     Timestamp,
     Text,
@@ -28,6 +39,9 @@ impl Guess {
         if text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false") {
             return Self::Boolean;
         }
+        if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+            return Self::Word;
+        }
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         // Telephone numbers and codes keep their leading zeros.
         let zero_led = digits.len() > 1
@@ -36,8 +50,8 @@ impl Guess {
         if zero_led {
             return Self::Text;
         }
-        if text.parse::<i64>().is_ok() {
-            return Self::Integer;
+        if let Ok(whole) = text.parse::<i64>() {
+            return if is_exact(whole) { Self::Integer } else { Self::Long };
         }
         let numeric = |b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
         if text.bytes().all(numeric) && text.parse::<f64>().is_ok() {
@@ -58,7 +72,12 @@ impl Guess {
         match (self, other) {
             (Self::Nothing, other) => other,
             (same, other) if same == other => same,
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
+            (Self::Integer, Self::Long) | (Self::Long, Self::Integer) => Self::Long,
+            (Self::Float, Self::Integer | Self::Long | Self::Word | Self::Sparse)
+            | (Self::Integer | Self::Long | Self::Word | Self::Sparse, Self::Float) => Self::Float,
+            (Self::Integer, Self::Word | Self::Sparse)
+            | (Self::Word, Self::Integer | Self::Sparse)
+            | (Self::Sparse, Self::Integer | Self::Word) => Self::Sparse,
             (Self::Date, Self::Timestamp) | (Self::Timestamp, Self::Date) => Self::Timestamp,
             _ => Self::Text,
         }
@@ -67,11 +86,11 @@ impl Guess {
     fn data_type(self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
-            Self::Integer => DataType::Int64,
-            Self::Float => DataType::Float64,
+            Self::Integer | Self::Long => DataType::Int64,
+            Self::Float | Self::Sparse => DataType::Float64,
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-            Self::Text => DataType::Utf8,
+            Self::Word | Self::Text => DataType::Utf8,
             Self::Nothing => DataType::Null,
         }
     }

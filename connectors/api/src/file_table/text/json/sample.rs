@@ -11,6 +11,7 @@ use object_store::path::Path;
 use super::number;
 use super::{LINE_BYTES_MAX, object_of, on_line, too_long};
 use crate::file_table::text::json_text::{Kind, Scanner, Value};
+use crate::file_table::text::sample::is_exact;
 
 /// What the values of one place allow.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,13 @@ enum Guess {
     Nothing,
     Boolean,
     Integer,
+    /// A whole number that would lose digits as a float.
+    Long,
     Float,
+    /// A word for a number that JSON does not have: a number beside numbers, else a text.
+    Word,
+    /// Whole numbers beside such words.
+    Sparse,
     Text,
     List(Box<Guess>),
     Struct(Members),
@@ -55,13 +62,16 @@ impl Guess {
         Ok(match value.kind {
             Kind::Null => Self::Nothing,
             Kind::True | Kind::False => Self::Boolean,
+            Kind::Text if matches!(value.written(text), "NaN" | "Infinity" | "-Infinity") => {
+                Self::Word
+            }
             Kind::Text | Kind::EscapedText => Self::Text,
             Kind::Number => {
                 let written = value.written(text);
                 if written.contains(['.', 'e', 'E']) {
                     Self::Float
-                } else if number::integer(written, i64::MIN, i64::MAX).is_ok() {
-                    Self::Integer
+                } else if let Ok(whole) = number::integer(written, i64::MIN, i64::MAX) {
+                    if is_exact(whole) { Self::Integer } else { Self::Long }
                 } else {
                     // A whole number too big for 64 bits would lose digits as a float.
                     Self::Text
@@ -91,7 +101,12 @@ impl Guess {
     fn join(self, other: Self) -> Self {
         match (self, other) {
             (Self::Nothing, other) | (other, Self::Nothing) => other,
-            (Self::Integer, Self::Float) | (Self::Float, Self::Integer) => Self::Float,
+            (Self::Integer, Self::Long) | (Self::Long, Self::Integer) => Self::Long,
+            (Self::Float, Self::Integer | Self::Long | Self::Word | Self::Sparse)
+            | (Self::Integer | Self::Long | Self::Word | Self::Sparse, Self::Float) => Self::Float,
+            (Self::Integer, Self::Word | Self::Sparse)
+            | (Self::Word, Self::Integer | Self::Sparse)
+            | (Self::Sparse, Self::Integer | Self::Word) => Self::Sparse,
             (Self::List(a), Self::List(b)) => Self::List(Box::new(a.join(*b))),
             (Self::Struct(mut a), Self::Struct(b)) => {
                 for (nth, (name, guess)) in b.0.into_iter().enumerate() {
@@ -108,9 +123,9 @@ impl Guess {
         match self {
             Self::Nothing => DataType::Null,
             Self::Boolean => DataType::Boolean,
-            Self::Integer => DataType::Int64,
-            Self::Float => DataType::Float64,
-            Self::Text => DataType::Utf8,
+            Self::Integer | Self::Long => DataType::Int64,
+            Self::Float | Self::Sparse => DataType::Float64,
+            Self::Word | Self::Text => DataType::Utf8,
             Self::List(item) => {
                 DataType::List(Arc::new(Field::new_list_field(item.data_type(), true)))
             }
