@@ -3,8 +3,8 @@
 //! `target.rs` finds the table and asks for the rights on it, `literals.rs` and `assign.rs` bring what the query gives to the
 //! table's types as PostgreSQL assigns values, `insert.rs`, `create.rs` and `update.rs` are the statements, `incoming.rs` and `batched.rs` are
 //! rows that the client sends along, `node.rs` is the plan,
-//! `computed.rs` is what `ON CONFLICT` computes, `copied.rs` reads texts out of files, `policed.rs` is what policies have to say,
-//! `returning.rs` and `returned.rs` are what rows tell of.
+//! `kept.rs`, `declared.rs`, `moments.rs` and `row_check.rs` are `CHECK` and `DEFAULT`, `computed.rs` is what `ON CONFLICT` computes, `copied.rs` reads texts
+//! out of files, `policed.rs` is what policies have to say, `returning.rs` and `returned.rs` are what rows tell of.
 
 mod assign;
 mod batched;
@@ -13,14 +13,18 @@ mod condition;
 mod copied;
 mod copy;
 mod create;
+mod declared;
 mod incoming;
 mod insert;
+mod kept;
 mod literals;
+mod moments;
 mod node;
 mod optimize;
 mod policed;
 mod returned;
 mod returning;
+mod row_check;
 mod target;
 mod update;
 
@@ -49,7 +53,8 @@ use crate::opaque::Opaque;
 use crate::output::{Output, Rows};
 
 pub(crate) use copied::bytea;
-pub(crate) use create::{create_schema, create_table, declared_column, declared_type};
+pub(crate) use create::{create_schema, create_table, declared_column, declared_type, length_of};
+pub(crate) use declared::{name_for, read_check, read_default, require_of_all};
 pub use incoming::{IfExists, Incoming, Ingest};
 pub(super) use node::{Writes, writes};
 pub(crate) use target::{Target, find as find_target, place as place_of_new};

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use maru_connect::TableChange;
+use maru_connect::{SourceTable, TableChange};
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{AlterTable, Name, TableAlteration, Truncate, Vacuum};
+use maru_sql::{AlterTable, Check, Name, TableAlteration, Truncate, Vacuum};
 
 use crate::access::Privilege;
 use crate::output::Output;
-use crate::session::{Session, Target, declared_column, declared_type, find_target};
+use crate::session::{
+    Session, Target, declared_column, declared_type, find_target, name_for, read_check,
+    read_default, require_of_all,
+};
 
 pub(super) async fn truncate(session: &Arc<Session>, truncate: &Truncate) -> Result<Output> {
     let rights = session.rights();
@@ -78,7 +81,7 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterTable) -> Result<
     for alteration in &alter.changes {
         // Each sees what the one before has made of the table.
         let target = find_target(session, &alter.table, "alter").await?;
-        match one_change(session, &target, alteration).await? {
+        match Box::pin(one_change(session, &target, &alter.table, alteration)).await? {
             Ok(what) => change(session, &target, what).await?,
             Err(notice) => output = output.with_notice(notice),
         }
@@ -86,10 +89,11 @@ pub(super) async fn alter(session: &Arc<Session>, alter: &AlterTable) -> Result<
     Ok(output)
 }
 
-/// Reads one change against the columns there are; a notice if there is nothing to do.
+/// Reads one change against the columns there are; a notice if there is nothing to do. `written` is the table's name in the statement.
 async fn one_change(
     session: &Arc<Session>,
     target: &Target,
+    written: &Name,
     alteration: &TableAlteration,
 ) -> Result<Result<TableChange, String>> {
     let columns = target.columns();
@@ -152,6 +156,30 @@ async fn one_change(
             }
             TableChange::SetNullable { column: column.clone(), nullable: *nullable }
         }
+        TableAlteration::SetDefault { column, value } => {
+            let field = columns.fields().iter().find(|field| field.name() == column);
+            let field = field.ok_or_else(|| missing(column))?;
+            require_rules(target)?;
+            let value = match value {
+                Some(value) => read_default(session, field, value).await?,
+                None => None,
+            };
+            TableChange::SetDefault { column: column.clone(), value }
+        }
+        TableAlteration::AddCheck(check) => add_check(session, target, written, check).await?,
+        TableAlteration::DropConstraint { name, if_exists } => {
+            require_rules(target)?;
+            if !target.checks().iter().any(|(known, _)| known == name) {
+                let relation = &target.name;
+                let what =
+                    format!("constraint \"{name}\" of relation \"{relation}\" does not exist");
+                return match *if_exists {
+                    true => Ok(Err(format!("{what}, skipping"))),
+                    false => Err(Error::new(ErrorKind::UndefinedObject, what)),
+                };
+            }
+            TableChange::DropCheck(name.clone())
+        }
         TableAlteration::RenameTable(name) => match name.0.as_slice() {
             [name] => TableChange::RenameTable(name.clone()),
             _ => {
@@ -159,6 +187,52 @@ async fn one_change(
             }
         },
     }))
+}
+
+/// Reads a constraint, and looks whether the rows that are there keep to it.
+async fn add_check(
+    session: &Arc<Session>,
+    target: &Target,
+    written: &Name,
+    check: &Check,
+) -> Result<TableChange> {
+    require_rules(target)?;
+    let (object, columns) = (target.object(), target.columns());
+    if session.rights().policies(&object).is_some() {
+        return Err(Error::unsupported(format!(
+            "policies of {object} choose its rows, and a constraint is about all of them"
+        ))
+        .with_hint("Add it as a role with BYPASSRLS."));
+    }
+    let condition = read_check(session, &object, &target.name, &columns, &check.condition).await?;
+    let taken = target.checks().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    let name = name_for(check, &target.name, &columns, &taken);
+    if taken.contains(&name) {
+        return Err(Error::new(
+            ErrorKind::DuplicateObject,
+            format!("constraint \"{name}\" for relation \"{}\" already exists", target.name),
+        ));
+    }
+    // Of this version or a later one the rows are read; a later one is not changed then.
+    let version = match &target.table {
+        SourceTable::Files(table) => table.files.version_in(0).await,
+        _ => None,
+    };
+    require_of_all(session, written, &name, &condition).await?;
+    Ok(TableChange::AddCheck { name, condition, version })
+}
+
+/// # Errors
+/// 0A000 for a table whose source has constraints and defaults of its own.
+fn require_rules(target: &Target) -> Result<()> {
+    if target.keeps_what_is_given() {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "constraints and defaults of {} are those of its system",
+        target.object()
+    ))
+    .with_hint("ALTER TABLE there."))
 }
 
 /// The error for a new name of several parts.

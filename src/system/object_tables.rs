@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use maru_connect::{TableEntry, TableKind};
+use maru_connect::{SourceTable, TableEntry, TableKind};
 use maru_core::{OptionKind, Result, limits};
 
 use super::ColumnKind::{Boolean, Integer, Text};
@@ -71,6 +71,7 @@ pub(super) static COLUMNS: TableSpec = TableSpec {
         ("type", Text),
         ("nullable", Boolean),
         ("comment", Text),
+        ("default", Text),
     ],
     rows: columns,
 };
@@ -346,7 +347,8 @@ fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
             .await?;
         let mut rows = Vec::new();
         for (attached, schema, table, columns) in opened {
-            for (position, (name, data_type, nullable)) in columns.into_iter().enumerate() {
+            for (position, column) in columns.into_iter().enumerate() {
+                let (name, data_type, nullable, default) = column;
                 let comment = remarks.find([&attached.name, &schema, &table, &name]);
                 rows.push(vec![
                     text(attached.name.as_str()),
@@ -357,6 +359,7 @@ fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
                     text(data_type),
                     boolean(nullable),
                     text_or_null(comment),
+                    text_or_null(default),
                 ]);
             }
         }
@@ -365,13 +368,14 @@ fn columns<'a>(session: &'a Arc<Session>, hints: &'a Hints) -> BoxFuture<'a, Res
     .boxed()
 }
 
-/// Returns name, type and nullability of a table's columns.
+/// Returns name, type, nullability and default of a table's columns.
 async fn table_columns(
     session: &Arc<Session>,
     attached: &Attached,
     place: &str,
     name: &str,
-) -> Result<Vec<(String, String, bool)>> {
+) -> Result<Vec<(String, String, bool, Option<String>)>> {
+    let mut defaults = Vec::new();
     let schema = match place {
         SYSTEM => super::TABLES.iter().find(|table| table.name() == name).map(|t| t.schema()),
         INFORMATION_SCHEMA => match information_schema::query(&attached.name, name) {
@@ -381,7 +385,13 @@ async fn table_columns(
             }
             None => None,
         },
-        _ => attached.table(place, name).await?.map(|table| table.declared_schema()),
+        _ => {
+            let table = attached.table(place, name).await?;
+            if let Some(SourceTable::Files(files)) = &table {
+                defaults = files.files.defaults();
+            }
+            table.map(|table| table.declared_schema())
+        }
     };
     let Some(fields) = schema.map(|schema| schema.fields().clone()) else { return Ok(Vec::new()) };
     let columns = match VIRTUAL_SCHEMAS.contains(&place) {
@@ -398,7 +408,10 @@ async fn table_columns(
             Some(Columns::All) | None => true,
         })
         .map(|field| {
-            (field.name().clone(), types::sql_name(field.data_type()), field.is_nullable())
+            let default = defaults.iter().find(|(name, _)| name == field.name());
+            let default = default.map(|(_, value)| value.clone());
+            let data_type = types::sql_name(field.data_type());
+            (field.name().clone(), data_type, field.is_nullable(), default)
         })
         .collect())
 }

@@ -221,15 +221,43 @@ def test_rows_are_updated_deleted_and_merged(target, session):
     session.execute(f"INSERT INTO {t}.item (id, name) VALUES (20, 'zwanzig')")
     gone = session.execute(f"DELETE FROM {t}.item WHERE id > 9 RETURNING id, upper(name) AS name")
     assert (gone.fetchall(), gone.statusmessage) == ([(20, "ZWANZIG")], "DELETE 1")
-    for told in [f"INSERT INTO {t}.item (id, name) VALUES (20, 'x') RETURNING id", f"UPDATE {t}.item SET name = 'x' RETURNING id",
-                 f"UPDATE {t}.item SET name = DEFAULT", f"INSERT INTO {t}.item DEFAULT VALUES"]:
+    for told in [f"INSERT INTO {t}.item (id, name) VALUES (20, 'x') RETURNING id", f"UPDATE {t}.item SET name = 'x' RETURNING id"]:
         assert failed(session, told).sqlstate == "0A000", told
+    nothing = f"INSERT INTO {t}.item DEFAULT VALUES"
+    assert failed(session, nothing).sqlstate == ("23502" if target.name == "postgres" else "0A000")
+    if target.name == "postgres":
+        target.run(f"CREATE TABLE {SCHEMA}.counted (id integer GENERATED ALWAYS AS IDENTITY, name text DEFAULT 'none')")
+        c = f"{t}.counted"
+        for sql in [f"INSERT INTO {c} DEFAULT VALUES", f"INSERT INTO {c} VALUES (DEFAULT, DEFAULT)", f"INSERT INTO {c} (name) VALUES (DEFAULT) ON CONFLICT DO NOTHING"]:
+            assert session.execute(sql).statusmessage == "INSERT 0 1", sql
+        assert session.execute(f"SELECT * FROM {c} ORDER BY id").fetchall() == [(1, "none"), (2, "none"), (3, "none")]
+        for sql, state in {"(name) VALUES (DEFAULT), (DEFAULT)": "0A000", "(nope) VALUES (DEFAULT)": "42703", "(name) VALUES (DEFAULT, DEFAULT)": "0A000"}.items():
+            assert failed(session, f"INSERT INTO {c} {sql}").sqlstate == state, sql
     # What the table refuses leaves it as it was.
     assert failed(session, f"UPDATE {t}.item SET name = NULL WHERE id = 1").sqlstate == "23502"
     assert failed(session, f"UPDATE {t}.item SET id = 2 WHERE id = 1").sqlstate == "23505"
     assert failed(session, f"MERGE INTO {t}.item AS i USING (VALUES (1, 'a'), (1, 'b')) AS n(id, name) ON i.id = n.id "
                            "WHEN MATCHED THEN UPDATE SET name = n.name").sqlstate == "21000"
     assert all_rows(target) == [(1, "n1!"), (2, "two"), (4, "n4"), (9, "nine")]
+
+
+def test_rows_get_the_defaults_of_their_database(target, session):
+    t = target.place
+    target.run(f"CREATE TABLE {SCHEMA}.ruled (id integer PRIMARY KEY, a integer DEFAULT 7, b varchar(20) NOT NULL DEFAULT 'none', "
+               "g integer GENERATED ALWAYS AS (a * 2) STORED)")
+    session.execute(f"INSERT INTO {t}.ruled (id, a, b) VALUES (1, 1, 'x'), (2, NULL, 'y'), (3, 3, 'z')")
+    change = f"UPDATE {t}.ruled SET a = DEFAULT, b = DEFAULT, g = DEFAULT WHERE id < 3"
+    if target.name == "sqlite":
+        assert failed(session, change).sqlstate == "0A000"
+        return
+    assert session.execute(change).statusmessage == "UPDATE 2"
+    rows = f"SELECT id, a, b, g FROM {t}.ruled ORDER BY id"
+    assert session.execute(rows).fetchall() == [(1, 7, "none", 14), (2, 7, "none", 14), (3, 3, "z", 6)]
+    assert session.execute(f"UPDATE {t}.ruled SET (a, b) = (DEFAULT, b || '!') WHERE a = 3").statusmessage == "UPDATE 1"
+    assert session.execute(rows).fetchall()[2] == (3, 7, "z!", 14)
+    assert session.execute(f"UPDATE {t}.ruled SET b = DEFAULT WHERE id > 9").statusmessage == "UPDATE 0"
+    for sql, state in {"a = DEFAULT, a = 1": "42701", "nope = DEFAULT": "42703", "id = 4, a = DEFAULT RETURNING a": "0A000"}.items():
+        assert failed(session, f"UPDATE {t}.ruled SET {sql}").sqlstate == state, sql
 
 
 def test_rows_for_which_a_condition_is_null_stay(target, session):
@@ -275,6 +303,20 @@ def test_clauses_of_merge_that_do_nothing(target, session):
     assert session.execute(f"MERGE INTO {t}.item AS i USING {news} ON i.id = n.id WHEN MATCHED THEN DO NOTHING").statusmessage == "MERGE 0"
     error = failed(session, f"MERGE INTO {t}.item AS i USING {news} ON i.id = n.id WHEN MATCHED THEN DELETE WHEN MATCHED THEN DO NOTHING")
     assert error.sqlstate == "42601" and "unreachable WHEN clause" in str(error)
+
+
+def test_a_merge_leaves_what_it_does_not_name_to_the_database(target, session):
+    t = f"{target.place}.filled"
+    target.run(f"CREATE TABLE {SCHEMA}.filled (id bigint PRIMARY KEY, name varchar(40) DEFAULT 'none', price integer NOT NULL DEFAULT 7)")
+    session.execute(f"INSERT INTO {t} VALUES (1, 'a', 1)")
+    merge = f"MERGE INTO {t} AS f USING (VALUES (1), (2)) AS n(id) ON f.id = n.id "
+    different = merge + "WHEN NOT MATCHED AND n.id = 1 THEN INSERT (id) VALUES (n.id) WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, 'b')"
+    assert failed(session, different).sqlstate == "0A000"
+    done = session.execute(merge + "WHEN MATCHED THEN UPDATE SET price = 5 WHEN NOT MATCHED THEN INSERT (id) VALUES (n.id)")
+    assert done.statusmessage == "MERGE 2"
+    done = session.execute(f"MERGE INTO {t} AS f USING (VALUES (3)) AS n(id) ON f.id = n.id WHEN NOT MATCHED THEN INSERT VALUES (n.id, DEFAULT, DEFAULT)")
+    assert done.statusmessage == "MERGE 1"
+    assert session.execute(f"SELECT id, name, price FROM {t} ORDER BY id").fetchall() == [(1, "a", 5), (2, "none", 7), (3, "none", 7)]
 
 
 def test_explain_says_how_rows_travel_and_writes_nothing(target, session):

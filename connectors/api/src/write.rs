@@ -19,6 +19,14 @@ use crate::BatchStream;
 /// The key of a column's metadata that keeps the length of `varchar(10)` as `varchar:10`, of `char(10)` as `char:10`.
 pub const LENGTH_KEY: &str = "maru:length";
 
+/// The key of a column's metadata that says of rows which [`WriteMode::Change`] inserts that they are given no value for it: the
+/// target fills it in. In other modes it is that of the only column of one row without a value, which PostgreSQL alone is sent.
+pub const OMITTED_KEY: &str = "maru:omitted";
+
+/// The key of a column's metadata that says of rows which [`WriteMode::Change`] updates that the column is set to its default, whatever
+/// they come with. Only sources that know it are sent it.
+pub const DEFAULTED_KEY: &str = "maru:default";
+
 /// What a statement writes, known before its first row.
 #[derive(Debug, Clone)]
 pub struct WriteRequest {
@@ -39,6 +47,8 @@ pub struct WriteRequest {
     pub memory: Option<Arc<dyn MemoryPool>>,
     /// Columns whose values were checked against policies: a source that would store others is to refuse the write (0A000).
     pub checked: Vec<String>,
+    /// `CHECK` constraints that the rows were checked against, by name: a source that knows others of the table fails with 40001.
+    pub checks: Vec<(String, String)>,
 }
 
 /// Which try of which work a write is.
@@ -66,7 +76,8 @@ pub enum WriteMode {
     Upsert { keys: Vec<String>, replaced: Vec<String>, computed: Vec<(String, Computed)> },
     /// `UPDATE`, `DELETE`, `MERGE`: the rows of [`WriteRequest::columns`] are preceded by the columns of the table's
     /// [`RowIdentity`] (NULL for a row to insert) and by one column `op` (Int8, a [`RowOp`]). A row that is updated comes with the new
-    /// values of all columns of the request, a row that is deleted with any. A column that the table computes itself keeps its old
+    /// values of all columns of the request, a row that is deleted with any; a row that is inserted counts for the columns without
+    /// [`OMITTED_KEY`] alone. A column that the table computes itself keeps its old
     /// value in an update and is NULL in an insert; another value is 428C9.
     Change,
     /// `UPDATE`, `DELETE`, `MERGE` where rows cannot be changed in their places: all rows of the table come, as they are to be.
@@ -91,6 +102,10 @@ pub struct NewTable {
     pub partitioned_by: Vec<String>,
     pub primary_key: Vec<String>,
     pub comment: Option<String>,
+    /// Conditions by name, which the engine sees to.
+    pub checks: Vec<(String, String)>,
+    /// Values of columns that a row is given none for, which the engine puts in.
+    pub defaults: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -211,6 +226,18 @@ pub enum TableChange {
         nullable: bool,
     },
     RenameTable(String),
+    /// A condition that the engine sees to. It holds for all rows of this version of the table; 40001 for another one.
+    AddCheck {
+        name: String,
+        condition: String,
+        version: Option<u64>,
+    },
+    DropCheck(String),
+    /// What the engine puts into a column where a row is given no value for it.
+    SetDefault {
+        column: String,
+        value: Option<String>,
+    },
 }
 
 /// A file that no table needs: of a write that was killed, or replaced by a later one.

@@ -9,6 +9,7 @@
 mod action;
 mod bounds;
 mod checkpoint;
+mod constraints;
 mod features;
 mod lister;
 mod log;

@@ -181,6 +181,7 @@ pub(crate) fn request(
         statement: 0,
         memory: None,
         checked: Vec::new(),
+        checks: Vec::new(),
     }
 }
 

@@ -33,6 +33,24 @@ pub(crate) fn refused(table: &str) -> Error {
         .with_hint("Set the catalog's option read_only = false.")
 }
 
+/// Returns whether rows that are inserted beside changes are given values for a column: where not, the database fills it in.
+pub(crate) fn is_given(columns: &arrow::datatypes::Schema, name: &str) -> bool {
+    let column = columns.field_with_name(name);
+    column.is_ok_and(|field| !field.metadata().contains_key(maru_connect::OMITTED_KEY))
+}
+
+/// Returns whether rows that are updated get the default of a column.
+pub(crate) fn is_defaulted(columns: &arrow::datatypes::Schema, name: &str) -> bool {
+    let column = columns.field_with_name(name);
+    column.is_ok_and(|field| field.metadata().contains_key(maru_connect::DEFAULTED_KEY))
+}
+
+/// The error for constraints and defaults, which a database has in its own words.
+pub(crate) fn rules_of_the_database() -> Error {
+    Error::unsupported("constraints and defaults of a database's table are not changed from here")
+        .with_hint("ALTER TABLE in the database.")
+}
+
 /// Refuses the parts of a new table, and of what is replaced, that no database here has.
 pub(crate) fn check_mode(mode: &maru_connect::WriteMode, product: &str) -> Result<()> {
     use maru_connect::{Overwritten, WriteMode};

@@ -70,6 +70,9 @@ pub struct CreateTable {
     pub name: Name,
     pub columns: Vec<ast::ColumnDef>,
     pub primary_key: Vec<String>,
+    pub checks: Vec<Check>,
+    /// Columns with what they hold where a row is given no value for them.
+    pub defaults: Vec<(String, ast::Expr)>,
     pub partitioned_by: Vec<String>,
     pub options: OptionList,
     pub query: Option<Box<ast::Query>>,
@@ -77,6 +80,13 @@ pub struct CreateTable {
     pub if_not_exists: bool,
     /// It goes with the session.
     pub temporary: bool,
+}
+
+/// `[CONSTRAINT name] CHECK (condition)`
+#[derive(Debug, Clone)]
+pub struct Check {
+    pub name: Option<String>,
+    pub condition: ast::Expr,
 }
 
 /// `TRUNCATE [TABLE] name, …`
@@ -129,6 +139,14 @@ impl AlterTable {
     pub fn is_rename(&self) -> bool {
         matches!(self.changes.as_slice(), [TableAlteration::RenameTable(_)])
     }
+
+    /// Returns whether a part of it is kept as it is written.
+    pub(crate) fn keeps_text(&self) -> bool {
+        let kept = |change: &TableAlteration| {
+            matches!(change, TableAlteration::AddCheck(_) | TableAlteration::SetDefault { .. })
+        };
+        self.changes.iter().any(kept)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -153,6 +171,17 @@ pub enum TableAlteration {
     SetNullable {
         column: String,
         nullable: bool,
+    },
+    /// `ALTER COLUMN name { SET DEFAULT value | DROP DEFAULT }`
+    SetDefault {
+        column: String,
+        value: Option<Box<ast::Expr>>,
+    },
+    /// `ADD [CONSTRAINT name] CHECK (condition)`
+    AddCheck(Box<Check>),
+    DropConstraint {
+        name: String,
+        if_exists: bool,
     },
     RenameTable(Name),
 }

@@ -59,7 +59,8 @@ pub(super) fn assign_one(
     Ok(cast(value, to.clone()))
 }
 
-fn assignable(from: &DataType, to: &DataType) -> bool {
+/// Returns whether values of a type may come into a column of another one.
+pub(super) fn assignable(from: &DataType, to: &DataType) -> bool {
     use DataType as D;
     let is_time = |t: &D| matches!(t, D::Time32(_) | D::Time64(_));
     let is_date = |t: &D| matches!(t, D::Date32 | D::Date64);

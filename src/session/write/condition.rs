@@ -102,7 +102,8 @@ fn two_valued(expr: ast::Expr, holds: bool) -> Result<ast::Expr> {
     })
 }
 
-fn read(sql: &str) -> Result<ast::Expr> {
+/// Reads the one expression of a query.
+pub(super) fn read(sql: &str) -> Result<ast::Expr> {
     let lost = || Error::internal("a condition lost its way");
     let maru_sql::Statement::Query { statement, .. } = maru_sql::parse(sql)? else {
         return Err(lost());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BinaryArray};
-use arrow::compute::{can_cast_types, cast_with_options};
+use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow::datatypes::{DECIMAL256_MAX_PRECISION, DataType, Field, FieldRef};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::datasource::source_as_provider;
@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility, lit, when,
 };
-use maru_connect::{FederatedTable, FileFormatSpec, SourceTable};
+use maru_connect::{FederatedTable, FileFormatSpec, SourceTable, read_nested};
 use maru_core::{Error, ErrorKind, Result};
 
 use crate::session::arithmetic::assigned;
@@ -107,9 +107,8 @@ impl Written {
             return Ok(Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![value])));
         }
         let is_read = match to {
-            D::List(_) => true,
             D::FixedSizeBinary(_) => false,
-            to => !to.is_nested() && can_cast_types(&D::Utf8, to),
+            to => to.is_nested() || can_cast_types(&D::Utf8, to),
         };
         if !is_read {
             return Ok(value);
@@ -127,8 +126,33 @@ impl Written {
             }
             Self::Json => value,
         };
-        Ok(assigned(value, target, plan.schema(), zone))
+        if !to.is_nested() {
+            return Ok(assigned(value, target, plan.schema(), zone));
+        }
+        let function = ReadNested {
+            target: to.clone(),
+            column: target.name().clone(),
+            signature: Signature::any(1, Volatility::Immutable),
+        };
+        let function = Arc::new(ScalarUDF::from(function));
+        let json = ScalarFunction::new_udf(function, vec![value.clone()]);
+        let json = Expr::ScalarFunction(json);
+        // What PostgreSQL writes in braces is cast, where a text can be: not to arrays of objects.
+        if !matches!(to, D::List(_)) || item_of(to).is_nested() {
+            return Ok(json);
+        }
+        // JSON, as `COPY … TO` writes arrays, ends as it begins; an array of PostgreSQL ends with a brace.
+        let literal = assigned(value.clone(), target, plan.schema(), zone);
+        Ok(when(value.like(lit("[%]")), json).otherwise(literal)?)
     }
+}
+
+/// Returns the type of the values in an array of any number of dimensions.
+fn item_of(mut data_type: &DataType) -> &DataType {
+    while let DataType::List(item) = data_type {
+        data_type = item.data_type();
+    }
+    data_type
 }
 
 /// Reads bytes as [`bytea`] does: a cast would take the letters themselves for them.
@@ -169,5 +193,47 @@ impl ScalarUDFImpl for ReadBytes {
         let bytes = texts.as_string::<i32>().iter().map(read).collect::<Result<BinaryArray>>()?;
         let bytes = cast_with_options(&bytes, &self.target, &Default::default())?;
         Ok(ColumnarValue::Array(bytes))
+    }
+}
+
+/// Reads arrays and objects of JSON as the values of a nested type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ReadNested {
+    target: DataType,
+    /// What the value is for, to be named in errors.
+    column: String,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for ReadNested {
+    fn name(&self) -> &str {
+        "read_nested"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> DfResult<DataType> {
+        Ok(self.target.clone())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let [texts] = args.args.as_slice() else {
+            return Err(Error::internal("nested values of more than one text").into());
+        };
+        let texts = texts.to_array(args.number_rows)?;
+        let texts = cast_with_options(&texts, &DataType::Utf8, &CastOptions::default())?;
+        // Lists are read as such, however the target lays them out.
+        let as_list = match &self.target {
+            DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                DataType::List(Arc::clone(item))
+            }
+            other => other.clone(),
+        };
+        let read = read_nested(&texts, &as_list);
+        let values = read.map_err(|error| error.or_context("column", self.column.clone()))?;
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        Ok(ColumnarValue::Array(cast_with_options(&values, &self.target, &options)?))
     }
 }

@@ -62,6 +62,7 @@ impl Session {
                 options: Options::default(),
                 owner: None,
                 checked: Vec::new(),
+                checks: Vec::new(),
             },
         )?;
         Ok(Outcome::Plan(plan, "COPY"))

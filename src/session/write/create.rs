@@ -8,8 +8,8 @@ use maru_core::{Error, ErrorKind, Options, Result};
 use maru_sql::{CreateTable, OptionList, ast};
 
 use super::node::{Watch, Writing, node};
-use super::target::place;
-use super::{Outcome, assign};
+use super::target::{keeps_what_is_given, place};
+use super::{Outcome, assign, declared};
 use crate::access::{Object, Privilege};
 use crate::catalog::{Attached, BUILTIN};
 use crate::output::Output;
@@ -124,6 +124,8 @@ pub(super) fn writing(
         partitioned_by: create.partitioned_by,
         primary_key: create.primary_key,
         comment: None,
+        checks: Vec::new(),
+        defaults: Vec::new(),
     };
     Ok(Writing {
         session: Arc::downgrade(session),
@@ -135,6 +137,7 @@ pub(super) fn writing(
         options,
         owner: (!place.replaces).then(|| session.role()),
         checked: Vec::new(),
+        checks: Vec::new(),
     })
 }
 
@@ -162,7 +165,20 @@ pub(crate) async fn create_table(session: &Arc<Session>, create: &CreateTable) -
         }
         fields.push(field);
     }
-    let writing = Arc::new(writing(session, create.clone(), place, Arc::new(Schema::new(fields)))?);
+    let columns = Arc::new(Schema::new(fields));
+    let (checks, defaults) = match create.checks.is_empty() && create.defaults.is_empty() {
+        true => Default::default(),
+        false => {
+            require_rules(&place, create)?;
+            let object = Object::table(&place.attached.name, &place.schema, &place.table);
+            Box::pin(declared::of_new(session, create, &object, &columns)).await?
+        }
+    };
+    let mut writing = writing(session, create.clone(), place, columns)?;
+    if let WriteMode::Create(new) = &mut writing.mode {
+        (new.checks, new.defaults) = (checks, defaults);
+    }
+    let writing = Arc::new(writing);
     let memory = Arc::new(datafusion::execution::memory_pool::UnboundedMemoryPool::default());
     let job = writing.attached.begin_write(writing.request(0, memory)).await?;
     let watch = Watch::new(session.engine().clone(), 0, writing);
@@ -175,6 +191,27 @@ pub(crate) async fn create_table(session: &Arc<Session>, create: &CreateTable) -
     });
     commit.await.map_err(|error| Error::internal("a commit broke off").with_cause(error))??;
     Ok(Output::command(tag))
+}
+
+/// # Errors
+/// 0A000 for constraints and defaults where the engine does not see to them.
+fn require_rules(place: &Place, create: &CreateTable) -> Result<()> {
+    if keeps_what_is_given(&place.attached) {
+        return Ok(());
+    }
+    match create.defaults.first() {
+        Some((column, _)) => Err(no_default(column)),
+        None => Err(Error::unsupported(format!(
+            "a table of catalog \"{}\" cannot have CHECK constraints",
+            place.attached.name
+        ))
+        .with_hint("Make the table in its system.")),
+    }
+}
+
+fn no_default(column: &str) -> Error {
+    Error::unsupported(format!("column \"{column}\" cannot have a DEFAULT"))
+        .with_hint("Give the value in each INSERT.")
 }
 
 /// Reads the definition of a column.
@@ -195,8 +232,7 @@ pub(crate) async fn declared_column(
             ast::ColumnOption::NotNull | ast::ColumnOption::PrimaryKey(_) => nullable = false,
             ast::ColumnOption::Null => {}
             ast::ColumnOption::Default(_) => {
-                return Err(Error::unsupported(format!("column \"{name}\" cannot have a DEFAULT"))
-                    .with_hint("Give the value in each INSERT."));
+                return Err(no_default(&name));
             }
             other => {
                 return Err(Error::unsupported(format!("column \"{name}\" cannot have {other}")));
@@ -230,7 +266,7 @@ pub(crate) async fn declared_type(
 }
 
 /// Returns the length in `varchar(10)`, `char(10)`, as it is written with its kind: `varchar:10`.
-fn length_of(data_type: &ast::DataType) -> Option<String> {
+pub(crate) fn length_of(data_type: &ast::DataType) -> Option<String> {
     use ast::DataType as T;
     let (kind, length) = match data_type {
         T::Varchar(length) | T::CharacterVarying(length) | T::CharVarying(length) => {

@@ -125,16 +125,20 @@ impl Session {
         }
         let columns = Arc::new(Schema::new(columns));
         let slot = Slot::default();
-        let checked = self.check_inserted(&target, leaf(Arc::clone(&columns), &slot)?).await?;
+        let rows = leaf(Arc::clone(&columns), &slot)?;
+        let (rows, written) = self.completed(&target, rows, columns.fields().to_vec()).await?;
+        let mut checked = self.check_inserted(&target, rows).await?;
+        checked.plan = self.constrained(&target, checked.plan, false).await?;
         let plan = node(
             checked.plan,
             Writing {
                 session: Arc::downgrade(self),
+                checks: target.checks(),
                 attached: target.attached,
                 schema: target.schema,
                 table: target.name.clone(),
                 mode: WriteMode::Append,
-                columns: Arc::clone(&columns),
+                columns: Arc::new(Schema::new(written)),
                 options: Options::default(),
                 owner: None,
                 checked: checked.columns,
@@ -199,6 +203,8 @@ impl Session {
             name: ingest.table.clone(),
             columns: Vec::new(),
             primary_key: Vec::new(),
+            checks: Vec::new(),
+            defaults: Vec::new(),
             partitioned_by: Vec::new(),
             options: OptionList(ingest.options),
             query: None,
@@ -229,9 +235,12 @@ impl Session {
                 let columns = fields_of(&target, &target.columns(), &names)?;
                 target.require_privilege(&self.rights(), Privilege::Insert, &names)?;
                 let rows = assign::assign(rows, &columns, Vec::new(), &zone)?;
-                let checked = self.check_inserted(&target, rows).await?;
+                let (rows, columns) = self.completed(&target, rows, columns).await?;
+                let mut checked = self.check_inserted(&target, rows).await?;
+                checked.plan = self.constrained(&target, checked.plan, false).await?;
                 let writing = Writing {
                     session: Arc::downgrade(self),
+                    checks: target.checks(),
                     attached: target.attached,
                     schema: target.schema,
                     table: target.name,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::lit;
-use maru_connect::{Overwritten, WriteMode};
+use maru_connect::{OMITTED_KEY, Overwritten, WriteMode};
 use maru_core::{Error, ErrorKind, Options, Result, did_you_mean};
 use maru_sql::ast::{self, Value};
 use maru_sql::{Insert, OnConflict};
@@ -14,9 +14,9 @@ use super::computed::Rows;
 use super::copied::Written;
 use super::node::{Writing, node, telling};
 use super::target::{Target, find};
-use super::update::masked;
-use super::{Outcome, assign, literals};
-use crate::access::Privilege;
+use super::update::{masked, noted};
+use super::{Outcome, assign, kept, literals};
+use crate::access::{Command, Privilege};
 use crate::session::Session;
 
 impl Session {
@@ -42,11 +42,32 @@ impl Session {
                 all.filter(|name| !is_fixed(name)).collect()
             }
         };
-        match target.keeps_what_is_given() {
-            true => literals::nulls_for_defaults(&mut source),
-            false => literals::leave_out_defaults(&mut source, &mut names)?,
+        let keeps = target.keeps_what_is_given();
+        // Of a row without a value comes one column, which stands for none.
+        let stand_in = schema.fields().first().filter(|_| {
+            target.attached.connector == "postgres"
+                && literals::is_nothing(&source, names.len(), named)
+        });
+        match stand_in {
+            Some(field) => {
+                fields_of(&target, &schema, &names)?;
+                let object = target.object();
+                if self.rights().write_policies(&object, Command::Insert).is_some() {
+                    return Err(Error::unsupported(format!(
+                        "policies of {object} look at new rows, and its system alone knows the defaults of its columns"
+                    ))
+                    .with_hint("Write the values."));
+                }
+                names = vec![field.name().clone()];
+                literals::leave_one_null(&mut source);
+            }
+            None if !keeps => literals::leave_out_defaults(&mut source, &mut names)?,
+            None => {}
         }
         let columns = fields_of(&target, &schema, &names)?;
+        if keeps {
+            kept::write_defaults(&mut source, &target, &columns)?;
+        }
         if let Some(twice) = names.iter().find(|name| is_fixed(name)) {
             return Err(specified_twice(twice));
         }
@@ -74,6 +95,9 @@ impl Session {
             _ => columns.into_iter().take(n_given).collect::<Vec<_>>(),
         };
         let mut written = columns.clone();
+        if stand_in.is_some() {
+            written.iter_mut().for_each(|field| *field = noted(field, OMITTED_KEY));
+        }
         let mut more = Vec::new();
         for (name, value) in &fixed {
             let field = schema.field_with_name(name)?;
@@ -82,7 +106,8 @@ impl Session {
         }
         let names = written.iter().map(|field| field.name().clone()).collect::<Vec<_>>();
         let rights = self.rights();
-        target.require_privilege(&rights, Privilege::Insert, &names)?;
+        let asked: &[String] = if stand_in.is_some() { &[] } else { &names };
+        target.require_privilege(&rights, Privilege::Insert, asked)?;
         let mode = match (insert.overwrite, insert.on_conflict) {
             (true, _) => {
                 target.require(&rights, Privilege::Delete, &[])?;
@@ -121,7 +146,9 @@ impl Session {
             None => plan,
         };
         let plan = assign::assign(plan, &columns, more, &zone)?;
-        let checked = self.check_inserted(&target, plan).await?;
+        let (plan, written) = self.completed(&target, plan, written).await?;
+        let mut checked = self.check_inserted(&target, plan).await?;
+        checked.plan = self.constrained(&target, checked.plan, false).await?;
         let (plan, returned) = match insert.returning {
             None => (checked.plan, None),
             Some(returning) => {
@@ -131,6 +158,7 @@ impl Session {
         };
         let writing = Writing {
             session: Arc::downgrade(self),
+            checks: target.checks(),
             attached: target.attached,
             schema: target.schema,
             table: target.name,
@@ -204,9 +232,11 @@ pub(super) fn sets(
 ) -> Result<Vec<(FieldRef, ast::Expr)>> {
     let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let fields = fields_of(target, &target.columns(), &names)?;
-    let values = given.into_iter().map(|(_, value)| literals::without_default(target, value));
-    let values = values.collect::<Result<Vec<_>>>()?;
-    Ok(fields.into_iter().zip(values).collect())
+    let sets = fields.into_iter().zip(given).map(|(field, (_, value))| {
+        let value = literals::without_default(target, &field, value)?;
+        Ok((field, value))
+    });
+    sets.collect()
 }
 
 fn specified_twice(name: &str) -> Error {

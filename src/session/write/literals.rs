@@ -83,36 +83,61 @@ fn type_of(field: &FieldRef) -> Option<ast::DataType> {
     maru_sql::parse_type(&name)
 }
 
-/// Returns whether a value is the bare word `DEFAULT`.
-fn is_default(value: &Expr) -> bool {
-    matches!(value, Expr::Identifier(ident)
-        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+/// Brings any value to the type of a column, as far as SQL has words for it.
+pub(super) fn of_type(value: Expr, column: &FieldRef) -> Expr {
+    match type_of(column) {
+        None => value,
+        Some(data_type) => Expr::Cast {
+            kind: ast::CastKind::Cast,
+            expr: Box::new(value),
+            data_type,
+            array: false,
+            format: None,
+        },
+    }
 }
 
-/// Writes NULL where `DEFAULT` is said, for tables whose columns have no other.
-pub(super) fn nulls_for_defaults(query: &mut ast::Query) {
-    let SetExpr::Values(values) = query.body.as_mut() else { return };
-    for value in values.rows.iter_mut().flat_map(|row| row.iter_mut()) {
-        if is_default(value) {
-            *value = Expr::value(Value::Null);
-        }
-    }
+/// Returns whether a value is the bare word `DEFAULT`.
+pub(super) fn is_default(value: &Expr) -> bool {
+    matches!(value, Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
 /// Returns what a column is set to.
 ///
 /// # Errors
 /// 0A000 for `DEFAULT` of a table whose source alone knows what that is.
-pub(super) fn without_default(target: &Target, value: Expr) -> Result<Expr> {
+pub(super) fn without_default(target: &Target, column: &FieldRef, value: Expr) -> Result<Expr> {
     match (is_default(&value), target.keeps_what_is_given()) {
         (false, _) => Ok(value),
-        (true, true) => Ok(Expr::value(Value::Null)),
+        (true, true) => target.default_of(column),
         (true, false) => Err(Error::unsupported(format!(
             "columns of {} cannot be set to DEFAULT",
             target.object()
         ))
         .with_detail("Its system alone knows their defaults.")
         .with_hint("Write the value.")),
+    }
+}
+
+/// Returns whether rows are one in which nothing but `DEFAULT` is said, for so many columns, or for fewer unless they are named.
+pub(super) fn is_nothing(query: &ast::Query, n_columns: usize, named: bool) -> bool {
+    let SetExpr::Values(values) = query.body.as_ref() else { return false };
+    match values.rows.as_slice() {
+        [row] => {
+            let fits = row.len() == n_columns || (!named && row.len() < n_columns);
+            fits && row.iter().all(is_default)
+        }
+        _ => false,
+    }
+}
+
+/// Leaves one NULL of each row.
+pub(super) fn leave_one_null(query: &mut ast::Query) {
+    let SetExpr::Values(values) = query.body.as_mut() else { return };
+    for row in &mut values.rows {
+        row.truncate(1);
+        row.iter_mut().for_each(|value| *value = Expr::value(Value::Null));
     }
 }
 

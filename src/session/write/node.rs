@@ -25,8 +25,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::incoming::IncomingNode;
-use super::policed::RowCheck;
 use super::returned::{Kept, ReturnedExec, TellExec};
+use super::row_check::RowCheck;
 use crate::access::Object;
 use crate::catalog::resolve::FILES;
 use crate::catalog::{Attached, BUILTIN};
@@ -47,6 +47,8 @@ pub(super) struct Writing {
     pub(super) owner: Option<String>,
     /// Columns that the policies look at which the rows were checked against.
     pub(super) checked: Vec<String>,
+    /// Constraints that they were checked against.
+    pub(super) checks: Vec<(String, String)>,
 }
 
 impl Writing {
@@ -75,6 +77,7 @@ impl Writing {
             statement,
             memory: Some(memory),
             checked: self.checked.clone(),
+            checks: self.checks.clone(),
         }
     }
 }

@@ -34,6 +34,7 @@ impl Session {
                 options: Options::default(),
                 owner: None,
                 checked: Vec::new(),
+                checks: Vec::new(),
             },
         )?;
         Ok(Outcome::Plan(plan, "OPTIMIZE"))

@@ -3,34 +3,20 @@
 //! What is written passes a [`RowCheck`] on its way. The condition is computed over a barrier, so that it is asked of the very
 //! values that are written, and the check is no filter that a rule could move or leave out.
 
-use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::datatypes::{DataType, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, ScalarValue};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{
-    Expr, Extension, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, lit,
-};
-use datafusion::physical_expr::projection::ProjectionMapping;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning,
-    PlanProperties,
-};
-use futures::StreamExt;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use maru_connect::RowOp;
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::Name;
 use uuid::Uuid;
 
 use super::condition::plan_is_volatile;
+use super::row_check::{RowCheck, Rule};
 use super::target::Target;
 use crate::access::{Command, Object, Policies, WritePolicies};
 use crate::session::Session;
@@ -123,17 +109,9 @@ impl Session {
         });
         let sql = format!("SELECT {} FROM {from}", items.join(", "));
         let plan = self.plan_under(&object, &sql, stand_ins).await?;
-        let types = plan.schema().fields().iter().map(|field| field.data_type());
-        let wanted = given.fields().iter().map(|field| field.data_type());
-        if !types.eq(wanted.chain([&DataType::Boolean])) {
-            return Err(Error::internal("rows changed on their way through policies"));
-        }
-        let n_given = given.fields().len();
-        let schema = plan.schema().inner().project(&(0..n_given).collect::<Vec<_>>())?;
-        let schema = Arc::new(DFSchema::try_from(schema)?);
-        let node = RowCheck { input: plan, table: object.to_string(), schema };
+        let rule = Rule::Policies(object.to_string());
         Ok(Checked {
-            plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }),
+            plan: RowCheck::over(plan, &given, rule)?,
             columns: looked_at.into_iter().collect(),
         })
     }
@@ -238,148 +216,4 @@ fn looked_at(columns: &SchemaRef, condition: &str, plan: &LogicalPlan) -> Result
     };
     let names = columns.fields().iter().map(|field| field.name());
     Ok(names.filter(|name| found.contains(*name) || is_named(name)).cloned().collect())
-}
-
-/// Passes rows on for which the last column is true, and fails at the first other one.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct RowCheck {
-    input: LogicalPlan,
-    /// As messages name it.
-    table: String,
-    schema: DFSchemaRef,
-}
-
-impl PartialOrd for RowCheck {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        self.table.partial_cmp(&other.table).filter(|order| order.is_ne())
-    }
-}
-
-impl RowCheck {
-    pub(super) fn planned(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        let schema = Arc::clone(self.schema.inner());
-        Arc::new(RowCheckExec::new(Arc::clone(input), self.table.clone(), schema))
-    }
-}
-
-impl UserDefinedLogicalNodeCore for RowCheck {
-    fn name(&self) -> &str {
-        "RowCheck"
-    }
-
-    fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.input]
-    }
-
-    fn schema(&self) -> &DFSchemaRef {
-        &self.schema
-    }
-
-    fn expressions(&self) -> Vec<Expr> {
-        Vec::new()
-    }
-
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowCheck: policies of {}", self.table)
-    }
-
-    fn with_exprs_and_inputs(&self, _: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> DfResult<Self> {
-        let input = inputs.pop().ok_or_else(|| Error::internal("a check without rows"))?;
-        Ok(Self { input, table: self.table.clone(), schema: Arc::clone(&self.schema) })
-    }
-}
-
-#[derive(Debug)]
-struct RowCheckExec {
-    input: Arc<dyn ExecutionPlan>,
-    table: String,
-    schema: SchemaRef,
-    properties: Arc<PlanProperties>,
-}
-
-impl RowCheckExec {
-    fn new(input: Arc<dyn ExecutionPlan>, table: String, schema: SchemaRef) -> Self {
-        let n_partitions = input.output_partitioning().partition_count();
-        // The order that a write asks for is made below.
-        let given = (0..schema.fields().len()).collect::<Vec<_>>();
-        let equivalences = match ProjectionMapping::from_indices(&given, &input.schema()) {
-            Ok(mapping) => input.equivalence_properties().project(&mapping, Arc::clone(&schema)),
-            Err(_) => EquivalenceProperties::new(Arc::clone(&schema)),
-        };
-        let properties = PlanProperties::new(
-            equivalences,
-            Partitioning::UnknownPartitioning(n_partitions),
-            input.pipeline_behavior(),
-            input.boundedness(),
-        );
-        Self { input, table, schema, properties: Arc::new(properties) }
-    }
-}
-
-impl DisplayAs for RowCheckExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RowCheckExec: policies of {}", self.table)
-    }
-}
-
-impl ExecutionPlan for RowCheckExec {
-    fn name(&self) -> &str {
-        "RowCheckExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
-    ) -> DfResult<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().unwrap_or_else(|| Arc::clone(&self.input));
-        Ok(Arc::new(Self::new(input, self.table.clone(), Arc::clone(&self.schema))))
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> DfResult<SendableRecordBatchStream> {
-        let rows = self.input.execute(partition, context)?;
-        let (table, schema) = (self.table.clone(), Arc::clone(&self.schema));
-        let checked = rows.map(move |batch| Ok(check(&batch?, &table, &schema)?));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), checked)))
-    }
-}
-
-/// # Errors
-/// 42501 for a row for which the last column is not true.
-fn check(batch: &RecordBatch, table: &str, schema: &SchemaRef) -> Result<RecordBatch> {
-    let n_columns = schema.fields().len();
-    let holds = match batch.columns() {
-        [given @ .., holds] if given.len() == n_columns => holds.as_boolean_opt(),
-        _ => None,
-    };
-    let holds = holds.ok_or_else(|| Error::internal("rows are checked without a condition"))?;
-    if holds.true_count() < batch.num_rows() {
-        return Err(Error::new(
-            ErrorKind::NotAllowed,
-            format!("new row violates row-level security policy for {table}"),
-        ));
-    }
-    Ok(batch.project(&(0..n_columns).collect::<Vec<_>>())?)
 }

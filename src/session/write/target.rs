@@ -31,9 +31,9 @@ impl Target {
         Object::table(&self.attached.name, schema, &self.name)
     }
 
-    /// Returns whether its rows become what is sent, and NULL where nothing is: nothing there has defaults of its own.
+    /// Returns whether its rows become what is sent: nothing there has defaults but those that the engine itself puts in.
     pub(crate) fn keeps_what_is_given(&self) -> bool {
-        matches!(self.attached.connector, BUILTIN | "file" | "s3" | "hdfs")
+        keeps_what_is_given(&self.attached)
     }
 
     /// Returns the columns, in order.
@@ -104,6 +104,11 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// Returns whether rows of a catalog's tables become what is sent, but for what the engine itself sees to.
+pub(super) fn keeps_what_is_given(attached: &Attached) -> bool {
+    matches!(attached.connector, BUILTIN | "file" | "s3" | "hdfs")
 }
 
 /// Finds the table that a name means.

@@ -1,13 +1,14 @@
 //! `DELETE`, `UPDATE`, `MERGE INTO`: a query gives rows of the table as they are to be, with what was done to them. Tables of files
 //! get every row, and write anew what they must; databases get those that change, with what finds them again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::Column;
 use datafusion::logical_expr::conditional_expressions::CaseBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit, when};
-use maru_connect::{RowOp, SourceTable, WriteMode};
+use maru_connect::{DEFAULTED_KEY, OMITTED_KEY, RowOp, SourceTable, WriteMode};
 use maru_core::{Error, ErrorKind, Options, Result, quote_ident};
 use maru_sql::ast;
 use maru_sql::{Delete, Merge, MergeAction, MergeWhen, Name, Returning, Update};
@@ -48,6 +49,8 @@ struct Changes {
     /// The number of the action for a row, from 1; NULL for none.
     act: String,
     actions: Vec<Action>,
+    /// Columns that rows get the defaults of their system in.
+    defaulted: Vec<String>,
     /// Whether rows of the source stand beside those of the target.
     joined: bool,
     /// Whether no action may be for a row of the target that has a match.
@@ -118,6 +121,7 @@ impl Session {
             act: act_of_hits(&delete.alias),
             alias: delete.alias,
             actions: vec![Action { op: RowOp::Delete, sets: Vec::new() }],
+            defaulted: Vec::new(),
             joined: false,
             partial: false,
             plans: found.plans,
@@ -132,9 +136,18 @@ impl Session {
         let target = find(self, &update.table, "update").await?;
         let given = update.sets.iter().map(|(name, _)| name);
         target.require_shown(&self.rights(), Privilege::Update, given)?;
-        let sets = sets(&target, update.sets)?;
-        let names = sets.iter().map(|(field, _)| field.name().clone()).collect::<Vec<_>>();
+        let (defaulted, sets) = set_to_default(&target, update.sets)?;
+        let sets = self::sets(&target, sets)?;
+        let names = sets.iter().map(|(field, _)| field.name().clone());
+        let names = names.chain(defaulted.iter().cloned()).collect::<Vec<_>>();
         let policies = self.may_change_seen(&target, Privilege::Update, &names)?;
+        if policies.is_some() && !defaulted.is_empty() {
+            return Err(Error::unsupported(format!(
+                "policies of {} look at new rows, and its system alone knows the defaults of its columns",
+                target.object()
+            ))
+            .with_hint("Write the values."));
+        }
         let new = policies.as_ref().map(|policies| policies.new.clone());
         let taking = Taking::of(&target)?;
         // A subquery is joined to all rows, and one that fails would tell of those that are hidden.
@@ -156,6 +169,7 @@ impl Session {
             act: act_of_hits(&update.alias),
             alias: update.alias,
             actions: vec![Action { op: RowOp::Update, sets }],
+            defaulted,
             joined: false,
             partial: false,
             plans: found.plans,
@@ -227,11 +241,18 @@ impl Session {
                     self.may_change(&target, Privilege::Insert, &names)?;
                     inserts = true;
                     let fields = fields_of(&target, &schema, &names)?;
-                    let values = values
-                        .into_iter()
-                        .map(|value| literals::without_default(&target, value))
-                        .collect::<Result<Vec<_>>>()?;
-                    let sets = fields.into_iter().zip(values).collect();
+                    let mut given = fields.into_iter().zip(values).collect::<Vec<_>>();
+                    let is_said = |(_, value): &(FieldRef, ast::Expr)| !literals::is_default(value);
+                    // What is not named, its system fills in.
+                    if matches!(taking, Taking::InPlace(_)) && given.iter().any(is_said) {
+                        given.retain(is_said);
+                    }
+                    let sets = given.into_iter().map(|(field, value)| {
+                        let value = literals::without_default(&target, &field, value)?;
+                        Ok((field, value))
+                    });
+                    let mut sets = sets.collect::<Result<Vec<_>>>()?;
+                    sets.extend(target.other_defaults(&names)?);
                     Some(Action { op: RowOp::Insert, sets })
                 }
             };
@@ -269,6 +290,7 @@ impl Session {
             from,
             act,
             actions,
+            defaulted: Vec::new(),
             joined: true,
             partial,
             plans: Vec::new(),
@@ -351,7 +373,7 @@ impl Session {
         let schema = target.columns();
         let in_place = matches!(taking, Taking::InPlace(_));
         let Changes { alias, from, act, actions, joined, partial, plans, new, .. } = changes;
-        let (returning, what) = (changes.returning, changes.what);
+        let (returning, what, defaulted) = (changes.returning, changes.what, changes.defaulted);
         let alias = quote_ident(&alias);
         let mut items = schema
             .fields()
@@ -412,10 +434,13 @@ impl Session {
         refuse_repeated(&plan, ACT)?;
         let zone = self.setting("timezone").unwrap_or_default();
         let plan = settled(plan, &schema, &actions, joined, &taking, &zone)?;
-        let checked = match &new {
+        let mut checked = match &new {
             Some(new) => self.check_rows(&target, plan, new, Some((OP, RowOp::Update))).await?,
             None => Checked { plan, columns: Vec::new() },
         };
+        if actions.iter().any(|action| action.op != RowOp::Delete) {
+            checked.plan = self.constrained(&target, checked.plan, true).await?;
+        }
         let (plan, returned) = match returning {
             None => (checked.plan, None),
             Some((returning, op)) => {
@@ -425,7 +450,14 @@ impl Session {
             }
         };
         let mut fields = schema.fields().to_vec();
-        if !in_place {
+        if in_place {
+            fields = marked(&target.object(), fields, &actions)?;
+            for field in &mut fields {
+                if defaulted.contains(field.name()) {
+                    *field = noted(field, DEFAULTED_KEY);
+                }
+            }
+        } else {
             if joined {
                 fields.push(Arc::new(Field::new(ROW, DataType::UInt64, true)));
             }
@@ -441,6 +473,7 @@ impl Session {
         };
         let writing = Writing {
             session: Arc::downgrade(self),
+            checks: target.checks(),
             attached: target.attached,
             schema: target.schema,
             table: target.name,
@@ -458,6 +491,57 @@ impl Session {
             Some(returned) => telling(plan, writing, returned),
         }
     }
+}
+
+/// Marks the columns that rows are inserted without: their system fills them in.
+///
+/// # Errors
+/// 0A000 for clauses that name different columns.
+fn marked(object: &Object, fields: Vec<FieldRef>, actions: &[Action]) -> Result<Vec<FieldRef>> {
+    let names = |action: &Action| {
+        let names = action.sets.iter().map(|(field, _)| field.name().clone());
+        names.collect::<BTreeSet<_>>()
+    };
+    let mut inserts = actions.iter().filter(|action| action.op == RowOp::Insert);
+    let Some(given) = inserts.next().map(names) else { return Ok(fields) };
+    if inserts.any(|action| names(action) != given) {
+        return Err(Error::unsupported(format!(
+            "INSERT of MERGE cannot name other columns of {object} in another clause"
+        ))
+        .with_detail("Its system fills in what is not named, for all rows alike.")
+        .with_hint("Name the same columns in each WHEN NOT MATCHED."));
+    }
+    let marked = fields.into_iter().map(|field| {
+        if given.contains(field.name()) {
+            return field;
+        }
+        noted(&field, OMITTED_KEY)
+    });
+    Ok(marked.collect())
+}
+
+pub(super) fn noted(field: &FieldRef, key: &str) -> FieldRef {
+    let mut metadata = field.metadata().clone();
+    metadata.insert(key.to_owned(), "true".to_owned());
+    Arc::new(field.as_ref().clone().with_metadata(metadata))
+}
+
+/// Columns with what they are set to.
+type Given = Vec<(String, ast::Expr)>;
+
+/// Takes out what is set to `DEFAULT`, where the system of the table says itself what that is.
+///
+/// # Errors
+/// 42703, 42701
+fn set_to_default(target: &Target, given: Given) -> Result<(Vec<String>, Given)> {
+    if !matches!(target.attached.connector, "postgres" | "mysql") {
+        return Ok((Vec::new(), given));
+    }
+    let names = given.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    fields_of(target, &target.columns(), &names)?;
+    let parts = given.into_iter().partition::<Vec<_>, _>(|(_, value)| literals::is_default(value));
+    let (defaulted, others) = parts;
+    Ok((defaulted.into_iter().map(|(name, _)| name).collect(), others))
 }
 
 pub(super) fn masked(object: &Object) -> Error {

@@ -79,6 +79,7 @@ fn request(subject: &Subject<'_>, mode: WriteMode, rows: &RecordBatch) -> Result
         statement: 0,
         memory: None,
         checked: Vec::new(),
+        checks: Vec::new(),
     })
 }
 

@@ -18,7 +18,7 @@ use super::log::Log;
 use super::schema::{Column, Columns};
 use super::snapshot::{File, Snapshot};
 use super::upkeep::to_compact;
-use super::{bounds, corrupt, refused, schema};
+use super::{bounds, constraints, corrupt, refused, schema};
 
 /// Deletion vectors read at once.
 const CONCURRENT_READS: usize = 16;
@@ -96,6 +96,16 @@ impl FileLister for DeltaFiles {
 
     fn not_null(&self) -> HashSet<String> {
         self.opened.shape().map(|(_, metadata)| schema::not_null(metadata)).unwrap_or_default()
+    }
+
+    fn checks(&self) -> Vec<(String, String)> {
+        let shape = self.opened.shape();
+        shape.map(|(_, metadata)| constraints::checks(metadata)).unwrap_or_default()
+    }
+
+    fn defaults(&self) -> Vec<(String, String)> {
+        let shape = self.opened.shape();
+        shape.map(|(_, metadata)| constraints::defaults(metadata)).unwrap_or_default()
     }
 
     fn names_in_files(&self) -> Option<Arc<HashMap<String, String>>> {

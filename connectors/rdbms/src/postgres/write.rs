@@ -48,7 +48,9 @@ impl Plan {
     /// Returns whether rows go to a temporary table first.
     fn is_staged(&self) -> bool {
         let looked_at = matches!(self.request.mode, WriteMode::Upsert { .. } | WriteMode::Change);
-        looked_at || self.target.staged
+        let creates = matches!(self.request.mode, WriteMode::Create(_));
+        let nothing = !creates && self.target.is_given_nothing(&self.request.columns);
+        looked_at || self.target.staged || nothing
     }
 
     fn new_table(&self) -> Option<&NewTable> {
@@ -127,7 +129,7 @@ pub(super) async fn begin(
                 refuse_recomputed(&request.checked, names, &target.shown())?;
                 checks.extend(target.check_changes());
             } else {
-                checks.push(target.insert_nothing(mode));
+                checks.push(target.insert_nothing(mode, &request.columns));
             }
             if matches!(mode, WriteMode::Overwrite(_)) {
                 checks.push(format!("DELETE FROM {}", target.quoted()));

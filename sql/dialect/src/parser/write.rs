@@ -9,7 +9,7 @@ use sqlparser::ast::{self, Expr, Value};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::returning::lower_returning;
-use super::{Words, change, fold, object_name, sets, unsupported};
+use super::{Words, change, constraint, fold, object_name, sets, unsupported};
 use crate::statement::*;
 use crate::write::*;
 
@@ -278,6 +278,7 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
         });
     }
     let mut columns = create.columns;
+    let (mut checks, defaults) = constraint::of_columns(&mut columns)?;
     let mut primary_key = Vec::new();
     for column in &columns {
         let is_key =
@@ -286,8 +287,8 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
             primary_key.push(fold(&column.name));
         }
     }
-    for constraint in &create.constraints {
-        match constraint {
+    for one in create.constraints {
+        match one {
             ast::TableConstraint::PrimaryKey(key) if primary_key.is_empty() => {
                 for column in &key.columns {
                     match &column.column.expr {
@@ -296,6 +297,7 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
                     }
                 }
             }
+            ast::TableConstraint::Check(check) => checks.push(constraint::read(None, check)?),
             other => return Err(unsupported(&format!("constraint {other}"))),
         }
     }
@@ -341,6 +343,10 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
     if create.query.is_some() && !columns.is_empty() {
         return Err(unsupported("CREATE TABLE (names) AS").with_hint("Name columns with AS."));
     }
+    if create.query.is_some() && !checks.is_empty() {
+        return Err(unsupported("CREATE TABLE (constraints) AS")
+            .with_hint("Add them by ALTER TABLE … ADD CONSTRAINT."));
+    }
     if create.query.is_none() && columns.is_empty() {
         return Err(Error::new(ErrorKind::Syntax, "CREATE TABLE needs columns or AS query"));
     }
@@ -348,6 +354,8 @@ fn lower_create(create: ast::CreateTable) -> Result<CreateTable> {
         name: object_name(&create.name)?,
         columns,
         primary_key,
+        checks,
+        defaults,
         partitioned_by,
         options,
         query: create.query,
@@ -496,6 +504,20 @@ fn alteration(operation: ast::AlterTableOperation) -> Result<TableAlteration> {
         }
         Op::AlterColumn { column_name, op: ast::AlterColumnOperation::DropNotNull } => {
             TableAlteration::SetNullable { column: fold(&column_name), nullable: true }
+        }
+        Op::AlterColumn { column_name, op: ast::AlterColumnOperation::SetDefault { value } } => {
+            let value = Some(Box::new(value));
+            TableAlteration::SetDefault { column: fold(&column_name), value }
+        }
+        Op::AlterColumn { column_name, op: ast::AlterColumnOperation::DropDefault } => {
+            TableAlteration::SetDefault { column: fold(&column_name), value: None }
+        }
+        Op::AddConstraint { constraint, not_valid } => constraint::added(constraint, not_valid)?,
+        Op::DropConstraint { name, if_exists, drop_behavior } => {
+            if matches!(drop_behavior, Some(ast::DropBehavior::Cascade)) {
+                return Err(unsupported("DROP CONSTRAINT … CASCADE"));
+            }
+            TableAlteration::DropConstraint { name: fold(&name), if_exists }
         }
         Op::RenameTable { table_name: ast::RenameTableNameKind::To(name) } => {
             TableAlteration::RenameTable(object_name(&name)?)

@@ -16,6 +16,7 @@ use super::demands::{self, Effect};
 use super::publish::{normal, removal};
 use super::{now_ms, types};
 use crate::delta::action::{Add, Metadata, Protocol};
+use crate::delta::constraints;
 use crate::delta::features;
 use crate::delta::log::Log;
 use crate::delta::snapshot::Snapshot;
@@ -49,6 +50,31 @@ pub(crate) async fn change(opened: &OpenedStore, what: TableChange) -> Result<()
                 Some(line) => ("CHANGE COLUMN", vec![line]),
                 None => return Ok(()),
             }
+        }
+        TableChange::AddCheck { name, condition, version } => {
+            if version.is_some_and(|looked_at| looked_at != base.version) {
+                return Err(Error::new(
+                    ErrorKind::Serialization,
+                    "the table was changed while its rows were looked at",
+                )
+                .with_hint("Run the statement again."));
+            }
+            let mut changed = metadata.clone();
+            constraints::add_check(&mut changed.configuration, &name, &condition);
+            let mut lines = Vec::new();
+            lines.extend(demands::with_checks(protocol).map(|p| json!({ "protocol": p })));
+            lines.push(with_schema(&changed, &parsed(metadata)?));
+            ("ADD CONSTRAINT", lines)
+        }
+        TableChange::DropCheck(name) => {
+            let mut changed = metadata.clone();
+            constraints::drop_check(&mut changed.configuration, &name);
+            ("DROP CONSTRAINT", vec![with_schema(&changed, &parsed(metadata)?)])
+        }
+        TableChange::SetDefault { column, value } => {
+            let mut changed = metadata.clone();
+            constraints::set_default(&mut changed.configuration, &column, value.as_ref());
+            ("CHANGE COLUMN", vec![with_schema(&changed, &parsed(metadata)?)])
         }
         TableChange::DropColumns(_) | TableChange::RenameColumn { .. } => {
             return Err(Error::unsupported(

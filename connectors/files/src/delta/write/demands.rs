@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::types::has_local_times;
 use crate::delta::action::{Metadata, Protocol};
+use crate::delta::constraints;
 use crate::delta::features::Mapping;
 
 /// The newest version of the writer protocol that is known.
@@ -70,8 +71,8 @@ pub(super) fn check(
     if mapping != Mapping::None {
         return Err(refused(table, "columns that were renamed or dropped (column mapping)"));
     }
-    if metadata.configuration.keys().any(|key| key.starts_with("delta.constraints.")) {
-        return Err(refused(table, "CHECK constraints"));
+    if constraints::has_foreign(metadata) {
+        return Err(refused(table, "CHECK constraints of another engine"));
     }
     let is_on = |name: &str| metadata.property(name).is_some_and(|text| text == "true");
     if is_on("delta.enableRowTracking") {
@@ -128,6 +129,28 @@ pub(super) fn extended(protocol: &Protocol, columns: &Schema) -> Option<Value> {
         return None;
     }
     Some(with_features(protocol, &[LOCAL_TIMES], &[LOCAL_TIMES]))
+}
+
+/// Returns the protocol of a table with `CHECK` constraints; `None` if it asks writers to keep to them already.
+pub(super) fn with_checks(protocol: &Protocol) -> Option<Value> {
+    const FEATURE: &str = "checkConstraints";
+    /// The version that implies the feature.
+    const VERSION: u32 = 3;
+    let mut extended = protocol.json();
+    if protocol.min_writer_version < WRITER_VERSION {
+        if protocol.min_writer_version >= VERSION {
+            return None;
+        }
+        extended["minWriterVersion"] = VERSION.into();
+        return Some(extended);
+    }
+    let mut features = protocol.writer_features.clone().unwrap_or_default();
+    if features.iter().any(|feature| feature == FEATURE) {
+        return None;
+    }
+    features.push(FEATURE.to_owned());
+    extended["writerFeatures"] = json!(features);
+    Some(extended)
 }
 
 /// Returns the protocol in the form that lists features, with more of them.

@@ -24,6 +24,7 @@ use super::publish::remove;
 use super::rewrite::Seen;
 use super::shape::{convert, declared, made, places};
 use crate::delta::action::Protocol;
+use crate::delta::constraints;
 use crate::delta::features::{self, Mapping};
 use crate::delta::log::Log;
 use crate::delta::schema::{self, Columns};
@@ -154,6 +155,9 @@ pub(crate) async fn begin(
         None => (&protocol, &metadata),
     };
     demands::check(&opened.path, old_protocol, old_metadata, mapping, effect)?;
+    if !matches!(effects, Effects::Create | Effects::Compact) {
+        constraints::require_kept(relation, old_metadata, &request.checks)?;
+    }
     let columns = schema::columns(&opened.path, &metadata, Mapping::None)?;
     let declared = declared(&metadata, &columns);
     let places = places(relation, &columns, &declared, &request.columns)?;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{demands, now_ms, types};
-use crate::delta::action::Metadata;
+use crate::delta::action::{Metadata, Protocol};
+use crate::delta::constraints;
 use crate::delta::schema::{Columns, not_null};
 use crate::delta::snapshot::Snapshot;
 
@@ -36,12 +37,17 @@ pub(super) fn made(
         }
         protocol = demands::extended(old, &request.columns).unwrap_or_else(|| old.json());
     }
+    if !new.checks.is_empty() {
+        let demanded = serde_json::from_value::<Protocol>(protocol.clone())
+            .map_err(|error| Error::internal("a log of one's own").with_cause(error))?;
+        protocol = demands::with_checks(&demanded).unwrap_or(protocol);
+    }
     let metadata = json!({
         "id": id,
         "format": {"provider": "parquet", "options": {}},
         "schemaString": schema.to_string(),
         "partitionColumns": new.partitioned_by,
-        "configuration": {},
+        "configuration": constraints::of_new(new),
         "createdTime": now_ms(),
         "description": new.comment,
     });

@@ -9,6 +9,7 @@ use super::types::created;
 use crate::mysql::catalog::quoted;
 use crate::mysql::read;
 use crate::pool::Connections;
+use crate::write::rules_of_the_database;
 
 /// Changes a table.
 ///
@@ -57,6 +58,11 @@ pub(crate) async fn change_table(
                 "MySQL asks for the whole definition of the column, its default and comment too.",
             )
             .with_hint("ALTER TABLE … MODIFY COLUMN in the database."));
+        }
+        TableChange::AddCheck { .. }
+        | TableChange::DropCheck(_)
+        | TableChange::SetDefault { .. } => {
+            return Err(rules_of_the_database());
         }
         TableChange::RenameTable(to) => {
             format!("RENAME TABLE {name} TO {}.{}", quoted(schema), quoted(&to))

@@ -10,6 +10,7 @@ use maru_connect::{ColumnEstimate, RowIdentity};
 use super::target::{Column, Target, list};
 use crate::mysql::catalog::{MyColumn, Relation, quoted};
 use crate::mysql::types::{Comparison, Kind, Mapping, Selected};
+use crate::write::{is_defaulted, is_given};
 
 /// What the columns before a table's own are called.
 const KEY: &str = "maru_key_";
@@ -114,8 +115,8 @@ impl Target {
         format!("CREATE TEMPORARY TABLE {} ({parts}) ENGINE = InnoDB", self.beside(stage))
     }
 
-    /// Returns what carries the staged changes out.
-    pub fn changes(&self, stage: &str) -> Changes {
+    /// Returns what carries the staged changes out. Rows are inserted with the columns that they are given values for.
+    pub fn changes(&self, stage: &str, given: &Schema) -> Changes {
         let (table, staged) = (self.quoted(), self.beside(stage));
         let on = self.key.iter().enumerate();
         let on = on.map(|(number, column)| format!("t.{} = s.k_{number}", quoted(&column.name)));
@@ -129,13 +130,21 @@ impl Target {
         let (mut updated, mut inserted) = (Vec::new(), Vec::new());
         for (number, column) in self.columns.iter().enumerate() {
             let name = quoted(&column.name);
+            let defaulted = is_defaulted(given, &column.name);
+            if defaulted {
+                set.push(format!("t.{name} = DEFAULT"));
+            }
             if column.is_computed {
                 updated.push(format!("NOT (t.{name} <=> s.c_{number})"));
                 inserted.push(format!("s.c_{number} IS NOT NULL"));
             } else {
-                set.push(format!("t.{name} = s.c_{number}"));
-                names.push(column.name.clone());
-                values.push(format!("s.c_{number}"));
+                if !defaulted {
+                    set.push(format!("t.{name} = s.c_{number}"));
+                }
+                if is_given(given, &column.name) {
+                    names.push(column.name.clone());
+                    values.push(format!("s.c_{number}"));
+                }
             }
         }
         let miscomputed = (!updated.is_empty()).then(|| {

@@ -322,7 +322,7 @@ impl Session {
 
     /// Deletes, updates and inserts what was staged. A row that is not what it was when it was read fails all of it.
     async fn change(&mut self, plan: &Plan) -> Result<()> {
-        let changes = plan.target.changes(&plan.stage());
+        let changes = plan.target.changes(&plan.stage(), &plan.request.columns);
         let shown = plan.target.shown();
         if self.number(plan, changes.twice).await?.is_some() {
             return Err(changed_twice(&shown));

@@ -14,6 +14,7 @@ use super::types::created;
 use crate::pool::Connections;
 use crate::postgres::catalog::{PgColumn, Relation, quoted};
 use crate::postgres::types::{Kind, Mapping};
+use crate::write::{is_defaulted, is_given, rules_of_the_database};
 
 /// The column by which a row is found again, and what it is in the database: where the version of the row lies that was read. An update
 /// by another puts a new version elsewhere.
@@ -102,10 +103,15 @@ impl Target {
     }
 
     /// Returns the statement that updates rows; `None` if there is no column to be set.
-    pub fn update(&self, stage: &str) -> Option<String> {
-        let set = self
-            .settable()
-            .map(|column| format!("{} = {}", quoted(&column.name), Self::staged(column, "s")));
+    pub fn update(&self, stage: &str, given: &Schema) -> Option<String> {
+        let set = self.columns.iter().filter_map(|column| {
+            let value = match is_defaulted(given, &column.name) {
+                true => "DEFAULT".to_owned(),
+                false if column.is_computed => return None,
+                false => Self::staged(column, "s"),
+            };
+            Some(format!("{} = {value}", quoted(&column.name)))
+        });
         let set = set.collect::<Vec<_>>().join(", ");
         let (table, stage) = (self.quoted(), quoted(stage));
         (!set.is_empty())
@@ -133,9 +139,12 @@ impl Target {
         })
     }
 
-    pub fn insert_changed(&self, stage: &str) -> String {
-        let names = self.settable().map(|column| quoted(&column.name)).collect::<Vec<_>>();
-        let values = self.settable().map(|column| Self::staged(column, "s")).collect::<Vec<_>>();
+    /// Returns the statement that inserts rows, of the columns that they are given values for.
+    pub fn insert_changed(&self, stage: &str, given: &Schema) -> String {
+        let columns = self.settable().filter(|column| is_given(given, &column.name));
+        let columns = columns.collect::<Vec<_>>();
+        let names = columns.iter().map(|column| quoted(&column.name)).collect::<Vec<_>>();
+        let values = columns.iter().map(|column| Self::staged(column, "s")).collect::<Vec<_>>();
         format!(
             "INSERT INTO {} ({}) SELECT {} FROM {} AS s WHERE s.op = 0",
             self.quoted(),
@@ -210,6 +219,11 @@ pub(crate) async fn change_table(
         TableChange::SetNullable { column, nullable } => {
             let verb = if nullable { "DROP" } else { "SET" };
             format!("ALTER TABLE {name} ALTER COLUMN {} {verb} NOT NULL", quoted(&column))
+        }
+        TableChange::AddCheck { .. }
+        | TableChange::DropCheck(_)
+        | TableChange::SetDefault { .. } => {
+            return Err(rules_of_the_database());
         }
         TableChange::RenameTable(to) => format!("ALTER TABLE {name} RENAME TO {}", quoted(&to)),
     };

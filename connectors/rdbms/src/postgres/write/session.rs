@@ -182,7 +182,8 @@ impl Session {
                 }
             }
             mode if plan.is_staged() => {
-                n_rows = self.run(plan, plan.target.insert_staged(STAGED, mode)).await?;
+                let inserted = plan.target.insert_staged(STAGED, mode, &plan.request.columns);
+                n_rows = self.run(plan, inserted).await?;
             }
             _ => {}
         }
@@ -241,7 +242,8 @@ impl Session {
             }
         }
         let mut n_rows = 0;
-        let statements = [Some(plan.target.delete(STAGED)), plan.target.update(STAGED)];
+        let updated = plan.target.update(STAGED, &plan.request.columns);
+        let statements = [Some(plan.target.delete(STAGED)), updated];
         for (index, sql) in statements.into_iter().enumerate() {
             let wanted: i64 = count.try_get(index).map_err(failed)?;
             let done = match sql {
@@ -253,7 +255,7 @@ impl Session {
             }
             n_rows += done;
         }
-        let inserted = plan.target.insert_changed(STAGED);
+        let inserted = plan.target.insert_changed(STAGED, &plan.request.columns);
         Ok(n_rows + self.run(plan, inserted).await?)
     }
 

@@ -12,6 +12,7 @@ use super::encode::Wire;
 use super::types::created;
 use crate::postgres::catalog::{self, quoted};
 use crate::postgres::types::Kind;
+use crate::write::is_given;
 
 /// A table of the database, or one to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -210,19 +211,24 @@ impl Target {
         }
     }
 
+    /// Returns whether no value is given for any column: there is one row then.
+    pub fn is_given_nothing(&self, given: &Schema) -> bool {
+        !self.columns.iter().any(|column| is_given(given, &column.name))
+    }
+
     /// Returns the statement that moves staged rows, as `mode` says.
-    pub fn insert_staged(&self, stage: &str, mode: &WriteMode) -> String {
+    pub fn insert_staged(&self, stage: &str, mode: &WriteMode, given: &Schema) -> String {
         let values = self.names(|column| Self::staged(column, "s"));
-        self.insert(mode, &format!("SELECT {values} FROM {} AS s", quoted(stage)))
+        self.insert(mode, given, &format!("SELECT {values} FROM {} AS s", quoted(stage)))
     }
 
     /// Returns a statement that the database can check before there are rows: types, rights, keys.
-    pub fn insert_nothing(&self, mode: &WriteMode) -> String {
+    pub fn insert_nothing(&self, mode: &WriteMode, given: &Schema) -> String {
         let values = self.names(|column| format!("NULL::{}", column.sql_type));
-        self.insert(mode, &format!("SELECT {values} WHERE false"))
+        self.insert(mode, given, &format!("SELECT {values} WHERE false"))
     }
 
-    fn insert(&self, mode: &WriteMode, rows: &str) -> String {
+    fn insert(&self, mode: &WriteMode, given: &Schema, rows: &str) -> String {
         let conflict = match mode {
             WriteMode::Upsert { keys, replaced, computed } => {
                 let taken = replaced.iter().map(|name| format!("{0} = excluded.{0}", quoted(name)));
@@ -241,7 +247,11 @@ impl Target {
         };
         let is_named = matches!(mode, WriteMode::Upsert { computed, .. } if !computed.is_empty());
         let alias = if is_named { format!(" AS {OLD}") } else { String::new() };
-        format!("INSERT INTO {}{alias} ({}) {rows}{conflict}", self.quoted(), self.own_names())
+        let rows = match self.is_given_nothing(given) {
+            true => "DEFAULT VALUES".to_owned(),
+            false => format!("({}) {rows}", self.own_names()),
+        };
+        format!("INSERT INTO {}{alias} {rows}{conflict}", self.quoted())
     }
 }
 

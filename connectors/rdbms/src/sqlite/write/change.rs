@@ -8,6 +8,7 @@ use super::failure;
 use super::target::{declared, exists};
 use crate::sqlite::file::File;
 use crate::sqlite::{SCHEMA, quoted};
+use crate::write::rules_of_the_database;
 
 /// Changes a table.
 ///
@@ -51,6 +52,11 @@ pub(crate) async fn change_table(
                 "SQLite does not change whether a column may hold NULL",
             )
             .with_hint("Make a new table by CREATE TABLE, and INSERT the rows."));
+        }
+        TableChange::AddCheck { .. }
+        | TableChange::DropCheck(_)
+        | TableChange::SetDefault { .. } => {
+            return Err(rules_of_the_database());
         }
         TableChange::RenameTable(to) => {
             statements.push(format!("ALTER TABLE {name} RENAME TO {}", quoted(&to)));

@@ -7,7 +7,7 @@ use super::target::{Column, Target, list};
 use super::{Plan, STAGED, Session, failure};
 use crate::sqlite::quoted;
 use crate::sqlite::types::Mapping;
-use crate::write::{changed_in_between, changed_twice, computed_by_the_table};
+use crate::write::{changed_in_between, changed_twice, computed_by_the_table, is_given};
 
 /// Returns where a row is and what it is: its number and all its values.
 pub(crate) fn place<'a>(alias: &str, names: impl Iterator<Item = &'a str>) -> String {
@@ -58,8 +58,10 @@ impl Session {
                 inserted.push(format!("s.c_{number} IS NOT NULL"));
             } else {
                 set.push(format!("{name} = s.c_{number}"));
-                names.push(column.name.clone());
-                values.push(format!("s.c_{number}"));
+                if is_given(&plan.request.columns, &column.name) {
+                    names.push(column.name.clone());
+                    values.push(format!("s.c_{number}"));
+                }
             }
         }
         if self
