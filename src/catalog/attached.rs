@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use datafusion::catalog::SchemaProvider;
 use futures::future::BoxFuture;
 use maru_connect::{
-    ConnectorSpec, RemoteTable, Source, SourceTable, TableChange, TableEntry, TableVersion,
-    WriteJob, WriteRequest,
+    ConnectorSpec, RemoteTable, Source, SourceTable, TableChange, TableEntry, TableKey,
+    TableVersion, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, Result, limits};
 use parking_lot::{Mutex, RwLock};
@@ -93,6 +93,7 @@ pub struct Attached {
     source: Opening,
     schemas: Memory<(), Vec<String>>,
     tables: Memory<String, Vec<TableEntry>>,
+    keys: Memory<String, Arc<Vec<TableKey>>>,
     handles: Memory<(String, String), SourceTable>,
 }
 
@@ -125,6 +126,7 @@ impl Attached {
             source: Opening::Done(Ok(source)),
             schemas: Memory::new(Duration::ZERO),
             tables: Memory::new(Duration::ZERO),
+            keys: Memory::new(Duration::ZERO),
             handles: Memory::new(Duration::ZERO),
         }
     }
@@ -153,6 +155,7 @@ impl Attached {
             source: Opening::Done(source),
             schemas: Memory::new(names_ttl),
             tables: Memory::new(names_ttl),
+            keys: Memory::new(names_ttl),
             handles: Memory::new(Duration::from_secs(limits::CATALOG_TTL_S)),
         }
     }
@@ -236,6 +239,13 @@ impl Attached {
             .get_or(&schema.to_owned(), async || self.blame(source.tables(schema).await).map(Some))
             .await
             .map(Option::unwrap_or_default)
+    }
+
+    /// Returns the keys of the tables of a schema.
+    pub async fn keys(&self, schema: &str) -> Result<Arc<Vec<TableKey>>> {
+        let source = self.opened().await?;
+        let ask = async || self.blame(source.keys(schema).await).map(|keys| Some(Arc::new(keys)));
+        self.keys.get_or(&schema.to_owned(), ask).await.map(Option::unwrap_or_default)
     }
 
     pub async fn table(&self, schema: &str, name: &str) -> Result<Option<SourceTable>> {
@@ -330,6 +340,7 @@ impl Attached {
     pub fn forget(&self, schema: &str, table: &str) {
         self.handles.forget(&(schema.to_owned(), table.to_owned()));
         self.tables.forget(&schema.to_owned());
+        self.keys.forget(&schema.to_owned());
         self.schemas.forget(&());
     }
 

@@ -1,14 +1,16 @@
 //! The Arrow Flight SQL door: batches leave as they are, without a detour over rows.
 //!
 //! `sessions` knows who calls, `statements` holds what was prepared and runs it, `endpoints` hands its rows out, `service` maps the protocol's calls
-//! to the two, `metadata` answers drivers' questions about catalogs, `actions` the calls that Flight SQL added later,
-//! `ingest` takes rows,
+//! to the two, `metadata` and `keys` answer drivers' questions about catalogs, `actions` the calls that Flight SQL added later,
+//! `ingest` takes rows, `given` brings what clients send to the form that the engine counts on,
 //! `schema` says what types clients are shown, `outer` adds what the library leaves out, `incoming` takes connections, encrypted or not.
 
 mod actions;
 mod endpoints;
+mod given;
 mod incoming;
 mod ingest;
+mod keys;
 mod metadata;
 mod outer;
 mod schema;

@@ -1,9 +1,9 @@
-//! `SET`, `CANCEL QUERY`, `DEALLOCATE`, `CLOSE`.
+//! `SET`, `CANCEL QUERY`, `DEALLOCATE`, `CLOSE`, `LISTEN`, `UNLISTEN`, `NOTIFY`.
 
 use std::sync::Arc;
 
 use maru_core::{Error, ErrorKind, Result};
-use maru_sql::{CancelQuery, SetScope, SetVariable};
+use maru_sql::{CancelQuery, Channel, SetScope, SetVariable};
 
 use crate::output::Output;
 use crate::session::{Session, undefined_prepared};
@@ -44,4 +44,13 @@ pub(super) fn close_cursor(session: &Arc<Session>, name: Option<&str>) -> Result
     }
     session.close_cursor(name);
     Ok(Output::command(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" }))
+}
+
+pub(super) fn channel(session: &Arc<Session>, channel: &Channel) -> Result<Output> {
+    session.channel(channel)?;
+    Ok(Output::command(match channel {
+        Channel::Listen(_) => "LISTEN",
+        Channel::Unlisten(_) => "UNLISTEN",
+        Channel::Notify { .. } => "NOTIFY",
+    }))
 }

@@ -1,7 +1,7 @@
 //! `information_schema` of one catalog, as views over schema `system`.
 //!
 //! Columns and their names are those of ISO/IEC 9075-11 that PostgreSQL 16 fills; what Maru does not have is NULL, and views of
-//! what Maru does not have (keys, domains, routines) are empty.
+//! what Maru does not have (domains, routines) are empty.
 
 use maru_core::{quote_ident, quote_literal};
 
@@ -19,9 +19,14 @@ const VIEWS: &[(&str, &str)] = &[
          CAST(NULL AS TEXT) AS default_collate_schema, CAST(NULL AS TEXT) AS default_collate_name",
     ),
     (
+        "check_constraints",
+        "SELECT catalog AS constraint_catalog, schema AS constraint_schema, name AS constraint_name, condition AS check_clause \
+         FROM system.checks WHERE catalog = $catalog",
+    ),
+    (
         "columns",
         "SELECT catalog AS table_catalog, schema AS table_schema, \"table\" AS table_name, name AS column_name, \
-         CAST(position AS INT) AS ordinal_position, CAST(NULL AS TEXT) AS column_default, \
+         CAST(position AS INT) AS ordinal_position, \"default\" AS column_default, \
          CASE WHEN nullable THEN 'YES' ELSE 'NO' END AS is_nullable, \
          CASE WHEN type LIKE '%[]' THEN 'ARRAY' WHEN type LIKE 'numeric(%' THEN 'numeric' \
          WHEN type LIKE 'timestamp%with time zone' THEN 'timestamp with time zone' \
@@ -50,10 +55,36 @@ const VIEWS: &[(&str, &str)] = &[
          FROM system.columns WHERE catalog = $catalog",
     ),
     (
+        "constraint_column_usage",
+        "SELECT catalog AS table_catalog, coalesce(referenced_schema, schema) AS table_schema, \
+         coalesce(referenced_table, \"table\") AS table_name, coalesce(referenced_column, \"column\") AS column_name, \
+         catalog AS constraint_catalog, schema AS constraint_schema, name AS constraint_name \
+         FROM system.keys WHERE catalog = $catalog",
+    ),
+    (
+        "constraint_table_usage",
+        "SELECT catalog AS table_catalog, coalesce(referenced_schema, schema) AS table_schema, \
+         coalesce(referenced_table, \"table\") AS table_name, catalog AS constraint_catalog, schema AS constraint_schema, \
+         name AS constraint_name FROM system.keys WHERE catalog = $catalog AND position = 1",
+    ),
+    (
         "enabled_roles",
         "SELECT name AS role_name FROM system.roles WHERE pg_has_role(name, 'USAGE')",
     ),
     ("information_schema_catalog_name", "SELECT $catalog AS catalog_name"),
+    (
+        "key_column_usage",
+        "SELECT catalog AS constraint_catalog, schema AS constraint_schema, name AS constraint_name, catalog AS table_catalog, \
+         schema AS table_schema, \"table\" AS table_name, \"column\" AS column_name, CAST(position AS INT) AS ordinal_position, \
+         CAST(referenced_position AS INT) AS position_in_unique_constraint FROM system.keys WHERE catalog = $catalog",
+    ),
+    (
+        "referential_constraints",
+        "SELECT catalog AS constraint_catalog, schema AS constraint_schema, name AS constraint_name, \
+         catalog AS unique_constraint_catalog, referenced_schema AS unique_constraint_schema, referenced_key AS unique_constraint_name, \
+         'NONE' AS match_option, on_update AS update_rule, on_delete AS delete_rule \
+         FROM system.keys WHERE catalog = $catalog AND kind = 'foreign key' AND position = 1",
+    ),
     (
         "role_table_grants",
         "SELECT * FROM $catalog_name.information_schema.table_privileges WHERE grantee <> 'PUBLIC'",
@@ -63,6 +94,14 @@ const VIEWS: &[(&str, &str)] = &[
         "SELECT catalog AS catalog_name, name AS schema_name, owner AS schema_owner, CAST(NULL AS TEXT) AS default_character_set_catalog, \
          CAST(NULL AS TEXT) AS default_character_set_schema, CAST(NULL AS TEXT) AS default_character_set_name, CAST(NULL AS TEXT) AS sql_path \
          FROM system.schemas WHERE catalog = $catalog",
+    ),
+    (
+        "table_constraints",
+        "SELECT catalog AS constraint_catalog, schema AS constraint_schema, name AS constraint_name, catalog AS table_catalog, \
+         schema AS table_schema, \"table\" AS table_name, upper(kind) AS constraint_type, 'NO' AS is_deferrable, \
+         'NO' AS initially_deferred, 'YES' AS enforced FROM system.keys WHERE catalog = $catalog AND position = 1 \
+         UNION ALL SELECT catalog, schema, name, catalog, schema, \"table\", 'CHECK', 'NO', 'NO', 'YES' \
+         FROM system.checks WHERE catalog = $catalog",
     ),
     (
         "table_privileges",
@@ -94,34 +133,7 @@ const VIEWS: &[(&str, &str)] = &[
 
 /// Views without rows: name and columns. `#` before a name makes it one of whole numbers.
 const EMPTY: &[(&str, &[&str])] = &[
-    (
-        "check_constraints",
-        &["constraint_catalog", "constraint_schema", "constraint_name", "check_clause"],
-    ),
     ("collations", &["collation_catalog", "collation_schema", "collation_name", "pad_attribute"]),
-    (
-        "constraint_column_usage",
-        &[
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-        ],
-    ),
-    (
-        "constraint_table_usage",
-        &[
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-        ],
-    ),
     (
         "domains",
         &[
@@ -150,20 +162,6 @@ const EMPTY: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "key_column_usage",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-            "#ordinal_position",
-            "#position_in_unique_constraint",
-        ],
-    ),
-    (
         "parameters",
         &[
             "specific_catalog",
@@ -175,20 +173,6 @@ const EMPTY: &[(&str, &[&str])] = &[
             "data_type",
             "udt_schema",
             "udt_name",
-        ],
-    ),
-    (
-        "referential_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "unique_constraint_catalog",
-            "unique_constraint_schema",
-            "unique_constraint_name",
-            "match_option",
-            "update_rule",
-            "delete_rule",
         ],
     ),
     (
@@ -233,21 +217,6 @@ const EMPTY: &[(&str, &[&str])] = &[
             "minimum_value",
             "maximum_value",
             "increment",
-        ],
-    ),
-    (
-        "table_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "constraint_type",
-            "is_deferrable",
-            "initially_deferred",
-            "enforced",
         ],
     ),
     (

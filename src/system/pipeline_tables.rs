@@ -16,7 +16,7 @@ use crate::catalog::BUILTIN;
 use crate::engine::run::figures;
 use crate::pipelines::definition::Body;
 use crate::pipelines::lineage::Made;
-use crate::pipelines::{Entry, error_shown, moment, now_us, object_of, webhook_shown};
+use crate::pipelines::{Entry, error_shown, moment, note_shown, now_us, object_of, webhook_shown};
 use crate::session::Session;
 use crate::store::pipelines::{StoredRun, StoredStep};
 
@@ -219,8 +219,12 @@ fn steps(session: &Session) -> Vec<Row> {
         for (position, step) in entry.definition.steps.iter().enumerate() {
             let (kind, sql) = match &step.body {
                 Body::Statement(sql) => ("statement".to_owned(), sql),
-                Body::Expect { name, query, fails } => {
-                    let then = if *fails { "FAIL" } else { "WARN" };
+                Body::Expect { name, query, fails, retries } => {
+                    let then = match (fails, retries) {
+                        (_, true) => "RETRY",
+                        (true, false) => "FAIL",
+                        (false, false) => "WARN",
+                    };
                     (format!("EXPECT '{name}' ON VIOLATION {then}"), query)
                 }
             };
@@ -285,7 +289,8 @@ async fn lineage(session: &Arc<Session>) -> Result<Vec<Row>> {
                 for Made { column, of } in &made {
                     for (table, source_column) in of {
                         let column_of = Some(source_column.as_str()).filter(|c| !c.is_empty());
-                        add(full_name(table, &step.reads), column_of, target, Some(column));
+                        let source = full_name(table, &step.reads, &step.writes);
+                        add(source, column_of, target, Some(column));
                     }
                 }
             }
@@ -316,12 +321,13 @@ async fn lineage(session: &Arc<Session>) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Returns the full name of a table that a plan names shorter, or with a mark of the search path.
-fn full_name<'a>(table: &'a str, reads: &'a [String]) -> &'a str {
+/// Returns the full name of a table that a plan names shorter, or with a mark of the search path. A step may read what it writes.
+fn full_name<'a>(table: &'a str, reads: &'a [String], writes: &'a [String]) -> &'a str {
     let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    let known = || reads.iter().chain(writes);
     let mut ends =
-        reads.iter().filter(|full| full.as_str() == table || full.ends_with(&format!(".{table}")));
-    let mut same = reads.iter().filter(|full| last(full) == last(table));
+        known().filter(|full| full.as_str() == table || full.ends_with(&format!(".{table}")));
+    let mut same = known().filter(|full| last(full) == last(table));
     ends.next().or_else(|| same.next()).map_or(table, String::as_str)
 }
 
@@ -354,7 +360,7 @@ async fn runs(session: &Arc<Session>) -> Result<Vec<Row>> {
     }
     let rights = session.rights();
     let row = |run: StoredRun| {
-        let error = error_shown(&rights, &run, run.error.clone());
+        let error = error_shown(&rights, &run, run.sqlstate.as_deref(), run.error.clone());
         let (n_steps, n_done) = steps.get(&run.run_id).copied().unwrap_or_default();
         let state = state_of(session, &run);
         let elapsed =
@@ -419,6 +425,7 @@ fn run_step(session: &Arc<Session>, run: &StoredRun, mut step: StoredStep) -> Ro
         step.started_us.map(|start| (step.ended_us.unwrap_or_else(now_us) - start) / 1000);
     let rights = session.rights();
     let inside = rights.looks_into(&object_of(run));
+    let error = error_shown(&rights, run, step.sqlstate.as_deref(), step.error.take());
     vec![
         integer(step.run_id),
         text(run.schema.as_str()),
@@ -437,9 +444,9 @@ fn run_step(session: &Arc<Session>, run: &StoredRun, mut step: StoredStep) -> Ro
         time_or_null(step.started_us),
         time_or_null(step.ended_us),
         ScalarValue::Int64(elapsed),
-        text_or_null(step.note),
+        text_or_null(note_shown(&rights, run, step.note)),
         text_or_null(step.sqlstate),
-        text_or_null(error_shown(&rights, run, step.error)),
+        text_or_null(error),
         text_or_null(step.sql.filter(|_| inside)),
     ]
 }

@@ -1,5 +1,6 @@
 """Arrow Flight SQL, as the ADBC driver speaks it."""
 
+import struct
 import time
 import uuid
 
@@ -305,3 +306,28 @@ def test_prepared_insert_with_bound_batches(flight, place, connection):
         cursor.executemany(f"INSERT INTO {place}.t VALUES (CAST($1 AS text)::integer, $2)", [("4", "x"), ("not a number", "y")])
     assert connection.execute(f"SELECT count(*) FROM {place}.t").fetchone() == (3,)
     assert len(connection.execute(operations).fetchall()) == 2
+
+
+def test_values_of_clients_are_what_they_were(flight, place, connection):
+    """NaN is one whatever its bits; a dictionary may have NULL among its values."""
+    signed = struct.unpack("<d", struct.pack("<Q", 0xFFF8000000000000))[0]
+    data = pa.table({
+        "i": pa.array([1, 2, 3], pa.int32()), "f": pa.array([signed, -0.0, float("inf")]),
+        "t": pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint8()), pa.array(["x", None])),
+    })
+    for rows in ["bound", "each", "appended"]:
+        connection.execute(f"CREATE TABLE {place}.{rows} (i integer, f double precision, t text)")
+    insert = f"INSERT INTO {place}.%s VALUES ($1, $2, $3)"
+    with flight.cursor() as cursor:
+        cursor.adbc_ingest("made", data, mode="create", db_schema_name=place)
+        cursor.adbc_ingest("appended", data, mode="append", db_schema_name=place)
+        cursor.executemany(insert % "bound", data)
+        for n in range(3):
+            cursor.executemany(insert % "each", data.slice(n, 1))
+    for rows in ["made", "appended", "bound", "each"]:
+        sql = f"SELECT i, f = 'NaN' AS nan, f > 1 AS big, t, t IS NULL AS none FROM {place}.{rows} ORDER BY i"
+        expected = [(1, True, True, None, True), (2, False, False, None, True), (3, False, True, "x", False)]
+        assert [tuple(row.values()) for row in query(flight, sql).to_pylist()] == expected, rows
+    with flight.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) AS n FROM {place}.made WHERE f = $1", pa.table({"p": pa.array([signed])}))
+        assert cursor.fetchall() == [(1,)]

@@ -64,6 +64,33 @@ def test_nan_of_either_sign_is_one(server, tmp_path, kind):
         assert shown(answers(maru, ASKED_OF_FLOATS, f"'{path}'")) == shown(answers(postgres, ASKED_OF_FLOATS, "floats"))
 
 
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize("kind", ["float8", "float4"])
+def test_floats_of_clients_are_those_of_postgresql(server, kind, binary):
+    p = "%b" if binary else "%t"
+    with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
+        for connection in (postgres, maru):
+            connection.execute(f"CREATE TEMPORARY TABLE sent (id int, f {kind})")
+        one, many = f"{p}::{kind}", f"{p}::{kind}[]"
+        asked = f"SELECT f = 'NaN', f > 1, f = 0, f::text, (SELECT count(*) FROM sent WHERE f = {one}), ({one})::text, f = ANY({many}) FROM sent"
+        for value in [1.5, SIGNED, float("nan"), float("inf"), float("-inf"), -0.0, 0.0, None]:
+            results = []
+            for connection in (postgres, maru):
+                connection.execute("TRUNCATE sent")
+                connection.execute(f"INSERT INTO sent VALUES (1, {one})", [value])
+                results.append(connection.execute(asked, [value, value, [value]]).fetchall())
+            assert results[0] == results[1], value
+        copied = []
+        for connection in (postgres, maru):
+            connection.execute("TRUNCATE sent")
+            with connection.cursor().copy("COPY sent FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["int4", kind])
+                for row in FLOATS:
+                    copy.write_row(row)
+            copied.append(shown(answers(connection, ASKED_OF_FLOATS, "sent")))
+        assert copied[0] == copied[1]
+
+
 INSTANTS = ["2024-03-10 02:30:00+00", "2024-03-10 15:30:00+00", "2024-06-30 23:59:59+00", "1900-01-01 00:00:00+00", None]
 ASKED_OF_INSTANTS = [
     "SELECT tz FROM {} ORDER BY 1",

@@ -2,6 +2,7 @@
 
 import datetime
 
+import psycopg
 import pytest
 
 
@@ -138,3 +139,10 @@ def test_settings_are_shown_under_their_names(catalog):
         cursor = catalog.execute(f"SHOW {setting}")
         assert cursor.description[0].name == name
         assert value is None or cursor.fetchall() == [(value,)]
+    # As \\dconfig asks.
+    asked = "SELECT s.name, pg_catalog.current_setting(s.name) FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.~) '^(work_mem)$' ORDER BY 1"
+    assert catalog.execute(asked).fetchall() == [("work_mem", "4MB")]
+    assert catalog.execute("SELECT current_setting(n, true) FROM (VALUES ('work_mem'), ('no.such'), (NULL)) AS v (n)").fetchall() == [("4MB",), (None,), (None,)]
+    assert catalog.execute("SELECT current_setting('nosuch', NULL), current_setting('work_mem', NULL)").fetchall() == [(None, None)]
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        catalog.execute("SELECT current_setting(n) FROM (VALUES ('work_mem'), ('nosuch')) AS v (n)")

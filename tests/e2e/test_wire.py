@@ -145,6 +145,7 @@ def test_large_result_streams(connection):
 
 @pytest.mark.parametrize("sql,sqlstate,position,message", [
     ("SELEKT 1", "42601", 1, "SELEKT"),
+    ("SELECT (1", "42601", 10, "end of input"),
     ("SELECT * FROM no_such_table", "42P01", 15, "no_such_table"),
     ("SELECT no_such_column FROM (SELECT 1 AS a) t", "42703", 8, "no_such_column"),
     ("SELECT no_such_function(1)", "42883", 8, "no_such_function"),
@@ -162,6 +163,14 @@ def test_errors_have_sqlstate_and_position(connection, sql, sqlstate, position, 
     if position is not None:
         assert diagnosis.statement_position == str(position)
     assert connection.execute("SELECT 1").fetchone() == (1,), "the session goes on"
+
+
+def test_a_broken_constraint_is_named(connection):
+    connection.execute("CREATE TEMP TABLE never_null (a int NOT NULL, b text)")
+    with pytest.raises(psycopg.errors.NotNullViolation) as caught:
+        connection.execute("INSERT INTO never_null VALUES (NULL, 'x')")
+    assert (caught.value.diag.table_name, caught.value.diag.column_name) == ("never_null", "a")
+    connection.execute("DROP TABLE never_null")
 
 
 def test_typing_mistake_gets_a_hint(connection):
@@ -249,3 +258,22 @@ def test_the_engine_knows_its_queries(connection):
     columns = [c.name for c in rows.description]
     assert rows.fetchall()
     assert {"user_name", "sql", "state", "n_rows", "memory_peak_bytes", "error"} <= set(columns)
+
+
+def test_a_client_that_does_not_read_its_rows_can_be_terminated(server):
+    slow = server.connect()
+    pid = slow.info.backend_pid
+    slow.pgconn.send_query(b"SELECT repeat('x', 1000) FROM generate_series(1, 1000000)")
+    slow.pgconn.flush()
+    with server.connect() as other:
+        state = lambda: other.execute("SELECT state FROM system.sessions WHERE session_id = %s", [pid]).fetchall()
+        deadline = time.monotonic() + 30
+        while state() != [("running",)]:
+            assert time.monotonic() < deadline, state()
+            time.sleep(0.05)
+        time.sleep(1)
+        assert other.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone() == (True,)
+        while state():
+            assert time.monotonic() < deadline, state()
+            time.sleep(0.1)
+    slow.pgconn.finish()

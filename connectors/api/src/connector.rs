@@ -9,8 +9,8 @@ use maru_core::{Error, OptionSpec, Options, Result};
 use url::Url;
 
 use crate::{
-    Leftover, OpenedStore, SourceTable, StoreOpener, TableChange, TableCommit, TableVersion,
-    WriteJob, WriteRequest,
+    Leftover, OpenedStore, SourceTable, StoreOpener, TableChange, TableCommit, TableKey,
+    TableVersion, WriteJob, WriteRequest,
 };
 
 /// A kind of source, compiled in through `src/registry.rs`.
@@ -155,6 +155,12 @@ pub trait Source: Send + Sync + Debug {
 
     /// Lists the tables and views of one schema; empty if there is no such schema.
     fn tables<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableEntry>>>;
+
+    /// Lists the keys of the tables of one schema; none where the source has none.
+    fn keys<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableKey>>> {
+        let _ = schema;
+        Box::pin(async { Ok(Vec::new()) })
+    }
 
     /// Opens a table; `None` if there is none of that name.
     fn table<'a>(

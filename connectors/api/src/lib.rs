@@ -25,7 +25,9 @@ mod file_write;
 pub mod float_text;
 mod io_threads;
 mod join_order;
+mod keys;
 mod number;
+mod place;
 mod predicate;
 mod pushdown;
 mod query_context;
@@ -49,8 +51,8 @@ pub use decimal::rounded_quotient;
 pub use estimate::ColumnEstimate;
 pub use file_table::{
     ColumnBounds, FileDetails, FileEntry, FileFormatSpec, FileLayout, FileLister, FileTable,
-    LazyText, PartitionsRead, check_pattern, check_schema, infer_schema, partitions_read,
-    type_name,
+    LazyText, PartitionsRead, TextLengths, check_pattern, check_schema, infer_schema, one_nan,
+    partitions_read, read_nested, type_name,
 };
 pub use file_write::{
     Ahead, FILE_BYTES, FileMaking, Files, OpenFile, Packing, ROW_GROUP_ROWS, RowFormat,
@@ -59,7 +61,9 @@ pub use file_write::{
 };
 pub use io_threads::io_threads;
 pub use join_order::{JoinModes, JoinOrder, JoinOrderOptions};
+pub use keys::{KeyKind, KeyRule, Reference, TableKey};
 pub use number::{ArithmeticOp, Computation, Number};
+pub use place::{authority_of, in_place, leftovers_in_place, root_of};
 pub use predicate::{CompareOp, Predicate, evaluate};
 pub use pushdown::{PushIntoSources, why_stays, without_pushdown};
 pub use query_context::QueryContext;
@@ -75,8 +79,9 @@ pub use table_provider::{FederatedTable, Verify};
 pub use time_slice::{TimeSliced, time_sliced};
 pub use verify_exec::VerifyExec;
 pub use write::{
-    Attempt, Committed, Computed, LENGTH_KEY, Leftover, NewTable, Overwritten, RowIdentity, RowOp,
-    TableChange, TableCommit, WriteJob, WriteMode, WriteRequest, Written,
+    Attempt, Committed, Computed, DEFAULTED_KEY, LENGTH_KEY, Leftover, NewTable, OMITTED_KEY,
+    Overwritten, RowIdentity, RowOp, TableChange, TableCommit, WriteJob, WriteMode, WriteRequest,
+    Written,
 };
 pub use write_exec::{WriteExec, WriteWatch, check_not_null};
 pub use write_hooks::{HookedJob, WriteHooks};

@@ -8,6 +8,7 @@ mod catalog;
 mod conditions;
 mod decode;
 mod fragments;
+mod keys;
 mod read;
 mod table;
 mod types;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use maru_connect::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
-    TableEntry, TypeSpec, WriteJob, WriteRequest,
+    TableEntry, TableKey, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlSslMode};
@@ -308,6 +309,16 @@ impl Source for MySqlSource {
             }
             let tables = self.ask(async |connection| catalog::tables(connection, schema).await);
             Ok(tables.await?.into_iter().filter(|table| !is_ours(&table.name)).collect())
+        })
+    }
+
+    fn keys<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableKey>>> {
+        Box::pin(async move {
+            if !self.covers(schema) {
+                return Ok(Vec::new());
+            }
+            let keys = self.ask(async |connection| keys::keys(connection, schema).await);
+            Ok(keys.await?.into_iter().filter(|key| !is_ours(&key.table)).collect())
         })
     }
 

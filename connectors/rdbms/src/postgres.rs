@@ -10,6 +10,7 @@ mod conditions;
 mod decode;
 mod estimates;
 mod fragments;
+mod keys;
 mod parallel;
 mod read;
 mod table;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use maru_connect::{
     Capabilities, Connector, ConnectorSpec, OpenContext, Source, SourceTable, TableChange,
-    TableEntry, TypeSpec, WriteJob, WriteRequest,
+    TableEntry, TableKey, TypeSpec, WriteJob, WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
@@ -289,6 +290,13 @@ impl Source for PostgresSource {
             let tables =
                 self.ask(async move |connection| catalog::tables(connection, schema).await);
             Ok(tables.await?.into_iter().filter(|table| !is_ours(&table.name)).collect())
+        })
+    }
+
+    fn keys<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableKey>>> {
+        Box::pin(async move {
+            let keys = self.ask(async move |connection| keys::keys(connection, schema).await);
+            Ok(keys.await?.into_iter().filter(|key| !is_ours(&key.table)).collect())
         })
     }
 

@@ -7,6 +7,7 @@ mod described;
 mod file;
 mod fragments;
 mod held;
+mod keys;
 mod native;
 mod read;
 mod table;
@@ -20,7 +21,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use maru_connect::{
     Capabilities, ColumnEstimate, Connector, ConnectorSpec, OpenContext, Source, SourceTable,
-    TableChange, TableEntry, TableKind, TableStatistics, TypeSpec, WriteJob, WriteRequest,
+    TableChange, TableEntry, TableKey, TableKind, TableStatistics, TypeSpec, WriteJob,
+    WriteRequest,
 };
 use maru_core::{Error, ErrorKind, OptionKind, OptionSpec, Result, quote_literal};
 use sqlx::Row;
@@ -184,6 +186,16 @@ impl Source for SqliteSource {
                     comment: None,
                 })
                 .collect())
+        }
+        .boxed()
+    }
+
+    fn keys<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Vec<TableKey>>> {
+        async move {
+            match schema == SCHEMA {
+                true => keys::keys(&self.file).await,
+                false => Ok(Vec::new()),
+            }
         }
         .boxed()
     }

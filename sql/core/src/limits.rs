@@ -93,6 +93,18 @@ pub const FLIGHT_SESSIONS_MAX: usize = 500;
 /// Prepared statements and tickets of one Flight SQL session; the oldest ticket goes first.
 pub const FLIGHT_STATEMENTS_MAX: usize = 1000;
 
+/// Channels that one session listens to.
+pub const CHANNELS_MAX: usize = 1000;
+
+/// Notifications that one transaction sends.
+pub const NOTIFICATIONS_MAX: usize = 1000;
+
+/// Bytes of notifications that wait for one session; from then on who sends more to it is refused.
+pub const NOTIFICATIONS_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of all notifications that wait; from then on nobody sends any.
+pub const NOTIFICATIONS_TOTAL_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bytes of one row that `COPY … FROM STDIN` takes.
 pub const COPY_ROW_BYTES_MAX: usize = 256 * 1024 * 1024;
 

@@ -1,4 +1,4 @@
-//! Statements about the conversation itself: transaction blocks, prepared statements, cursors, `COPY`.
+//! Statements about the conversation itself: transaction blocks, prepared statements, cursors, channels, `COPY`.
 
 use datafusion::common::format::ExplainStatementOptions;
 use datafusion::sql::parser::Statement as DfStatement;
@@ -33,6 +33,19 @@ pub enum Transaction {
     Savepoint(String),
     Release(String),
     RollbackTo(String),
+}
+
+/// What is said of channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    Listen(String),
+    /// `UNLISTEN channel` or `UNLISTEN *` (`None`).
+    Unlisten(Option<String>),
+    /// Without a text it is empty.
+    Notify {
+        channel: String,
+        payload: String,
+    },
 }
 
 /// `PREPARE name [(type, …)] AS statement`

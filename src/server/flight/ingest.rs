@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::Name;
 
+use super::given::plain;
 use super::sessions::FlightSession;
 use crate::output::Body;
 use crate::session::{IfExists, Ingest};
@@ -39,7 +40,8 @@ pub(super) async fn ingest(
     let messages: Pin<Box<dyn Stream<Item = Result<_, FlightError>> + Send>> =
         Box::pin(data.map_err(FlightError::from));
     let batches = FlightRecordBatchStream::new_from_flight_data(messages);
-    incoming.give(batches.map(|batch| batch.map_err(unreadable)).boxed());
+    let batches = batches.map(|batch| plain(batch.map_err(unreadable)?));
+    incoming.give(batches.boxed());
     match session.session.execute(&prepared, Vec::new()).await?.body {
         Body::Command { tag } => {
             Ok(tag.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(-1))

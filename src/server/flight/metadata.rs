@@ -36,16 +36,12 @@ pub(super) fn reply(
     Ok(Response::new(encode(batch.schema(), futures::stream::iter([Ok(batch)]), None)))
 }
 
-pub(super) fn nothing(schema: SchemaRef) -> RecordBatch {
-    RecordBatch::new_empty(schema)
-}
-
 fn flight(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("could not build the answer").with_cause(error)
 }
 
 /// Reads text columns of the engine's own tables; NULL is the empty text.
-async fn texts(session: &FlightSession, sql: String) -> Result<Vec<Vec<String>>> {
+pub(super) async fn texts(session: &FlightSession, sql: String) -> Result<Vec<Vec<String>>> {
     let mut all = Vec::new();
     for batch in rows(session, sql).await? {
         let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8));
@@ -329,7 +325,7 @@ fn text_field(name: &str, nullable: bool) -> Field {
     Field::new(name, DataType::Utf8, nullable)
 }
 
-/// The columns of primary keys. Maru knows none.
+/// The columns of primary keys.
 pub(super) fn primary_keys() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text_field("catalog_name", true),
@@ -341,7 +337,7 @@ pub(super) fn primary_keys() -> SchemaRef {
     ]))
 }
 
-/// The columns of foreign keys. Maru knows none.
+/// The columns of foreign keys.
 pub(super) fn foreign_keys() -> SchemaRef {
     Arc::new(Schema::new(vec![
         text_field("pk_catalog_name", true),

@@ -27,7 +27,7 @@ use super::statements::{
     run_write,
 };
 use super::status::{status, unsupported};
-use super::{actions, metadata};
+use super::{actions, keys, metadata};
 
 /// Answers Flight SQL.
 pub(super) struct Service {
@@ -474,38 +474,38 @@ impl FlightSqlService for Service {
 
     async fn do_get_primary_keys(
         &self,
-        _query: CommandGetPrimaryKeys,
+        query: CommandGetPrimaryKeys,
         request: Request<Ticket>,
     ) -> Reply<DoGet> {
-        self.session(&request).await?;
-        metadata::reply(Ok(metadata::nothing(metadata::primary_keys())))
+        let session = self.session(&request).await?;
+        metadata::reply(keys::primary(&session, query).await)
     }
 
     async fn do_get_exported_keys(
         &self,
-        _query: CommandGetExportedKeys,
+        query: CommandGetExportedKeys,
         request: Request<Ticket>,
     ) -> Reply<DoGet> {
-        self.session(&request).await?;
-        metadata::reply(Ok(metadata::nothing(metadata::foreign_keys())))
+        let session = self.session(&request).await?;
+        metadata::reply(keys::exported(&session, query).await)
     }
 
     async fn do_get_imported_keys(
         &self,
-        _query: CommandGetImportedKeys,
+        query: CommandGetImportedKeys,
         request: Request<Ticket>,
     ) -> Reply<DoGet> {
-        self.session(&request).await?;
-        metadata::reply(Ok(metadata::nothing(metadata::foreign_keys())))
+        let session = self.session(&request).await?;
+        metadata::reply(keys::imported(&session, query).await)
     }
 
     async fn do_get_cross_reference(
         &self,
-        _query: CommandGetCrossReference,
+        query: CommandGetCrossReference,
         request: Request<Ticket>,
     ) -> Reply<DoGet> {
-        self.session(&request).await?;
-        metadata::reply(Ok(metadata::nothing(metadata::foreign_keys())))
+        let session = self.session(&request).await?;
+        metadata::reply(keys::between(&session, query).await)
     }
 
     /// What the server can do is told by `metadata::sql_info`, not collected call by call.

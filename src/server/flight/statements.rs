@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::endpoints::{Handed, Run};
+use super::given::plain;
 use super::schema::{Dictionaries, convert, outgoing, outgoing_type};
 use super::sessions::FlightSession;
 use super::status::status;
@@ -162,6 +163,7 @@ impl Held {
                     ),
                 ));
             }
+            let batch = plain(batch.clone())?;
             let columns =
                 batch.columns().iter().zip(types).map(|(column, data_type)| match data_type {
                     Some(to) if to != column.data_type() => {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures::SinkExt;
 use maru_core::{Error, ErrorKind, limits};
 use pgwire::messages::response::{
-    CommandComplete, EmptyQueryResponse, ReadyForQuery, TransactionStatus as WireStatus,
+    CommandComplete, EmptyQueryResponse, NotificationResponse, ReadyForQuery,
+    TransactionStatus as WireStatus,
 };
 use pgwire::messages::startup::ParameterStatus;
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
@@ -19,6 +20,7 @@ use super::extended::Portal;
 use super::rows::Running;
 use super::socket::Broken;
 use super::types::row_description;
+use crate::engine::channels::Notification;
 use crate::output::Body;
 use crate::server::Life;
 use crate::session::{Session, StatementText, TransactionStatus};
@@ -52,7 +54,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: Socket, session: Arc<Session>, life: Life) -> Self {
+    pub(super) fn new(mut socket: Socket, session: Arc<Session>, life: Life) -> Self {
+        socket.end_with(session.termination());
         Self {
             socket,
             session,
@@ -100,18 +103,26 @@ impl Connection {
         if let Err(end) = self.ready().await {
             return end;
         }
+        let mut silent_since = Instant::now();
         loop {
             let idle = !self.in_batch;
             let (limit, too_long) = self.idle_limit();
+            // What others send does not make the client a busy one.
+            let left = limit.saturating_sub(silent_since.elapsed());
             let session = Arc::clone(&self.session);
+            let is_free = idle && session.transaction_status() == TransactionStatus::Idle;
             let message = tokio::select! {
                 biased;
                 () = self.life.stop.cancelled(), if idle => return Failure::Fatal(stopping()),
                 () = session.terminated() => return Failure::Fatal(stopping()),
                 message = self.socket.next() => message,
-                () = tokio::time::sleep(limit), if idle && !limit.is_zero() => {
+                () = tokio::time::sleep(left), if idle && !limit.is_zero() => {
                     return Failure::Fatal(too_long);
                 }
+                () = session.notified(), if is_free => match self.tell_notifications(true).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
             };
             let message = match message {
                 Some(Ok(PgWireFrontendMessage::Terminate(_))) | None => return Failure::Gone,
@@ -120,6 +131,7 @@ impl Connection {
                     if let Err(end) = self.refuse(malformed).await {
                         return end;
                     }
+                    silent_since = Instant::now();
                     continue;
                 }
                 Some(Err(error)) => return error.into(),
@@ -127,6 +139,7 @@ impl Connection {
             if let Err(end) = self.answer(message).await {
                 return end;
             }
+            silent_since = Instant::now();
         }
     }
 
@@ -212,6 +225,7 @@ impl Connection {
     /// Tells the client an error. After one in the extended protocol the rest of the batch is skipped.
     async fn tell(&mut self, error: WireError, extended: bool) -> Step {
         self.portals.clear();
+        self.session.forget_said();
         self.session.fail_transaction();
         let response = PgWireBackendMessage::ErrorResponse(error.response("ERROR"));
         self.socket.feed(response).await?;
@@ -241,6 +255,8 @@ impl Connection {
             TransactionStatus::Idle => {
                 // Portals live as long as their transaction.
                 self.portals.clear();
+                self.session.publish_ended();
+                self.tell_notifications(false).await?;
                 WireStatus::Idle
             }
             TransactionStatus::Open => WireStatus::Transaction,
@@ -256,6 +272,28 @@ impl Connection {
         }
         let ready = PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status));
         Ok(self.socket.send(ready).await?)
+    }
+
+    /// Tells what has come by channels: before the next statement, or at once. A client that does not read can be terminated
+    /// meanwhile: what waits for it keeps others from sending.
+    async fn tell_notifications(&mut self, at_once: bool) -> Step {
+        let session = Arc::clone(&self.session);
+        let telling = async {
+            for Notification { sender, text } in session.notifications() {
+                let (channel, payload) = (text.channel.clone(), text.payload.clone());
+                let told = NotificationResponse::new(sender, channel, payload);
+                self.socket.feed(PgWireBackendMessage::NotificationResponse(told)).await?;
+            }
+            if at_once {
+                self.socket.flush().await?;
+            }
+            Ok::<(), Failure>(())
+        };
+        tokio::select! {
+            biased;
+            told = telling => told,
+            () = session.terminated() => Err(Failure::Fatal(stopping())),
+        }
     }
 
     /// Runs the statements of a text one after the other, up to the first error.
@@ -343,7 +381,7 @@ impl Connection {
     }
 }
 
-fn stopping() -> WireError {
+pub(super) fn stopping() -> WireError {
     let message = "terminating connection due to administrator command";
     Error::new(ErrorKind::ShuttingDown, message).into()
 }

@@ -60,8 +60,39 @@ impl WireError {
         fields.extend(self.hint.map(|hint| (b'H', without_nul(&hint))));
         fields.extend(self.input.map(|input| (b'W', without_nul(&input))));
         fields.extend(self.position.map(|position| (b'P', position.to_string())));
+        fields.extend(broken_rule(self.sqlstate, &self.message));
         ErrorResponse::new(fields)
     }
+}
+
+/// What PostgreSQL's messages of broken constraints name, and the fields in which drivers look for it.
+const RULES: &[(&str, u8)] = &[
+    ("null value in column ", b'c'),
+    ("of relation ", b't'),
+    ("for relation ", b't'),
+    ("on table ", b't'),
+    ("violates check constraint ", b'n'),
+    ("violates unique constraint ", b'n'),
+    ("violates foreign key constraint ", b'n'),
+];
+
+/// Returns the names in a message of a broken constraint (class 23). Each stands in double quotes behind its words.
+fn broken_rule(sqlstate: &str, message: &str) -> Vec<(u8, String)> {
+    if !sqlstate.starts_with("23") {
+        return Vec::new();
+    }
+    let named = |words: &str| {
+        let (_, behind) = message.split_once(words)?;
+        let (name, _) = behind.strip_prefix('"')?.split_once('"')?;
+        Some(without_nul(name))
+    };
+    let mut fields = Vec::<(u8, String)>::new();
+    for (words, letter) in RULES {
+        if fields.iter().all(|(known, _)| known != letter) {
+            fields.extend(named(words).map(|name| (*letter, name)));
+        }
+    }
+    fields
 }
 
 /// Strings end at a zero byte on this wire.
@@ -158,6 +189,19 @@ mod tests {
             ]
             .map(|(key, text)| (key, text.to_owned()))
         );
+    }
+
+    #[test]
+    fn a_broken_constraint_is_named() {
+        let named = |message: &str| broken_rule("23502", message);
+        let text = |letter: u8, name: &str| (letter, name.to_owned());
+        let null = "null value in column \"a b\" of relation \"t\" violates not-null constraint";
+        assert_eq!(named(null), [text(b'c', "a b"), text(b't', "t")]);
+        let check = "new row for relation \"t\" violates check constraint \"positive\"";
+        assert_eq!(named(check), [text(b't', "t"), text(b'n', "positive")]);
+        let key = "duplicate key value violates unique constraint \"t_pkey\"";
+        assert_eq!(named(key), [text(b'n', "t_pkey")]);
+        assert!(named("something else").is_empty() && broken_rule("42703", null).is_empty());
     }
 
     #[test]

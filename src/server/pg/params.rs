@@ -15,7 +15,7 @@ use pgwire::api::Type;
 use super::errors::WireError;
 use super::numeric::numeric_text;
 use super::types::{element_of, parameter_type};
-use crate::session::{bytea, spelled};
+use crate::session::{bytea, spelled, spelled_interval, time_in_full};
 use crate::value_text::{EPOCH_DAYS, EPOCH_MICROS, Zone};
 
 /// What is wrong with the bytes of a binary parameter.
@@ -125,9 +125,16 @@ pub(super) fn from_text(pg: &Type, text: &str, zone: &Zone) -> Result<ScalarValu
         Type::DATE | Type::TIME | Type::TIMESTAMP | Type::INTERVAL => {
             let to = parameter_type(pg).ok_or_else(|| unsupported(pg))?;
             let spelled = match *pg {
-                Type::INTERVAL => clock_in_words(word).into(),
+                Type::INTERVAL => {
+                    spelled_interval(word).unwrap_or_else(|| clock_in_words(word)).into()
+                }
                 Type::DATE | Type::TIMESTAMP => spelled(word, &to),
-                _ => word.into(),
+                _ => match time_in_full(word) {
+                    Some(time) => time.into(),
+                    // A number alone would be one of nanoseconds.
+                    None if word.contains(':') => word.into(),
+                    None => return Err(WireError { sqlstate: "22007", ..bad() }),
+                },
             };
             parsed(&spelled, &to).ok_or_else(|| WireError { sqlstate: "22007", ..bad() })?
         }
@@ -260,8 +267,15 @@ pub(super) fn from_binary(pg: &Type, bytes: &[u8]) -> Result<ScalarValue, WireEr
         Type::INT4 => ScalarValue::Int32(Some(fixed!(i32))),
         Type::INT8 => ScalarValue::Int64(Some(fixed!(i64))),
         Type::OID => ScalarValue::Int64(Some(i64::from(fixed!(u32)))),
-        Type::FLOAT4 => ScalarValue::Float32(Some(fixed!(f32))),
-        Type::FLOAT8 => ScalarValue::Float64(Some(fixed!(f64))),
+        // There are many patterns of bits for NaN, and the engine compares by the bits.
+        Type::FLOAT4 => {
+            let value = fixed!(f32);
+            ScalarValue::Float32(Some(if value.is_nan() { f32::NAN } else { value }))
+        }
+        Type::FLOAT8 => {
+            let value = fixed!(f64);
+            ScalarValue::Float64(Some(if value.is_nan() { f64::NAN } else { value }))
+        }
         Type::NUMERIC => {
             let text = numeric_text(bytes).ok_or_else(bad)?;
             numeric(&text)?.ok_or_else(bad)?

@@ -11,8 +11,10 @@ use pgwire::messages::startup::{NegotiateProtocolVersion, Startup};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage, ProtocolVersion};
 use pgwire::tokio::server::{MaybeTls, PgWireMessageServerCodec};
 use tokio_util::codec::Framed;
+use tokio_util::sync::CancellationToken;
 
 use super::codec::{Codec, Malformed};
+use super::connection::stopping;
 use super::errors::{Failure, Step, WireError};
 
 /// Messages, and bytes of them, that are read before their turn at most.
@@ -54,13 +56,20 @@ pub(super) struct Socket {
     /// What came while a statement ran.
     ahead: VecDeque<Message>,
     ahead_bytes: usize,
+    /// Cancelled when somebody ends the session from outside.
+    ended: CancellationToken,
 }
 
 impl Socket {
     pub(super) fn new(framed: Framed<MaybeTls, PgWireMessageServerCodec<()>>) -> Self {
         let mut framed = framed.map_codec(Codec::new);
         framed.set_backpressure_boundary(SENT_BYTES);
-        Self { framed, ahead: VecDeque::new(), ahead_bytes: 0 }
+        Self { framed, ahead: VecDeque::new(), ahead_bytes: 0, ended: CancellationToken::new() }
+    }
+
+    /// Tells what cancels the sending to a client that does not read.
+    pub(super) fn end_with(&mut self, ended: CancellationToken) {
+        self.ended = ended;
     }
 
     /// Where messages are written that are no values of the library's.
@@ -71,9 +80,18 @@ impl Socket {
     /// Sends what was written if it is much, as fast as the client reads.
     pub(super) async fn relieve(&mut self) -> Step {
         if self.framed.write_buffer().len() >= SENT_BYTES {
-            self.framed.flush().await?;
+            self.send_all().await?;
         }
         Ok(())
+    }
+
+    /// Sends what was written, unless the session is ended from outside meanwhile.
+    async fn send_all(&mut self) -> Step {
+        tokio::select! {
+            biased;
+            sent = self.framed.flush() => Ok(sent?),
+            () = self.ended.cancelled() => Err(Failure::Fatal(stopping())),
+        }
     }
 
     /// Tells how messages are to be read from now on.
@@ -137,7 +155,7 @@ impl Socket {
             return Ok(done);
         }
         if !self.framed.write_buffer().is_empty() {
-            self.framed.flush().await?;
+            self.send_all().await?;
         }
         tokio::select! {
             biased;

@@ -92,11 +92,11 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 /// Reads text whatever character set the server says it has: MySQL 8 calls some of information_schema binary.
-fn text(row: &MySqlRow, index: usize) -> sqlx::Result<String> {
+pub(super) fn text(row: &MySqlRow, index: usize) -> sqlx::Result<String> {
     row.try_get_unchecked(index)
 }
 
-fn optional_text(row: &MySqlRow, index: usize) -> sqlx::Result<Option<String>> {
+pub(super) fn optional_text(row: &MySqlRow, index: usize) -> sqlx::Result<Option<String>> {
     row.try_get_unchecked(index)
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn tables(
 }
 
 /// MariaDB refuses to look for what could not be a name at all, such as one that ends in a blank.
-fn nothing_if_no_name(error: sqlx::Error) -> sqlx::Result<Vec<MySqlRow>> {
+pub(super) fn nothing_if_no_name(error: sqlx::Error) -> sqlx::Result<Vec<MySqlRow>> {
     const WRONG_NAMES: [u16; 2] = [1102, 1103];
     let number = error
         .as_database_error()

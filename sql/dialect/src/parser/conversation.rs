@@ -1,11 +1,11 @@
-//! `BEGIN …`, `PREPARE`, `EXECUTE`, `DEALLOCATE`, `DECLARE`, `FETCH`, `CLOSE`, `EXPLAIN (…)`.
+//! `BEGIN …`, `PREPARE`, `EXECUTE`, `DEALLOCATE`, `DECLARE`, `FETCH`, `CLOSE`, `LISTEN`, `NOTIFY`, `EXPLAIN (…)`.
 
 use datafusion::common::format::{ExplainFormat, ExplainStatementOptions};
 use datafusion::sql::parser::ExplainStatement;
 use maru_core::{Error, ErrorKind, Result};
 use sqlparser::tokenizer::Token;
 
-use super::{DfStatement, Words};
+use super::{DfStatement, Words, lower};
 use crate::conversation::*;
 use crate::statement::{SetScope, SetVariable, Statement};
 
@@ -66,6 +66,9 @@ impl Words<'_> {
             let name = if self.take(&["all"]) { None } else { Some(self.ident()?) };
             return Ok(Some(Statement::CloseCursor(name)));
         }
+        if let Some(channel) = self.channel()? {
+            return Ok(Some(Statement::Channel(channel)));
+        }
         for (words, analyze, verbose) in EXPLAIN_EXECUTE {
             if self.take(words) {
                 let options = ExplainStatementOptions { analyze, verbose, ..Default::default() };
@@ -78,6 +81,24 @@ impl Words<'_> {
                 if !["select", "with", "values", "table"].contains(&word.value.to_lowercase().as_str()));
         if options {
             return self.explain().map(Some);
+        }
+        Ok(None)
+    }
+
+    fn channel(&mut self) -> Result<Option<Channel>> {
+        if self.take(&["listen"]) {
+            return Ok(Some(Channel::Listen(self.ident()?)));
+        }
+        if self.take(&["unlisten"]) {
+            let all = self.0.parser.consume_token(&Token::Mul);
+            let channel = if all { None } else { Some(self.ident()?) };
+            return Ok(Some(Channel::Unlisten(channel)));
+        }
+        if self.take(&["notify"]) {
+            let channel = self.ident()?;
+            let has_text = self.0.parser.consume_token(&Token::Comma);
+            let payload = if has_text { self.string()? } else { String::new() };
+            return Ok(Some(Channel::Notify { channel, payload }));
         }
         Ok(None)
     }
@@ -364,9 +385,7 @@ impl Words<'_> {
             return self.explain_execute(options);
         }
         let statement = Box::new(self.0.parse_statement()?);
-        let explain = ExplainStatement { options, statement };
-        let statement = Box::new(DfStatement::Explain(explain));
-        Ok(Statement::Query { statement, tag: "EXPLAIN" })
+        lower(DfStatement::Explain(ExplainStatement { options, statement }), "")
     }
 
     /// Reads the value of an option that is on or off; none is on.

@@ -290,8 +290,15 @@ impl Column {
             Values::Int16(builder) => builder.append_value(fixed!(i16)),
             Values::Int32(builder) => builder.append_value(fixed!(i32)),
             Values::Int64(builder) => builder.append_value(fixed!(i64)),
-            Values::Float32(builder) => builder.append_value(fixed!(f32)),
-            Values::Float64(builder) => builder.append_value(fixed!(f64)),
+            // The engine compares NaN by its bits.
+            Values::Float32(builder) => {
+                let value = fixed!(f32);
+                builder.append_value(if value.is_nan() { f32::NAN } else { value });
+            }
+            Values::Float64(builder) => {
+                let value = fixed!(f64);
+                builder.append_value(if value.is_nan() { f64::NAN } else { value });
+            }
             Values::Text(builder) if is_text => builder.append_value(text()?),
             Values::LargeText(builder) if is_text => builder.append_value(text()?),
             Values::TextView(builder) if is_text => builder.append_value(text()?),

@@ -61,10 +61,14 @@ fn intervals_as_drivers_write_them() {
         ("1 year 2 mons -3 days -04:05:06.5", of(14, -3, -14_706_500_000_000)),
         ("00:00:00", of(0, 0, 0)),
         ("2 hours", of(0, 0, 7_200_000_000_000)),
+        ("100", of(0, 0, 100_000_000_000)),
+        ("1-2", of(14, 0, 0)),
     ] {
         assert_eq!(text(Type::INTERVAL, word).unwrap(), expected, "{word}");
     }
     assert_eq!(text(Type::INTERVAL, "soon").unwrap_err().sqlstate, "22007");
+    assert_eq!(text(Type::TIME, "2359").unwrap(), text(Type::TIME, "23:59:00").unwrap());
+    assert_eq!(text(Type::TIME, "10").unwrap_err().sqlstate, "22007");
 }
 
 #[test]
