@@ -4,6 +4,7 @@
 //! projection, so that filters and columns go below it like below any other.
 
 mod above;
+mod asked;
 mod call;
 mod profile;
 mod scalar;
@@ -14,7 +15,7 @@ use arrow::array::StructArray;
 use arrow::datatypes::SchemaRef;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::get_field;
@@ -35,7 +36,10 @@ use maru_sql::model::{PROFILE, TABLE_FUNCTIONS};
 use maru_sql::{Name, Statement};
 
 pub(super) use above::ScoresAboveFilters;
+pub(super) use asked::parameters_of;
 use call::Call;
+pub(super) use call::argument_type;
+pub(crate) use scalar::asked as asked_version;
 pub(super) use scalar::{register, scored};
 
 use super::rewrite::rewrite;
@@ -53,6 +57,27 @@ pub(super) fn is_function(name: &str) -> bool {
     name == PROFILE || name.strip_prefix("ml_").is_some_and(|name| TABLE_FUNCTIONS.contains(&name))
 }
 
+/// Says where a function of ours stands that was called as an ordinary one.
+pub(super) fn hint(function: &str) -> Option<String> {
+    let name = function.to_lowercase();
+    match name.strip_prefix("ml_") {
+        Some(known) if is_function(&name) => {
+            Some(format!("It gives rows: SELECT * FROM ML.{}(MODEL …).", known.to_uppercase()))
+        }
+        _ => name.starts_with("ml.").then(|| {
+            "Transforms stand in CREATE MODEL … TRANSFORM (…); ML.TRANSFORM(MODEL …, TABLE …) gives what they make of rows.".to_owned()
+        }),
+    }
+}
+
+/// Returns the function of ours that a name in FROM means.
+pub(super) fn function_in(name: &ast::ObjectName) -> Option<&str> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(name)] if is_function(&name.value) => Some(&name.value),
+        _ => None,
+    }
+}
+
 /// Plans the functions for one session.
 #[derive(Debug)]
 pub(super) struct ModelFunctions(pub(super) Weak<Session>);
@@ -64,14 +89,8 @@ impl RelationPlanner for ModelFunctions {
         context: &mut dyn RelationPlannerContext,
     ) -> DfResult<RelationPlanning> {
         let call = match &relation {
-            TableFactor::Table { name, args: Some(arguments), alias, .. } => {
-                match name.0.as_slice() {
-                    [ObjectNamePart::Identifier(name)] if is_function(&name.value) => {
-                        Some((name.value.clone(), arguments.args.clone(), alias.clone()))
-                    }
-                    _ => None,
-                }
-            }
+            TableFactor::Table { name, args: Some(arguments), alias, .. } => function_in(name)
+                .map(|name| (name.to_owned(), arguments.args.clone(), alias.clone())),
             _ => None,
         };
         let Some((name, arguments, alias)) = call else {
@@ -168,8 +187,14 @@ impl Call<'_> {
                 let rows = info::forecast(&version, self.horizon, self.confidence_level, &task)?;
                 return rows_of(self.name, rows);
             }
+            (Some(_), None, _) if self.threshold.is_some() => {
+                return Err(threshold_of_nothing(self.name));
+            }
             (Some(version), None, _) => return table(&version, self.name, what),
-            (Some(version), Some(input), _) => (version, input),
+            (Some(version), Some(input), _) => {
+                let input = asked::typed(&version, input)?;
+                (version, input)
+            }
             (None, None, _) => return Err(Error::internal("a function of nothing")),
         };
         let mut columns = Vec::new();
@@ -199,6 +224,16 @@ impl Call<'_> {
         };
         score(&version, input, columns, self.threshold, gives, self.policy)
     }
+}
+
+/// What training has counted of the rows kept apart, it has counted at its own threshold.
+fn threshold_of_nothing(name: &str) -> Error {
+    let name = name.to_uppercase();
+    Error::unsupported(format!("ML.{name} takes a threshold only with rows to measure"))
+        .with_detail("What it tells of the rows that training kept apart goes by the threshold of the model.")
+        .with_hint(format!(
+            "Write ML.{name}(MODEL model, TABLE table, threshold => …), or use ML.THRESHOLDS(MODEL model)."
+        ))
 }
 
 /// Reads the expressions that a version's chains begin with, as PostgreSQL means them.
@@ -322,12 +357,13 @@ fn table(version: &Arc<Version>, name: &str, what: Option<What>) -> Result<Logic
         (Some(what), _) => info::curve(version, what, &manifest.curve)?,
         (None, "cross_validate") => info::folds(version)?,
         (None, "global_explain") => info::attributions(version)?,
-        (None, "weights") => info::weights(version)?,
+        (None, "weights" | "advanced_weights") => info::weights(version)?,
         (None, "feature_importance") => info::importance(version)?,
         (None, "feature_info") => info::features(version)?,
         (None, "trial_info") => info::trials(version)?,
         (None, "training_info") => info::iterations(version)?,
         (None, "principal_components") => info::components(version)?,
+        (None, "principal_component_info") => info::component_variances(version)?,
         (None, "centroids") => info::centroids(version)?,
         (None, other) => return Err(Error::internal(format!("ML.{other} has no code"))),
     };
@@ -445,21 +481,16 @@ impl Session {
         prepared.schema.ok_or_else(|| Error::internal("a query has no columns"))
     }
 
-    /// Returns the tables that a query reads, those of its views among them, by their whole names.
+    /// Returns the tables that a query reads, those of its views among them, by their full names.
     pub(crate) async fn tables_of(self: &Arc<Self>, sql: &str) -> Result<Vec<String>> {
         let prepared =
             self.prepare_boxed(StatementText::one(sql), Vec::new()).await.map_err(unplaced)?;
-        let Kind::Query { plan, .. } = &prepared.kind else {
+        let scanned = scanned(&prepared)?;
+        let Statement::Query { mut statement, .. } = maru_sql::parse(sql)? else {
             return Err(Error::internal("what is read is no query"));
         };
-        let mut names = std::collections::BTreeSet::new();
-        plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::TableScan(scan) = node {
-                names.insert(scan.table_name.to_string());
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(names.into_iter().collect())
+        rewrite(&mut statement)?;
+        Ok(Box::pin(crate::pipelines::full_names(self, &statement, &scanned)).await)
     }
 
     /// Runs a query that Maru has written itself, as a statement of its own in the history.
@@ -501,6 +532,23 @@ impl Session {
             Ok(kept.iter().map(|keep| keep.unwrap_or(false)).collect())
         })
     }
+}
+
+/// Returns the tables that a query scans, as its plan names them.
+fn scanned(prepared: &Prepared) -> Result<Vec<TableReference>> {
+    let Kind::Query { plan, .. } = &prepared.kind else {
+        return Err(Error::internal("what is read is no query"));
+    };
+    let mut names = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && !names.contains(&scan.table_name)
+        {
+            names.push(scan.table_name.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(names)
 }
 
 /// Takes the place in a text that the user did not write off an error.

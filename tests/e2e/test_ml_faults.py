@@ -210,6 +210,23 @@ def test_lineage_goes_through_models(start):
         assert ("line.m@1", "line.said", "predicted_label") in short, short
         assert ("line.today", "line.said", "predicted_label") in short and ("line.today", "line.said", "a") in short, short
         assert ("line.m@1", "line.said", "a") not in short, short
+        # Names are whole ones wherever they come from: what one edge ends in another one begins with.
+        assert ("maru.line.seen", "maru.line.m@1", None) in edges and ("maru.line.m@1", "maru.line.said", "predicted_label") in edges, edges
+        connection.execute("SET search_path = line, public")
+        connection.execute("CREATE VIEW part AS SELECT a, label FROM seen WHERE b > 10")
+        connection.execute("CREATE MODEL bare OPTIONS (model_type = 'logistic_reg', l2_reg = 1) AS SELECT * FROM part")
+        connection.execute("RESET search_path")
+        found = connection.execute("SELECT sources FROM system.model_versions WHERE model = 'bare' AND schema = 'line'").fetchone()[0]
+        assert found == ["maru.line.seen"], found
+        # The same of a prediction as a value, alone and within an expression.
+        connection.execute("CREATE TABLE line.alone (a double precision, told text)")
+        connection.execute("""CREATE PIPELINE line.single AS BEGIN
+            STEP predict AS INSERT INTO line.alone SELECT a, upper(ml_predict(MODEL line.m, a, b, c)) FROM line.today; END""")
+        connection.execute("RUN PIPELINE line.single")
+        edges = connection.execute("SELECT source, target_column FROM system.lineage WHERE schema = 'line' AND pipeline = 'single'").fetchall()
+        short = {(source.removeprefix("maru."), column) for source, column in edges}
+        assert ("line.m@1", "told") in short and ("line.m@1", "a") not in short, short
+        assert ("line.today", "told") in short, short
         sources = connection.execute("SELECT sources FROM system.model_versions WHERE model = 'm' AND schema = 'line'").fetchone()[0]
         assert "seen" in str(sources)
         described = connection.execute("DESCRIBE MODEL line.m")

@@ -5,6 +5,7 @@ import itertools
 import json
 import uuid
 from datetime import date
+from decimal import Decimal
 
 import numpy
 import psycopg
@@ -575,6 +576,36 @@ def test_the_plan_names_the_fused_kernel(connection, schema, kind):
           f"TRANSFORM (ML.STANDARD_SCALER(a) OVER () AS x, {label})")
     plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN SELECT predicted_{label} FROM ML.PREDICT(MODEL {schema}.m, ({asked}))").fetchall())
     assert "boosted-trees]" in plan and "fused" not in plan
+
+
+def test_predictions_have_parameters(connection, schema):
+    """As psycopg declares them: numbers of types of their own, text of none."""
+    train(connection, schema, "m", "model_type = 'logistic_reg', l2_reg = 1", f"SELECT a, line, label FROM {schema}.t")
+    asked = f"SELECT predicted_label, predicted_label_probs[2]['prob'] FROM ML.PREDICT(MODEL {schema}.m, (SELECT {{}} AS a, {{}} AS line), threshold => {{}})"
+    for a in (2.5, Decimal("2.5"), "2.5"):
+        for threshold in (0.0, Decimal("0.5"), 1, "1.0"):
+            found = connection.execute(asked.format("%s", "%s", "%s"), [a, "A", threshold]).fetchall()
+            assert found == connection.execute(asked.format("2.5", "'A'", threshold), prepare=False).fetchall(), (a, threshold)
+            assert found[0][0] == {0.0: "good", 1.0: "bad"}.get(float(threshold), found[0][0])
+    value = connection.execute(f"SELECT ml_predict(MODEL {schema}.m, %s, %s)", ["2.5", "A"]).fetchone()
+    assert value == connection.execute(f"SELECT ml_predict(MODEL {schema}.m, 2.5, 'A')").fetchone()
+    of_some = f"SELECT count(*) FROM ML.PREDICT(MODEL {schema}.m, (SELECT * FROM {schema}.t WHERE line = %s AND id <= %s), on_null => %s)"
+    assert connection.execute(of_some, ["A", 30, "error"]).fetchone() == (10,)
+    measured = f"SELECT recall FROM ML.EVALUATE(MODEL {schema}.m, (SELECT * FROM {schema}.t WHERE id <= %s), threshold => %s)"
+    assert connection.execute(measured, [100, 0]).fetchone() == (1,)
+    explained = f"SELECT top_feature_attributions FROM ML.EXPLAIN_PREDICT(MODEL {schema}.m, (SELECT * FROM {schema}.t WHERE id = 1), STRUCT(%s AS top_k_features))"
+    assert len(connection.execute(explained, [1]).fetchone()[0]) == 1
+    for wrong in (1.5, None):
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute(asked.format("2.5", "'A'", "%s"), [wrong])
+        assert error.value.sqlstate == "42601" and "threshold is a number from 0 to 1" in error.value.diag.message_primary
+    # A statement that writes is planned once.
+    connection.execute(f"CREATE TABLE {schema}.told (label text)")
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute(f"INSERT INTO {schema}.told SELECT predicted_label FROM ML.PREDICT(MODEL {schema}.m, TABLE {schema}.t, threshold => %s)", [0.5])
+    assert error.value.sqlstate == "0A000" and "ML.PREDICT takes no parameter" in error.value.diag.message_primary
+    connection.execute(f"INSERT INTO {schema}.told SELECT predicted_label FROM ML.PREDICT(MODEL {schema}.m, (SELECT * FROM {schema}.t WHERE line = %s), threshold => 1)", ["A"])
+    assert connection.execute(f"SELECT label, count(*) FROM {schema}.told GROUP BY 1").fetchall() == [("bad", 200)]
 
 
 def test_a_prediction_is_made_once_of_the_rows_that_are_asked_for(connection, schema):

@@ -90,6 +90,10 @@ def test_a_column_an_input(onnx, tmp_path):
         AS t (id, amount, price, paid, number, kind))) ORDER BY id""").fetchall()
     # NULL is NaN where there is one; a row with another NULL is not asked about.
     assert rows == [(1, 7.0, False, 10, 1), (2, None, True, 12, 0), (3, None, None, None, None), (4, None, None, None, None), (5, 2.0, True, 18, 2)]
+    # Parameters have the types of the inputs.
+    single = "SELECT total, open, twice, code FROM ML.PREDICT(MODEL onnx.mixed, (SELECT %s AS amount, %s AS price, %s AS paid, %s AS number, %s AS kind))"
+    for given in ([2, 3.5, True, 5, "new"], ["2", "3.5", "true", "5", "new"]):
+        assert onnx.execute(single, given).fetchall() == [(7.0, False, 10, 1)], given
     assert onnx.execute("SELECT count(*) FROM ML.PREDICT(MODEL onnx.mixed, (SELECT 1 AS amount, 1 AS price, true AS paid, 1 AS number, 'a' AS kind "
                         "WHERE false))").fetchone() == (0,)
     code, _, detail, _ = refusal(onnx, "SELECT * FROM ML.EVALUATE(MODEL onnx.mixed)")

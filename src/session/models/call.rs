@@ -1,5 +1,6 @@
 //! A call of one of the functions as it is written: `ML.PREDICT(MODEL m, TABLE t, threshold => 0.7)`.
 
+use arrow::datatypes::DataType;
 use maru_core::{Error, ErrorKind, Result};
 use maru_ml::{Policy, Treatment};
 use maru_ml_kernels::transform::Literal;
@@ -51,9 +52,41 @@ fn options(name: &str) -> &'static [(&'static str, f64, f64)] {
     }
 }
 
+/// Returns the type of a named argument, of `ml_predict` and the others; `None` if the function has none of the name.
+pub(in crate::session) fn argument_type(function: &str, argument: &str) -> Option<DataType> {
+    let function = function.strip_prefix("ml_").unwrap_or(function);
+    if has_policy(function) && POLICIES.contains(&argument) {
+        return Some(DataType::Utf8);
+    }
+    let (name, ..) = options(function).iter().find(|(known, ..)| *known == argument)?;
+    Some(match *name {
+        "top_k_features" | "horizon" => DataType::Int64,
+        _ => DataType::Float64,
+    })
+}
+
+/// What rows are that a model does not know.
+const POLICIES: [&str; 2] = ["on_null", "on_unseen"];
+
 /// Whether a function can be told what becomes of rows with NULL and with categories that training did not see.
 fn has_policy(name: &str) -> bool {
     matches!(name, "predict" | "explain_predict" | "detect_anomalies")
+}
+
+/// A query is planned with the values of these; what else holds one has none at that time.
+fn is_parameter(value: &ast::Expr) -> bool {
+    match value {
+        ast::Expr::Nested(inner) => is_parameter(inner),
+        ast::Expr::Value(value) => matches!(value.value, ast::Value::Placeholder(_)),
+        _ => false,
+    }
+}
+
+fn parameter(name: &str) -> Error {
+    let name = name.to_uppercase();
+    Error::unsupported(format!("in this statement ML.{name} takes no parameter as an argument"))
+        .with_detail("Queries alone are planned with the values of such parameters.")
+        .with_hint("Write the value into the statement.")
 }
 
 impl<'a> Call<'a> {
@@ -110,7 +143,10 @@ impl<'a> Call<'a> {
                     ..
                 } => {
                     let option = option.value.to_lowercase();
-                    if has_policy(name) && matches!(option.as_str(), "on_null" | "on_unseen") {
+                    if is_parameter(value) && argument_type(name, &option).is_some() {
+                        return Err(parameter(name));
+                    }
+                    if has_policy(name) && POLICIES.contains(&option.as_str()) {
                         let treatment = match maru_ml::lower::literal(value)? {
                             Literal::Text(text) => Treatment::named(&text),
                             _ => None,

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
@@ -15,9 +16,9 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 use maru_core::{Error, ErrorKind, Result, quote_ident};
-use maru_ml::Policy;
 use maru_ml::score::{Gives, Score};
 use maru_ml::taken::Taken;
+use maru_ml::{Policy, Version};
 use maru_ml_kernels::model::Problem;
 
 use crate::session::Session;
@@ -91,6 +92,22 @@ pub(in crate::session) fn scored(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         .map_data(LogicalPlan::recompute_schema)
     });
     changed.data()
+}
+
+/// Returns the version that a call of the function asks, as lineage shows it.
+pub(crate) fn asked(expr: &Expr) -> Option<String> {
+    let (function, args) = predicts(expr)?;
+    let (Expr::Literal(model, _), columns) = args.split_first()? else { return None };
+    Some(function.score(model.try_as_str().flatten(), columns.len()).ok()?.model())
+}
+
+/// Returns the version that a call of the function asks, and the columns it is given.
+pub(super) fn version_of(call: &ScalarFunction) -> Option<(Arc<Version>, &[Expr])> {
+    let function = call.func.inner().as_ref() as &dyn std::any::Any;
+    let function = function.downcast_ref::<PredictOne>()?;
+    let (Expr::Literal(model, _), columns) = call.args.split_first()? else { return None };
+    let session = function.session.upgrade()?;
+    Some((session.model(model.try_as_str().flatten()?).ok()?, columns))
 }
 
 /// Returns the function and what it is called with.

@@ -255,6 +255,12 @@ fn takes(element: Element, given: &DataType) -> bool {
     }
 }
 
+/// Returns the type of a column that the model takes, by its number; `None` if it is an array.
+pub fn input_type(imported: &Imported, column: usize) -> Option<DataType> {
+    let port = imported.signature.inputs.get(if imported.spread { 0 } else { column })?;
+    (imported.spread || port.is_single()).then(|| data_type(port.element))
+}
+
 /// # Errors
 /// 42804 for a column of another type than the model takes.
 pub(crate) fn check_types(

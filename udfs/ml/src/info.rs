@@ -411,6 +411,24 @@ pub fn components(version: &Version) -> Result<StructArray> {
         .rows()
 }
 
+/// A row for each principal component: its variance, and the share that it and those before it have.
+pub fn component_variances(version: &Version) -> Result<StructArray> {
+    let Model::Pca { pca } = &version.artifact.model else {
+        return Err(wrong_kind(version, "principal components", "model_type 'pca' has them"));
+    };
+    let ratios = &pca.explained_variance_ratio;
+    let sums = ratios.iter().scan(0.0, |sum, ratio| {
+        *sum += ratio;
+        Some(Some(*sum))
+    });
+    Table::default()
+        .count("principal_component_id", (1..=ratios.len()).map(|k| k as u64))
+        .number("eigenvalue", pca.explained_variance.iter().map(|value| Some(*value)))
+        .number("explained_variance_ratio", ratios.iter().map(|ratio| Some(*ratio)))
+        .number("cumulative_explained_variance_ratio", sums)
+        .rows()
+}
+
 /// The centres of clusters: a row for each cluster and feature.
 pub fn centroids(version: &Version) -> Result<StructArray> {
     let Model::KMeans(kmeans) = &version.artifact.model else {

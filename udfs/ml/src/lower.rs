@@ -331,6 +331,16 @@ pub fn literal(expr: &Expr) -> Result<Literal> {
         Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("row") => {
             Literal::List(arguments(function).into_iter().map(literal).collect::<Result<_>>()?)
         }
+        // A number that comes with its type, as a pipeline's parameter does.
+        Expr::Cast { expr, data_type, .. } if is_number(data_type) => match literal(expr)? {
+            Literal::Number(number) => Literal::Number(number),
+            Literal::Text(text) => match text.trim().parse::<f64>() {
+                Ok(number) if number.is_finite() => Literal::Number(number),
+                _ => return Err(wrong()),
+            },
+            Literal::Null => Literal::Null,
+            _ => return Err(wrong()),
+        },
         // OPTIONS (device = cpu): a bare word is text.
         Expr::Identifier(ident) => Literal::Text(fold(ident)),
         Expr::Value(value) => match &value.value {
@@ -345,6 +355,21 @@ pub fn literal(expr: &Expr) -> Result<Literal> {
         },
         _ => return Err(wrong()),
     })
+}
+
+fn is_number(data_type: &ast::DataType) -> bool {
+    use ast::DataType as Type;
+    matches!(
+        data_type,
+        Type::Real
+            | Type::Float(_)
+            | Type::Float4
+            | Type::Float8
+            | Type::Double(_)
+            | Type::DoublePrecision
+            | Type::Numeric(_)
+            | Type::Decimal(_)
+    )
 }
 
 /// Returns the unnamed arguments of a call.
@@ -394,6 +419,27 @@ mod tests {
         {
             let error = lowered(transform, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{transform}");
+        }
+    }
+
+    #[test]
+    fn numbers_may_come_with_their_type() {
+        for (value, expected) in [
+            ("CAST('0.5' AS DOUBLE PRECISION)", Some(Literal::Number(0.5))),
+            ("CAST('2' AS NUMERIC(5,2))", Some(Literal::Number(2.0))),
+            ("CAST(NULL AS REAL)", Some(Literal::Null)),
+            ("CAST('x' AS REAL)", None),
+            ("CAST('NaN' AS REAL)", None),
+            ("CAST('1' AS TEXT)", None),
+        ] {
+            let sql = format!("CREATE MODEL m OPTIONS (l2_reg = {value}) AS SELECT 1 AS a");
+            let Ok(Statement::Model(statement)) = maru_sql::parse(&sql) else {
+                panic!("no statement of models: {sql}")
+            };
+            let maru_sql::ModelStatement::Create(create) = *statement else {
+                panic!("no CREATE MODEL: {sql}")
+            };
+            assert_eq!(literal(&create.options[0].1).ok(), expected, "{value}");
         }
     }
 

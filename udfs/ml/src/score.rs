@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use maru_core::{Error, Result};
+use maru_ml_kernels::anomaly::is_outlier;
 use maru_ml_kernels::evaluate::predicted_class;
 use maru_ml_kernels::model::{Model, NOISE, Prediction, Problem};
 use maru_ml_kernels::{Column, Frame, Task};
@@ -428,7 +429,7 @@ impl Score {
             Prediction::Scores(scores) => {
                 let far = scores
                     .iter()
-                    .map(|score| (!score.is_nan()).then_some(*score >= self.threshold));
+                    .map(|score| (!score.is_nan()).then(|| is_outlier(*score, self.threshold)));
                 vec![Arc::new(BooleanArray::from_iter(far)), array(&Column::number(scores))]
             }
         };

@@ -28,11 +28,13 @@ pub const TABLE_FUNCTIONS: &[&str] = &[
     "validate_data_skew",
     "validate_data_drift",
     "weights",
+    "advanced_weights",
     "feature_importance",
     "feature_info",
     "trial_info",
     "training_info",
     "principal_components",
+    "principal_component_info",
     "centroids",
 ];
 
@@ -215,7 +217,10 @@ fn is_space(token: &TokenWithSpan) -> bool {
 }
 
 /// Writes `ml_predict('m', (SELECT * FROM t))` for `ML.PREDICT(MODEL m, TABLE t)`, which PostgreSQL's dialect cannot read.
-pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+///
+/// # Errors
+/// 42883 for a function that is called with a model, and is none of those.
+pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let speaks = |t: &TokenWithSpan| match &t.token {
         Token::Word(word) => {
             word.value.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("ml"))
@@ -224,7 +229,7 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         _ => false,
     };
     if !tokens.iter().any(speaks) {
-        return tokens;
+        return Ok(tokens);
     }
     let visible = |from: usize| (from..tokens.len()).find(|at| !is_space(&tokens[*at]));
     let mut written = Vec::with_capacity(tokens.len());
@@ -243,9 +248,20 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                     at = paren + 1;
                     continue;
                 }
+                if let Some(name) = unknown_function(&tokens, at) {
+                    return Err(no_such_function(name));
+                }
                 let starts = written.iter().rev().find(|t: &&TokenWithSpan| !is_space(t));
                 let starts = matches!(starts.map(|t| &t.token), Some(Token::LParen | Token::Comma));
                 let ours = starts && open.last() == Some(&true);
+                if ours
+                    && is_word(Some(token), "struct")
+                    && let Some((named, end)) = named_fields(&tokens, at)
+                {
+                    written.extend(named);
+                    at = end;
+                    continue;
+                }
                 if ours && is_word(Some(token), "model") {
                     if let Some((text, end)) = model_name(&tokens, at + 1) {
                         let token = Token::SingleQuotedString(text);
@@ -302,7 +318,86 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         written.push(token.clone());
         at += 1;
     }
-    written
+    Ok(written)
+}
+
+/// Returns the name of a function that begins here, takes `MODEL name`, and is none of ours.
+fn unknown_function(tokens: &[TokenWithSpan], at: usize) -> Option<&str> {
+    if !is_word(tokens.get(at), "ml") {
+        return None;
+    }
+    let mut next = tokens.get(at + 1..)?.iter().filter(|token| !is_space(token));
+    let [dot, name, paren, model, of] =
+        [next.next()?, next.next()?, next.next()?, next.next()?, next.next()?];
+    let Token::Word(name) = &name.token else { return None };
+    // An ordinary expression may begin with a column of this name: `model IS NULL`.
+    let names_one = match &of.token {
+        Token::Word(word) => word.quote_style.is_some() || word.keyword == Keyword::NoKeyword,
+        _ => false,
+    };
+    let is_call = dot.token == Token::Period && paren.token == Token::LParen;
+    (is_call && is_word(Some(model), "model") && names_one).then_some(name.value.as_str())
+}
+
+fn no_such_function(name: &str) -> Error {
+    let shown = |name: &str| format!("ML.{}", name.to_uppercase());
+    let error = Error::new(
+        ErrorKind::UndefinedFunction,
+        format!("function {} does not exist", shown(name)),
+    );
+    match maru_core::did_you_mean(name, TABLE_FUNCTIONS.iter().copied()) {
+        Some(near) => error.with_hint(format!("Did you mean {}?", shown(near))),
+        None => {
+            let all = TABLE_FUNCTIONS.iter().map(|name| shown(name)).collect::<Vec<_>>();
+            error.with_hint(format!("Functions on models are {}.", all.join(", ")))
+        }
+    }
+}
+
+/// Writes `threshold => 0.7, …` for `STRUCT(0.7 AS threshold, …)`, as BigQuery names arguments; tells where it ends. `None` for a
+/// structure of another form.
+fn named_fields(tokens: &[TokenWithSpan], from: usize) -> Option<(Vec<TokenWithSpan>, usize)> {
+    let paren = (from + 1..tokens.len()).find(|at| !is_space(&tokens[*at]))?;
+    if tokens[paren].token != Token::LParen {
+        return None;
+    }
+    let mut written = Vec::new();
+    let mut field = Vec::new();
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate().skip(paren + 1) {
+        match token.token {
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen if depth == 0 => {
+                written.extend(named_field(&field)?);
+                return Some((written, at + 1));
+            }
+            Token::RParen | Token::RBracket => depth = depth.checked_sub(1)?,
+            Token::Comma if depth == 0 => {
+                written.extend(named_field(&field)?);
+                written.push(token.clone());
+                field.clear();
+                continue;
+            }
+            _ => {}
+        }
+        if !is_space(token) {
+            field.push(token.clone());
+        }
+    }
+    None
+}
+
+/// Writes `name => value` for `value AS name`.
+fn named_field(field: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let [value @ .., as_word, name] = field else { return None };
+    let is_name = matches!(name.token, Token::Word(_));
+    if value.is_empty() || !is_word(Some(as_word), "as") || !is_name {
+        return None;
+    }
+    let arrow = TokenWithSpan { token: Token::RArrow, span: as_word.span };
+    let mut written = vec![name.clone(), arrow];
+    written.extend_from_slice(value);
+    Some(written)
 }
 
 /// What `profile(TABLE t)` is called in the syntax tree.
@@ -381,7 +476,7 @@ mod tests {
 
     fn rewritten(sql: &str) -> String {
         let tokens = Tokenizer::new(&MaruDialect, sql).tokenize_with_location().unwrap();
-        rewrite(tokens).iter().map(|token| token.token.to_string()).collect()
+        rewrite(tokens).unwrap().iter().map(|token| token.token.to_string()).collect()
     }
 
     #[test]
@@ -396,6 +491,14 @@ mod tests {
                 "FROM ml_evaluate( '\"M\"@prod', (SELECT (1) FROM t), threshold => 0.3)",
             ),
             ("FROM ml_weights(MODEL m VERSION 3)", "FROM ml_weights('m@3')"),
+            (
+                "FROM ML.FORECAST(MODEL m, STRUCT(3 AS horizon, (0.8) AS confidence_level))",
+                "FROM ml_forecast('m', horizon=>3,confidence_level=>(0.8))",
+            ),
+            (
+                "FROM ML.DETECT_ANOMALIES(MODEL m, struct ( $1 as contamination ), TABLE t)",
+                "FROM ml_detect_anomalies('m', contamination=>$1, (SELECT * FROM t))",
+            ),
             ("FROM Profile(TABLE a.b)", "FROM __profile((SELECT * FROM a.b))"),
             ("FROM profile((SELECT 1 AS a)) p", "FROM __profile((SELECT 1 AS a)) p"),
         ] {
@@ -409,9 +512,12 @@ mod tests {
             "SELECT ml.pca(x) OVER ()",
             "SELECT f(model, table_)",
             "SELECT profile(a) FROM profile",
+            "SELECT ml.f(model IS NULL)",
         ] {
             assert_eq!(rewritten(sql), sql);
         }
+        let error = parse("SELECT * FROM ML.PREDICTS(MODEL m, TABLE t)").unwrap_err();
+        assert_eq!(error.hint(), Some("Did you mean ML.PREDICT?"));
     }
 
     #[test]

@@ -31,6 +31,15 @@ pub fn scores(model: &Model, x: &Matrix, task: &Task) -> Result<Vec<f64>> {
     }
 }
 
+/// What scores of rows that are alike may differ by: they are sums over trees.
+pub const SLACK: f64 = 1e-9;
+
+/// Says whether an isolation forest's score is that of an outlier: as in scikit-learn it lies above the threshold, not at it. So rows
+/// that are all alike (0.5 each) are none, and a share of `contamination` is not exceeded.
+pub fn is_outlier(score: f64, threshold: f64) -> bool {
+    score > threshold + SLACK
+}
+
 /// Says whether [`scores`] has an answer.
 pub fn scores_rows(model: &Model) -> bool {
     matches!(

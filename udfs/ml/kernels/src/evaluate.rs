@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use maru_core::{Error, ErrorKind, Result};
 
+use crate::anomaly::is_outlier;
 use crate::model::{NOISE, Prediction, Target};
 
 pub use ranked::Ranked;
@@ -141,7 +142,7 @@ pub fn measure_ranked(
             Ok(vec![("mean_log_likelihood", mean)])
         }
         (Prediction::Scores(scores), _) if !scores.is_empty() => {
-            let outliers = scores.iter().filter(|score| **score >= threshold).count();
+            let outliers = scores.iter().filter(|score| is_outlier(**score, threshold)).count();
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
             Ok(vec![("mean_score", mean), ("outlier_share", outliers as f64 / scores.len() as f64)])
         }

@@ -10,6 +10,7 @@ mod trees;
 
 use maru_core::{Error, Result};
 
+use crate::anomaly::SLACK;
 use crate::artifact::Artifact;
 use crate::model::Model;
 use crate::pipeline::{Feature, Kind, Node};
@@ -493,8 +494,8 @@ impl Graph {
             Model::Neighbours(neighbours) => self.neighbours(artifact, neighbours, x)?,
             Model::IsolationForest(forest) => {
                 let score = self.isolation(forest, x);
-                let threshold = self.row(&[artifact.threshold]);
-                let far = self.op("GreaterOrEqual", &[&score, &threshold]);
+                let threshold = self.row(&[artifact.threshold + SLACK]);
+                let far = self.op("Greater", &[&score, &threshold]);
                 self.output("is_anomaly", &far, BOOL, Some(1));
                 self.output("anomaly_score", &score, DOUBLE, Some(1));
             }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::*;
+use crate::anomaly::is_outlier;
 use crate::evaluate::{Ranked, measure};
 use crate::model::{Model, NOISE};
 use crate::pipeline::{Plan, apply_all, learn_all};
@@ -204,6 +205,11 @@ fn degenerate_rows_cluster_or_are_refused() {
         panic!()
     };
     assert!(shares.iter().flatten().chain(&log_density).all(|v| v.is_finite()));
+    let fitted = fit("isolation_forest", &[], &same);
+    let Prediction::Scores(scores) = fitted.model.predict(&same.x, &Task::single()).unwrap() else {
+        panic!()
+    };
+    assert!(scores.iter().all(|score| !is_outlier(*score, 0.5)), "{scores:?}");
     let far = Data { x: matrix(&[vec![0.0], vec![1e6]]), target: Target::None, weights: None };
     let fitted = fit("dbscan", &[("min_samples", 2.0)], &far);
     let Model::Dbscan(dbscan) = &fitted.model else { panic!() };

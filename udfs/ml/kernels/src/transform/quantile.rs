@@ -31,7 +31,9 @@ pub fn quantiles(mut values: Vec<f64>, at: &[f64]) -> Vec<f64> {
         let place = quantile.clamp(0.0, 1.0) * last as f64;
         let below = place.floor() as usize;
         let (low, high) = neighbours(&mut values, below);
-        if below == last { low } else { low + (high - low) * (place - below as f64) }
+        let share = place - below as f64;
+        // Beside an infinity, no part of the way to it is not a number.
+        if below == last || share == 0.0 || low == high { low } else { low + (high - low) * share }
     };
     at.iter().map(one).collect()
 }
