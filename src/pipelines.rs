@@ -1,10 +1,13 @@
 //! Pipelines: statements that run together, by hand or by a schedule, and that finish or can be gone on with.
 //!
 //! `check.rs` looks at a pipeline when it is created (`tables.rs` what its steps read and write, `order.rs` which comes first,
-//! `parameters.rs` what `:name` means); `definition.rs` is what is kept of it. `start.rs` begins runs, `run.rs` takes one through its steps,
+//! `parameters.rs` what `:name` means, `bound.rs` `$1`); `definition.rs` is what is kept of it, `change.rs` what is altered in it, `written.rs` its text.
+//! `start.rs` begins runs, `run.rs` takes one through its steps,
 //! `step.rs` one step through its tries; `schedule.rs` knows the times, `scheduler.rs` waits for them. Rows of the metadata say what is about to be
 //! done before it is done, so that another process can go on.
 
+mod bound;
+mod change;
 mod check;
 pub(crate) mod definition;
 pub(crate) mod lineage;
@@ -18,6 +21,7 @@ mod step;
 mod tables;
 mod together;
 mod webhook;
+mod written;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use maru_core::{Error, ErrorKind, Result, Secret, did_you_mean};
+use maru_sql::PipelineChange;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,13 +42,16 @@ use crate::session::Work;
 use crate::store::Store;
 use crate::store::pipelines::{StoredPipeline, StoredRun};
 
+pub(crate) use bound::{n_values, with_values};
 pub(crate) use check::check;
 pub(crate) use definition::Definition;
 pub(crate) use parameters::{Substituted, substitute};
 pub(crate) use run::dispatch as look_again;
 pub(crate) use scheduler::start as start_scheduler;
-pub(crate) use start::{NewRun, Origin, Unknown, arguments_of, begin, resume};
+pub(crate) use start::{NewRun, Origin, Unknown, arguments_of, asked_for, begin, resume};
+pub(crate) use tables::full_names;
 pub(crate) use webhook::shown as webhook_shown;
+pub(crate) use written::create_text;
 
 /// A pipeline as it is now.
 #[derive(Debug, Clone)]
@@ -66,13 +74,26 @@ pub(crate) fn object_of(run: &StoredRun) -> Object {
 pub(crate) fn error_shown(
     rights: &Rights,
     run: &StoredRun,
+    sqlstate: Option<&str>,
     error: Option<String>,
 ) -> Option<String> {
-    let is_told = run.state == "cancelled" || rights.looks_into(&object_of(run));
+    // That it was cancelled quotes nothing; a step of such a run may have failed for another reason before.
+    let is_cancel = run.state == "cancelled" && sqlstate == Some(ErrorKind::Cancelled.sqlstate());
+    let is_told = is_cancel || rights.looks_into(&object_of(run));
     match error {
         Some(_) if !is_told => Some("only the owner of the pipeline sees the error".to_owned()),
         error => error,
     }
+}
+
+/// What of the note of a step shows: what is behind its first line quotes values, too.
+pub(crate) fn note_shown(rights: &Rights, run: &StoredRun, note: Option<String>) -> Option<String> {
+    let note = note?;
+    let shown = match note.split_once('\n') {
+        Some((first, _)) if !rights.looks_into(&object_of(run)) => first.to_owned(),
+        _ => note.replace('\n', " "),
+    };
+    Some(shown.trim().to_owned()).filter(|shown| !shown.is_empty())
 }
 
 /// A run that is under way in this process.
@@ -205,13 +226,34 @@ impl Pipelines {
         Ok(())
     }
 
-    pub(crate) async fn set_paused(&self, schema: &str, name: &str, paused: bool) -> Result<()> {
+    /// Changes the pipeline of a number. Runs that are there keep the definition that they began with.
+    ///
+    /// # Errors
+    /// 42704 if another one has its name by now, those of [`change::apply`]; nothing is changed then.
+    pub(crate) async fn alter(
+        &self,
+        schema: &str,
+        name: &str,
+        id: i64,
+        change: &PipelineChange,
+    ) -> Result<()> {
         let _one = self.changing.lock().await;
-        let Some(mut entry) = self.get(schema, name) else { return Ok(()) };
-        if entry.paused == paused {
+        let Some(before) = self.get(schema, name).filter(|entry| entry.id == id) else {
+            return Err(undefined(name, std::iter::empty()));
+        };
+        let mut entry = before.clone();
+        change::apply(&mut entry, change)?;
+        let old = &before.definition;
+        if entry.paused == before.paused
+            && entry.definition == *old
+            && !matches!(change, PipelineChange::Set(_) | PipelineChange::Reset(_))
+        {
             return Ok(());
         }
-        entry.paused = paused;
+        // Times that went by before it had this schedule are not its own.
+        if entry.definition.schedule != old.schedule {
+            entry.cursor_us = now_us();
+        }
         self.write(schema, name, entry).await
     }
 

@@ -361,6 +361,15 @@ impl Rules {
         }
     }
 
+    /// Notes that `by` gives an object other contents, which work with the rights of its owner. Who may do so as the owner of what
+    /// holds it, but does not have the rights of its owner, owns it from then on.
+    pub fn replaced(&mut self, object: &Object, by: &str) {
+        let owner = self.owner(object).to_owned();
+        let keeps = self.is_superuser(by) || self.powers(by).contains(&owner);
+        let owner = if keeps { owner } else { by.to_owned() };
+        self.owners.insert(object.clone(), owner);
+    }
+
     /// Forgets an object and what is in it.
     pub fn forget(&mut self, object: &Object) {
         self.owners.retain(|one, _| !one.is_within(object));

@@ -38,6 +38,9 @@ pub struct ViewDefinition {
     pub catalog: String,
     pub search_path: String,
     pub schema: EncodedSchema,
+    /// Whether somebody was noted as its owner. One that was made before that was so for all is the superuser's if there is none.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ use maru_connect::{FederatedTable, SourceTable};
 use maru_core::{Error, ErrorKind, Result, did_you_mean};
 
 use super::builtin::open_path;
+use super::definition::Definition;
 use super::{Attached, BUILTIN, pg_catalog, version};
 use crate::access::{Columns, Object, Privilege, Rights};
 use crate::session::{Session, as_owner, as_owner_for, is_under_policies, stand_in};
@@ -217,6 +218,7 @@ async fn find_in(
     let plan = match &source_table {
         // As in PostgreSQL, a view reads with the rights of its owner.
         SourceTable::View { sql, .. } => {
+            require_owned(&rights, &object, sql)?;
             let owner = rights.rules().owner(&object);
             Some(as_owner(owner, Box::pin(session.plan_stored_view(sql))).await)
         }
@@ -253,6 +255,25 @@ async fn find_in(
         Columns::Some(columns) => {
             Ok(Some(Arc::new(only(&attached.name, &object, table, &columns)?)))
         }
+    }
+}
+
+/// Refuses a stored view that had an owner when it was made and has none now: it is not the superuser's for that.
+///
+/// # Errors
+/// 42501.
+fn require_owned(rights: &Rights, object: &Object, definition: &str) -> Result<()> {
+    if rights.rules().owners.contains_key(object) {
+        return Ok(());
+    }
+    match Definition::decode(definition) {
+        Ok(Definition::View(view)) if view.owned => {
+            let message = format!("view \"{}\" has no owner any more", object.name());
+            Err(Error::new(ErrorKind::NotAllowed, message)
+                .with_detail("A view reads with the rights of its owner.")
+                .with_hint("A superuser gives it one: ALTER VIEW … OWNER TO role."))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::TableReference;
 use maru_core::{Error, ErrorKind, Result, did_you_mean, line_column};
 use maru_sql::{CreatePipeline, PipelineOption, PipelineStep, SqlPart, StepBody};
 
@@ -16,7 +17,7 @@ use super::schedule::{Schedule, zone};
 use super::tables::{Effects, Named, effects, read_by, sql_name};
 use super::{together, webhook};
 use crate::catalog::resolve::require_table;
-use crate::session::{Session, word_position};
+use crate::session::{Session, is_temporary_schema, word_position};
 
 /// Steps of one pipeline.
 const STEPS_MAX: usize = 500;
@@ -73,6 +74,9 @@ pub(crate) async fn check(
     let (options, webhook) = options(&create.options, at)?;
     let parameters = parameters(session, create, schedule.is_some(), at).await?;
     names(&create.steps, at)?;
+    if let Some(step) = create.steps.iter().find(|step| waits(step)) {
+        may_wait(&step.name, &options).map_err(|error| at(error, step.offset))?;
+    }
     variables(&create.steps, &parameters, at)?;
 
     let examples = examples(&parameters);
@@ -148,8 +152,9 @@ pub(crate) async fn check(
             value: step.value.clone(),
             body: match &step.body {
                 StepBody::Statement(part) => Body::Statement(part.text.clone()),
-                StepBody::Expect { name, query, fails } => {
-                    Body::Expect { name: name.clone(), query: query.text.clone(), fails: *fails }
+                StepBody::Expect { name, query, fails, retries } => {
+                    let (name, query) = (name.clone(), query.text.clone());
+                    Body::Expect { name, query, fails: *fails, retries: *retries }
                 }
             },
             reads: shown(seen.sources.clone()),
@@ -157,7 +162,7 @@ pub(crate) async fn check(
             again: seen.again.unwrap_or(Again::Unknown),
         }
     });
-    let definition = Definition::new(
+    let mut definition = Definition::new(
         parameters,
         schedule,
         options,
@@ -166,7 +171,27 @@ pub(crate) async fn check(
         time_zone,
         steps.collect(),
     );
+    definition.body = Some(create.body.clone());
     Ok(Checked { definition, webhook, notices })
+}
+
+/// Returns whether a step waits for what it expects.
+fn waits(step: &PipelineStep) -> bool {
+    matches!(step.body, StepBody::Expect { retries: true, .. })
+}
+
+/// Refuses a step that waits where it would not, or where others would wait for its tables.
+pub(super) fn may_wait(name: &str, options: &Options) -> Result<()> {
+    if options.publish_at_once {
+        let message = format!("step \"{name}\" cannot wait, as all steps are published together");
+        return Err(Error::unsupported(message).with_hint("Let a pipeline of its own wait."));
+    }
+    if options.retries == 0 {
+        let message = format!("step \"{name}\" is to be tried again, but there are no retries");
+        return Err(Error::new(ErrorKind::InvalidParameter, message)
+            .with_hint("WITH (retries = 30, retry_wait = '10min') says how often, and when."));
+    }
+    Ok(())
 }
 
 /// For each step, all that come before it.
@@ -216,17 +241,8 @@ async fn parameters(
             };
             tried.await.map_err(|error| at(unplaced(error), given.offset))?;
         }
-        let is_time =
-            matches!(kind_of(&given.data_type), Kind::Date | Kind::Timestamp | Kind::TimestampTz);
-        if scheduled && given.default.is_none() && !is_time {
-            let message =
-                format!("parameter \"{}\" has no value in the runs of the schedule", given.name);
-            return Err(at(
-                Error::new(ErrorKind::InvalidParameter, message).with_hint(
-                    "Give it a DEFAULT. Only a date or timestamp gets the begin of the run's interval by itself.",
-                ),
-                given.offset,
-            ));
+        if scheduled && !has_own_value(&given.data_type, given.default.as_deref()) {
+            return Err(at(no_scheduled_value(&given.name), given.offset));
         }
         parameters.push(Parameter {
             name: given.name.clone(),
@@ -235,6 +251,19 @@ async fn parameters(
         });
     }
     Ok(parameters)
+}
+
+/// Returns whether a parameter has a value in the runs of a schedule, which give none.
+pub(super) fn has_own_value(data_type: &str, default: Option<&str>) -> bool {
+    default.is_some()
+        || matches!(kind_of(data_type), Kind::Date | Kind::Timestamp | Kind::TimestampTz)
+}
+
+pub(super) fn no_scheduled_value(name: &str) -> Error {
+    let message = format!("parameter \"{name}\" has no value in the runs of the schedule");
+    Error::new(ErrorKind::InvalidParameter, message).with_hint(
+        "Give it a DEFAULT. Only a date or timestamp gets the begin of the run's interval by itself.",
+    )
 }
 
 /// Returns an error without its place, which is one in a text that the author never wrote.
@@ -332,12 +361,34 @@ async fn look_at(
         }
         found = effects(session, &parsed).await.map_err(in_part)?;
     }
+    for table in seen.reads.iter().chain(&found.reads).chain(&found.changes).chain(&found.removes) {
+        refuse_temporary(session, table).await.map_err(|error| {
+            let (line, column) = line_column(sql, step.offset);
+            error.with_line_column(line, column)
+        })?;
+    }
     // Of what expects, there is nothing to hold back.
     found.held_back |= found.again.is_none();
     found.reads.append(&mut seen.reads);
     found.sources.append(&mut seen.sources);
     found.again.get_or_insert(Again::Reads);
     Ok(found)
+}
+
+/// Refuses temporary relations of the session, which runs do not see.
+async fn refuse_temporary(session: &Arc<Session>, table: &Named) -> Result<()> {
+    let TableReference::Bare { table: name } = &table.written else { return Ok(()) };
+    for (catalog, schema) in session.bare_places() {
+        if !is_temporary_schema(&schema) {
+            continue;
+        }
+        if session.require_catalog(&catalog)?.table(&schema, name).await?.is_some() {
+            let message = format!("temporary relation \"{name}\" cannot be used by a pipeline");
+            return Err(Error::unsupported(message)
+                .with_hint("Its runs have sessions of their own, which do not see it."));
+        }
+    }
+    Ok(())
 }
 
 fn unplaced_at(error: Error, line: usize, column: usize) -> Error {
@@ -392,9 +443,13 @@ async fn try_out(
         let is_condition = !matches!(&step.body, StepBody::Statement(body) if body == part);
         if is_condition {
             let columns = prepared.schema.as_ref().map(|schema| schema.fields().clone());
+            // What stands beside the boolean of an expectation is told with it.
+            let one = step.when.as_ref() == Some(part);
             let fits = columns.as_ref().is_some_and(|columns| {
-                columns.len() == 1
-                    && matches!(columns[0].data_type(), DataType::Boolean | DataType::Null)
+                let boolean = columns.first().is_some_and(|column| {
+                    matches!(column.data_type(), DataType::Boolean | DataType::Null)
+                });
+                boolean && (columns.len() == 1 || !one)
             });
             if !fits {
                 let what = "a condition is a query that gives one boolean";
@@ -437,7 +492,16 @@ fn duration_ms(text: &str) -> Option<u64> {
     number.checked_mul(unit).filter(|ms| *ms <= 366 * 86_400_000)
 }
 
-fn set_option(
+pub(super) fn no_option(name: &str) -> Error {
+    let message = format!("a pipeline has no option \"{name}\"");
+    let error = Error::new(ErrorKind::InvalidParameter, message);
+    match did_you_mean(name, OPTIONS.iter().copied()) {
+        Some(near) => error.with_hint(format!("Did you mean {near}?")),
+        None => error.with_hint(format!("It has {}.", OPTIONS.join(", "))),
+    }
+}
+
+pub(super) fn set_option(
     options: &mut Options,
     hook: &mut Option<maru_core::Secret>,
     option: &PipelineOption,
@@ -488,16 +552,7 @@ fn set_option(
                 }
             }
         }
-        _ => {
-            let error = Error::new(
-                ErrorKind::InvalidParameter,
-                format!("a pipeline has no option \"{name}\""),
-            );
-            return Err(match did_you_mean(name, OPTIONS.iter().copied()) {
-                Some(near) => error.with_hint(format!("Did you mean {near}?")),
-                None => error.with_hint(format!("It has {}.", OPTIONS.join(", "))),
-            });
-        }
+        _ => return Err(no_option(name)),
     }
     Ok(())
 }

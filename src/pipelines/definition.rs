@@ -22,6 +22,12 @@ pub(crate) struct Definition {
     pub time_zone: String,
     /// In an order in which each comes after those that it needs.
     pub steps: Vec<Step>,
+    /// The steps as they were written. Runs, and what an earlier version has kept, are without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Whether somebody was noted as its owner. One that was made before that was so for all is the superuser's if there is none.
+    #[serde(default)]
+    pub owned: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,7 +116,14 @@ pub(crate) struct Step {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Body {
     Statement(String),
-    Expect { name: String, query: String, fails: bool },
+    Expect {
+        name: String,
+        query: String,
+        fails: bool,
+        /// It is asked again before it fails: what it waits for may come.
+        #[serde(default)]
+        retries: bool,
+    },
 }
 
 impl Step {
@@ -179,13 +192,28 @@ impl Definition {
         time_zone: String,
         steps: Vec<Step>,
     ) -> Self {
-        let version = Self::VERSION;
-        Self { version, parameters, schedule, options, catalog, search_path, time_zone, steps }
+        Self {
+            version: Self::VERSION,
+            parameters,
+            schedule,
+            options,
+            catalog,
+            search_path,
+            time_zone,
+            steps,
+            body: None,
+            owned: true,
+        }
     }
 
     pub(crate) fn encode(&self) -> Result<String> {
         serde_json::to_string(self)
             .or_error(ErrorKind::Internal, || "could not encode a pipeline".to_owned())
+    }
+
+    /// Returns the form that is kept with each run.
+    pub(crate) fn encode_for_run(&self) -> Result<String> {
+        Self { body: None, ..self.clone() }.encode()
     }
 
     /// # Errors

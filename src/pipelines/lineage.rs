@@ -132,7 +132,10 @@ impl Tracer {
                 Expr::ScalarFunction(call) => {
                     let function = call.func.inner().as_ref() as &dyn std::any::Any;
                     let score = function.downcast_ref::<maru_ml::score::Score>();
-                    found.extend(score.map(|score| (score.model(), String::new())));
+                    let model = score.map(maru_ml::score::Score::model);
+                    // `ml_predict` stands as it was written until the plan is optimised.
+                    let model = model.or_else(|| crate::session::asked_version(part));
+                    found.extend(model.map(|model| (model, String::new())));
                 }
                 Expr::ScalarSubquery(query) => found.extend(self.column(&query.subquery, 0)),
                 _ => {}

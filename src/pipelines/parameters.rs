@@ -15,12 +15,15 @@ pub(crate) const INTERVAL_END: &str = "interval_end";
 /// The kinds of type that have literals of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Number,
+    Integer,
+    /// `real` and `double precision`: a plain literal would be one of another type, and divide as an integer.
+    Float,
     Boolean,
     Text,
     Date,
     Timestamp,
     TimestampTz,
+    Interval,
     Other,
 }
 
@@ -29,14 +32,15 @@ pub(crate) fn kind_of(data_type: &str) -> Kind {
     let name = name.split('(').next().unwrap_or_default().trim();
     let zoned = data_type.to_lowercase().contains("with time zone");
     match name {
-        "int" | "integer" | "smallint" | "bigint" | "int2" | "int4" | "int8" | "real"
-        | "double" | "double precision" | "float" | "float4" | "float8" => Kind::Number,
+        "int" | "integer" | "smallint" | "bigint" | "int2" | "int4" | "int8" => Kind::Integer,
+        "real" | "double" | "double precision" | "float" | "float4" | "float8" => Kind::Float,
         "bool" | "boolean" => Kind::Boolean,
         "text" | "varchar" | "char" | "character varying" | "character" | "string" => Kind::Text,
         "date" => Kind::Date,
         "timestamptz" => Kind::TimestampTz,
         name if name.starts_with("timestamp") && zoned => Kind::TimestampTz,
         name if name.starts_with("timestamp") => Kind::Timestamp,
+        name if name.starts_with("interval") => Kind::Interval,
         _ => Kind::Other,
     }
 }
@@ -45,16 +49,17 @@ pub(crate) fn kind_of(data_type: &str) -> Kind {
 pub(crate) fn literal(data_type: &str, value: Option<&str>) -> String {
     let Some(text) = value else { return format!("CAST(NULL AS {data_type})") };
     let quoted = quote_literal(text);
-    let is_number = text.parse::<f64>().is_ok_and(f64::is_finite);
     match kind_of(data_type) {
-        Kind::Number if is_number && text.starts_with('-') => format!("({text})"),
-        Kind::Number if is_number => text.to_owned(),
+        Kind::Integer if text.parse::<i64>().is_ok_and(|n| n < 0) => format!("({text})"),
+        Kind::Integer if text.parse::<i64>().is_ok() => text.to_owned(),
         Kind::Boolean if text == "true" || text == "t" => "TRUE".to_owned(),
         Kind::Boolean if text == "false" || text == "f" => "FALSE".to_owned(),
         Kind::Text => quoted,
         Kind::Date => format!("DATE {quoted}"),
         Kind::Timestamp => format!("TIMESTAMP {quoted}"),
         Kind::TimestampTz => format!("TIMESTAMP WITH TIME ZONE {quoted}"),
+        // A literal reads all forms of it.
+        Kind::Interval => format!("INTERVAL {quoted}"),
         _ => format!("CAST({quoted} AS {data_type})"),
     }
 }
@@ -62,12 +67,14 @@ pub(crate) fn literal(data_type: &str, value: Option<&str>) -> String {
 /// Returns a value of a type, for checking a step before it has values.
 pub(crate) fn example(data_type: &str) -> String {
     match kind_of(data_type) {
-        Kind::Number => "1".to_owned(),
+        Kind::Integer => "1".to_owned(),
+        Kind::Float => literal(data_type, Some("1")),
         Kind::Boolean => "TRUE".to_owned(),
         Kind::Text => "''".to_owned(),
         Kind::Date => literal(data_type, Some("2000-01-01")),
         Kind::Timestamp => literal(data_type, Some("2000-01-01 00:00:00")),
         Kind::TimestampTz => literal(data_type, Some("2000-01-01 00:00:00+00")),
+        Kind::Interval => literal(data_type, Some("1 day")),
         Kind::Other => literal(data_type, None),
     }
 }
@@ -139,14 +146,25 @@ pub(crate) fn substitute(sql: &str, values: &BTreeMap<String, String>) -> Result
             continue;
         }
         let Some(next) = tokens.get(index + 1) else { continue };
-        let Token::Word(word) = &next.token else { continue };
+        // `:name`, and for a script `:'name'` and `:"name"`, which have values of their own.
+        let (name, written) = match &next.token {
+            Token::Word(word) if word.quote_style.is_some() => {
+                let quoted = format!("\"{}\"", word.value.to_lowercase());
+                let known = values.contains_key(&quoted);
+                (if known { quoted } else { word.value.clone() }, word.to_string())
+            }
+            Token::Word(word) => (word.value.to_lowercase(), word.to_string()),
+            // That of `{'a':'b'}` is none.
+            Token::SingleQuotedString(text)
+                if !text.contains('\'') && !is_key(&tokens[..index]) =>
+            {
+                (format!("'{}'", text.to_lowercase()), format!("'{text}'"))
+            }
+            _ => continue,
+        };
         if is_slice(&tokens[..index]) {
             continue;
         }
-        let name = match word.quote_style {
-            Some(_) => word.value.clone(),
-            None => word.value.to_lowercase(),
-        };
         let start = place(token);
         let Some(value) = values.get(&name) else {
             let error = Error::new(
@@ -162,7 +180,7 @@ pub(crate) fn substitute(sql: &str, values: &BTreeMap<String, String>) -> Result
                 None => error.with_hint("Declare it: CREATE PIPELINE name (parameter type, …)."),
             });
         };
-        let length = 1 + word.to_string().chars().count();
+        let length = 1 + written.chars().count();
         let before = chars[copied..start].iter().collect::<String>();
         n_written += before.chars().count();
         done.text.push_str(&before);
@@ -174,6 +192,11 @@ pub(crate) fn substitute(sql: &str, values: &BTreeMap<String, String>) -> Result
     }
     done.text.extend(&chars[copied..]);
     Ok(done)
+}
+
+/// Returns whether the colon after these tokens stands behind a text.
+fn is_key(before: &[TokenWithSpan]) -> bool {
+    matches!(before.last().map(|token| &token.token), Some(Token::SingleQuotedString(_)))
 }
 
 /// Returns whether the colon after these tokens is that of `a[1:n]`.
@@ -216,6 +239,11 @@ mod tests {
         ] {
             assert_eq!(substitute(sql, &values()).unwrap().text, expected);
         }
+        let forms = [("t", "'a b'"), ("'t'", "'a b'"), ("\"t\"", "\"a b\"")];
+        let forms = forms.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let done = substitute("SELECT :'T', :t FROM :\"t\"", &BTreeMap::from(forms)).unwrap();
+        assert_eq!(done.text, "SELECT 'a b', 'a b' FROM \"a b\"");
+        assert_eq!(substitute("SELECT :'t'", &values()).unwrap_err().sqlstate(), "42P02");
         let error = substitute("SELECT\n :targt", &values()).unwrap_err();
         assert_eq!((error.sqlstate(), error.hint()), ("42P02", Some("Did you mean \":target\"?")));
     }
@@ -236,6 +264,8 @@ mod tests {
         for (data_type, value, expected) in [
             ("INT", Some("-3"), "(-3)"),
             ("INT", Some("1; DROP"), "CAST('1; DROP' AS INT)"),
+            ("DOUBLE PRECISION", Some("5"), "CAST('5' AS DOUBLE PRECISION)"),
+            ("REAL", Some("NaN"), "CAST('NaN' AS REAL)"),
             ("VARCHAR(3)", Some("a'b"), "'a''b'"),
             ("DATE", None, "CAST(NULL AS DATE)"),
             (
@@ -244,6 +274,7 @@ mod tests {
                 "TIMESTAMP WITH TIME ZONE '2026-01-01'",
             ),
             ("BOOLEAN", Some("true"), "TRUE"),
+            ("INTERVAL", Some("1 day 02:00:00"), "INTERVAL '1 day 02:00:00'"),
             ("NUMERIC(5,2)", Some("1.5"), "CAST('1.5' AS NUMERIC(5,2))"),
         ] {
             assert_eq!(literal(data_type, value), expected);

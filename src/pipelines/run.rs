@@ -349,8 +349,12 @@ fn tell(engine: &Engine, run: &StoredRun, error: &Option<(Option<String>, Error)
     let Some((_, _, entry)) = engine.inner.pipelines.by_id(run.pipeline_id) else { return };
     let Some(url) = entry.webhook else { return };
     let time = |us: Option<i64>| us.map(|us| moment(us).to_rfc3339());
+    let name = format!("{}.{}", run.schema, run.pipeline);
+    let why = run.error.as_deref().unwrap_or_default();
     let news = serde_json::json!({
-        "pipeline": format!("{}.{}", run.schema, run.pipeline),
+        // What the hooks of chats show.
+        "text": format!("Pipeline {name}: run {} has {}: {why}", run.run_id, run.state),
+        "pipeline": name,
         "run_id": run.run_id,
         "state": run.state,
         "step": error.as_ref().and_then(|(step, _)| step.clone()),

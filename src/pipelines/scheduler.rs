@@ -90,6 +90,7 @@ async fn look_at(engine: &Engine, schema: &str, name: &str, entry: &Entry) -> Re
             origin: Origin::Schedule,
             interval: Some((slot.start.timestamp_micros(), slot.end.timestamp_micros())),
             arguments: Arguments::new(),
+            steps: None,
         };
         begin(engine, new).await?;
     }

@@ -1,6 +1,6 @@
 //! How runs begin and are gone on with: what they are given, and who takes up what another process has left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::check::unplaced;
-use super::definition::Definition;
+use super::definition::{Definition, Step};
 use super::parameters::{INTERVAL_END, INTERVAL_START, from_interval};
 use super::run::{DONE, dispatch};
 use super::step::left_behind;
@@ -18,7 +18,7 @@ use super::{Active, Entry, moment, now_us};
 use crate::engine::Engine;
 use crate::output::Body;
 use crate::session::Session;
-use crate::store::pipelines::{StoredRun, StoredStep};
+use crate::store::pipelines::{LEFT_OUT, StoredRun, StoredStep};
 
 /// Who wants a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,6 +174,55 @@ pub(crate) struct NewRun<'a> {
     pub origin: Origin,
     pub interval: Option<(i64, i64)>,
     pub arguments: Arguments,
+    /// Those of its steps that are wanted; `None`: all.
+    pub steps: Option<BTreeSet<String>>,
+}
+
+/// Returns the steps that a run is asked for: those of a list of names, or with `and_later` all that come after them, too.
+///
+/// # Errors
+/// 42704 for a step that there is none of, 22023 for a list without a name.
+pub(crate) fn asked_for(
+    definition: &Definition,
+    names: &str,
+    and_later: bool,
+) -> Result<BTreeSet<String>> {
+    let mut chosen = BTreeSet::new();
+    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let is_named = |step: &&Step| step.name == name || is_of_loop(step, name);
+        let found = definition.steps.iter().filter(is_named).map(|step| step.name.clone());
+        let found = found.collect::<Vec<_>>();
+        if found.is_empty() {
+            let message = format!("step \"{name}\" does not exist");
+            let error = Error::new(ErrorKind::UndefinedObject, message);
+            let known = definition.steps.iter().map(|step| step.name.as_str());
+            return Err(match did_you_mean(name, known) {
+                Some(near) => error.with_hint(format!("Did you mean \"{near}\"?")),
+                None => error.with_hint("EXPLAIN PIPELINE lists the steps."),
+            });
+        }
+        chosen.extend(found);
+    }
+    if chosen.is_empty() {
+        return Err(Error::new(ErrorKind::InvalidParameter, "no step is named")
+            .with_hint("WITH (steps = 'load, check') names them."));
+    }
+    if and_later {
+        // They stand in an order in which each comes after those that it needs.
+        for step in &definition.steps {
+            if step.after.iter().any(|before| chosen.contains(before)) {
+                chosen.insert(step.name.clone());
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Returns whether a step is one of those that a loop of a name was made into.
+fn is_of_loop(step: &Step, name: &str) -> bool {
+    let number = step.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('_'));
+    step.value.is_some()
+        && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// Keeps a run and lets it begin as soon as there is a place. `None`: the schedule has started this one already.
@@ -195,7 +244,7 @@ pub(crate) async fn begin(engine: &Engine, new: NewRun<'_>) -> Result<Option<(i6
         pipeline: new.name.to_owned(),
         user_name: new.user.to_owned(),
         origin: new.origin.word().to_owned(),
-        definition: definition.encode()?,
+        definition: definition.encode_for_run()?,
         arguments,
         slot_us,
         interval_start_us: new.interval.map(|(start, _)| start),
@@ -208,11 +257,15 @@ pub(crate) async fn begin(engine: &Engine, new: NewRun<'_>) -> Result<Option<(i6
         sqlstate: None,
         error: None,
     };
-    let steps = definition.steps.iter().enumerate().map(|(position, step)| StoredStep {
-        step: step.name.clone(),
-        position: i64::try_from(position).unwrap_or(i64::MAX),
-        state: "waiting".to_owned(),
-        ..StoredStep::default()
+    let steps = definition.steps.iter().enumerate().map(|(position, step)| {
+        let wanted = new.steps.as_ref().is_none_or(|steps| steps.contains(&step.name));
+        StoredStep {
+            step: step.name.clone(),
+            position: i64::try_from(position).unwrap_or(i64::MAX),
+            state: if wanted { "waiting" } else { "skipped" }.to_owned(),
+            note: (!wanted).then(|| LEFT_OUT.to_owned()),
+            ..StoredStep::default()
+        }
     });
     let steps = steps.collect::<Vec<_>>();
     let inner = &engine.inner;

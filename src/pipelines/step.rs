@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, AsArray};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::FieldRef;
 use futures::StreamExt;
 use maru_core::{Blame, Error, ErrorKind, Result};
 use parking_lot::Mutex;
@@ -22,11 +23,16 @@ use crate::catalog::BUILTIN;
 use crate::engine::Engine;
 use crate::output::{Body, Output};
 use crate::session::{Session, StatementText, Work};
+use crate::shell::text;
 use crate::statement::redact;
 use crate::store::pipelines::{StoredRun, StoredStep};
 
 /// How often a statement is told again to stop: it may be between planning and running.
 const TOLD_AGAIN: Duration = Duration::from_millis(100);
+
+/// What an expectation tells besides whether it holds: so many columns, of so many characters each.
+const TOLD_COLUMNS: usize = 20;
+const TOLD_CHARS: usize = 200;
 
 /// What a try of a step goes back to, in a block.
 const SAVEPOINT: &str = "before the step";
@@ -70,12 +76,19 @@ impl Context {
     /// Opens a session as the pipeline's owner, where the pipeline was made.
     pub(super) async fn session(&self) -> Result<Arc<Session>> {
         // Without its pipeline a run has no owner, and no rights.
-        if self.engine.inner.pipelines.by_id(self.run.pipeline_id).is_none() {
+        let Some((_, _, entry)) = self.engine.inner.pipelines.by_id(self.run.pipeline_id) else {
             let message = format!("pipeline \"{}\" does not exist any more", self.run.pipeline);
             return Err(Error::new(ErrorKind::UndefinedObject, message));
-        }
+        };
         let object = Object::pipeline(BUILTIN, &self.run.schema, &self.run.pipeline);
-        let owner = self.engine.inner.authority.rules().owner(&object).to_owned();
+        let rules = self.engine.inner.authority.rules();
+        if entry.definition.owned && !rules.owners.contains_key(&object) {
+            let message = format!("pipeline \"{}\" has no owner any more", self.run.pipeline);
+            return Err(Error::new(ErrorKind::NotAllowed, message)
+                .with_detail("A pipeline runs with the rights of its owner.")
+                .with_hint("A superuser gives it one: ALTER PIPELINE … OWNER TO role."));
+        }
+        let owner = rules.owner(&object).to_owned();
         let session = self.engine.session_as(&owner)?;
         let definition = &self.definition;
         session.set("catalog", &definition.catalog)?;
@@ -168,7 +181,9 @@ impl Context {
                 store.put_step(stored).await?;
                 return Ok(End::Cancelled);
             }
-            if left == 0 || !(is_unknown || may_help(&error)) {
+            let waits = matches!(step.body, StepBody::Expect { retries: true, .. })
+                && error.kind() == ErrorKind::CheckViolation;
+            if left == 0 || !(is_unknown || waits || may_help(&error)) {
                 stored.state = "failed".to_owned();
                 stored.ended_us = Some(now_us());
                 store.put_step(stored).await?;
@@ -254,20 +269,28 @@ impl Context {
                 drain(session.execute(&prepared, Vec::new()).await?).await?;
                 None
             }
-            StepBody::Expect { name, fails, .. } => match condition(session, sql).await? {
-                Some(true) => None,
-                found => {
-                    let found = found.map_or("NULL or no row", |_| "false");
-                    let message = format!("expectation \"{name}\" does not hold");
-                    let detail = format!("Its query gives {found}.");
-                    if *fails {
-                        return Err(
-                            Error::new(ErrorKind::CheckViolation, message).with_detail(detail)
-                        );
+            StepBody::Expect { name, fails, .. } => {
+                let (found, beside) = asked(session, sql, true).await?;
+                match found {
+                    // On a line of its own: it quotes values, see `note_shown`.
+                    Some(true) => (!beside.is_empty()).then(|| format!("\n{beside}")),
+                    found => {
+                        let found = found.map_or("NULL or no row", |_| "false");
+                        let message = format!("expectation \"{name}\" does not hold");
+                        let detail = format!("Its query gives {found}.");
+                        if *fails {
+                            let message = match beside.as_str() {
+                                "" => message,
+                                beside => format!("{message}: {beside}"),
+                            };
+                            let error = Error::new(ErrorKind::CheckViolation, message);
+                            return Err(error.with_detail(detail));
+                        }
+                        let note = format!("WARNING: {message}. {detail}\n{beside}");
+                        Some(note.trim_end().to_owned())
                     }
-                    Some(format!("WARNING: {message}. {detail}"))
                 }
-            },
+            }
         };
         session.set_work(None);
         Ok(Done { skipped: false, lineage: made, note })
@@ -294,14 +317,19 @@ async fn drain(output: Output) -> Result<()> {
 /// # Errors
 /// 42804 for another type, 21000 for several rows.
 pub(super) async fn condition(session: &Arc<Session>, sql: &str) -> Result<Option<bool>> {
+    Ok(asked(session, sql, false).await?.0)
+}
+
+/// Asks a query for a boolean; with `tells` also for what stands beside it in its row, as `name = value, …`.
+async fn asked(session: &Arc<Session>, sql: &str, tells: bool) -> Result<(Option<bool>, String)> {
     let wrong = |kind, what: &str| Error::new(kind, format!("a condition gives {what}"));
     let output = session.run(&StatementText::one(sql)).await?;
     let Body::Rows(rows) = output.body else {
         return Err(wrong(ErrorKind::TypeMismatch, "no rows"));
     };
-    let mut found = Vec::new();
+    let (mut found, mut beside) = (Vec::new(), String::new());
     for batch in rows.collect().await? {
-        if batch.num_columns() != 1 {
+        if batch.num_columns() == 0 || (batch.num_columns() > 1 && !tells) {
             return Err(wrong(ErrorKind::TypeMismatch, "several columns"));
         }
         let column = batch.column(0);
@@ -316,8 +344,24 @@ pub(super) async fn condition(session: &Arc<Session>, sql: &str) -> Result<Optio
         if found.len() > 1 {
             return Err(wrong(ErrorKind::Cardinality, "several rows"));
         }
+        if batch.num_rows() == 1 {
+            beside = told(&batch)?;
+        }
     }
-    Ok(found.pop().flatten())
+    Ok((found.pop().flatten(), beside))
+}
+
+/// Returns what the one row says besides its first column, in one line.
+fn told(batch: &RecordBatch) -> Result<String> {
+    let row = text::rows(batch)?.into_iter().next().unwrap_or_default();
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(row).skip(1).take(TOLD_COLUMNS);
+    let part = |(field, value): (&FieldRef, Option<String>)| {
+        let value = value.unwrap_or_else(|| "NULL".to_owned());
+        let value = value.chars().map(|c| if c.is_control() { ' ' } else { c });
+        format!("{} = {}", field.name(), value.take(TOLD_CHARS).collect::<String>())
+    };
+    Ok(columns.map(part).collect::<Vec<_>>().join(", "))
 }
 
 /// Returns what becomes of a step that another process was at when it ended.

@@ -68,6 +68,11 @@ impl Effects {
 /// # Errors
 /// 0A000 for statements that are none of a pipeline's.
 pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Result<Effects> {
+    if makes_temporary(statement) {
+        return Err(Error::unsupported("a step cannot make a temporary relation").with_hint(
+            "It would go with the step's session. Make a table, and DROP it in the last step.",
+        ));
+    }
     let mut effects = Effects::default();
     let mut queries = Vec::new();
     // Whether the target keeps the work, and whether another try gives the same rows unless it reads them.
@@ -153,6 +158,11 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
                 effects.removes.push(named(session, table).await?);
             }
         }
+        // Old files go; no row does.
+        Statement::Vacuum(vacuum) => {
+            same = true;
+            effects.changes.push(named(session, &vacuum.table).await?);
+        }
         Statement::Drop(drop) if matches!(drop.kind, ObjectKind::Table | ObjectKind::View) => {
             same = drop.if_exists;
             for table in &drop.names {
@@ -197,10 +207,21 @@ pub(super) async fn effects(session: &Arc<Session>, statement: &Statement) -> Re
     Ok(effects)
 }
 
+fn makes_temporary(statement: &Statement) -> bool {
+    match statement {
+        Statement::CreateTable(create) => create.temporary,
+        Statement::CreateView(create) => create.temporary,
+        Statement::Write(write) => {
+            matches!(&write.action, WriteAction::CreateTableAs(create) if create.temporary)
+        }
+        _ => false,
+    }
+}
+
 fn refused(what: &str) -> Error {
     Error::unsupported(format!("{what} cannot be a step of a pipeline")).with_hint(
         "Steps are INSERT, CREATE TABLE … AS, UPDATE, DELETE, MERGE, TRUNCATE, CREATE and DROP of tables and views, ALTER TABLE, \
-         CREATE MODEL, RETRAIN MODEL, queries, and EXPECT.",
+         OPTIMIZE, VACUUM, COPY … TO, CREATE MODEL, RETRAIN MODEL, queries, and EXPECT.",
     )
 }
 
@@ -252,6 +273,44 @@ pub(super) async fn read_by(
         effects.reads.push(table);
     }
     Ok(())
+}
+
+/// Returns the full names of the tables that a plan of a query scans by the names of its text, or of the texts of its views. What is
+/// no table of a catalog, and what cannot be looked up any more, keeps its name.
+pub(crate) async fn full_names(
+    session: &Arc<Session>,
+    query: &DfStatement,
+    scanned: &[TableReference],
+) -> Vec<String> {
+    let mut effects = Effects::default();
+    let known = match read_by(session, query, &mut effects).await {
+        Ok(()) => effects.sources,
+        Err(_) => BTreeSet::new(),
+    };
+    let mut found = BTreeSet::new();
+    for scan in scanned {
+        let table = version::plain_name(scan.table());
+        let mut is_found = false;
+        for full in &known {
+            let parts = full.split('\u{1f}').collect::<Vec<_>>();
+            let [catalog, schema, name] = parts.as_slice() else { continue };
+            let same = *name == table
+                && scan.schema().is_none_or(|written| written == *schema)
+                && scan.catalog().is_none_or(|written| written == *catalog);
+            let Some(attached) = session.require_catalog(catalog).ok().filter(|_| same) else {
+                continue;
+            };
+            // Of the schemas of a search path not all have a table of the name.
+            if matches!(attached.table(schema, name).await, Ok(Some(_))) {
+                is_found = true;
+                found.insert(sql_name(full));
+            }
+        }
+        if !is_found {
+            found.insert(scan.to_string());
+        }
+    }
+    found.into_iter().collect()
 }
 
 /// Adds a table, and what is read by it if it is a view of the built-in catalog.

@@ -63,7 +63,7 @@ pub(super) async fn check(
 /// # Errors
 /// Those of the metadata.
 pub(super) async fn begin(context: &Context, steps: &mut [StoredStep]) -> Result<Arc<Session>> {
-    for step in steps.iter_mut().filter(|step| step.state != "waiting") {
+    for step in steps.iter_mut().filter(|step| step.state != "waiting" && !step.is_left_out()) {
         step.state = "waiting".to_owned();
         step.ended_us = None;
         step.note = Some("done again: a run is published as a whole".to_owned());
@@ -89,7 +89,9 @@ pub(super) async fn end(
     if done && ended.is_ok() {
         return Ok(());
     }
-    for step in steps.iter_mut().filter(|step| DONE.contains(&step.state.as_str())) {
+    let undone =
+        |step: &&mut StoredStep| DONE.contains(&step.state.as_str()) && !step.is_left_out();
+    for step in steps.iter_mut().filter(undone) {
         step.state = "cancelled".to_owned();
         step.ended_us = Some(now_us());
         step.note = Some("undone with the run, which is published as a whole".to_owned());

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use maru_core::{Error, ErrorKind, Result, ResultExt, quote_literal};
+use maru_core::{Error, ErrorKind, Result, ResultExt, quote_ident, quote_literal};
 
 use super::backend::{Backend, Failure, Reply, ResultSet};
 use super::output::Output;
+use super::script::words;
 use super::{Exit, Shell, Style, interruptible};
 use crate::pipelines::{Substituted, substitute};
-use crate::session::{Session, StatementText};
+use crate::session::{Session, StatementText, word_position};
 
 /// Time between two looks at how far a statement is.
 const TELL: Duration = Duration::from_secs(2);
@@ -79,16 +80,32 @@ fn read(batch: &Batch) -> Result<String> {
     Ok(text)
 }
 
+/// Returns what stands in a script for each variable: `:name` its value, `:'name'` its value as text, `:"name"` a name of something.
+fn values(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let forms = |(name, value): (&String, &String)| {
+        [
+            (name.clone(), literal(value)),
+            (format!("'{name}'"), quote_literal(value)),
+            (format!("\"{name}\""), quote_ident(value)),
+        ]
+    };
+    variables.iter().flat_map(forms).collect()
+}
+
+/// Returns whether a statement makes a pipeline, whose steps have parameters of their own; it may be one that cannot be read.
+fn makes_pipeline(text: &str) -> bool {
+    let words = words(text, 4);
+    let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+    words.starts_with(&["create", "pipeline"])
+        || words.starts_with(&["create", "or", "replace", "pipeline"])
+}
+
 /// Checks the whole script before its first statement: a variable that is missing at its end costs nothing then.
 fn statements(text: &str, batch: &Batch) -> Result<Vec<(StatementText, Substituted)>> {
-    let values = batch.variables.iter().map(|(name, value)| (name.clone(), literal(value)));
-    let values = values.collect::<BTreeMap<_, _>>();
+    let values = values(&batch.variables);
     let mut statements = Vec::new();
     for statement in Session::split(text)? {
-        // The steps of a pipeline have parameters of their own.
-        let is_pipeline =
-            matches!(maru_sql::parse(&statement.text), Ok(maru_sql::Statement::Pipeline(_)));
-        let filled = match is_pipeline {
+        let filled = match makes_pipeline(&statement.text) {
             true => Ok(Substituted { text: statement.text.clone(), values: Vec::new() }),
             false => substitute(&statement.text, &values),
         };
@@ -100,6 +117,21 @@ fn statements(text: &str, batch: &Batch) -> Result<Vec<(StatementText, Substitut
                 .with_hint("Give it a value: --var name=value.")
                 .with_position(place)
         })?;
+        // The rows would have to come from where the script comes from.
+        if let Ok(maru_sql::Statement::Copy(copy)) = maru_sql::parse(&filled.text)
+            && copy.file.is_none()
+        {
+            let what = if copy.from { "COPY … FROM STDIN" } else { "COPY … TO STDOUT" };
+            let error = Error::unsupported(format!("a script cannot run {what}")).with_hint(
+                "COPY reads and writes files, too: COPY table FROM 'path'. The rows of a query are printed, with --format csv as CSV.",
+            );
+            return Err(match word_position(&statement.text, "copy") {
+                Some((line, column)) => {
+                    error.with_line_column(line, column).locate(&statement.text, statement.offset)
+                }
+                None => error,
+            });
+        }
         statements.push((statement, filled));
     }
     Ok(statements)
@@ -138,6 +170,7 @@ pub async fn run_batch(backend: Arc<dyn Backend>, batch: Batch) -> Exit {
         false => None,
     };
     let (total, mut n_failed) = (statements.len(), 0);
+    let mut block = Block::default();
     for (number, (statement, filled)) in statements.into_iter().enumerate() {
         let started = Instant::now();
         if !batch.quiet {
@@ -153,8 +186,10 @@ pub async fn run_batch(backend: Arc<dyn Backend>, batch: Batch) -> Exit {
             }
             None => shell.one(&one).await,
         };
+        let undoes = block.ends_failed(&filled.text, outcome.is_err());
         match outcome {
             Ok(told) => {
+                let told = if undoes { Some("ROLLBACK".to_owned()) } else { told };
                 if let Some(told) = told.filter(|_| !batch.quiet) {
                     eprintln!("        {told}, {:.1} s", started.elapsed().as_secs_f64());
                 }
@@ -192,8 +227,48 @@ pub async fn run_batch(backend: Arc<dyn Backend>, batch: Batch) -> Exit {
     Exit::Success
 }
 
+/// A transaction block of the script. The server tells no more than that its end was run, so that what became of it is kept here.
+#[derive(Debug, Default)]
+struct Block {
+    open: bool,
+    /// A statement in it has failed: its COMMIT undoes it.
+    failed: bool,
+}
+
+impl Block {
+    /// Takes note of a statement that was run; returns whether it is the COMMIT of a block that has failed.
+    fn ends_failed(&mut self, sql: &str, is_error: bool) -> bool {
+        let words = words(sql, 3);
+        let words = words.iter().map(String::as_str).collect::<Vec<_>>();
+        if is_error {
+            // A COMMIT that fails has ended it, too.
+            self.open &= !matches!(words.first(), Some(&("commit" | "end")));
+            self.failed = self.open;
+            return false;
+        }
+        match words.as_slice() {
+            ["begin", ..] | ["start", "transaction", ..] => {
+                self.open = true;
+                false
+            }
+            ["rollback", "to", ..] | ["rollback", _, "to"] => {
+                self.failed = false;
+                false
+            }
+            ["commit" | "end" | "rollback" | "abort", ..] => {
+                let undoes = self.failed && matches!(words.first(), Some(&("commit" | "end")));
+                *self = Self::default();
+                undoes
+            }
+            _ => false,
+        }
+    }
+}
+
 fn first_line(text: &str) -> String {
-    let shown = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_remark = |line: &&str| line.trim().is_empty() || line.trim_start().starts_with("--");
+    let shown = text.lines().skip_while(is_remark).flat_map(str::split_whitespace);
+    let shown = shown.collect::<Vec<_>>().join(" ");
     match shown.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{} …", &shown[..end]),
         None => shown,
@@ -291,6 +366,44 @@ mod tests {
         assert_eq!(variable("Day=a=b").unwrap(), ("day".to_owned(), "a=b".to_owned()));
         for text in ["day", "=x", "1a=2", "a-b=1"] {
             assert_eq!(variable(text).unwrap_err().sqlstate(), "22023", "{text}");
+        }
+        let values = values(&BTreeMap::from([("t".to_owned(), "A 7".to_owned())]));
+        assert_eq!((values["t"].as_str(), values["\"t\""].as_str()), ("'A 7'", "\"A 7\""));
+    }
+
+    #[test]
+    fn a_commit_of_a_failed_block_undoes_it() {
+        let mut block = Block::default();
+        let mut ran = |sql: &str, is_error| block.ends_failed(sql, is_error);
+        assert!(!ran("SELECT 1/0", true) && !ran("COMMIT", false));
+        assert!(!ran("BEGIN", false) && !ran("SELECT 1", false) && !ran("COMMIT", false));
+        assert!(!ran("BEGIN", false) && !ran("SELECT 1/0", true) && ran("-- end\nCOMMIT", false));
+        assert!(!ran("START TRANSACTION", false) && !ran("SELECT 1/0", true));
+        assert!(!ran("ROLLBACK TO SAVEPOINT s", false) && !ran("END", false));
+        assert!(
+            !ran("BEGIN", false)
+                && !ran("x", true)
+                && !ran("ROLLBACK", false)
+                && !ran("COMMIT", false)
+        );
+        assert!(
+            !ran("BEGIN", false) && !ran("COMMIT", true) && !ran("x", true) && !ran("END", false)
+        );
+        assert_eq!(first_line("-- nightly\n\nSELECT  1\nFROM t"), "SELECT 1 FROM t");
+    }
+
+    #[test]
+    fn pipelines_have_parameters_of_their_own() {
+        for text in [
+            "-- nightly\nCREATE OR REPLACE PIPELINE p AS BEGIN",
+            "create pipeline p (a int) AS $$ STEP s AS SELECT :a; $$",
+        ] {
+            assert!(makes_pipeline(text), "{text}");
+        }
+        for text in
+            ["RUN PIPELINE p (a => DATE :d)", "CREATE TABLE pipeline (a int)", "SELECT '", ""]
+        {
+            assert!(!makes_pipeline(text), "{text}");
         }
     }
 }

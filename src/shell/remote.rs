@@ -12,11 +12,15 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Client, NoTls, SimpleQueryMessage};
 
 use super::backend::{Backend, Column, ColumnKind, Failure, Reply, ResultSet, Row};
+use super::script::words;
 use crate::output::WARNING;
 use crate::session::StatementText;
 
 /// Rows that are handed to the printer at once.
 const CHUNK_ROWS: usize = 512;
+
+/// Words at the begin of a statement among which its tag is.
+const TAG_WORDS: usize = 8;
 
 /// Where and as whom to connect. The password is kept apart so that the rest can be shown.
 #[derive(Debug, Clone)]
@@ -222,10 +226,7 @@ fn kind_of(of: &Type) -> ColumnKind {
 
 /// The client library tells only the number of rows: the words of the tag are those the statement begins with.
 fn tag_of(statement: &str, rows: u64) -> String {
-    let mut words = statement
-        .split(|c: char| !c.is_ascii_alphabetic())
-        .filter(|word| !word.is_empty())
-        .map(str::to_ascii_uppercase);
+    let mut words = words(statement, TAG_WORDS).into_iter().map(|word| word.to_uppercase());
     let first = words.next().unwrap_or_default();
     match first.as_str() {
         "INSERT" => format!("INSERT 0 {rows}"),

@@ -1,5 +1,8 @@
 //! Cutting what is typed or read into statements and the shell's own commands.
 
+use maru_sql::MaruDialect;
+use maru_sql::tokenizer::{Token, Tokenizer};
+
 use crate::session::{Session, StatementText};
 
 /// A piece of a script that can be run.
@@ -74,6 +77,16 @@ pub fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
+/// Returns the first words of a statement, in small letters; comments are none.
+pub fn words(text: &str, n: usize) -> Vec<String> {
+    let tokens = Tokenizer::new(&MaruDialect, text).tokenize().unwrap_or_default();
+    let words = tokens.into_iter().filter_map(|token| match token {
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    });
+    words.take(n).collect()
+}
+
 /// Returns whether a text ends after a semicolon, outside of quotes and comments.
 ///
 /// The engine's own splitting decides, so that the shell knows nothing of the syntax: a word put behind a complete
@@ -114,6 +127,12 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert!(matches!(&pieces[2], Piece::Statements { first_line: 5, .. }), "{:?}", pieces[2]);
+    }
+
+    #[test]
+    fn comments_have_no_words() {
+        assert_eq!(words("-- first\nCREATE /* or */ TABLE t (a int)", 3), ["create", "table", "t"]);
+        assert!(words("SELECT '", 3).is_empty());
     }
 
     #[test]

@@ -125,6 +125,7 @@ async fn drop_secret(session: &Arc<Session>, name: &Name) -> Result<()> {
     let name = single(name)?;
     let store = &session.engine().inner.store;
     let object = Object::secret(name);
+    let _held = session.engine().inner.owning.lock().await;
     let rights = session.rights();
     if store.secret(name).await?.is_none() || !rights.sees(&object) {
         return Err(Error::new(
@@ -199,8 +200,17 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
     for model in models {
         session.engine().inner.models.drop_model(schema, &model).await?;
     }
-    for pipeline in pipelines {
-        session.engine().inner.pipelines.drop_pipeline(schema, &pipeline).await?;
+    // Nobody makes a view or a pipeline here meanwhile, which would be left without an owner.
+    let inner = &session.engine().inner;
+    let _held = inner.owning.lock().await;
+    let pipelines = inner.pipelines.names().into_iter().filter(|(s, _)| s == schema);
+    for (_, pipeline) in pipelines.collect::<Vec<_>>() {
+        if !cascade {
+            let message = format!("pipeline \"{schema}.{pipeline}\" was made meanwhile");
+            return Err(Error::new(ErrorKind::DependentObjects, message)
+                .with_hint("Use DROP SCHEMA … CASCADE to drop it too."));
+        }
+        inner.pipelines.drop_pipeline(schema, &pipeline).await?;
     }
     store.delete_schema(schema).await?;
     forget(session, &object).await
@@ -209,6 +219,7 @@ async fn drop_schema(session: &Arc<Session>, name: &Name, cascade: bool) -> Resu
 async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) -> Result<()> {
     let (schema, relation) = builtin_relation(session, name)?;
     let store = &session.engine().inner.store;
+    let held = session.engine().inner.owning.lock().await;
     let relations = store.relations().await?;
     let found = relations.iter().find(|found| found.schema == schema && found.name == relation);
     let object = Object::table(BUILTIN, &schema, &relation);
@@ -225,6 +236,8 @@ async fn drop_relation(session: &Arc<Session>, name: &Name, kind: RelationKind) 
         .with_hint(format!("Use DROP {} to remove it.", word(found.kind).to_uppercase()))),
         Some(found) => {
             rights.require_owner(&object)?;
+            // The files of a table may take their time, and nobody reads by its owner's rights.
+            let _held = Some(held).filter(|_| found.kind != RelationKind::Table);
             let attached = session.require_catalog(BUILTIN)?;
             session.forget_copy(&schema, &relation).await?;
             match found.kind {

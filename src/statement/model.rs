@@ -340,8 +340,11 @@ async fn publish(
             format!("schema \"{schema}\" was dropped while the model was made"),
         ));
     }
-    if !inner.models.exists(schema, name) {
-        created(session, Object::model(BUILTIN, schema, name)).await?;
+    let object = Object::model(BUILTIN, schema, name);
+    match inner.models.exists(schema, name) {
+        // Training takes its time: another one of that name may have been made meanwhile.
+        true => session.rights().require_owner(&object)?,
+        false => created(session, object).await?,
     }
     let version = inner.models.publish(schema, name, trained, set_default).await?;
     inner.commands.fetch_add(1, Ordering::Relaxed);

@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 
 use maru_core::{Error, ErrorKind, Result, did_you_mean, quote_ident, quote_literal};
 use maru_sql::{
-    BackfillPipeline, CreatePipeline, Name, OptionList, PipelineStatement, RunPipeline,
+    BackfillPipeline, CreatePipeline, Name, OptionList, PipelineChange, PipelineStatement,
+    RangeEnd, RunPipeline,
 };
 
-use super::relation::created;
+use super::relation::{created, replaced};
 use crate::access::{Object, Privilege};
 use crate::catalog::BUILTIN;
 use crate::output::Output;
 use crate::pipelines::{
-    self, Active, Entry, NewRun, Origin, Unknown, arguments_of, begin, check, error_shown, resume,
-    undefined,
+    self, Active, Entry, NewRun, Origin, Unknown, arguments_of, asked_for, begin, check,
+    error_shown, note_shown, resume, undefined,
 };
 use crate::session::Session;
 use crate::system::VIRTUAL_SCHEMAS;
@@ -30,18 +31,14 @@ pub(super) async fn execute(
     match statement {
         PipelineStatement::Create(create) => self::create(session, create, sql).await,
         PipelineStatement::Drop { name, if_exists } => drop(session, name, *if_exists).await,
-        PipelineStatement::Pause { name, paused } => {
-            let found = find(session, name)?;
-            session.rights().require_owner(&found.object)?;
-            let pipelines = &session.engine().inner.pipelines;
-            pipelines.set_paused(&found.schema, &found.name, *paused).await?;
-            Ok(Output::command("ALTER PIPELINE"))
-        }
+        PipelineStatement::Alter { name, change } => alter(session, name, change).await,
         PipelineStatement::Run(run) => self::run(session, run).await,
         PipelineStatement::Backfill(backfill) => self::backfill(session, backfill).await,
         PipelineStatement::CancelRun(run_id) => cancel(session, *run_id).await,
         PipelineStatement::ResumeRun { run, options } => go_on(session, *run, options).await,
-        PipelineStatement::Explain(_) => Err(Error::internal("a query was run as a command")),
+        PipelineStatement::Explain(_) | PipelineStatement::ShowCreate(_) => {
+            Err(Error::internal("a query was run as a command"))
+        }
     }
 }
 
@@ -108,6 +105,34 @@ pub(crate) fn explain(session: &Session, name: &Name) -> Result<String> {
     ))
 }
 
+/// Returns the query that `SHOW CREATE PIPELINE` is.
+pub(crate) fn show_create(session: &Session, name: &Name) -> Result<String> {
+    let found = find(session, name)?;
+    let rights = session.rights();
+    if !rights.looks_into(&found.object) {
+        rights.require_owner(&found.object)?;
+    }
+    let text = pipelines::create_text(&found.schema, &found.name, &found.entry)?;
+    Ok(format!("SELECT {} AS \"Create Pipeline\"", quote_literal(&text)))
+}
+
+async fn alter(session: &Arc<Session>, name: &Name, change: &PipelineChange) -> Result<Output> {
+    let found = find(session, name)?;
+    session.rights().require_owner(&found.object)?;
+    let tag = "ALTER PIPELINE";
+    if matches!(change, PipelineChange::NoSchedule) && found.entry.definition.schedule.is_none() {
+        return Ok(Output::command(tag)
+            .with_notice(format!("pipeline \"{name}\" has no schedule, skipping")));
+    }
+    let pipelines = &session.engine().inner.pipelines;
+    pipelines.alter(&found.schema, &found.name, found.entry.id, change).await?;
+    // Runs that wait for a place may have one now.
+    if matches!(change, PipelineChange::Set(_) | PipelineChange::Reset(_)) {
+        pipelines::look_again(session.engine()).await;
+    }
+    Ok(Output::command(tag))
+}
+
 async fn create(session: &Arc<Session>, create: &CreatePipeline, sql: &str) -> Result<Output> {
     let tag = "CREATE PIPELINE";
     let (schema, name) = place(session, &create.name)?;
@@ -118,13 +143,9 @@ async fn create(session: &Arc<Session>, create: &CreatePipeline, sql: &str) -> R
         let message = format!("schema \"{schema}\" belongs to the engine");
         return Err(Error::new(ErrorKind::NotAllowed, message));
     }
-    let there = inner.store.schemas().await?.iter().any(|(known, _)| *known == schema);
-    if !there || !rights.sees(&Object::schema(BUILTIN, &schema)) {
-        let message = format!("schema \"{schema}\" does not exist");
-        return Err(Error::new(ErrorKind::UndefinedSchema, message)
-            .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(&schema))));
-    }
-    let exists = inner.pipelines.get(&schema, &name).is_some();
+    require_schema(session, &schema).await?;
+    let before = inner.pipelines.get(&schema, &name).map(|entry| entry.id);
+    let exists = before.is_some();
     // Who may make nothing here does not learn which names are taken.
     if !(exists && rights.owns(&object)) {
         rights.require(Privilege::Create, &Object::schema(BUILTIN, &schema))?;
@@ -143,15 +164,38 @@ async fn create(session: &Arc<Session>, create: &CreatePipeline, sql: &str) -> R
         false => {}
     }
     let checked = check(session, create, sql).await?;
-    if !exists {
-        created(session, object).await?;
+    // The check takes its time: what was there, and whose it was, must still be so.
+    let _held = inner.owning.lock().await;
+    require_schema(session, &schema).await?;
+    if inner.pipelines.get(&schema, &name).map(|entry| entry.id) != before {
+        let message = format!("pipeline \"{name}\" was made or dropped by somebody else meanwhile");
+        return Err(Error::new(ErrorKind::Serialization, message).with_hint("Try it again."));
+    }
+    match exists {
+        true => replaced(session, &object).await?,
+        false => created(session, object).await?,
     }
     inner.pipelines.put(&schema, &name, checked.definition, checked.webhook).await?;
     let output = Output::command(tag);
     Ok(checked.notices.into_iter().fold(output, Output::with_notice))
 }
 
+/// # Errors
+/// 3F000 for a schema that is not there, or does not show.
+async fn require_schema(session: &Session, schema: &str) -> Result<()> {
+    let there = session.engine().inner.store.schemas().await?;
+    let there = there.iter().any(|(known, _)| known == schema);
+    if there && session.rights().sees(&Object::schema(BUILTIN, schema)) {
+        return Ok(());
+    }
+    let message = format!("schema \"{schema}\" does not exist");
+    Err(Error::new(ErrorKind::UndefinedSchema, message)
+        .with_hint(format!("CREATE SCHEMA {} makes it.", quote_ident(schema))))
+}
+
 async fn drop(session: &Arc<Session>, name: &Name, if_exists: bool) -> Result<Output> {
+    let inner = &session.engine().inner;
+    let _held = inner.owning.lock().await;
     let found = match find(session, name) {
         Err(error) if if_exists && error.kind() == ErrorKind::UndefinedObject => {
             return Ok(Output::command("DROP PIPELINE")
@@ -160,7 +204,6 @@ async fn drop(session: &Arc<Session>, name: &Name, if_exists: bool) -> Result<Ou
         found => found?,
     };
     session.rights().require_owner(&found.object)?;
-    let inner = &session.engine().inner;
     inner.pipelines.drop_pipeline(&found.schema, &found.name).await?;
     super::drop::forget(session, &found.object).await?;
     Ok(Output::command("DROP PIPELINE"))
@@ -201,7 +244,19 @@ fn flag(what: &str, name: &str, given: &OptionList) -> Result<bool> {
 async fn run(session: &Arc<Session>, run: &RunPipeline) -> Result<Output> {
     let found = find(session, &run.name)?;
     session.rights().require(Privilege::Execute, &found.object)?;
-    let in_background = flag("RUN PIPELINE", "async", &run.options)?;
+    let (mut in_background, mut steps) = (false, None);
+    for (name, value) in options("RUN PIPELINE", &["async", "steps", "from_step"], &run.options)? {
+        let wrong = |what: &str| Error::new(ErrorKind::InvalidParameter, what.to_owned());
+        match (name, value.to_lowercase().as_str()) {
+            ("async", "true") => in_background = true,
+            ("async", "false") => in_background = false,
+            ("async", _) => return Err(wrong("option async is true or false")),
+            _ if steps.is_some() => return Err(wrong("steps and from_step do not go together")),
+            _ => {
+                steps = Some(asked_for(&found.entry.definition, value, name == "from_step")?);
+            }
+        }
+    }
     let (arguments, interval) =
         arguments_of(session, &found.entry.definition, &run.arguments).await?;
     let user = session.role();
@@ -213,6 +268,7 @@ async fn run(session: &Arc<Session>, run: &RunPipeline) -> Result<Output> {
         origin: Origin::Manual,
         interval,
         arguments,
+        steps,
     };
     let begun = begin(session.engine(), new).await?;
     let (run_id, active) = begun.ok_or_else(|| Error::internal("a run was not made"))?;
@@ -262,7 +318,8 @@ async fn wait(
     if run.state == "succeeded" {
         let mut output = Output::command(tag).with_notice(format!("run {run_id} has succeeded"));
         for step in steps {
-            if let Some(note) = step.note.filter(|note| note.starts_with("WARNING")) {
+            let note = note_shown(&session.rights(), &run, step.note);
+            if let Some(note) = note.filter(|note| note.starts_with("WARNING")) {
                 output = output.with_notice(format!("step \"{}\": {note}", step.step));
             }
         }
@@ -276,7 +333,8 @@ async fn wait(
             .find(|kind| Some(kind.sqlstate()) == run.sqlstate.as_deref())
             .unwrap_or(ErrorKind::WrongState),
     };
-    let error = error_shown(&session.rights(), &run, run.error.clone()).unwrap_or_default();
+    let state = run.sqlstate.as_deref();
+    let error = error_shown(&session.rights(), &run, state, run.error.clone()).unwrap_or_default();
     let message = format!("run {run_id} has {}: {error}", run.state);
     let message = message.replace("has cancelled", "was cancelled");
     let states = steps.iter().map(|step| format!("{} {}", step.step, step.state));
@@ -302,6 +360,11 @@ async fn backfill(session: &Arc<Session>, backfill: &BackfillPipeline) -> Result
         bound(&backfill.from, schedule.zone(), false)?,
         bound(&backfill.to, schedule.zone(), true)?,
     );
+    if to < from {
+        let message = "the range of the backfill ends before it begins";
+        return Err(Error::new(ErrorKind::InvalidParameter, message)
+            .with_hint("BACKFILL PIPELINE name FROM 'first day' TO 'last day'."));
+    }
     let inner = &session.engine().inner;
     let now = pipelines::now_us();
     let slots = schedule.slots_from(from, to, BACKFILL_RUNS_MAX)?;
@@ -329,6 +392,7 @@ async fn backfill(session: &Arc<Session>, backfill: &BackfillPipeline) -> Result
             origin: Origin::Backfill,
             interval: Some(interval),
             arguments: Default::default(),
+            steps: None,
         };
         if let Some((run_id, _)) = begin(session.engine(), new).await? {
             runs.push(run_id);
@@ -339,6 +403,9 @@ async fn backfill(session: &Arc<Session>, backfill: &BackfillPipeline) -> Result
         output = output.with_notice(format!(
             "runs {first} to {last} wait or run; SHOW RUNS tells how they are"
         ));
+    }
+    if n_slots == 0 {
+        output = output.with_notice("no interval of the schedule begins in that range");
     }
     let n_left = n_slots - runs.len() - n_ahead;
     if n_left > 0 {
@@ -353,10 +420,22 @@ async fn backfill(session: &Arc<Session>, backfill: &BackfillPipeline) -> Result
 }
 
 /// Reads one end of a range: a day or a time by the clocks of the zone, or a time with an offset.
-fn bound(text: &str, zone: chrono_tz::Tz, is_end: bool) -> Result<chrono::DateTime<chrono::Utc>> {
+fn bound(
+    end: &RangeEnd,
+    zone: chrono_tz::Tz,
+    is_end: bool,
+) -> Result<chrono::DateTime<chrono::Utc>> {
     use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Utc};
-    let text = text.trim();
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+    let text = match end {
+        RangeEnd::Text(text) => text.trim(),
+        RangeEnd::Value(written) => {
+            let message = format!("there is no parameter {written}");
+            return Err(Error::new(ErrorKind::UndefinedParameter, message));
+        }
+    };
+    let with_offset = DateTime::parse_from_rfc3339(text)
+        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z"));
+    if let Ok(time) = with_offset {
         return Ok(time.with_timezone(&Utc));
     }
     let local = |time: NaiveDateTime| {
@@ -371,7 +450,7 @@ fn bound(text: &str, zone: chrono_tz::Tz, is_end: bool) -> Result<chrono::DateTi
         // The whole of the last day.
         Some(day) if is_end => (day + Duration::days(1)).and_time(NaiveTime::MIN),
         Some(day) => day.and_time(NaiveTime::MIN),
-        None => ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
+        None => ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
             .iter()
             .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
             .ok_or_else(|| {

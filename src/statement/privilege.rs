@@ -131,6 +131,11 @@ pub(super) async fn owner(session: &Arc<Session>, alter: &AlterOwner) -> Result<
     change(session, |rules| {
         rules.role(&owner)?;
         actor.require_owner(&object)?;
+        // Another one of that name, which somebody else has made meanwhile, is not meant.
+        if rules.owner(&object) != actor.rules().owner(&object) {
+            let message = format!("the owner of {object} was changed by somebody else meanwhile");
+            return Err(Error::new(ErrorKind::Serialization, message).with_hint("Try it again."));
+        }
         if !actor.is_superuser() && !rules.memberships(actor.role()).contains(&owner) {
             return Err(Error::new(
                 ErrorKind::NotAllowed,

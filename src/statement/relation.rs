@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use maru_connect::SourceTable;
+use maru_connect::{LENGTH_KEY, SourceTable};
 use maru_core::{Error, ErrorKind, Result, quote_ident};
 use maru_sql::ast;
 use maru_sql::{CreateExternalTable, CreateSchema, CreateView, Name};
@@ -16,7 +16,7 @@ use crate::catalog::definition::{
     Definition, EncodedSchema, ExternalTableDefinition, ViewDefinition,
 };
 use crate::output::Output;
-use crate::session::Session;
+use crate::session::{Session, declared_type, length_of};
 use crate::store::{RelationKind, StoredRelation};
 use crate::system::VIRTUAL_SCHEMAS;
 
@@ -74,7 +74,7 @@ pub(super) async fn create_external_table(
     for (name, data_type) in &create.partitioned_by {
         // One without a type has that of the declared column, else it is found from the directories.
         partition_columns.push(match data_type {
-            Some(data_type) => typed_field(session, name, &data_type.to_string(), true).await?,
+            Some(data_type) => typed_field(session, name, data_type, true).await?,
             None => Field::new(name, DataType::Null, true),
         });
     }
@@ -102,9 +102,10 @@ pub(super) async fn create_external_table(
         check_external_table(session.catalogs(), &definition).await.map_err(in_location)?;
     // The log of a Delta Lake table says at each version what its columns are.
     if definition.format != "delta" {
-        definition.columns = EncodedSchema::new(&files.file_schema)?;
-        definition.partition_columns =
-            EncodedSchema::new(&Schema::new(files.partition_columns.clone()))?;
+        let partition_columns = Schema::new(files.partition_columns.clone());
+        let lengths = files.files.text_lengths().unwrap_or_default();
+        definition.columns = EncodedSchema::new(&lengths.told_in(&files.file_schema))?;
+        definition.partition_columns = EncodedSchema::new(&lengths.told_in(&partition_columns))?;
     }
     let relation = StoredRelation {
         schema,
@@ -189,6 +190,7 @@ pub(super) async fn create_view(session: &Arc<Session>, create: &CreateView) -> 
         catalog: session.catalog(),
         search_path: super::default_schema(session),
         schema: EncodedSchema::new(&Schema::new(fields))?,
+        owned: true,
     };
     let relation = StoredRelation {
         schema,
@@ -269,15 +271,32 @@ pub(super) async fn rename(session: &Arc<Session>, name: &Name, to: &Name) -> Re
     done
 }
 
-/// Keeps a table or view. One that is replaced keeps its owner and privileges.
+/// Keeps a table or view. One that is replaced keeps its privileges, and its owner if that is who replaces it.
 async fn put(session: &Arc<Session>, relation: &StoredRelation, or_replace: bool) -> Result<()> {
-    let store = &session.engine().inner.store;
-    let is =
-        |known: &StoredRelation| known.schema == relation.schema && known.name == relation.name;
-    if !or_replace || !store.relations().await?.iter().any(is) {
-        created(session, Object::table(BUILTIN, &relation.schema, &relation.name)).await?;
+    let inner = &session.engine().inner;
+    // Its query or its files were looked at meanwhile: what was there, and whose it was, must still be so.
+    let _held = inner.owning.lock().await;
+    if !inner.store.schemas().await?.iter().any(|(known, _)| *known == relation.schema) {
+        let message = format!("schema \"{}\" does not exist", relation.schema);
+        return Err(Error::new(ErrorKind::UndefinedSchema, message));
     }
-    store.put_relation(relation).await
+    let object = Object::table(BUILTIN, &relation.schema, &relation.name);
+    let relations = inner.store.relations().await?;
+    let found = relations
+        .iter()
+        .find(|known| known.schema == relation.schema && known.name == relation.name);
+    match found {
+        None => created(session, object).await?,
+        Some(found) if or_replace && found.kind == relation.kind => {
+            replaced(session, &object).await?;
+        }
+        Some(found) => {
+            let (kind, schema, name) = (found.kind.name(), &relation.schema, &relation.name);
+            let message = format!("{kind} \"{schema}.{name}\" already exists");
+            return Err(Error::new(ErrorKind::DuplicateTable, message));
+        }
+    }
+    inner.store.put_relation(relation).await
 }
 
 /// Notes who makes an object, before it is there: what was granted on an earlier one of its name must not hold for it.
@@ -287,6 +306,22 @@ pub(super) async fn created(session: &Arc<Session>, object: Object) -> Result<()
     authority
         .change(|rules| {
             rules.created(&object, &creator);
+            Ok(())
+        })
+        .await
+}
+
+/// Notes who gives an object other contents, before it has them: nobody's text works with the rights of somebody else.
+///
+/// # Errors
+/// 42501 for what somebody else owns.
+pub(super) async fn replaced(session: &Arc<Session>, object: &Object) -> Result<()> {
+    session.rights().require_owner(object)?;
+    let by = session.role();
+    let authority = &session.engine().inner.authority;
+    authority
+        .change(|rules| {
+            rules.replaced(object, &by);
             Ok(())
         })
         .await
@@ -359,17 +394,19 @@ async fn declared_field(session: &Arc<Session>, column: &ast::ColumnDef) -> Resu
         Some(_) => column.name.value.clone(),
         None => column.name.value.to_lowercase(),
     };
-    typed_field(session, &name, &column.data_type.to_string(), nullable).await
+    typed_field(session, &name, &column.data_type, nullable).await
 }
 
 /// Asks the planner what a type's name means.
 async fn typed_field(
     session: &Arc<Session>,
     name: &str,
-    data_type: &str,
+    data_type: &ast::DataType,
     nullable: bool,
 ) -> Result<Field> {
-    let plan = session.plan_view(&format!("SELECT CAST(NULL AS {data_type})"), None).await?;
-    let data_type = plan.schema().field(0).data_type().clone();
-    Ok(Field::new(name, data_type, nullable))
+    let mut field = Field::new(name, declared_type(session, data_type).await?, nullable);
+    if let Some(length) = length_of(data_type) {
+        field.metadata_mut().insert(LENGTH_KEY.to_owned(), length);
+    }
+    Ok(field)
 }

@@ -18,6 +18,8 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateSecret) -> Res
     let rights = session.rights();
     rights.require_create_catalog()?;
     let object = Object::secret(&create.name);
+    // That it is there and whose it is change together.
+    let _held = session.engine().inner.owning.lock().await;
     let existing = store.secret(&create.name).await?;
     if existing.is_some() && create.if_not_exists {
         return Ok(Output::command("CREATE SECRET")
@@ -31,7 +33,7 @@ pub(super) async fn create(session: &Arc<Session>, create: &CreateSecret) -> Res
         .with_hint("Use CREATE OR REPLACE SECRET to give it new values."));
     }
     match existing {
-        Some(_) => rights.require_owner(&object)?,
+        Some(_) => session.rights().require_owner(&object)?,
         None => created(session, object).await?,
     }
     let secret = StoredSecret {

@@ -9,6 +9,9 @@ use super::{Store, failed};
 /// Runs that are kept; the oldest that are over go first.
 const RUNS_KEPT: i64 = 100_000;
 
+/// The note of a step that a run was asked to leave out.
+pub(crate) const LEFT_OUT: &str = "left out: the run is one of other steps";
+
 #[derive(Debug, Clone)]
 pub(crate) struct StoredPipeline {
     pub id: i64,
@@ -76,6 +79,13 @@ pub(crate) struct StoredStep {
     pub error: Option<String>,
     pub started_us: Option<i64>,
     pub ended_us: Option<i64>,
+}
+
+impl StoredStep {
+    /// Whether the run was asked to leave it out.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.state == "skipped" && self.note.as_deref() == Some(LEFT_OUT)
+    }
 }
 
 /// Where a pipeline's webhook is sealed.
@@ -266,13 +276,15 @@ impl Store {
         })
     }
 
-    /// Returns the begins of intervals that a pipeline has a run for which succeeded or is not over.
+    /// Returns the begins of intervals that a pipeline has a run for, of all its steps, which succeeded or is not over.
     pub(crate) async fn intervals_done(&self, pipeline_id: i64) -> Result<Vec<i64>> {
         let rows = sqlx::query(
             "SELECT DISTINCT interval_start_us FROM pipeline_run WHERE pipeline_id = ? AND interval_start_us IS NOT NULL \
-             AND (state = 'succeeded' OR ended_us IS NULL)",
+             AND (state = 'succeeded' OR ended_us IS NULL) \
+             AND NOT EXISTS (SELECT 1 FROM pipeline_step WHERE pipeline_step.run_id = pipeline_run.run_id AND note = ?)",
         )
         .bind(pipeline_id)
+        .bind(LEFT_OUT)
         .fetch_all(&self.pool)
         .await
         .map_err(failed)?;

@@ -144,6 +144,27 @@ def test_the_right_to_run_shows_no_text(server, office):
         assert "plenty" in str(connection.execute(ran).fetchall())
 
 
+def test_a_cancelled_run_does_not_tell_why_its_step_had_failed_before(server, office):
+    for statement in ["CREATE TABLE office.pay (salary bigint)", "INSERT INTO office.pay VALUES (4242)",
+                      "CREATE PIPELINE office.waits WITH (retries = 50, retry_wait = '1min') AS BEGIN "
+                      "STEP a EXPECT 'paid' (SELECT false, salary FROM office.pay) ON VIOLATION RETRY; END",
+                      "GRANT EXECUTE ON PIPELINE office.waits TO office"]:
+        office.execute(statement)
+    hidden = "only the owner of the pipeline sees the error"
+    step = "SELECT state, error FROM system.run_steps WHERE pipeline = 'waits'"
+    with insider(server) as connection:
+        connection.execute("RUN PIPELINE office.waits WITH (async = true)")
+        run = connection.execute("SELECT run_id FROM system.runs WHERE pipeline = 'waits'").fetchone()[0]
+        for state in ["retrying", "cancelled"]:
+            end = time.monotonic() + 30
+            while (found := connection.execute(step).fetchall()) != [(state, hidden)]:
+                assert time.monotonic() < end, found
+                time.sleep(0.05)
+            if state == "retrying":
+                connection.execute(f"CANCEL RUN {run}")
+    assert "4242" in str(office.execute(step).fetchall())
+
+
 def test_a_view_that_broke_names_what_it_reads_to_its_owner_alone(server, office):
     for statement in ["CREATE TABLE office.pay (id bigint)", "GRANT USAGE, CREATE ON SCHEMA office TO insider", "GRANT SELECT ON office.pay TO insider",
                       "GRANT USAGE ON SCHEMA office TO outsider"]:

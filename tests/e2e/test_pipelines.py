@@ -1,5 +1,6 @@
 """Pipelines on a real server and real targets: what is there after kills, restarts and cancels; schedules; who is told; scripts."""
 
+import datetime
 import http.server
 import json
 import os
@@ -429,6 +430,7 @@ def test_somebody_is_told_of_failures(start):
         path, told = news[0]
         assert path == "/hunter2" and (told["pipeline"], told["step"], told["state"], told["sqlstate"]) \
             == ("public.told", "broken", "failed", "22012"), told
+        assert told["text"].startswith("Pipeline public.told: run 1 has failed: step \"broken\": division by zero"), told
         # It is a secret, wherever one looks.
         for table in ["pipelines", "runs", "run_steps", "queries", "audit", "pipeline_steps"]:
             rows = connection.execute(f"SELECT * FROM system.{table}").fetchall()
@@ -441,6 +443,90 @@ def test_somebody_is_told_of_failures(start):
         if file.is_file():
             assert b"hunter2" not in file.read_bytes(), file
     hook.shutdown()
+
+
+def test_arguments_may_come_beside_the_statement(connection):
+    connection.execute("CREATE TABLE bound_arguments (day date, n int, t text)")
+    connection.execute("CREATE PIPELINE bound_run (day date, n int, t text) AS BEGIN STEP s AS INSERT INTO bound_arguments VALUES (:day, :n, :t); END")
+    day = datetime.date(2026, 11, 12)
+    for values in [(day, 7, "it's :n $1"), (None, None, None)]:
+        connection.execute("RUN PIPELINE bound_run (day => %s, n => %s, t => %s)", values)
+    rows = connection.execute("SELECT * FROM bound_arguments ORDER BY n NULLS LAST").fetchall()
+    assert rows == [(day, 7, "it's :n $1"), (None, None, None)], rows
+    with pytest.raises(psycopg.Error) as error:
+        connection.execute("RUN PIPELINE bound_run (day => %s, n => %s, t => 'x')", ("soon", 1))
+    assert error.value.sqlstate == "22007", error.value
+
+
+def test_the_range_of_a_backfill_may_come_beside_it(connection):
+    connection.execute("CREATE TABLE bound_days (day date)")
+    connection.execute(
+        "CREATE PIPELINE bound_fill (day date) SCHEDULE '0 0 * * *' TIME ZONE 'UTC' WITH (parallel = 1) "
+        "AS BEGIN STEP s AS INSERT INTO bound_days VALUES (:day); END"
+    )
+    connection.execute("ALTER PIPELINE bound_fill PAUSE")
+    begin, ends = datetime.date(2024, 3, 1), [datetime.date(2024, 3, 2), "2024-03-03", datetime.datetime(2024, 3, 4, 1, tzinfo=datetime.timezone.utc)]
+    for end in ends:
+        assert connection.execute("BACKFILL PIPELINE bound_fill FROM %s TO %s", (begin, end)).statusmessage.startswith("BACKFILL PIPELINE")
+    until(connection, "SELECT count(*) FROM system.runs WHERE pipeline = 'bound_fill' AND ended IS NULL", (0,))
+    days = connection.execute("SELECT day FROM bound_days ORDER BY 1").fetchall()
+    assert days == [(datetime.date(2024, 3, n),) for n in range(1, 5)], days
+    for value, state in [(None, "22004"), ("soon", "22007")]:
+        with pytest.raises(psycopg.Error) as error:
+            connection.execute("BACKFILL PIPELINE bound_fill FROM %s TO '2024-03-05'", (value,))
+        assert error.value.sqlstate == state, error.value
+
+
+def test_runs_keep_the_definition_they_began_with(connection):
+    connection.execute("CREATE TABLE altered_runs (n int)")
+    connection.execute(
+        "CREATE PIPELINE altered_run WITH (step_timeout = '1min') AS BEGIN "
+        "STEP a AS SELECT pg_sleep(2); STEP b AFTER a AS INSERT INTO altered_runs VALUES (1); END"
+    )
+    run = begin(connection, "altered_run")
+    waits = begin(connection, "altered_run")
+    connection.execute("ALTER PIPELINE altered_run SET (step_timeout = '100ms', max_active_runs = 2)")
+    # The second has a place at once, and both go on by what was said when they were made.
+    until(connection, f"SELECT state FROM system.runs WHERE run_id = {waits}", ("running", "succeeded"), 10)
+    assert [is_over(connection, one) for one in (run, waits)] == ["succeeded"] * 2
+    assert is_over(connection, begin(connection, "altered_run")) == "failed"
+    assert connection.execute("SELECT count(*) FROM altered_runs").fetchone() == (2,)
+    what = connection.execute("SELECT count(*) FROM system.audit WHERE sql LIKE 'ALTER PIPELINE altered_run%'").fetchone()
+    assert what == (1,), what
+
+
+def test_what_is_made_always_has_the_owner_who_made_it(server):
+    made = "CREATE OR REPLACE PIPELINE racing.p AS BEGIN " + " ".join(f"STEP s{n} AS SELECT {n};" for n in range(20)) + " END"
+    view = "CREATE OR REPLACE VIEW racing.v AS SELECT 1 AS n"
+    states = set()
+
+    def repeat(*statements):
+        with server.connect() as connection:
+            connection.execute("SET ROLE racing")
+            for statement in statements * 5:
+                try:
+                    connection.execute(statement)
+                except psycopg.Error as error:
+                    states.add(error.sqlstate)
+
+    with server.connect() as root:
+        for sql in ("CREATE ROLE racing", "CREATE SCHEMA racing", "GRANT USAGE ON CATALOG maru TO racing", "GRANT ALL ON SCHEMA racing TO racing"):
+            root.execute(sql)
+        for _ in range(8):
+            works = [[made, view], [made, "DROP PIPELINE IF EXISTS racing.p", view, "DROP VIEW IF EXISTS racing.v"]]
+            threads = [threading.Thread(target=repeat, args=work) for work in works]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            # What is nobody's is the superuser's, and would run and read with all rights.
+            owners = root.execute("SELECT owner FROM system.pipelines WHERE schema = 'racing'").fetchall()
+            owners += root.execute("SELECT owner FROM system.tables WHERE schema = 'racing'").fetchall()
+            assert set(owners) <= {("racing",)}, owners
+        assert states <= {"40001", "42501"}, states
+        root.execute("DROP SCHEMA racing CASCADE")
+        root.execute("DROP OWNED BY racing")
+        root.execute("DROP ROLE racing")
 
 
 def run_script(server, script, *arguments):
@@ -467,6 +553,21 @@ DELETE FROM scripted WHERE n = :n;
     assert done.returncode == 3 and "1 of 5 statements failed" in done.stderr, done
     done = run_script(server, "SELECT count(*) FROM scripted", "-q", "--format", "csv")
     assert done.returncode == 0 and done.stdout.split() == ["count", "2"] and not done.stderr, done
+    # Variables stand in what is said of pipelines, too, but not in their steps; as text and as names.
+    script = """CREATE PIPELINE scripted_run (day date, n int) AS BEGIN STEP s AS INSERT INTO scripted VALUES (:day, :n); END;
+-- the one of the day
+RUN PIPELINE scripted_run (day => DATE :day, n => :n);
+SELECT count(*) AS n, :'n' || 'x' AS t FROM :"table" WHERE n = :n;
+BEGIN; DELETE FROM :"table"; SELECT 1 / 0; COMMIT;
+SELECT count(*) FROM scripted;
+"""
+    done = run_script(server, script, "--var", "day=2026-11-22", "--var", "n=77", "--var", "table=scripted", "--format", "csv", "--on-error", "continue")
+    assert done.returncode == 3 and done.stdout.split() == ["n,t", "1,77x", "count", "3"], done
+    assert "ROLLBACK" in done.stderr and "        COMMIT" not in done.stderr and "[2/8] RUN PIPELINE" in done.stderr, done
+    done = run_script(server, "SELECT :'nope'")
+    assert done.returncode == 1 and "42P02" in done.stderr, done
+    done = run_script(server, "SELECT 1;\nCOPY scripted FROM STDIN;", "-q")
+    assert done.returncode == 1 and "0A000" in done.stderr and "LINE 2" in done.stderr and not done.stdout, done
     done = run_script(server, "SELECT 1", "--var", "day")
     assert done.returncode == 1 and "names no variable" in done.stderr, done
     server.stop()

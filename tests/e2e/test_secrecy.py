@@ -375,7 +375,10 @@ def test_no_table_list_or_file_shows_a_secret(start, marks):
     ("PREPARE q AS CREATE SECRET s WITH (token = '{}')", "42601"),
     ("SELECT 1; CREATE SECRET s WITH (token = '{}'); SELEC 2", "42601"),
     ("ALTER ROLE u PASWORD '{}'", "42601"),
-    ("ALTER PIPELINE p SET (on_failure = webhook('https://h/{}'))", "42601"),
+    ("ALTER PIPELINE p SET (on_failure = webhook('https://h/{}'))", "42704"),
+    ("ALTER PIPELINE p SET (on_failure = 'https://h/{}')", "42704"),
+    ("ALTER PIPELINE p SET on_failure = 'https://h/{}'", "42601"),
+    ("CREATE PIPELINE p WITH (on_failure = 'https://h/{}') AS BEGIN STEP a AS SELECT 1; END", "22023"),
     ("CREATE CATALOG c USING hdfs WITH (url = 'hdfs://u:{}@127.0.0.1:1/x')", None),
 ])
 def test_secrets_of_odd_statements_are_not_kept(secretive, marks, statement, sqlstate):

@@ -86,6 +86,19 @@ fn a_new_object_inherits_nothing_from_an_old_one_of_its_name() {
 }
 
 #[test]
+fn who_replaces_what_somebody_else_owns_owns_it() {
+    let mut rules = rules();
+    let view = Object::table("maru", "demo", "v");
+    // Without an owner it was the superuser's, and is told so from then on.
+    rules.replaced(&view, "maru");
+    assert_eq!(rules.owners.get(&view).map(String::as_str), Some("maru"));
+    rules.replaced(&view, "b");
+    assert_eq!(rules.owner(&view), "b");
+    rules.replaced(&view, "maru");
+    assert_eq!(rules.owner(&view), "b");
+}
+
+#[test]
 fn renaming_takes_everything_along() {
     let mut rules = rules();
     let table = Object::table("crm", "public", "t");

@@ -21,7 +21,10 @@ pub(crate) const FUNCTIONS: &[Spec] = &[
         takes: (1, 1),
         gives: |_| Ok(DataType::Float64),
         run: |texts| {
-            let each = texts.map(|text| read(text).map(|found| found.number.approximate()));
+            // What is too great for a double is not infinite.
+            let finite = |number: &f64| number.is_finite();
+            let each =
+                texts.map(|text| read(text).map(|found| found.number.approximate()).filter(finite));
             Ok(Arc::new(each.collect::<arrow::array::Float64Array>()))
         },
     },
@@ -49,6 +52,7 @@ pub(crate) const FUNCTIONS: &[Spec] = &[
             let mut valid = Vec::with_capacity(texts.n_rows);
             for row in 0..texts.n_rows {
                 let found = texts.get(0, row).and_then(read);
+                let found = found.filter(|found| found.number.approximate().is_finite());
                 valid.push(found.is_some());
                 values.append_option(found.as_ref().map(|found| found.number.approximate()));
                 units.append_option(found.and_then(|found| found.unit));

@@ -319,6 +319,18 @@ pub(crate) fn winsorize(value: &ArrayRef, low: f64, high: f64) -> Result<ArrayRe
 }
 
 pub(crate) fn quantile_clip(value: &ArrayRef, low: f64, high: f64) -> Result<ArrayRef> {
+    if let DataType::Decimal128(precision, scale) = value.data_type() {
+        let values = value.as_primitive::<Decimal128Type>();
+        let mut sorted = values.iter().flatten().collect::<Vec<_>>();
+        if sorted.is_empty() {
+            return Ok(Arc::clone(value));
+        }
+        sorted.sort_unstable();
+        let low = whole_quantile(&sorted, low);
+        let high = whole_quantile(&sorted, high).max(low);
+        let clipped = values.unary::<_, Decimal128Type>(|x| x.clamp(low, high));
+        return Ok(Arc::new(clipped.with_precision_and_scale(*precision, *scale)?));
+    }
     let numbers = cast(value, &DataType::Float64)?;
     let known =
         numbers.as_primitive::<Float64Type>().iter().flatten().filter(|value| !value.is_nan());
@@ -327,16 +339,25 @@ pub(crate) fn quantile_clip(value: &ArrayRef, low: f64, high: f64) -> Result<Arr
         return Ok(Arc::clone(value));
     }
     let bounds = quantiles(known, &[low, high]);
-    if let DataType::Decimal128(precision, scale) = value.data_type() {
-        let at = |bound: f64| (bound * 10_f64.powi(i32::from(*scale))).round() as i128;
-        let (low, high) = (at(bounds[0]), at(bounds[1]));
-        let clipped = value
-            .as_primitive::<Decimal128Type>()
-            .unary::<_, Decimal128Type>(|x| x.clamp(low, high.max(low)));
-        return Ok(Arc::new(clipped.with_precision_and_scale(*precision, *scale)?));
-    }
-    let each = |x: f64| if x.is_nan() { x } else { x.clamp(bounds[0], bounds[1].max(bounds[0])) };
+    // Between infinities there is no quantile, and no bound then, as in pandas.
+    let bound = |quantile: f64, none: f64| if quantile.is_nan() { none } else { quantile };
+    let low = bound(bounds[0], f64::NEG_INFINITY);
+    let high = bound(bounds[1], f64::INFINITY).max(low);
+    let each = |x: f64| if x.is_nan() { x } else { x.clamp(low, high) };
     Ok(Arc::new(numbers.as_primitive::<Float64Type>().unary::<_, Float64Type>(each)))
+}
+
+/// A quantile of whole numbers, which a double need not hold: between two of them in proportion, half away from zero.
+fn whole_quantile(sorted: &[i128], quantile: f64) -> i128 {
+    let last = sorted.len().saturating_sub(1);
+    let place = quantile.clamp(0.0, 1.0) * last as f64;
+    let below = place.floor() as usize;
+    let share = place - below as f64;
+    let low = sorted[below];
+    let step = sorted.get(below + 1).and_then(|next| next.checked_sub(low)).unwrap_or(0);
+    let moved = step as f64 * share;
+    let (at, rest) = (low + moved.floor() as i128, moved - moved.floor());
+    if rest > 0.5 || (rest == 0.5 && at >= 0) { at + 1 } else { at }
 }
 
 /// Numbers sessions row by row, so that no partition is held.

@@ -68,6 +68,7 @@ pub(super) fn create(sql: &str, tokens: &[TokenWithSpan]) -> Result<Option<State
         _ => return Err(unexpected(&places, first, "BEGIN, or the steps in $$ … $$")),
     };
     create.steps = Steps::new(sql, &text, offset)?.read()?;
+    create.body = text;
     if create.steps.is_empty() {
         return Err(Error::new(ErrorKind::Syntax, "a pipeline needs a step")
             .with_hint("STEP name AS statement;"));
@@ -188,8 +189,16 @@ impl Words<'_> {
         if self.0.parser.peek_token().token != Token::EOF {
             return Err(self.unexpected("SCHEDULE, WITH or AS"));
         }
-        let steps = Vec::new();
-        Ok(CreatePipeline { name, or_replace, if_not_exists, parameters, schedule, options, steps })
+        Ok(CreatePipeline {
+            name,
+            or_replace,
+            if_not_exists,
+            parameters,
+            schedule,
+            options,
+            body: String::new(),
+            steps: Vec::new(),
+        })
     }
 
     fn pipeline_options(&mut self, places: &Places<'_>) -> Result<Vec<PipelineOption>> {
@@ -231,11 +240,9 @@ impl Words<'_> {
             PipelineStatement::Drop { name: self.name()?, if_exists }
         } else if self.take(&["alter", "pipeline"]) {
             let name = self.name()?;
-            let paused = self.take(&["pause"]);
-            if !paused && !self.take(&["resume"]) {
-                return Err(self.unexpected("PAUSE, RESUME or OWNER TO"));
-            }
-            PipelineStatement::Pause { name, paused }
+            PipelineStatement::Alter { name, change: self.pipeline_change()? }
+        } else if self.take(&["show", "create", "pipeline"]) {
+            PipelineStatement::ShowCreate(self.name()?)
         } else if self.take(&["run", "pipeline"]) {
             let name = self.name()?;
             let arguments = self.run_arguments()?;
@@ -244,9 +251,9 @@ impl Words<'_> {
         } else if self.take(&["backfill", "pipeline"]) {
             let name = self.name()?;
             self.expect(&["from"])?;
-            let from = self.string()?;
+            let from = self.range_end()?;
             self.expect(&["to"])?;
-            let to = self.string()?;
+            let to = self.range_end()?;
             let options = self.with_options()?;
             PipelineStatement::Backfill(BackfillPipeline { name, from, to, options })
         } else if self.take(&["explain", "pipeline"]) {
@@ -260,6 +267,40 @@ impl Words<'_> {
             return Ok(None);
         };
         Ok(Some(Statement::Pipeline(Box::new(statement))))
+    }
+
+    fn pipeline_change(&mut self) -> Result<PipelineChange> {
+        if self.take(&["pause"]) {
+            Ok(PipelineChange::Pause(true))
+        } else if self.take(&["resume"]) {
+            Ok(PipelineChange::Pause(false))
+        } else if self.take(&["set", "schedule"]) {
+            let cron = self.string()?;
+            let time_zone = if self.take(&["time", "zone"]) { Some(self.string()?) } else { None };
+            Ok(PipelineChange::Schedule { cron, time_zone })
+        } else if self.take(&["drop", "schedule"]) {
+            Ok(PipelineChange::NoSchedule)
+        } else if self.take(&["set"]) {
+            Ok(PipelineChange::Set(self.pipeline_options(&Places::new(""))?))
+        } else if self.take(&["reset"]) {
+            self.token(&Token::LParen, "(")?;
+            let mut names = vec![self.ident()?];
+            while self.0.parser.consume_token(&Token::Comma) {
+                names.push(self.ident()?);
+            }
+            self.token(&Token::RParen, ")")?;
+            Ok(PipelineChange::Reset(names))
+        } else {
+            Err(self.unexpected("PAUSE, RESUME, SET, RESET, DROP SCHEDULE or OWNER TO"))
+        }
+    }
+
+    fn range_end(&mut self) -> Result<RangeEnd> {
+        if let Token::Placeholder(written) = self.0.parser.peek_token().token {
+            self.0.parser.next_token();
+            return Ok(RangeEnd::Value(written));
+        }
+        self.string().map(RangeEnd::Text)
     }
 
     fn with_options(&mut self) -> Result<OptionList> {
@@ -346,6 +387,35 @@ END";
             matches!(&c.body, StepBody::Expect { name, fails: false, .. } if name == "some; rows")
         );
         assert_eq!(crate::split(&format!("{DAILY}; SELECT 1")).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn reads_what_a_pipeline_is_changed_to() {
+        let change = |sql: &str| match parse(&format!("ALTER PIPELINE mart.p {sql}")).unwrap() {
+            Statement::Pipeline(statement) => match *statement {
+                PipelineStatement::Alter { change, .. } => change,
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        let PipelineChange::Set(options) =
+            change("SET (retries = 5, on_failure = webhook('https://h/x'))")
+        else {
+            panic!("options")
+        };
+        assert_eq!((options[0].value.as_str(), options[1].is_webhook), ("5", true));
+        assert!(
+            matches!(change("RESET (retries, timeout)"), PipelineChange::Reset(names) if names.len() == 2)
+        );
+        assert!(matches!(
+            change("SET SCHEDULE '0 2 * * *' TIME ZONE 'Asia/Seoul'"),
+            PipelineChange::Schedule { time_zone: Some(_), .. }
+        ));
+        assert!(matches!(change("DROP SCHEDULE"), PipelineChange::NoSchedule));
+        for wrong in ["SET", "SET schedule", "RESET ()", "DROP", "SET (retries 5)"] {
+            let error = parse(&format!("ALTER PIPELINE p {wrong}")).unwrap_err();
+            assert_eq!(error.sqlstate(), "42601", "{wrong}");
+        }
     }
 
     #[test]

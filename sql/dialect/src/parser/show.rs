@@ -95,6 +95,9 @@ impl Words<'_> {
             return Ok(Some(Statement::Describe(self.name()?)));
         }
         self.expect(&["show"])?;
+        if self.take(&["create"]) {
+            return self.show_create().map(Some);
+        }
         if self.take(&["all"]) {
             return Ok(Some(list("settings", None)?));
         }
@@ -121,6 +124,19 @@ impl Words<'_> {
         }
         let name = self.setting_name()?;
         Ok(Some(Statement::ShowVariable(name)))
+    }
+
+    /// Reads what follows `SHOW CREATE`; that of a pipeline is read with the other statements on pipelines.
+    fn show_create(&mut self) -> Result<Statement> {
+        if self.take(&["view"]) {
+            return Ok(Statement::ShowCreateView(self.name()?));
+        }
+        if self.sees(&["table"]) {
+            return Err(Error::unsupported("SHOW CREATE TABLE is not supported").with_hint(
+                "DESCRIBE tells the columns of a table, SHOW CREATE VIEW the text of a view.",
+            ));
+        }
+        Err(self.unexpected("VIEW or PIPELINE"))
     }
 
     pub(super) fn preview(&mut self) -> Result<Statement> {

@@ -10,11 +10,13 @@ pub enum PipelineStatement {
         name: Name,
         if_exists: bool,
     },
-    /// `ALTER PIPELINE name PAUSE | RESUME`
-    Pause {
+    /// `ALTER PIPELINE name …`
+    Alter {
         name: Name,
-        paused: bool,
+        change: PipelineChange,
     },
+    /// `SHOW CREATE PIPELINE name`
+    ShowCreate(Name),
     Run(RunPipeline),
     Backfill(BackfillPipeline),
     /// `EXPLAIN PIPELINE name`
@@ -28,6 +30,21 @@ pub enum PipelineStatement {
     },
 }
 
+/// What `ALTER PIPELINE` changes.
+#[derive(Debug, Clone)]
+pub enum PipelineChange {
+    /// `PAUSE`, or `RESUME`
+    Pause(bool),
+    /// `SET (option = value, …)`; their offsets say nothing.
+    Set(Vec<PipelineOption>),
+    /// `RESET (option, …)`
+    Reset(Vec<String>),
+    /// `SET SCHEDULE 'cron' [TIME ZONE 'zone']`
+    Schedule { cron: String, time_zone: Option<String> },
+    /// `DROP SCHEDULE`
+    NoSchedule,
+}
+
 /// `CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']]
 /// [WITH (…)] AS BEGIN step; … END`. Offsets are characters from the start of the statement.
 #[derive(Debug, Clone)]
@@ -38,6 +55,8 @@ pub struct CreatePipeline {
     pub parameters: Vec<PipelineParameter>,
     pub schedule: Option<PipelineSchedule>,
     pub options: Vec<PipelineOption>,
+    /// What stands between `BEGIN` and `END`, as it was written.
+    pub body: String,
     pub steps: Vec<PipelineStep>,
 }
 
@@ -75,7 +94,7 @@ impl std::fmt::Debug for PipelineOption {
 }
 
 /// `STEP name [FOR variable IN (literal, …)] [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'name' (query) [ON VIOLATION
-/// FAIL | WARN] }`. A loop comes as a step for each value, `name_1` and so on; `AFTER name` is after all of them.
+/// FAIL | WARN | RETRY] }`. A loop comes as a step for each value, `name_1` and so on; `AFTER name` is after all of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipelineStep {
     pub name: String,
@@ -91,7 +110,13 @@ pub struct PipelineStep {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepBody {
     Statement(SqlPart),
-    Expect { name: String, query: SqlPart, fails: bool },
+    Expect {
+        name: String,
+        query: SqlPart,
+        fails: bool,
+        /// It is asked again, as often as the pipeline's steps are tried, before it fails.
+        retries: bool,
+    },
 }
 
 /// A part of a text that is SQL itself.
@@ -101,7 +126,7 @@ pub struct SqlPart {
     pub offset: usize,
 }
 
-/// `RUN PIPELINE name [(parameter => value, …)] [WITH (async = true)]`
+/// `RUN PIPELINE name [(parameter => value, …)] [WITH (async = true, steps = 'step, …', from_step = 'step')]`
 #[derive(Debug, Clone)]
 pub struct RunPipeline {
     pub name: Name,
@@ -114,7 +139,15 @@ pub struct RunPipeline {
 #[derive(Debug, Clone)]
 pub struct BackfillPipeline {
     pub name: Name,
-    pub from: String,
-    pub to: String,
+    pub from: RangeEnd,
+    pub to: RangeEnd,
     pub options: OptionList,
+}
+
+/// One end of a range of times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RangeEnd {
+    Text(String),
+    /// `$1`: the text comes beside the statement.
+    Value(String),
 }

@@ -227,14 +227,15 @@ impl<'a> Steps<'a> {
             };
             self.at += 1;
             let query = self.query("( and a query that gives a boolean")?;
-            let mut fails = true;
+            let (mut fails, mut retries) = (true, false);
             if self.take(&["on", "violation"]) {
-                fails = self.take(&["fail"]);
+                retries = self.take(&["retry"]);
+                fails = retries || self.take(&["fail"]);
                 if !fails && !self.take(&["warn"]) {
-                    return Err(self.unexpected("FAIL or WARN"));
+                    return Err(self.unexpected("FAIL, WARN or RETRY"));
                 }
             }
-            StepBody::Expect { name, query, fails }
+            StepBody::Expect { name, query, fails, retries }
         } else if self.take(&["as"]) {
             let from = self.place();
             while self.peek().is_some_and(|token| token.token != Token::SemiColon) {
