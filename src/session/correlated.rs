@@ -4,31 +4,79 @@
 //! The planner has joins for keys alone (DataFusion 55.2). Here the rows are numbered and joined with those of the subquery on whatever
 //! condition it has, and the aggregate is made for each number: of no row it is what it is of none, 0 for a count, NULL for others.
 //! The row's own columns are grouped by as well, so that the rows need not be read twice, and in the same order, to be joined again.
+//! Subqueries of more steps than these go through `dependent.rs`.
 
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use std::cell::Cell;
+
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_window::expr_fn::row_number;
-use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::utils::{split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, ExprFunctionExt, Filter, LogicalPlan, LogicalPlanBuilder,
-    Operator, Projection, Subquery, lit,
+    Operator, Projection, Subquery, lit, when,
 };
 
+use super::dependent::{self, has_subquery, looked_up};
+use super::lateral::as_unnested;
 use super::outer_row::OuterRow;
+use super::scalar_subqueries::is_aggregate;
+use super::subqueries::{in_columns, looks_by_key, not_here};
 
 /// The number of a row, and what tells that the subquery has one for it.
 const NUMBER: &str = "number of the row";
 const THERE: &str = "there is a row";
 
+/// How deep queries may stand in queries.
+const DEPTH_MAX: usize = 32;
+
 /// Gives such subqueries a plan.
 ///
 /// # Errors
-/// What the planner says of the plan it is given.
-pub(super) fn by_number(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+/// 0A000 for one that the planner would answer wrongly, and what it says of the plan it is given.
+pub(super) fn by_number(mut plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    // What stands in a subquery is settled when the subquery is gone.
+    for _ in 0..DEPTH_MAX {
+        let again = Cell::new(false);
+        plan = settled(plan, &again)?;
+        if !again.get() {
+            break;
+        }
+        plan = in_columns(as_unnested(plan)?)?;
+    }
+    refuse_others(&plan)?;
+    Ok(plan)
+}
+
+/// Refuses subqueries that the planner has no right joins for.
+fn refuse_others(plan: &LogicalPlan) -> DfResult<()> {
+    plan.apply_with_subqueries(|node| {
+        let mut row = DFSchema::empty();
+        for input in node.inputs() {
+            row.merge(input.schema());
+        }
+        node.apply_expressions(|expr| {
+            expr.apply(|part| {
+                if let Expr::ScalarSubquery(subquery) = part
+                    && !looked_up(&subquery.subquery)?.is_empty()
+                    && !is_by_keys(&subquery.subquery, &row)
+                    && !is_among_by_keys(&subquery.subquery)?
+                {
+                    return Err(not_here("a subquery that looks so at the row around it").into());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(())
+}
+
+fn settled(plan: LogicalPlan, again: &Cell<bool>) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Projection(projection) => {
-            let Some((input, exprs)) = taken_out(&projection.input, &projection.expr)? else {
+            let taken = taken_out(&projection.input, &projection.expr, again)?;
+            let Some((input, exprs)) = taken else {
                 return Ok(Transformed::no(LogicalPlan::Projection(projection)));
             };
             let named = exprs.into_iter().zip(projection.schema.iter());
@@ -41,7 +89,7 @@ pub(super) fn by_number(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         }
         LogicalPlan::Filter(filter) => {
             let condition = std::slice::from_ref(&filter.predicate);
-            let Some((input, mut exprs)) = taken_out(&filter.input, condition)? else {
+            let Some((input, mut exprs)) = taken_out(&filter.input, condition, again)? else {
                 return Ok(Transformed::no(LogicalPlan::Filter(filter)));
             };
             let columns = filter.input.schema().columns();
@@ -60,7 +108,11 @@ pub(super) fn by_number(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 }
 
 /// Makes columns of the subqueries in expressions; `None` if there is none of the kind.
-fn taken_out(input: &LogicalPlan, exprs: &[Expr]) -> DfResult<Option<(LogicalPlan, Vec<Expr>)>> {
+fn taken_out(
+    input: &LogicalPlan,
+    exprs: &[Expr],
+    again: &Cell<bool>,
+) -> DfResult<Option<(LogicalPlan, Vec<Expr>)>> {
     let mut rows: Option<LogicalPlan> = None;
     let mut n_taken = 0;
     let mut changed = Vec::with_capacity(exprs.len());
@@ -69,7 +121,7 @@ fn taken_out(input: &LogicalPlan, exprs: &[Expr]) -> DfResult<Option<(LogicalPla
             let Expr::ScalarSubquery(subquery) = &part else { return Ok(Transformed::no(part)) };
             let before = rows.as_ref().unwrap_or(input);
             let name = format!("value {n_taken} of the row");
-            let Some(with) = with_value(before, subquery, &name)? else {
+            let Some(with) = with_value(before, subquery, &name, again)? else {
                 return Ok(Transformed::no(part));
             };
             rows = Some(with);
@@ -127,17 +179,57 @@ fn taken_apart(plan: &LogicalPlan) -> Option<Parts<'_>> {
         conditions.extend(split_conjunction_owned(filter.predicate.clone()));
         plan = &filter.input;
     }
-    // A subquery in a condition would look for the row where it is not.
-    let is_query = |part: &Expr| {
-        matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_))
-    };
-    let has_query = |expr: &Expr| expr.exists(|part| Ok(is_query(part))).unwrap_or(true);
-    let fits = plan.all_out_ref_exprs().is_empty() && !conditions.iter().any(has_query);
+    // A subquery would look for the row where it is not.
+    let asks = |plan: &&LogicalPlan| plan.expressions().iter().any(has_subquery);
+    let fits = looked_up(plan).is_ok_and(|looked_up| looked_up.is_empty())
+        && !conditions.iter().any(has_subquery)
+        && !aggregate.aggr_expr.iter().any(has_subquery)
+        && !made.iter().chain(&shown).any(asks);
     fits.then_some(Parts { shown, aggregate, made, conditions, rows: plan })
 }
 
-/// Returns whether the planner has a join for it: it looks at the row by `=` in its conditions alone.
+/// Returns whether the planner has a join for a subquery as it has for keys.
+pub(super) fn is_by_keys(plan: &LogicalPlan, outer: &DFSchema) -> bool {
+    taken_apart(plan).is_some_and(|parts| is_of_keys(&parts, outer))
+}
+
+/// Returns whether a subquery is an aggregate of some rows among others, each chosen by keys alone: such are made of `IN`.
+fn is_among_by_keys(plan: &LogicalPlan) -> DfResult<bool> {
+    let looks_out =
+        |exprs: &[Expr]| exprs.iter().any(|expr| expr.contains_outer() || has_subquery(expr));
+    match plan {
+        LogicalPlan::Projection(made) if !looks_out(&made.expr) => is_among_by_keys(&made.input),
+        LogicalPlan::Aggregate(of) if of.group_expr.is_empty() && !looks_out(&of.aggr_expr) => {
+            chosen_by_keys(&of.input)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn chosen_by_keys(plan: &LogicalPlan) -> DfResult<bool> {
+    if looked_up(plan)?.is_empty() {
+        return Ok(true);
+    }
+    let is_column = |expr: &Expr| matches!(expr, Expr::Column(_));
+    match plan {
+        LogicalPlan::Filter(filter) => {
+            let by_keys = !has_subquery(&filter.predicate)
+                && split_conjunction(&filter.predicate).into_iter().all(looks_by_key);
+            Ok(by_keys && chosen_by_keys(&filter.input)?)
+        }
+        LogicalPlan::Projection(made) if made.expr.iter().all(is_column) => {
+            chosen_by_keys(&made.input)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Returns whether the planner has a join for it: it looks at the row by `=` in its conditions alone, and calls what it reads by one name. Of
+/// another name the planner looks for the key among the columns that have it (DataFusion 55.2).
 fn is_of_keys(parts: &Parts, outer: &DFSchema) -> bool {
+    if parts.made.iter().any(|made| matches!(made, LogicalPlan::SubqueryAlias(_))) {
+        return false;
+    }
     let looks_out = |plan: &&LogicalPlan| plan.expressions().iter().any(Expr::contains_outer);
     let is_key = |condition: &Expr| match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
@@ -162,8 +254,16 @@ fn with_value(
     input: &LogicalPlan,
     subquery: &Subquery,
     name: &str,
+    again: &Cell<bool>,
 ) -> DfResult<Option<LogicalPlan>> {
-    let Some(parts) = taken_apart(&subquery.subquery) else { return Ok(None) };
+    let Some(parts) = taken_apart(&subquery.subquery) else {
+        if !is_aggregate(&subquery.subquery) || is_among_by_keys(&subquery.subquery)? {
+            return Ok(None);
+        }
+        let made = dependent::with_value(input, subquery, name)?;
+        again.set(again.get() || made.is_some());
+        return Ok(made);
+    };
     let schema = input.schema();
     let is_of_row = |expr: &Expr| match expr {
         Expr::OuterReferenceColumn(_, column) => schema.maybe_index_of_column(column).is_some(),
@@ -191,7 +291,14 @@ fn with_value(
     let mut plan = LogicalPlanBuilder::from(rows).join_on(among, JoinType::Left, conditions)?;
     for made in parts.made.into_iter().rev() {
         let exprs = match made {
-            LogicalPlan::Projection(projection) => inside(&projection.expr)?,
+            LogicalPlan::Projection(projection) => {
+                let named = inside(&projection.expr)?.into_iter().zip(projection.schema.iter());
+                let named = named.map(|(expr, (relation, field))| match expr {
+                    same @ Expr::Column(_) if projection.expr.contains(&same) => same,
+                    other => other.unalias().alias_qualified(relation.cloned(), field.name()),
+                });
+                named.collect::<Vec<_>>()
+            }
             LogicalPlan::SubqueryAlias(alias) => {
                 let pairs = alias.input.schema().columns().into_iter().zip(alias.schema.columns());
                 let named = pairs
@@ -209,6 +316,13 @@ fn with_value(
                 return Ok(Transformed::no(part));
             };
             let there = column(THERE);
+            // Of no row it is not computed: it could fail.
+            let given = std::mem::take(&mut function.params.args).into_iter();
+            let given = given.map(|argument| match argument {
+                plain @ (Expr::Column(_) | Expr::Literal(..)) => Ok(plain),
+                other => when(column(THERE), other).end(),
+            });
+            function.params.args = given.collect::<DfResult<Vec<_>>>()?;
             function.params.filter = Some(Box::new(match function.params.filter.take() {
                 Some(filter) => there.and(*filter),
                 None => there,

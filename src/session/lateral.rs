@@ -3,7 +3,8 @@
 //!
 //! The planner makes a join with a query in it that reads the left side, and cannot run it: rows that come of rows are no join. Where
 //! that query makes its rows of one row with `unnest`, and passes them on, it is the left side's own rows that are unnested: the
-//! query's steps are put above the left side, whose columns go along under names that nothing else has.
+//! query's steps are put above the left side, whose columns go along under names that nothing else has. Other queries than those, and
+//! than what the planner has a join for, go through `dependent.rs`.
 
 mod first;
 
@@ -15,13 +16,16 @@ use datafusion::common::{Column, DFSchema, JoinType, NullHandling, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::expr::Cast;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, lit, when,
 };
 use maru_core::Error;
 
-use super::json;
+use super::dependent::{self, has_subquery, lateral_query, looked_up};
 use super::outer_row::OuterRow;
+use super::subqueries::looks_by_key;
+use super::{correlated, json};
 
 /// Whether a row of a left join stands for none.
 const PADDED: &str = "\u{1}padded";
@@ -35,15 +39,95 @@ pub(super) fn as_unnested(plan: LogicalPlan) -> DfResult<LogicalPlan> {
                 return Ok(Transformed::yes(changed));
             }
         }
-        Ok(Transformed::no(plan))
+        match by_number(join)? {
+            // There may be such a join in what became of it.
+            Some(changed) => Ok(Transformed::yes(as_unnested(changed)?)),
+            None => Ok(Transformed::no(plan)),
+        }
     })
     .data()
-    .and_then(refuse_rest)
 }
 
-/// What is left would be refused without a word on what to do.
-fn refuse_rest(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+/// Gives a join a plan by the numbers of its left rows; `None` if the planner's is right, or the query looks further out than the left
+/// side.
+fn by_number(join: &Join) -> DfResult<Option<LogicalPlan>> {
+    let keeps_left = match join.join_type {
+        JoinType::Inner => false,
+        JoinType::Left => true,
+        _ => return Ok(None),
+    };
+    let Some(query) = lateral_query(&join.right) else { return Ok(None) };
+    if is_for_planner(query, join)? {
+        return Ok(None);
+    }
+    let on = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
+    let is_true = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Boolean(Some(true)), _));
+    let conditions = on.chain(join.filter.clone()).filter(|one| !is_true(one)).collect();
+    dependent::joined(&join.left, query, join.right.schema(), conditions, keeps_left)
+}
+
+/// Returns whether the planner's join with a query is right: of rows that look at nothing, chosen by conditions on the left row, and their
+/// aggregates by keys.
+fn is_for_planner(query: &LogicalPlan, join: &Join) -> DfResult<bool> {
+    let plain = Plain { keys_only: true };
+    Ok(plain.has(query)? || correlated::is_by_keys(query, join.left.schema()))
+}
+
+/// Queries that show and choose rows which look at nothing: the planner's joins are made for them. What they show does not look at the row.
+pub(super) struct Plain {
+    /// Whether they may look at it by `=` alone.
+    pub(super) keys_only: bool,
+}
+
+impl Plain {
+    /// Returns whether a query is one of them.
+    ///
+    /// # Errors
+    /// What the planner says of a plan that it is given.
+    pub(super) fn has(&self, query: &LogicalPlan) -> DfResult<bool> {
+        if looked_up(query)?.is_empty() {
+            return Ok(true);
+        }
+        let is_own = |one: &Expr| !has_subquery(one) && !one.contains_outer();
+        Ok(match query {
+            LogicalPlan::Projection(made) => {
+                made.expr.iter().all(is_own) && self.has(&made.input)?
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => {
+                sort.expr.iter().all(|one| is_own(&one.expr)) && self.has(&sort.input)?
+            }
+            LogicalPlan::Filter(filter) => {
+                let parts = split_conjunction(&filter.predicate);
+                let is_by_keys = parts.into_iter().all(looks_by_key);
+                let may_compare = !self.keys_only && !has_join(&filter.input)?;
+                !has_subquery(&filter.predicate)
+                    && (is_by_keys || may_compare)
+                    && self.has(&filter.input)?
+            }
+            _ => false,
+        })
+    }
+}
+
+fn has_join(plan: &LogicalPlan) -> DfResult<bool> {
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::Join(_))))
+}
+
+/// Refuses what is left: it would be answered wrongly, or refused without a word on what to do.
+///
+/// # Errors
+/// 0A000.
+pub(super) fn refuse_rest(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Join(join) = node
+            && let Some(query) = lateral_query(&join.right)
+            && !is_for_planner(query, join)?
+        {
+            return Err(Error::unsupported("this query is not supported in LATERAL")
+                .with_detail("It would have to be computed for each row, and no join does that here.")
+                .with_hint("Supported are conditions, aggregates, windows, DISTINCT, ORDER BY and LIMIT; for a UNION write a LATERAL for each part.")
+                .into());
+        }
         if let LogicalPlan::Unnest(unnest) = node
             && !unnest.input.all_out_ref_exprs().is_empty()
         {
@@ -187,21 +271,26 @@ impl Lift<'_> {
 
     /// Tells which rows have no elements, and stay as rows of NULLs.
     fn padded(&self, input: LogicalPlan, arrays: &[Column]) -> DfResult<LogicalPlan> {
-        let has_none = |name: &Column| {
-            let length = cardinality(Expr::Column(name.clone()));
-            let length = Expr::Cast(Cast::new(Box::new(length), DataType::Int64));
-            Expr::Column(name.clone()).is_null().or(length.eq(lit(0_i64)))
-        };
-        let is_array = |name: &&Column| {
-            let field = input.schema().qualified_field_from_column(name);
-            field.is_ok_and(|(_, field)| matches!(field.data_type(), DataType::List(_)))
-        };
-        let all = arrays.iter().filter(is_array).map(has_none).reduce(Expr::and);
         let fields = input.schema().iter();
         let columns = fields
             .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())));
         let mut columns = columns.collect::<Vec<_>>();
-        columns.push(all.unwrap_or(lit(false)).alias(PADDED));
+        columns.push(has_no_element(&input, arrays).alias(PADDED));
         Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(input))?))
     }
+}
+
+/// Tells whether all arrays of a row are empty or NULL.
+pub(super) fn has_no_element(input: &LogicalPlan, arrays: &[Column]) -> Expr {
+    let has_none = |name: &Column| {
+        let length = cardinality(Expr::Column(name.clone()));
+        let length = Expr::Cast(Cast::new(Box::new(length), DataType::Int64));
+        Expr::Column(name.clone()).is_null().or(length.eq(lit(0_i64)))
+    };
+    let is_array = |name: &&Column| {
+        let field = input.schema().qualified_field_from_column(name);
+        field.is_ok_and(|(_, field)| matches!(field.data_type(), DataType::List(_)))
+    };
+    let all = arrays.iter().filter(is_array).map(has_none).reduce(Expr::and);
+    all.unwrap_or(lit(false))
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::functions::core::expr_fn::named_struct;
@@ -21,14 +22,19 @@ use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Distinct, Expr, FetchType, LogicalPlan, LogicalPlanBuilder,
-    ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SkipType, Subquery,
-    Volatility, lit, when,
+    Projection, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, SkipType,
+    Subquery, Volatility, lit, when,
 };
 use maru_core::{Error, ErrorKind};
+
+use super::dependent::looked_up;
 
 /// The parts of what stands for the rows of a subquery.
 const VALUE: &str = "value";
 const ROWS: &str = "rows";
+
+/// What a value is called beside keys. No column has the name.
+const ALONE: &str = "value of one row";
 
 /// Gives subqueries that are values PostgreSQL's meaning.
 ///
@@ -58,20 +64,27 @@ fn settle(subquery: Subquery) -> DfResult<Transformed<Expr>> {
     let [field] = plan.schema().fields().as_ref() else {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     };
-    if subquery.outer_ref_columns.is_empty() {
+    if looked_up(plan)?.is_empty() {
         if field.is_nullable() || has_a_row(plan) {
             return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
         }
         let function = ScalarUDF::from(OneRow::new(true));
         return Ok(Transformed::yes(function.call(vec![Expr::ScalarSubquery(subquery)])));
     }
-    if is_aggregate(plan) {
-        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
-    }
     let with = |plan: LogicalPlan| {
         Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery.clone() })
     };
-    let name = field.name().clone();
+    // The planner puts keys beside the value: one of them may have its name.
+    let may_be_key = has_column(plan, field.name())?;
+    if is_aggregate(plan) {
+        if let (true, LogicalPlan::Projection(shown)) = (may_be_key, plan.as_ref()) {
+            let value = shown.expr.iter().map(|one| one.clone().unalias().alias(ALONE)).collect();
+            let shown = Projection::try_new(value, Arc::clone(&shown.input))?;
+            return Ok(Transformed::yes(with(LogicalPlan::Projection(shown))));
+        }
+        return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
+    }
+    let name = if may_be_key { ALONE.to_owned() } else { field.name().clone() };
     if let Some(first) = first_of_order(plan, &name)? {
         return Ok(Transformed::yes(with(first)));
     }
@@ -82,6 +95,14 @@ fn settle(subquery: Subquery) -> DfResult<Transformed<Expr>> {
     let Some(value) = rows.schema().columns().into_iter().next().map(Expr::Column) else {
         return Ok(Transformed::no(Expr::ScalarSubquery(subquery)));
     };
+    let (rows, value) = match distinct {
+        // It may be a key as well, under its own name.
+        true => {
+            let named = LogicalPlanBuilder::from(rows.clone()).project([value.alias(ALONE)])?;
+            (named.build()?, Expr::Column(Column::new_unqualified(ALONE)))
+        }
+        false => (rows.clone(), value),
+    };
     let counts = match distinct {
         // A count leaves NULL out, which is a row as well.
         true => {
@@ -91,9 +112,8 @@ fn settle(subquery: Subquery) -> DfResult<Transformed<Expr>> {
         false => vec![count(lit(1_i64))],
     };
     let aggregates = std::iter::once(first(value, Vec::new())).chain(counts);
-    let aggregated = LogicalPlanBuilder::from(rows.clone())
-        .aggregate(Vec::<Expr>::new(), aggregates)?
-        .build()?;
+    let aggregated =
+        LogicalPlanBuilder::from(rows).aggregate(Vec::<Expr>::new(), aggregates)?.build()?;
     let columns = aggregated.schema().columns();
     let mut columns = columns.into_iter().map(Expr::Column);
     let (Some(first), Some(number)) = (columns.next(), columns.reduce(|all, one| all + one)) else {
@@ -102,6 +122,12 @@ fn settle(subquery: Subquery) -> DfResult<Transformed<Expr>> {
     let both = named_struct(vec![lit(VALUE), first, lit(ROWS), number]);
     let both = LogicalPlanBuilder::from(aggregated).project([both.alias(name)])?.build()?;
     Ok(Transformed::yes(ScalarUDF::from(OneRow::new(false)).call(vec![with(both)])))
+}
+
+/// Returns whether a plan has a column of a name.
+fn has_column(plan: &LogicalPlan, name: &str) -> DfResult<bool> {
+    let is_it = |expr: &Expr| expr.column_refs().iter().any(|column| column.name == name);
+    plan.exists(|node| Ok(node.expressions().iter().any(is_it)))
 }
 
 fn first(value: Expr, order: Vec<Sort>) -> Expr {
@@ -162,7 +188,7 @@ fn bare(mut comparison: BinaryExpr) -> BinaryExpr {
 }
 
 /// What the planner itself takes for one row: an aggregate of all rows, behind columns, orders and conditions.
-fn is_aggregate(plan: &LogicalPlan) -> bool {
+pub(super) fn is_aggregate(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
         LogicalPlan::Projection(projection) => is_aggregate(&projection.input),

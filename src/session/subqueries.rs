@@ -3,9 +3,10 @@
 //!
 //! The planner makes joins of them where they are conditions, and nothing elsewhere (DataFusion 55.2). Here they become counts,
 //! which it has joins for: one that exists counts more than 0. `IN` is NULL where nothing equal is found, but something that
-//! might be: a NULL on either side.
+//! might be: a NULL on either side. In the conditions of joins they become columns of a side (`joins.rs`).
 
 mod beneath;
+mod joins;
 
 use std::sync::Arc;
 
@@ -15,11 +16,12 @@ use datafusion::error::Result as DfResult;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit, when,
 };
 use maru_core::Error;
+
+use super::dependent::looked_up;
 
 /// What the rows of `IN (SELECT …)` are called, and how many there are: no name of a column of the row around them.
 const AMONG: &str = "among";
@@ -33,8 +35,10 @@ const NUMBER: &str = "number of rows";
 pub(super) fn in_columns(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         refuse_redrawn(&node)?;
-        if !matches!(node, LogicalPlan::Projection(_)) {
-            return beneath::as_columns(node);
+        match node {
+            LogicalPlan::Projection(_) => {}
+            LogicalPlan::Join(_) => return joins::as_columns(node),
+            _ => return beneath::as_columns(node),
         }
         let mut schema = DFSchema::empty();
         for input in node.inputs() {
@@ -68,7 +72,7 @@ pub(super) fn refuse_left(plan: &LogicalPlan) -> DfResult<()> {
     Ok(())
 }
 
-fn not_here(what: &str) -> Error {
+pub(super) fn not_here(what: &str) -> Error {
     Error::unsupported(format!("{what} is not supported in this place"))
         .with_detail("It would have to be computed for each row, and no join does that here.")
         .with_hint("Join with the subquery in FROM, and write conditions on its columns.")
@@ -77,11 +81,16 @@ fn not_here(what: &str) -> Error {
 fn left(part: &Expr) -> Option<&'static str> {
     match part {
         // One that looks at nothing is computed once, wherever it stands.
-        Expr::ScalarSubquery(subquery) if !subquery.outer_ref_columns.is_empty() => {
+        Expr::ScalarSubquery(subquery) if looks(subquery) => {
             Some("a subquery that looks so at the row around it")
         }
         other => as_test(other),
     }
+}
+
+/// Returns whether a subquery looks at a row around it.
+fn looks(subquery: &Subquery) -> bool {
+    !looked_up(&subquery.subquery).is_ok_and(|looked_up| looked_up.is_empty())
 }
 
 fn as_test(part: &Expr) -> Option<&'static str> {
@@ -168,9 +177,10 @@ fn value(part: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
 
 /// Returns how many rows a subquery has: one at most where that tells enough.
 fn counts(subquery: Subquery) -> DfResult<Expr> {
-    let mut rows = LogicalPlanBuilder::from(subquery.subquery);
     // One that depends on the row around it cannot be cut.
-    if subquery.outer_ref_columns.is_empty() {
+    let may_be_cut = !looks(&subquery);
+    let mut rows = LogicalPlanBuilder::from(subquery.subquery);
+    if may_be_cut {
         rows = rows.limit(0, Some(1))?;
     }
     let counted = rows.aggregate(Vec::<Expr>::new(), [count(lit(1_i64))])?.build()?;
@@ -190,7 +200,7 @@ fn decided(
     schema: &DFSchema,
 ) -> DfResult<Option<Expr>> {
     // What is volatile would be drawn again for each row of the subquery.
-    if expr.is_volatile() || !may_be_narrowed(subquery, op)? {
+    if expr.is_volatile() {
         return Ok(None);
     }
     // Both sides may be of one table; under a name of its own its columns are not taken for those of the row around it.
@@ -204,7 +214,7 @@ fn decided(
     let narrowed = |condition: Expr| {
         let plan = LogicalPlanBuilder::from(Arc::clone(&subquery.subquery)).filter(condition)?;
         let plan = plan.build()?;
-        let outer_ref_columns = plan.all_out_ref_exprs();
+        let outer_ref_columns = looked_up(&plan)?;
         counts(Subquery { subquery: Arc::new(plan), outer_ref_columns, spans: Spans::new() })
     };
     let compared = BinaryExpr::new(Box::new(outer), op, Box::new(among.clone()));
@@ -221,32 +231,8 @@ fn decided(
     answer.otherwise(lit(!decides)).map(Some)
 }
 
-/// Returns whether there are joins for a subquery with a condition more on its column: it looks at no row around it, or by `=` alone,
-/// like the condition.
-fn may_be_narrowed(subquery: &Subquery, op: Operator) -> DfResult<bool> {
-    if subquery.outer_ref_columns.is_empty() {
-        return Ok(true);
-    }
-    let plan = &subquery.subquery;
-    let is_plain = match plan.as_ref() {
-        LogicalPlan::Projection(made) => made.expr.iter().all(|e| matches!(e, Expr::Column(_))),
-        _ => false,
-    };
-    let mut may_be = is_plain && op == Operator::Eq;
-    plan.apply(|node| {
-        may_be &= match node {
-            LogicalPlan::Filter(filter) => {
-                split_conjunction(&filter.predicate).into_iter().all(looks_by_key)
-            }
-            other => !other.expressions().iter().any(Expr::contains_outer),
-        };
-        Ok(if may_be { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    })?;
-    Ok(may_be)
-}
-
 /// Returns whether a condition looks at no row around it, or is `=` of one of its columns.
-fn looks_by_key(condition: &Expr) -> bool {
+pub(super) fn looks_by_key(condition: &Expr) -> bool {
     let is_outer = |side: &Expr| matches!(side, Expr::OuterReferenceColumn(..));
     match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
