@@ -7,6 +7,7 @@
 //! ```
 
 pub mod admission;
+pub(crate) mod channels;
 pub(crate) mod executor;
 pub mod history;
 pub(crate) mod locks;
@@ -42,6 +43,7 @@ use crate::session::{Session, base_state};
 use crate::store::Store;
 
 use admission::Admission;
+use channels::Channels;
 use executor::Executor;
 use history::History;
 use locks::Locks;
@@ -80,8 +82,12 @@ pub(crate) struct Inner {
     pub(crate) commands: AtomicU64,
     /// Tables that are being made.
     pub(crate) making: Mutex<BTreeSet<Object>>,
+    /// That a view, an external table or a pipeline is there, and whose it is, change together: what is nobody's is the superuser's,
+    /// and would read with all rights.
+    pub(crate) owning: tokio::sync::Mutex<()>,
     /// Advisory locks.
     pub(crate) locks: Locks,
+    pub(crate) channels: Channels,
     sessions: RwLock<BTreeMap<i32, Weak<Session>>>,
     next_session: AtomicI32,
     closing: AtomicBool,
@@ -125,7 +131,9 @@ impl Engine {
             planners: Planners::new(config.target_partitions)?,
             commands: AtomicU64::new(0),
             making: Mutex::default(),
+            owning: tokio::sync::Mutex::default(),
             locks: Locks::default(),
+            channels: Channels::default(),
             sessions: RwLock::new(BTreeMap::new()),
             next_session: AtomicI32::new(1),
             closing: AtomicBool::new(false),

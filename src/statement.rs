@@ -13,6 +13,7 @@ mod relation;
 mod role;
 mod secret;
 mod session;
+mod show_create;
 mod table;
 mod template;
 mod transaction;
@@ -82,6 +83,7 @@ pub(crate) async fn execute(
         Statement::Transaction(transaction) => transaction::execute(session, transaction).await,
         Statement::Deallocate(name) => session::deallocate(session, name.as_deref()),
         Statement::CloseCursor(name) => session::close_cursor(session, name.as_deref()),
+        Statement::Channel(channel) => session::channel(session, channel),
         Statement::Discard { tag, resets } => {
             if *resets || tag.ends_with("TEMP") {
                 session.drop_temporary().await?;
@@ -91,6 +93,7 @@ pub(crate) async fn execute(
                 session.forget_all_named();
                 session.close_cursor(None);
                 session.engine().inner.locks.release_all(session.id());
+                session.unlisten_all();
             }
             Ok(Output::command(*tag))
         }
@@ -99,6 +102,7 @@ pub(crate) async fn execute(
         | Statement::Describe(_)
         | Statement::DescribeHistory(_)
         | Statement::DescribeModel(_)
+        | Statement::ShowCreateView(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Prepare(_)
@@ -112,7 +116,8 @@ pub(crate) async fn execute(
 
 pub(crate) use drop::is_final;
 pub(crate) use model::learns_from;
-pub(crate) use pipeline::explain as explain_pipeline;
+pub(crate) use pipeline::{explain as explain_pipeline, show_create as show_create_pipeline};
+pub(crate) use show_create::show_create_view;
 
 /// Returns what the audit calls a command; `None` if it is not kept there.
 pub(crate) fn audited(statement: &Statement) -> Option<What> {
@@ -153,6 +158,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::Describe(_)
         | Statement::DescribeHistory(_)
         | Statement::DescribeModel(_)
+        | Statement::ShowCreateView(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Set(_)
@@ -166,6 +172,7 @@ pub(crate) fn audited(statement: &Statement) -> Option<What> {
         | Statement::DeclareCursor(_)
         | Statement::Fetch(_)
         | Statement::CloseCursor(_)
+        | Statement::Channel(_)
         | Statement::Copy(_)
         | Statement::Discard { .. } => None,
     }
@@ -222,17 +229,20 @@ pub(crate) fn written_as(statement: &Statement) -> Option<Cow<'static, str>> {
         Statement::Pipeline(pipeline) => match pipeline.as_ref() {
             PipelineStatement::Create(_) => "CREATE PIPELINE",
             PipelineStatement::Drop { .. } => "DROP PIPELINE",
-            PipelineStatement::Pause { .. } => "ALTER PIPELINE",
+            PipelineStatement::Alter { .. } => "ALTER PIPELINE",
             PipelineStatement::Run(_) => "RUN PIPELINE",
             PipelineStatement::Backfill(_) => "BACKFILL PIPELINE",
             PipelineStatement::ResumeRun { .. } => "RESUME RUN",
-            PipelineStatement::Explain(_) | PipelineStatement::CancelRun(_) => return None,
+            PipelineStatement::Explain(_)
+            | PipelineStatement::ShowCreate(_)
+            | PipelineStatement::CancelRun(_) => return None,
         },
         Statement::Query { .. }
         | Statement::Write(_)
         | Statement::Describe(_)
         | Statement::DescribeHistory(_)
         | Statement::DescribeModel(_)
+        | Statement::ShowCreateView(_)
         | Statement::Preview(_)
         | Statement::ShowVariable(_)
         | Statement::Set(_)
@@ -247,6 +257,7 @@ pub(crate) fn written_as(statement: &Statement) -> Option<Cow<'static, str>> {
         | Statement::DeclareCursor(_)
         | Statement::Fetch(_)
         | Statement::CloseCursor(_)
+        | Statement::Channel(_)
         | Statement::Copy(_)
         | Statement::Discard { .. } => return None,
     };
@@ -265,6 +276,7 @@ pub(crate) fn is_of_session(statement: &Statement) -> bool {
             | Statement::Transaction(_)
             | Statement::Deallocate(_)
             | Statement::CloseCursor(_)
+            | Statement::Channel(_)
     )
 }
 
@@ -290,7 +302,8 @@ pub(crate) fn without_passwords(text: &str) -> Cow<'_, str> {
 fn without_secrets(sql: &str) -> String {
     let Ok(tokens) = Tokenizer::new(&MaruDialect, sql).tokenize() else {
         let speaks = |word: &str| sql.to_ascii_lowercase().contains(word);
-        let secret = ["password", "secret", "catalog", "webhook"].into_iter().any(speaks);
+        let secret =
+            ["password", "secret", "catalog", "webhook", "on_failure"].into_iter().any(speaks);
         let end = sql.find(['(', '\'', '$']).filter(|_| secret);
         return end.map_or_else(|| sql.to_owned(), |end| sql[..end].to_owned() + "********");
     };
@@ -326,7 +339,7 @@ fn without_secrets(sql: &str) -> String {
 }
 
 /// Words of statements whose texts are not shown.
-const SENSITIVE: &[&str] = &["password", "token", "webhook", "secret_access_key"];
+const SENSITIVE: &[&str] = &["password", "token", "webhook", "on_failure", "secret_access_key"];
 
 fn is_text(token: &Token) -> bool {
     matches!(
@@ -354,7 +367,11 @@ fn without_webhook(tokens: &[Token]) -> String {
     let mut in_webhook = false;
     let texts = tokens.iter().map(|token| {
         match token {
-            Token::Word(word) => in_webhook = word.value.eq_ignore_ascii_case("webhook"),
+            // An address that stands there without the word is refused, and is one all the same.
+            Token::Word(word) => {
+                let is = |name: &str| word.value.eq_ignore_ascii_case(name);
+                in_webhook = is("webhook") || is("on_failure");
+            }
             Token::RParen => in_webhook = false,
             Token::SingleQuotedString(_)
             | Token::EscapedStringLiteral(_)
@@ -495,6 +512,11 @@ mod tests {
         );
         let pipeline = "CREATE PIPELINE p WITH (on_failure = webhook ('https://h/hunter2')) AS BEGIN STEP a AS SELECT 'x'; END";
         assert!(!redact(pipeline).contains("hunter2") && redact(pipeline).contains("'x'"));
+        let bare = "CREATE PIPELINE p WITH (on_failure = 'https://h/hunter2', timeout = '2h') AS BEGIN STEP a AS SELECT 'x'; END";
+        assert!(!redact(bare).contains("hunter2") && redact(bare).contains("'2h'"));
+        assert!(
+            !redact("ALTER PIPELINE p SET (on_failure = 'https://h/hunter2')").contains("hunter2")
+        );
         for select in [
             "SELECT * FROM t WHERE a = 'x' AND (b = 'y')",
             "SELECT * FROM 's3://b/2026:01/k@m.parquet'",

@@ -4,9 +4,11 @@
 //! filters are evaluated here, and an equality on `catalog`, `schema` or `table` keeps other sources from being asked.
 
 mod access_tables;
+mod check_tables;
 mod engine_tables;
 mod group_tables;
 pub mod information_schema;
+mod key_tables;
 mod model_tables;
 mod object_tables;
 mod pg_tables;
@@ -45,11 +47,13 @@ pub static TABLES: &[&TableSpec] = &[
     &access_tables::AUDIT,
     &template_tables::CATALOG_TEMPLATES,
     &object_tables::CATALOGS,
+    &check_tables::CHECKS,
     &object_tables::COLUMNS,
     &reference_tables::CONNECTOR_OPTIONS,
     &reference_tables::CONNECTOR_TYPES,
     &reference_tables::CONNECTORS,
     &reference_tables::FUNCTIONS,
+    &key_tables::KEYS,
     &pipeline_tables::LINEAGE,
     &model_tables::MODEL_VERSIONS,
     &model_tables::MODELS,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
@@ -326,12 +326,34 @@ pub(crate) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
     if columns.len() == schema.fields().len() {
         for (column, field) in columns.iter_mut().zip(schema.fields()) {
             if widens(column.data_type(), field.data_type()) {
-                let strict = CastOptions { safe: false, ..CastOptions::default() };
-                *column = cast_with_options(column, field.data_type(), &strict).map_err(failed)?;
+                *column = strict(column, field.data_type()).map_err(failed)?;
+            } else if column.data_type().is_decimal() && field.data_type().is_decimal() {
+                *column = of_places(column, field.data_type())?;
             }
         }
     }
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(failed)
+}
+
+fn strict(column: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(column, to, &CastOptions { safe: false, ..CastOptions::default() })
+}
+
+/// Brings numerics to the places that were promised: `coalesce(n, $1)` was told before the value of the parameter was known.
+///
+/// # Errors
+/// 0A000 for values that would be rounded.
+fn of_places(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
+    if column.data_type() == to {
+        return Ok(Arc::clone(column));
+    }
+    let back = |cast: &ArrayRef| strict(cast, column.data_type());
+    match strict(column, to) {
+        Ok(cast) if back(&cast).is_ok_and(|back| back.to_data() == column.to_data()) => Ok(cast),
+        _ => Err(Error::unsupported("a parameter has more digits than the type of its place")
+            .with_detail("The client was told the type before it sent the value.")
+            .with_hint("CAST the parameter: $1::numeric.")),
+    }
 }
 
 /// Returns whether a type is another than the promised one, which holds all its values as they are.

@@ -2,10 +2,10 @@
 //!
 //! DataFusion computes `+`, `-` and `*` on integers modulo 2^n, PostgreSQL raises 22003. After types are settled, this rule
 //! puts a checked function in the place of each such operator, and of those on floats, whose quotient by zero is 22012 there and
-//! infinite underneath, and whose NaN may have a sign; and `cast.rs` one in the place of casts that lose digits.
+//! infinite underneath, as what is beyond all floats is, and whose NaN may have a sign; and `cast.rs` one in the place of casts that lose digits.
 //! `date.rs` acts before, since it changes types. `conditions.rs` keeps what fails for some rows behind the conditions
-//! that leave them out, `zone.rs` lets instants be seen by the session's clocks, and `alike.rs` lets floats of one value be
-//! found by it.
+//! that leave them out, `zone.rs` lets instants be seen by the session's clocks, `lists.rs` keeps lists apart that would become a wrong one,
+//! and `alike.rs` lets floats of one value be found by it.
 
 mod alike;
 mod array_text;
@@ -14,16 +14,25 @@ mod bytes;
 mod bytes_text;
 mod cast;
 mod conditions;
+mod contained;
 mod date;
 mod date_text;
+mod decimal_texts;
+mod elements;
 mod float;
+mod float_range;
 mod float_text;
 mod frames;
 mod interval;
+mod interval_text;
+mod lists;
 mod moments;
 mod numeric_text;
+mod open_numeric;
 mod promised;
 mod quotient;
+mod sides;
+mod time_text;
 mod unsigned;
 mod zeros;
 mod zone;
@@ -55,7 +64,15 @@ pub(super) use bytes_text::parse as parse_bytes;
 pub(super) use cast::assigned;
 pub(super) use date::keep_times;
 pub(crate) use date_text::spelled;
+pub(super) use float_range::beyond;
 pub(super) use frames::keep_peers;
+pub(crate) use interval_text::spelled as spelled_interval;
+pub(super) use numeric_text::{PLACES as NUMERIC_PLACES, without_exponent};
+pub(super) use open_numeric::{
+    COLUMN_PLACES, FUNCTION as NUMERIC_OF, as_casts, register as register_numeric,
+};
+pub(super) use sides::of_one_type;
+pub(crate) use time_text::in_full as time_in_full;
 pub(super) use zeros::same_zeros;
 
 /// The rule.
@@ -68,7 +85,7 @@ impl AnalyzerRule for PostgresArithmetic {
         let plan = conditions::guarded(plan)?;
         let plan = change_expressions(plan, |expr, schema| zone::settle(expr, schema, zone))?;
         let plan = change_expressions(plan, |expr, schema| postgres(expr, schema, zone))?;
-        change_expressions(plan, alike::by_value)
+        change_expressions(lists::settled(plan)?, alike::by_value)
     }
 
     fn name(&self) -> &str {
@@ -80,6 +97,22 @@ impl AnalyzerRule for PostgresArithmetic {
 pub(super) fn change_expressions(
     plan: LogicalPlan,
     change: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+) -> DfResult<LogicalPlan> {
+    change_by(plan, change, LogicalPlan::recompute_schema)
+}
+
+/// The same where types change, which a `UNION` tells anew. The sides of each are of one type before.
+fn change_types(
+    plan: LogicalPlan,
+    change: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+) -> DfResult<LogicalPlan> {
+    change_by(plan, change, promised::told_anew)
+}
+
+fn change_by(
+    plan: LogicalPlan,
+    change: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+    told: fn(LogicalPlan) -> DfResult<LogicalPlan>,
 ) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| {
         let mut schema = DFSchema::empty();
@@ -98,7 +131,7 @@ pub(super) fn change_expressions(
             })?;
             Ok(rewritten.update_data(|expr| name.restore(expr)))
         })?
-        .map_data(LogicalPlan::recompute_schema)
+        .map_data(told)
     })
     .data()
 }
@@ -112,27 +145,37 @@ fn postgres(expr: Expr, schema: &DFSchema, zone: &str) -> Transformed<Expr> {
         Expr::Negative(inner) => negated(*inner, schema),
         Expr::Between(_) | Expr::InList(_) => interval::compare(expr, schema),
         Expr::Cast(_) | Expr::TryCast(_) => {
-            let written = date_text::as_iso(expr);
+            let written = float::written(expr);
+            if written.transformed {
+                return written;
+            }
+            let written = date_text::as_iso(written.data);
             match written.transformed {
                 true => written,
                 false => cast::lossy(written.data, schema, zone),
             }
         }
+        Expr::ScalarFunction(_) => elements::from_first(expr, schema),
         other => Transformed::no(other),
     }
 }
 
-/// Takes a float from -0, whose sign would become that of a NaN.
+/// Takes a float from -0, whose sign would become that of a NaN, and a whole number from 0: the least one has no other sign.
 fn negated(inner: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let zero = match type_of(&inner, schema) {
-        Ok(DataType::Float64) => Some(ScalarValue::Float64(Some(-0.0))),
-        Ok(DataType::Float32) => Some(ScalarValue::Float32(Some(-0.0))),
+    let data_type = type_of(&inner, schema).ok();
+    let zero = match &data_type {
+        Some(DataType::Float64) => Some((ScalarValue::Float64(Some(-0.0)), &*FLOAT_SUBTRACT)),
+        Some(DataType::Float32) => Some((ScalarValue::Float32(Some(-0.0)), &*FLOAT_SUBTRACT)),
+        Some(whole) if whole.is_signed_integer() => {
+            ScalarValue::new_zero(whole).ok().map(|zero| (zero, &*SUBTRACT))
+        }
         _ => None,
     };
+    let is_plain = matches!(&inner, Expr::Literal(value, _) if value.arithmetic_negate().is_ok());
     match zero {
-        Some(zero) if !matches!(inner, Expr::Literal(..)) => {
+        Some((zero, function)) if !is_plain => {
             let operands = vec![Expr::Literal(zero, None), inner];
-            let call = ScalarFunction::new_udf(Arc::clone(&FLOAT_SUBTRACT), operands);
+            let call = ScalarFunction::new_udf(Arc::clone(function), operands);
             Transformed::yes(Expr::ScalarFunction(call))
         }
         _ => Transformed::no(Expr::Negative(Box::new(inner))),
@@ -286,10 +329,10 @@ impl ScalarUDFImpl for CheckedOperation {
             Operation::Add => (numeric::add, "+"),
             Operation::Subtract => (numeric::sub, "-"),
             Operation::Multiply => (numeric::mul, "*"),
-            Operation::FloatAdd => return on_floats(&args.args, numeric::add),
-            Operation::FloatSubtract => return on_floats(&args.args, numeric::sub),
-            Operation::FloatMultiply => return on_floats(&args.args, numeric::mul),
-            Operation::Divide => return on_floats(&args.args, float::quotient),
+            Operation::FloatAdd => return self.on_floats(&args.args, numeric::add),
+            Operation::FloatSubtract => return self.on_floats(&args.args, numeric::sub),
+            Operation::FloatMultiply => return self.on_floats(&args.args, numeric::mul),
+            Operation::Divide => return self.on_floats(&args.args, float::quotient),
         };
         let data_type = args.return_field.data_type().clone();
         apply(&args.args[0], &args.args[1], |a, b| kernel(a, b)).map_err(|_| {
@@ -304,10 +347,17 @@ impl ScalarUDFImpl for CheckedOperation {
     }
 }
 
-/// Computes with floats. The processor makes a NaN of either sign.
-fn on_floats(
-    args: &[ColumnarValue],
-    kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>,
-) -> DfResult<ColumnarValue> {
-    apply(&args[0], &args[1], |a, b| kernel(a, b).map(|values| float::one_nan(&values)))
+impl CheckedOperation {
+    /// Computes with floats. The processor makes a NaN of either sign.
+    fn on_floats(
+        &self,
+        args: &[ColumnarValue],
+        kernel: fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>,
+    ) -> DfResult<ColumnarValue> {
+        apply(&args[0], &args[1], |a, b| {
+            let values = kernel(a, b)?;
+            float_range::check(self.operation, a, b, &values)?;
+            Ok(float::one_nan(&values))
+        })
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! DataFusion gives an average four places more than its values have, and cuts the rest off. What it sums and counts is kept;
 //! the division is that of `arithmetic/quotient.rs`: sixteen places or as many as the values have, rounded half away from zero.
-//! Averages of intervals are those of `interval_sums.rs`, of floats and whole numbers DataFusion's own.
+//! Averages of intervals are those of `interval_sums.rs`, of floats and whole numbers DataFusion's own, which
+//! `float_sums.rs` looks at.
 //!
 //! Source: PostgreSQL 16, `numeric_avg`.
 
@@ -26,6 +27,7 @@ use datafusion::logical_expr::{
 use maru_connect::rounded_quotient;
 use maru_core::{Error, ErrorKind, Result};
 
+use super::float_sums::{Bounded, BoundedGroups, Sliding};
 use super::interval_sums::{self, INTERVAL, Intervals};
 
 /// Places of an average of numerics with fewer.
@@ -102,8 +104,12 @@ impl AggregateUDFImpl for ExactAverage {
             }
             return Ok(Box::new(Intervals::averaged()));
         }
-        let Some(places) = numeric(input) else { return self.inner.accumulator(args) };
         let distinct = args.is_distinct;
+        let Some(places) = numeric(input) else {
+            let is_float = *args.return_field.data_type() == DataType::Float64 && !distinct;
+            let inner = self.inner.accumulator(args)?;
+            return if is_float { Ok(Box::new(Bounded::new(inner))) } else { Ok(inner) };
+        };
         let divide = Divide { places, result: args.return_field.data_type().clone() };
         let return_field = self.as_inner(input)?;
         let inner = self.inner.accumulator(AccumulatorArgs { return_field, ..args })?;
@@ -131,13 +137,22 @@ impl AggregateUDFImpl for ExactAverage {
         }
     }
 
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
+        if *args.return_field.data_type() == DataType::Float64 && !args.is_distinct {
+            return Ok(Box::new(Sliding::new(self.inner.create_sliding_accumulator(args)?)));
+        }
+        self.accumulator(args)
+    }
+
     fn create_groups_accumulator(
         &self,
         args: AccumulatorArgs,
     ) -> DfResult<Box<dyn GroupsAccumulator>> {
         let input = args.expr_fields[0].data_type();
         let Some(places) = numeric(input) else {
-            return self.inner.create_groups_accumulator(args);
+            let is_float = *args.return_field.data_type() == DataType::Float64 && !args.is_distinct;
+            let inner = self.inner.create_groups_accumulator(args)?;
+            return if is_float { Ok(Box::new(BoundedGroups::new(inner))) } else { Ok(inner) };
         };
         let divide = Divide { places, result: args.return_field.data_type().clone() };
         let return_field = self.as_inner(input)?;

@@ -17,6 +17,7 @@ use super::{Session, TransactionStatus};
 use crate::access::Fact;
 use crate::catalog::definition::{Definition, TableDefinition};
 use crate::engine::Engine;
+use crate::engine::channels::Act;
 use crate::store::{RelationKind, StoredRelation};
 
 /// Where the block stands.
@@ -38,6 +39,8 @@ pub(super) struct Block {
     pub(super) read_only: Option<bool>,
     /// Whether it has run a query.
     pub(super) queried: bool,
+    /// What is said of channels, and done when it ends well.
+    pub(super) said: Vec<Act>,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,8 @@ struct Savepoint {
     read_only: Option<bool>,
     /// Where the claims to locks were.
     locks: u64,
+    /// What was said of channels before it.
+    said: usize,
 }
 
 /// One object before and after a statement; `None` where it is not there.
@@ -356,6 +361,10 @@ impl Session {
         };
         self.end_cursors(commit);
         self.give_back(commit);
+        match commit {
+            true => self.publish(),
+            false => self.block.lock().said.clear(),
+        }
         self.engine.inner.locks.end_transaction(self.id);
         let kept = if commit { 0 } else { undo(&self.engine, changes).await? };
         let made = made.into_iter().map(|(_, directory)| directory);
@@ -444,9 +453,10 @@ impl Session {
         let choices = self.choices_at_savepoint();
         let locks = self.engine.inner.locks.mark();
         let mut block = self.block.lock();
-        let (changes, read_only) = (block.changes.len(), block.read_only);
+        let (changes, said, read_only) = (block.changes.len(), block.said.len(), block.read_only);
         let name = name.to_owned();
-        block.savepoints.push(Savepoint { name, changes, versions, choices, read_only, locks });
+        let savepoint = Savepoint { name, changes, versions, choices, read_only, locks, said };
+        block.savepoints.push(savepoint);
         Ok(())
     }
 
@@ -471,6 +481,8 @@ impl Session {
             block.put_mode_back(at);
             block.savepoints.truncate(at + 1);
             block.status = TransactionStatus::Open;
+            let said = block.savepoints.last().map_or(0, |one| one.said);
+            block.said.truncate(said);
             let last = block.savepoints.last();
             let choices = last.map(|one| one.choices.clone());
             let locks = last.map_or(u64::MAX, |one| one.locks);

@@ -191,7 +191,12 @@ impl Session {
         let result = match &prepared.kind {
             Kind::Command(command) => {
                 query.set_state(State::Running);
-                let result = self.run_command(command, &prepared.text.text).boxed().await;
+                let running = async {
+                    let bound = crate::pipelines::with_values(command, &parameters)?;
+                    let command: &maru_sql::Statement = bound.as_ref().unwrap_or(command);
+                    self.run_command(command, &prepared.text.text).await
+                };
+                let result: Result<Output> = running.boxed().await;
                 match statement::is_of_session(command) {
                     true => &self.commands,
                     false => &self.engine.inner.commands,

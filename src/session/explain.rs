@@ -22,7 +22,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableScan};
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
-use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec, why_stays};
+use maru_connect::{FederatedTable, FilteredFilesExec, RemoteScanExec, root_of, why_stays};
 use maru_core::{Error, Result};
 
 use super::policies::{hides_rows, is_guard};
@@ -33,6 +33,9 @@ use crate::engine::query::Query;
 use crate::engine::run::file_catalog;
 
 use files::{Planned, Pruned};
+
+/// Groups of a scan, and files of a group, that the planner shows.
+const FILES_SHOWN: usize = 5;
 
 /// How the answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,7 +155,7 @@ impl Report<'_> {
 
     fn tree(&self, node: &Arc<dyn ExecutionPlan>, depth: usize, lines: &mut Vec<String>) {
         let mut line = "  ".repeat(depth);
-        line.push_str(displayable(node.as_ref()).one_line().to_string().trim_end());
+        line.push_str(one_line(node).trim_end());
         if let (Some(_), Some(metrics)) = (self.ran, node.metrics()) {
             let _ = write!(line, "  ({})", measured(&metrics));
         }
@@ -218,6 +221,23 @@ impl Report<'_> {
 
 fn file_scan(node: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     node.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
+}
+
+/// Returns what a node is. The files of a scan are named as users would write them.
+fn one_line(node: &Arc<dyn ExecutionPlan>) -> String {
+    let line = displayable(node.as_ref()).one_line().to_string();
+    let Some(scan) = file_scan(node) else { return line };
+    // They stand in lists of lists, before anything that is called after columns.
+    let (files, rest) = line.split_at(line.find("]]}").unwrap_or_default());
+    let root = root_of(&scan.object_store_url);
+    let shown = scan.file_groups.iter().take(FILES_SHOWN);
+    let shown = shown.flat_map(|group| group.iter().take(FILES_SHOWN));
+    let paths = shown.map(|file| &file.object_meta.location).collect::<BTreeSet<_>>();
+    let whole = paths.into_iter().fold(files.to_owned(), |told, path| {
+        let told = told.replace(&format!("[{path}"), &format!("[{root}{path}"));
+        told.replace(&format!(", {path}"), &format!(", {root}{path}"))
+    });
+    whole + rest
 }
 
 /// Collects the catalogs of which a scan learns more at run time.

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::{Array, AsArray, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -134,6 +134,36 @@ pub(super) fn follow_settings(state: &mut SessionState) {
     }
 }
 
+/// Returns the value of the setting of each name; NULL for NULL of either argument, and for an unknown one if the second says so.
+fn current_setting(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+    let Some(names) = args.args.first() else {
+        return Err(Error::internal("a setting has a name").into());
+    };
+    let is_one = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+    let n_rows = if is_one { 1 } else { args.number_rows };
+    let missing_ok = args.args.get(1).map(|value| value.to_array(n_rows)).transpose()?;
+    let tolerates = |row: usize| {
+        let words = missing_ok.as_ref().and_then(|words| words.as_boolean_opt());
+        words.is_some_and(|words| words.is_valid(row) && words.value(row))
+    };
+    let names = names.to_array(n_rows)?;
+    let values = names.as_string::<i32>().iter().enumerate().map(|(row, name)| {
+        let Some(name) = name else { return Ok(None) };
+        if missing_ok.as_ref().is_some_and(|words| words.is_null(row)) {
+            return Ok(None);
+        }
+        match session.setting(&name.to_lowercase()) {
+            None if !tolerates(row) => Err(super::settings::unknown(name)),
+            found => Ok(found),
+        }
+    });
+    let values = values.collect::<maru_core::Result<StringArray>>()?;
+    match is_one {
+        true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)),
+        false => Ok(ColumnarValue::Array(Arc::new(values))),
+    }
+}
+
 /// Sets a setting, for the transaction alone if the third argument says so, and returns what it is then.
 fn set_config(session: &Session, args: &ScalarFunctionArgs) -> DfResult<ScalarValue> {
     let text = |at: usize| match args.args.get(at) {
@@ -217,25 +247,7 @@ impl ScalarUDFImpl for SessionFunction {
             Answer::Integer(number) => ScalarValue::Int32(Some(number(&session))),
             Answer::Count(number) => ScalarValue::Int64(Some(number(&session))),
             Answer::Set => set_config(&session, &args)?,
-            Answer::Setting => match args.args.first() {
-                Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => {
-                    let found = session.setting(&name.to_lowercase());
-                    let missing_ok = matches!(
-                        args.args.get(1),
-                        Some(ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))))
-                    );
-                    if found.is_none() && !missing_ok {
-                        return Err(super::settings::unknown(name).into());
-                    }
-                    ScalarValue::Utf8(found)
-                }
-                Some(ColumnarValue::Scalar(_)) => ScalarValue::Utf8(None),
-                _ => {
-                    return Err(
-                        Error::unsupported("current_setting takes one name, not a column").into()
-                    );
-                }
-            },
+            Answer::Setting => return current_setting(&session, &args),
         };
         Ok(ColumnarValue::Scalar(value))
     }

@@ -12,6 +12,7 @@
 //!   within a query that takes a part of a row of both.
 //! - `LimitAggregation` keeps the first groups only. Its groups are compared as floats are, so that every NaN is a group of its
 //!   own, and then it panics (55.2).
+//! - `ExtractEquijoinPredicate` and `EliminateCrossJoin` mix joins in which NULL equals NULL with others: `equal_nulls.rs`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 use maru_connect::{JoinModes, JoinOrder};
 
+use super::equal_nulls::{JoinsWithoutNulls, KeysWithNulls, KeysWithoutNulls};
 use super::models::ScoresAboveFilters;
 
 /// Puts the guarded rules in the place of DataFusion's, and the order of joins before their sides are chosen.
@@ -52,7 +54,7 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
             physical.push(Arc::new(ScoresAboveFilters));
         }
     }
-    let logical = state
+    let mut logical = state
         .optimizers()
         .iter()
         .map(|rule| -> Arc<dyn OptimizerRule + Send + Sync> {
@@ -64,10 +66,15 @@ pub(super) fn register(state: SessionState) -> SessionStateBuilder {
                 "extract_leaf_expressions" | "push_down_leaf_projections" => {
                     Arc::new(WhereNothingVaries { rule: Arc::clone(rule) })
                 }
+                "extract_equijoin_predicate" => {
+                    Arc::new(KeysWithoutNulls { rule: Arc::clone(rule) })
+                }
+                "eliminate_cross_join" => Arc::new(JoinsWithoutNulls { rule: Arc::clone(rule) }),
                 _ => Arc::clone(rule),
             }
         })
-        .collect();
+        .collect::<Vec<_>>();
+    logical.push(Arc::new(KeysWithNulls::default()));
     SessionStateBuilder::new_from_existing(state)
         .with_physical_optimizer_rules(physical)
         .with_optimizer_rules(logical)

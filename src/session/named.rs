@@ -11,6 +11,7 @@ use maru_core::{Error, ErrorKind, Result};
 use maru_sql::{ExecutePrepared, ExplainExecute};
 
 use super::execute::bind;
+use super::open_texts::numeric;
 use super::{Kind, Planned, Prepared, Session, StatementText, explain};
 use crate::opaque::Opaque;
 use crate::output::Body;
@@ -95,7 +96,7 @@ impl Session {
         };
         let values = self.values(execute).await?;
         let values = values.into_iter().zip(&prepared.parameters).map(|(value, to)| match to {
-            Some(to) if value.data_type() != *to => Ok(value.cast_to(to)?),
+            Some(to) if value.data_type() != *to => of_type(value, to),
             _ => Ok(value),
         });
         let values = values.collect::<Result<Vec<_>>>()?;
@@ -173,6 +174,20 @@ impl Session {
             .map(|column| ScalarValue::try_from_array(column, 0))
             .collect::<Result<Vec<_>, _>>()?)
     }
+}
+
+/// Brings a value of `EXECUTE` to the type of its parameter. A numeric keeps its places: the parameter has those of the column beside it.
+fn of_type(value: ScalarValue, to: &DataType) -> Result<ScalarValue> {
+    if let DataType::Decimal128(..) = to {
+        let read = value.try_as_str().flatten().and_then(numeric);
+        if let Some(number) = read {
+            return Ok(number);
+        }
+        if let ScalarValue::Decimal128(Some(_), ..) = &value {
+            return Ok(value);
+        }
+    }
+    Ok(value.cast_to(to)?)
 }
 
 pub(crate) fn undefined(name: &str) -> Error {

@@ -79,7 +79,12 @@ impl Session {
                 let (options, inner) = (Arc::new(copy.options), Box::new(inner));
                 (None, Vec::new(), Kind::Copy { options, inner })
             }
-            command => (None, Vec::new(), Kind::Command(Opaque::new(command))),
+            command => {
+                // Text, unless the client says what it sends.
+                let types = (0..crate::pipelines::n_values(&command)?)
+                    .map(|at| declared.get(at).cloned().flatten().or(Some(DataType::Utf8)));
+                (None, types.collect(), Kind::Command(Opaque::new(command)))
+            }
         })
     }
 

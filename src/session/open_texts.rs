@@ -23,6 +23,11 @@ pub(super) async fn left_alone<T>(planning: impl Future<Output = T>) -> T {
     FOREIGN.scope((), planning).await
 }
 
+/// Returns whether a text of another system is being planned.
+pub(super) fn are_left_alone() -> bool {
+    FOREIGN.try_with(|()| ()).is_ok()
+}
+
 /// Gives them their types, where the planner would not.
 #[derive(Debug)]
 pub(super) struct OpenTexts;
@@ -33,7 +38,7 @@ impl ExprPlanner for OpenTexts {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> DfResult<PlannerResult<RawBinaryExpr>> {
-        if FOREIGN.try_with(|()| ()).is_ok() {
+        if are_left_alone() {
             return Ok(PlannerResult::Original(expr));
         }
         match (written(&expr.left), written(&expr.right)) {
@@ -113,7 +118,7 @@ fn beside(
 }
 
 /// Reads a number with the places that are written; `None` for what is none, or has more digits than a numeric.
-fn numeric(text: &str) -> Option<ScalarValue> {
+pub(super) fn numeric(text: &str) -> Option<ScalarValue> {
     let text = text.trim();
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, places) = unsigned.split_once('.').unwrap_or((unsigned, ""));

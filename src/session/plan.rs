@@ -20,6 +20,7 @@ use tokio::task::JoinError;
 use super::advisory;
 use super::meaning::as_meant;
 use super::membership::refuse_lost_nulls;
+use super::missing_table;
 use super::models::scored;
 use super::parameters::{parameter_types, settle};
 use super::planning::{Planning, is_large_text};
@@ -123,6 +124,7 @@ impl Session {
                     | Statement::Describe(_)
                     | Statement::DescribeHistory(_)
                     | Statement::DescribeModel(_)
+                    | Statement::ShowCreateView(_)
                     | Statement::Preview(_)
                     | Statement::Prepare(_)
                     | Statement::ExecutePrepared(_)
@@ -199,6 +201,9 @@ impl Session {
             Statement::Describe(name) => self.describe(&name).await?,
             Statement::DescribeHistory(name) => self.describe_history(&name).await?,
             Statement::DescribeModel(name) => self.describe_model(&name)?,
+            Statement::ShowCreateView(name) => {
+                shown(&Box::pin(statement::show_create_view(self, &name)).await?)?
+            }
             Statement::Pipeline(pipeline) => match *pipeline {
                 PipelineStatement::Explain(name) => {
                     match maru_sql::parse(&statement::explain_pipeline(self, &name)?)? {
@@ -207,6 +212,9 @@ impl Session {
                         }
                         other => other,
                     }
+                }
+                PipelineStatement::ShowCreate(name) => {
+                    shown(&statement::show_create_pipeline(self, &name)?)?
                 }
                 other => Statement::Pipeline(Box::new(other)),
             },
@@ -250,6 +258,10 @@ impl Session {
                 self.learn_oids(&asked).await?;
                 let values = ARGUMENTS.try_with(Clone::clone).ok();
                 let arguments = rewrite::arguments::settle(&mut statement, values.as_deref())?;
+                let state = match rewrite::keeps_order(&statement) {
+                    true => with_orders(&state),
+                    false => state,
+                };
                 let plan = state.statement_to_plan(*statement).await?;
                 let plan = as_meant(plan)?;
                 refuse_writes(&plan)?;
@@ -257,10 +269,11 @@ impl Session {
                 self.check_functions(&plan)?;
                 let monitors = monitors || (reads_nothing && advisory::waits(&text.text, &plan)?);
                 let mut parameters = parameter_types(&plan, declared)?;
-                for index in &arguments {
+                for (index, data_type) in &arguments {
                     parameters.resize(parameters.len().max(index + 1), None);
-                    parameters[*index].get_or_insert(DataType::Int64);
+                    parameters[*index].get_or_insert_with(|| data_type.clone());
                 }
+                let arguments = arguments.into_iter().map(|(index, _)| index).collect();
                 let (schema, parameters) = settle(&plan, parameters)?;
                 let schema = explain::explained(&plan)
                     .map_or(schema, |(_, _, shape)| explain::schema(shape));
@@ -316,6 +329,9 @@ impl Session {
         if self.state.window_functions().contains_key(&name) {
             let what = format!("window function {name} requires an OVER clause");
             return Error::new(ErrorKind::WrongObjectType, what);
+        }
+        if let Some(hint) = super::models::hint(&name) {
+            return error.with_hint(hint);
         }
         let names = self
             .state
@@ -502,6 +518,21 @@ impl Session {
     }
 }
 
+/// Reads the query that a `SHOW` is.
+fn shown(sql: &str) -> Result<Statement> {
+    Ok(match maru_sql::parse(sql)? {
+        Statement::Query { statement, .. } => Statement::Query { statement, tag: "SHOW" },
+        other => other,
+    })
+}
+
+/// The state to plan a statement with whose relation's order is kept.
+fn with_orders(state: &SessionState) -> Opaque<SessionState> {
+    let mut state = state.clone();
+    state.config_mut().options_mut().sql_parser.enable_subquery_sort_elimination = false;
+    Opaque::new(state)
+}
+
 pub(super) fn refuse_writes(plan: &LogicalPlan) -> Result<()> {
     let what = match plan {
         LogicalPlan::Dml(_) => "writing to tables",
@@ -534,6 +565,7 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
 
 /// Finds the place of errors that only carry a name: the first word of the text, outside of quotes, that is it.
 pub(super) fn locate(error: Error, sql: &str) -> Error {
+    let error = missing_table::named(error, sql);
     let by_name = matches!(
         error.kind(),
         ErrorKind::UndefinedTable

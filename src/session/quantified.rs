@@ -238,7 +238,19 @@ impl ScalarUDFImpl for Quantified {
         if items.is_empty() {
             return Ok(ExprSimplifyResult::Simplified(lit(self.all)));
         }
-        Ok(ExprSimplifyResult::Simplified(in_list(value.clone(), items, self.all)))
+        // A NULL stands beside the list: the simplifier takes it for a value where two lists meet.
+        let is_null = |item: &Expr| matches!(item, Expr::Literal(value, _) if value.is_null());
+        let (nulls, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_null);
+        let unknown = lit(ScalarValue::Boolean(None));
+        if items.is_empty() {
+            return Ok(ExprSimplifyResult::Simplified(unknown));
+        }
+        let among = in_list(value.clone(), items, self.all);
+        Ok(ExprSimplifyResult::Simplified(match (nulls.is_empty(), self.all) {
+            (true, _) => among,
+            (false, true) => among.and(unknown),
+            (false, false) => among.or(unknown),
+        }))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {

@@ -13,6 +13,7 @@ pub(super) mod declared;
 mod distinct;
 mod fetch;
 mod fields;
+mod from_names;
 mod functions;
 mod given;
 mod json;
@@ -22,10 +23,15 @@ mod keys;
 mod literals;
 mod moments;
 mod native;
+mod number;
 mod operators;
+mod ordered;
+mod outer_names;
 mod outside;
 mod path;
 mod psql;
+mod recursive;
+mod regex;
 mod row_comparison;
 mod row_in;
 mod rows;
@@ -40,6 +46,8 @@ mod using;
 mod values;
 mod version;
 mod windows;
+mod with_names;
+mod writes;
 
 use std::ops::ControlFlow;
 
@@ -52,6 +60,7 @@ use maru_sql::ast::{
 pub(super) use array::protect;
 pub(super) use columns::{MARK, shown, unalias};
 pub(super) use literals::uuid;
+pub(super) use ordered::keeps_order;
 
 /// Changes a statement so that it is planned as PostgreSQL would.
 ///
@@ -78,6 +87,7 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     coalesce::expression,
     row_comparison::expression,
     fields::expression,
+    regex::expression,
     similar::expression,
     template::expression,
     functions::expression,
@@ -86,12 +96,14 @@ const EXPRESSIONS: &[fn(&mut Expr) -> Result<()>] = &[
     json_rows::expression,
     moments::expression,
     literals::expression,
+    number::expression,
 ];
 
 #[derive(Default)]
 struct Rewriter {
     /// Queries that the walk is in.
     depth: usize,
+    names: with_names::Scopes,
 }
 
 impl VisitorMut for Rewriter {
@@ -99,9 +111,12 @@ impl VisitorMut for Rewriter {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
-        if let Err(error) = values::query(query).and_then(|()| windows::query(query)) {
+        self.names.enter(query);
+        let refused = writes::query(query).and_then(|()| values::query(query));
+        if let Err(error) = refused.and_then(|()| windows::query(query)) {
             return ControlFlow::Break(error);
         }
+        recursive::query(query);
         catalog::query(query);
         keys::query(query);
         columns::query(query, self.depth == 1);
@@ -112,6 +127,7 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.depth -= 1;
+        self.names.leave(query);
         if let SetExpr::Values(values) = query.body.as_mut() {
             json::values(&mut values.rows);
         }
@@ -122,6 +138,7 @@ impl VisitorMut for Rewriter {
         if let Err(error) = version::table(table).and_then(|()| sample::table(table)) {
             return ControlFlow::Break(error);
         }
+        outer_names::table(table);
         absent::table(table);
         path::table(table);
         catalog::descriptions(table);
@@ -154,7 +171,8 @@ impl VisitorMut for Rewriter {
 
     /// Before anything in it has changed: columns are named after what was written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        if let Err(error) = using::select(select).and_then(|()| windows::select(select)) {
+        let named = from_names::select(select).and_then(|()| using::select(select));
+        if let Err(error) = named.and_then(|()| windows::select(select)) {
             return ControlFlow::Break(error);
         }
         columns::select(select, self.depth == 1);

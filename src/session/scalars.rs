@@ -10,6 +10,7 @@ mod byte_parts;
 mod catalog;
 mod coalesce;
 mod concat;
+mod date_bin;
 mod date_trunc;
 mod dates;
 mod domain;
@@ -72,6 +73,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     byte_parts::register(state)?;
     coalesce::register(state)?;
     concat::register(state)?;
+    date_bin::register(state)?;
     date_trunc::register(state)?;
     domain::register(state)?;
     rounded::register(state)?;

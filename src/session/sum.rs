@@ -1,8 +1,8 @@
 //! `sum` that cannot wrap around.
 //!
 //! DataFusion sums bigint modulo 2^64. As in PostgreSQL, the sum of bigint is numeric here; the sum of smaller integers is
-//! bigint, which no number of rows that fits a disk can overflow. Sums of intervals are those of `interval_sums.rs`. All else
-//! is DataFusion's own `sum`.
+//! bigint, which no number of rows that fits a disk can overflow. Sums of intervals are those of `interval_sums.rs`, and those of
+//! floats are looked at by `float_sums.rs`. All else is DataFusion's own `sum`.
 //!
 //! DataFusion asks a call for its type again after its argument has been widened, and a bigint that was a smaller number looks
 //! like any other then. So [`SettleSums`] gives sums of smaller numbers a function of their own before that.
@@ -26,6 +26,7 @@ use datafusion::optimizer::AnalyzerRule;
 use maru_core::{Error, ErrorKind, Result};
 
 use super::arithmetic::change_expressions;
+use super::float_sums::{Bounded, BoundedGroups, Sliding};
 use super::interval_sums::{self, INTERVAL, Intervals};
 use crate::system::types::sql_name;
 
@@ -142,6 +143,9 @@ impl AggregateUDFImpl for ExactSum {
     fn accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
         match *args.return_field.data_type() {
             INTERVAL if !args.is_distinct => Ok(Box::new(Intervals::default())),
+            DataType::Float64 if !args.is_distinct => {
+                Ok(Box::new(Bounded::new(self.inner.accumulator(args)?)))
+            }
             _ => self.inner.accumulator(args),
         }
     }
@@ -161,12 +165,17 @@ impl AggregateUDFImpl for ExactSum {
         &self,
         args: AccumulatorArgs,
     ) -> DfResult<Box<dyn GroupsAccumulator>> {
-        self.inner.create_groups_accumulator(args)
+        let is_float = *args.return_field.data_type() == DataType::Float64 && !args.is_distinct;
+        let groups = self.inner.create_groups_accumulator(args)?;
+        if is_float { Ok(Box::new(BoundedGroups::new(groups))) } else { Ok(groups) }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> DfResult<Box<dyn Accumulator>> {
         match *args.return_field.data_type() {
             INTERVAL => self.accumulator(args),
+            DataType::Float64 if !args.is_distinct => {
+                Ok(Box::new(Sliding::new(self.inner.create_sliding_accumulator(args)?)))
+            }
             _ => self.inner.create_sliding_accumulator(args),
         }
     }

@@ -282,6 +282,7 @@ fn targets(statement: &mut Statement) -> Vec<&mut Name> {
         Statement::Drop(drop) if matches!(drop.kind, ObjectKind::Table | ObjectKind::View) => {
             drop.names.iter_mut().collect()
         }
+        Statement::ShowCreateView(name) => vec![name],
         Statement::Copy(copy) if copy.from => copy.table.iter_mut().collect(),
         Statement::Write(write) => match &mut write.action {
             WriteAction::Insert(insert) | WriteAction::CopyFrom(insert) => vec![&mut insert.table],

@@ -148,6 +148,19 @@ def test_parameters_without_a_type_have_that_of_their_place(server):
             maru.execute("DROP SCHEMA parameters CASCADE")
 
 
+def test_a_parameter_without_a_type_is_never_rounded(connection):
+    """The client is told a numeric of two places before it sends the third."""
+    values = "FROM (VALUES (1, 1.20::numeric(12,2)), (2, NULL)) AS t(id, n) ORDER BY id"
+    for value, expected in ("1.5", Decimal("1.5")), ("1.50", Decimal("1.5")), ("7", Decimal(7)):
+        assert connection.execute(f"SELECT coalesce(n, %s) {values}", [value]).fetchall() == [(Decimal("1.2"),), (expected,)]
+    with pytest.raises(psycopg.errors.FeatureNotSupported) as caught:
+        connection.execute(f"SELECT coalesce(n, %s) {values}", ["1.499"])
+    assert "$1::numeric" in caught.value.diag.message_hint
+    assert connection.execute(f"SELECT coalesce(n, %s::numeric) {values}", ["1.499"]).fetchall() == [(Decimal("1.2"),), (Decimal("1.499"),)]
+    found = connection.execute(f"SELECT CASE WHEN id = 1 THEN n ELSE %s END {values}", ["1.499"]).fetchall()
+    assert found == [(Decimal("1.2"),), (Decimal("1.499"),)]
+
+
 def test_changes_by_parameters(server):
     with psycopg.connect(os.environ["MARU_TEST_PG"], autocommit=True) as postgres, server.connect() as maru:
         maru.execute("CREATE SCHEMA IF NOT EXISTS parameters")

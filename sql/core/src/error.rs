@@ -110,6 +110,13 @@ impl Error {
         self.0.line_column.is_some()
     }
 
+    /// Takes the place away: it was one in a text that the user has not sent.
+    pub fn without_place(mut self) -> Self {
+        self.0.line_column = None;
+        self.0.position = None;
+        self
+    }
+
     /// Turns line and column into [`Error::position`], now that the text is known. `sql` is the text the error's
     /// place refers to, and it starts `offset` characters into what the user sent.
     pub fn locate(mut self, sql: &str, offset: usize) -> Self {
@@ -141,6 +148,19 @@ impl Error {
             return self;
         }
         self.with_context(key, value)
+    }
+
+    /// Changes the texts that may name files: the message, its detail and hint, and the files among the facts.
+    pub fn map_text(mut self, change: impl Fn(&str) -> String) -> Self {
+        self.0.message = change(&self.0.message);
+        self.0.detail = self.0.detail.as_deref().map(&change);
+        self.0.hint = self.0.hint.as_deref().map(&change);
+        for (key, value) in &mut self.0.context {
+            if matches!(*key, "file" | "path") {
+                *value = change(value);
+            }
+        }
+        self
     }
 
     /// Adds the place in the data that a client sends, as PostgreSQL's CONTEXT tells it: `COPY t, line 3, column n: "x"`.

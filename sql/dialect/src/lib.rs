@@ -12,8 +12,8 @@ mod statement;
 mod write;
 
 pub use conversation::{
-    Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared, ExplainExecute,
-    Fetch, ForceQuote, Inner, Prepare, Transaction,
+    Channel, Copy, CopyFormat, CopyOptions, DeclareCursor, Direction, ExecutePrepared,
+    ExplainExecute, Fetch, ForceQuote, Inner, Prepare, Transaction,
 };
 pub use maru_dialect::MaruDialect;
 pub use parser::{READ_OPTIONS, model, parse, parse_type, versions};
@@ -25,15 +25,15 @@ pub use statement::{
     CreatePipeline, CreatePolicy, CreateResourceGroup, CreateRole, CreateSchema, CreateSecret,
     CreateView, DropModel, DropObject, DropPolicy, DropRole, ExportModel, GrantPrivileges,
     GrantRole, GrantTarget, ModelChange, ModelStatement, Name, ObjectKind, OptionList, Owned,
-    PipelineOption, PipelineParameter, PipelineSchedule, PipelineStatement, PipelineStep,
-    PolicyChange, PolicyCommand, Preview, PrivilegeName, RetrainModel, RoleChange, RoleName,
-    RoleOptions, RunPipeline, STATEMENTS, SecurityChange, SetScope, SetVariable, SqlPart,
-    Statement, StatementSpec, StepBody,
+    PipelineChange, PipelineOption, PipelineParameter, PipelineSchedule, PipelineStatement,
+    PipelineStep, PolicyChange, PolicyCommand, Preview, PrivilegeName, RangeEnd, RetrainModel,
+    RoleChange, RoleName, RoleOptions, RunPipeline, STATEMENTS, SecurityChange, SetScope,
+    SetVariable, SqlPart, Statement, StatementSpec, StepBody,
 };
 pub use write::{
-    AlterTable, CopyTo, CreateIndex, CreateTable, Delete, DropIndex, Insert, Merge, MergeAction,
-    MergeClause, MergeWhen, OnConflict, Returning, TableAlteration, Truncate, Update, Vacuum,
-    Write, WriteAction,
+    AlterTable, Check, CopyTo, CreateIndex, CreateTable, Delete, DropIndex, Insert, Merge,
+    MergeAction, MergeClause, MergeWhen, OnConflict, Returning, TableAlteration, Truncate, Update,
+    Vacuum, Write, WriteAction,
 };
 
 /// The tokenizer and syntax tree underneath, for those who look for a word in a text.

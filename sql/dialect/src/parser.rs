@@ -3,12 +3,14 @@
 mod access;
 mod adjacent;
 mod change;
+mod constraint;
 mod conversation;
 mod copy;
 mod copy_file;
 mod create;
 mod depth;
 mod faithful;
+mod frames;
 mod index;
 pub mod model;
 mod pipeline;
@@ -24,7 +26,7 @@ mod write;
 use crate::MaruDialect;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement as DfStatement};
-use maru_core::{Error, ErrorKind, Result, limits};
+use maru_core::{Error, ErrorKind, Result, limits, line_column};
 use sqlparser::ast::{self, Value};
 use sqlparser::parser::ParserError;
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -33,16 +35,31 @@ use crate::statement::*;
 use crate::write::{Write, WriteAction};
 pub use copy_file::READ_OPTIONS;
 
+const AT_END: &str = "syntax error at end of input";
+
 /// Parses one statement (see [`split`](crate::split)).
 ///
 /// # Errors
 /// 42601 with line and column inside of `sql`; 54000 for nesting deeper than `nesting_max`; 0A000 for statements of
 /// PostgreSQL that Maru does not have.
 pub fn parse(sql: &str) -> Result<Statement> {
+    read(sql).map_err(|error| at_end(error, sql))
+}
+
+/// What is missing at the end of a text has its place there: the parser underneath tells none.
+fn at_end(error: Error, sql: &str) -> Error {
+    if error.has_line_column() || error.message() != AT_END {
+        return error;
+    }
+    let (line, column) = line_column(sql, sql.chars().count());
+    error.with_line_column(line, column)
+}
+
+fn read(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&MaruDialect, sql)
         .tokenize_with_location()
         .map_err(|error| DataFusionError::from(ParserError::from(error)))?;
-    let tokens = signs::rewrite(tokens)?;
+    let tokens = frames::rewrite(signs::rewrite(tokens)?)?;
     depth::check(&tokens)?;
     if let Some(statement) = pipeline::create(sql, &tokens)? {
         return Ok(statement);
@@ -52,7 +69,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let mut parser = Words(
         DFParserBuilder::new(write::rewrite(table_command::rewrite(model::rewrite(
             versions::rewrite(trim::rewrite(tokens)),
-        ))))
+        )?)))
         .with_dialect(&MaruDialect)
         .with_recursion_limit(limits::NESTING_MAX)
         .build()?,
@@ -127,13 +144,6 @@ impl Words<'_> {
         }
         if self.take(&["cancel", "query"]) {
             return self.cancel_query().map(Some);
-        }
-        // Nobody notifies, so there is nothing to listen to no more.
-        if self.take(&["unlisten"]) {
-            if !self.0.parser.consume_token(&Token::Mul) {
-                self.ident()?;
-            }
-            return Ok(Some(Statement::Discard { tag: "UNLISTEN", resets: false }));
         }
         if self.take(&["discard"]) {
             let tags = [
@@ -403,7 +413,7 @@ impl Words<'_> {
         let found = self.0.parser.peek_token();
         let place = found.span.start;
         let message = match found.token {
-            Token::EOF => "syntax error at end of input".to_owned(),
+            Token::EOF => AT_END.to_owned(),
             token => format!("syntax error at or near \"{token}\""),
         };
         Error::new(ErrorKind::Syntax, message)

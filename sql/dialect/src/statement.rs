@@ -9,7 +9,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use sqlparser::ast;
 
 use crate::conversation::{
-    Copy, DeclareCursor, ExecutePrepared, ExplainExecute, Fetch, Prepare, Transaction,
+    Channel, Copy, DeclareCursor, ExecutePrepared, ExplainExecute, Fetch, Prepare, Transaction,
 };
 use crate::write::{AlterTable, CreateIndex, CreateTable, DropIndex, Truncate, Vacuum, Write};
 pub use access::*;
@@ -51,6 +51,7 @@ pub enum Statement {
     Describe(Name),
     DescribeHistory(Name),
     DescribeModel(Name),
+    ShowCreateView(Name),
     Preview(Preview),
     /// `SHOW name` for one setting.
     ShowVariable(String),
@@ -79,6 +80,8 @@ pub enum Statement {
     Fetch(Fetch),
     /// `CLOSE name` or `CLOSE ALL` (`None`).
     CloseCursor(Option<String>),
+    /// `LISTEN`, `UNLISTEN`, `NOTIFY`.
+    Channel(Channel),
     Copy(Box<Copy>),
     /// Of the pack of machine learning.
     Model(Box<ModelStatement>),
@@ -324,13 +327,13 @@ statements! {
     "ALTER MODEL", "ALTER MODEL [IF EXISTS] name { SET DEFAULT VERSION n | ROLLBACK | SET ALIAS alias = n | DROP ALIAS alias | SET OPTIONS (description = 'text') | SET COMMENT { 'text' | NULL } | RENAME TO new_name }",
         "Says which version of a model is used where none is named, names versions, or renames the model.",
         "ALTER MODEL mes.defect SET DEFAULT VERSION 4";
-    "ALTER PIPELINE", "ALTER PIPELINE name { PAUSE | RESUME }",
-        "Holds back the runs that a pipeline's schedule would start, or lets them start again.",
-        "ALTER PIPELINE mart.daily PAUSE";
+    "ALTER PIPELINE", "ALTER PIPELINE name { PAUSE | RESUME | SET (option = value, …) | RESET (option, …) | SET SCHEDULE 'cron' [TIME ZONE 'zone'] | DROP SCHEDULE }",
+        "Holds back the runs that a pipeline's schedule would start, or lets them start again; changes its options or its schedule.",
+        "ALTER PIPELINE mart.daily SET (retries = 5, timeout = '1h')";
     "ALTER POLICY", "ALTER POLICY name ON table { RENAME TO new_name | [TO role, …] [USING (condition)] [WITH CHECK (condition)] }",
         "Changes the name, the roles or the conditions of a policy.",
         "ALTER POLICY own_region ON crm.public.customers USING (region = 'Busan')";
-    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column { TYPE type | SET NOT NULL | DROP NOT NULL } | RENAME TO new_name }, …",
+    "ALTER TABLE", "ALTER TABLE name { ENABLE | DISABLE | FORCE | NO FORCE } ROW LEVEL SECURITY; ALTER TABLE name { SET MASK FOR COLUMN column USING (expression) | DROP MASK FOR COLUMN column }; ALTER TABLE [IF EXISTS] name { ADD [COLUMN] column type | DROP [COLUMN] column | RENAME [COLUMN] column TO new_name | ALTER [COLUMN] column { TYPE type | SET NOT NULL | DROP NOT NULL | SET DEFAULT value | DROP DEFAULT } | ADD [CONSTRAINT name] CHECK (condition) | DROP CONSTRAINT [IF EXISTS] name | RENAME TO new_name }, …",
         "Says what others than the owner see of rows and columns; changes the columns of a table where its source can.",
         "ALTER TABLE crm.public.customers SET MASK FOR COLUMN phone USING ('***' || right(phone, 4))";
     "ALTER … OWNER TO", "ALTER { CATALOG | SCHEMA | TABLE | VIEW | SECRET | MODEL | PIPELINE } name OWNER TO role",
@@ -381,7 +384,7 @@ statements! {
     "CREATE MODEL", "CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [TRANSFORM (expression [AS name], …)] [TRAIN WHERE condition] OPTIONS (model_type = 'type', option = value, …) [WITH (async = true)] [AS query]",
         "Trains a model on the rows of a query and keeps it as a new version; with option async = true as a job in the background.",
         "CREATE MODEL mes.defect OPTIONS (model_type = 'logistic_reg', input_label_cols = ['label']) AS SELECT temp, press, label FROM mes.products";
-    "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN }] }; … END",
+    "CREATE PIPELINE", "CREATE [OR REPLACE] PIPELINE [IF NOT EXISTS] name [(parameter type [DEFAULT value], …)] [SCHEDULE 'cron' [TIME ZONE 'zone']] [WITH (option = value, …)] AS BEGIN STEP step [AFTER step, …] [WHEN (query)] { AS statement | EXPECT 'rule' (query) [ON VIOLATION { FAIL | WARN | RETRY }] }; … END",
         "Keeps statements that run together, in the order of the tables they read and write, by hand or by a schedule. Options are retries, retry_wait, timeout, step_timeout, catch_up, max_active_runs, parallel and on_failure = webhook('url'). Instead of BEGIN … END the steps may stand in $$ … $$.",
         "CREATE PIPELINE mart.daily (target date) SCHEDULE '0 2 * * *' TIME ZONE 'Asia/Seoul' AS BEGIN STEP load AS INSERT INTO mart.sums SELECT dt, sum(x) FROM raw.facts WHERE dt = :target GROUP BY dt; STEP check EXPECT 'rows arrived' (SELECT count(*) > 0 FROM mart.sums WHERE dt = :target); END";
     "CREATE POLICY", "CREATE POLICY name ON table [AS { PERMISSIVE | RESTRICTIVE }] [FOR { ALL | SELECT | INSERT | UPDATE | DELETE }] [TO role, …] [USING (condition)] [WITH CHECK (condition)]",
@@ -399,7 +402,7 @@ statements! {
     "CREATE SECRET", "CREATE [OR REPLACE] SECRET [IF NOT EXISTS] name WITH (option = value, …)",
         "Keeps credentials encrypted; they are never shown again. Catalogs name it with secret = 'name'.",
         "CREATE SECRET crm_login WITH (user = 'maru', password = '…')";
-    "CREATE TABLE", "CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [(column type [NOT NULL], …)] [WITH (partitioned_by = ARRAY['column', …], option = value, …)] [AS query]",
+    "CREATE TABLE", "CREATE [OR REPLACE] TABLE [IF NOT EXISTS] name [(column type [NOT NULL] [DEFAULT value] [CHECK (condition)], …, [CONSTRAINT name] CHECK (condition), …)] [WITH (partitioned_by = ARRAY['column', …], option = value, …)] [AS query]",
         "Makes a table, empty or of the rows of a query; in the catalog maru and in catalogs of files it is a Delta Lake table.",
         "CREATE TABLE lake.mart.calls WITH (partitioned_by = ARRAY['day']) AS SELECT * FROM demo.calls";
     "CREATE VIEW", "CREATE [OR REPLACE] VIEW [IF NOT EXISTS] name [(column, …)] AS query",
@@ -465,9 +468,15 @@ statements! {
     "INSERT", "INSERT INTO name [AS alias] [(column, …)] { query | DEFAULT VALUES } [ON CONFLICT [(column, …)] DO { NOTHING | UPDATE SET column = { EXCLUDED.column | expression }, … }] [RETURNING item, …]; INSERT OVERWRITE [TABLE] name [(column, …)] [PARTITION (column [= value], …)] query",
         "Adds the rows of a query to a table, or puts them in the place of all rows or of those of partitions.",
         "INSERT INTO lake.mart.customers VALUES (1, 'Han')";
+    "LISTEN", "LISTEN channel",
+        "Has the texts told that others send over a channel, after their transactions; over the PostgreSQL wire.",
+        "LISTEN orders_changed";
     "MERGE", "MERGE INTO name [AS alias] USING { table | (query) } [AS alias] ON condition WHEN [NOT] MATCHED [BY SOURCE | BY TARGET] [AND condition] THEN { UPDATE SET column = value, … | DELETE | INSERT [(column, …)] VALUES (value, …) | DO NOTHING } …",
         "Changes, removes and adds rows of a table by those of another one.",
         "MERGE INTO lake.mart.customers c USING crm.public.customers n ON c.id = n.id WHEN MATCHED THEN UPDATE SET name = n.name WHEN NOT MATCHED THEN INSERT (id, name) VALUES (n.id, n.name)";
+    "NOTIFY", "NOTIFY channel [, 'text']",
+        "Sends a text to all sessions of the same database that listen to a channel, when the transaction ends.",
+        "NOTIFY orders_changed, '2026-11-22'";
     "OPTIMIZE", "OPTIMIZE [TABLE] name",
         "Puts the rows of small files of a Delta Lake table into fewer, in one commit.",
         "OPTIMIZE lake.mart.calls";
@@ -492,7 +501,7 @@ statements! {
     "REVOKE", "REVOKE [GRANT OPTION FOR] { privilege [(column, …)], … | ALL } ON { [kind] name, … | ALL TABLES IN SCHEMA schema, … } FROM { role | PUBLIC }, … [CASCADE]; REVOKE [ADMIN OPTION FOR] role, … FROM role, …",
         "Takes privileges or memberships away; the next statement of their holder has them no more.",
         "REVOKE SELECT ON crm.public.customers FROM analyst";
-    "RUN PIPELINE", "RUN PIPELINE name [(parameter => value, …)] [WITH (async = true)]",
+    "RUN PIPELINE", "RUN PIPELINE name [(parameter => value, …)] [WITH (async = true, steps = 'step, …', from_step = 'step')]",
         "Runs a pipeline now and waits for its end, or only begins it.",
         "RUN PIPELINE mart.daily (target => '2026-11-22')";
     "SET", "SET setting { = | TO } { value | DEFAULT }",
@@ -504,9 +513,15 @@ statements! {
     "SHOW", "SHOW { CATALOGS | COLUMNS FROM table | CONNECTORS | CONNECTOR OPTIONS | FUNCTIONS | MODELS | PIPELINES | QUERIES | RUN STEPS | RUNS | SCHEMAS [FROM catalog] | SECRETS | SESSIONS | SETTINGS | STATEMENTS | TABLES [FROM [catalog.]schema] | TRAINING JOBS | setting } [LIKE 'pattern']",
         "Lists objects or shows one setting; each list is a table of schema system too.",
         "SHOW TABLES FROM crm.public";
+    "SHOW CREATE", "SHOW CREATE { VIEW | PIPELINE } name",
+        "Gives the statement that makes a view or a pipeline again; its owner sees it.",
+        "SHOW CREATE VIEW demo.errors";
     "TRUNCATE", "TRUNCATE [TABLE] name, …",
         "Removes all rows of tables.",
         "TRUNCATE lake.mart.calls";
+    "UNLISTEN", "UNLISTEN { channel | * }",
+        "Has the texts of a channel told no more, or of none.",
+        "UNLISTEN *";
     "UPDATE", "UPDATE name [AS alias] SET { column = value | (column, …) = (value, …) }, … [FROM table] [WHERE condition] [RETURNING item, …]",
         "Changes the rows for which a condition is true.",
         "UPDATE lake.mart.customers SET region = 'Busan' WHERE region IS NULL";

@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 use maru_core::Error;
 
+use super::contained;
 use super::moments::constant;
 use super::type_of;
 use super::zeros::{holds_float, unsigned, without_sign};
@@ -66,7 +67,8 @@ pub(super) fn by_value(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             }
         }
         Expr::ScalarFunction(call) if MEMBERS.contains(&call.name()) && !is_list(call) => {
-            all(&mut call.args, schema)
+            let changed = all(&mut call.args, schema);
+            contained::settle(call) || changed
         }
         Expr::ScalarFunction(call) if call.name() == NULLIF => {
             let are_floats =

@@ -1,4 +1,4 @@
-//! Casts that lose digits, casts to text, casts of text to arrays, bytes, numbers, dates and timestamps, and casts of what a clock shows to
+//! Casts that lose digits, casts to text, casts of text to arrays, bytes, numbers, dates, times and intervals, and casts of what a clock shows to
 //! instants, since the engine underneath refuses the hours that a clock shows twice or never.
 //!
 //! DataFusion cuts off what stands behind the point when it casts to an integer; PostgreSQL rounds, numerics away from zero
@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, AsArray, Float32Array, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Float32Type, Float64Type,
-    TimeUnit,
+    IntervalUnit, TimeUnit,
 };
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -23,7 +23,9 @@ use datafusion::logical_expr::{
 };
 use maru_core::{Error, ErrorKind};
 
-use super::{array_text, bytes_text, date_text, float_text, numeric_text};
+use super::{
+    array_text, bytes_text, date_text, float_text, interval_text, numeric_text, time_text,
+};
 use crate::session::timezone;
 use crate::value_text::{Zone, has_text, texts};
 
@@ -109,6 +111,19 @@ pub(in crate::session) fn assigned(
     Expr::ScalarFunction(call)
 }
 
+/// Casts to a numeric, as a cast that was written does.
+pub(super) fn to_numeric(values: &ArrayRef, target: &DataType) -> DfResult<ArrayRef> {
+    let cast = LossyCast {
+        target: target.clone(),
+        try_cast: false,
+        zone: String::new(),
+        is_uuid: false,
+        column: None,
+        signature: Signature::any(1, Volatility::Immutable),
+    };
+    cast.cast(values)
+}
+
 fn loses_digits(source: &DataType, target: &DataType) -> bool {
     use DataType::{Date32, Decimal128, Decimal256, Timestamp};
     match (source, target) {
@@ -124,7 +139,8 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
         (from, to) if to.is_string() => is_written_otherwise(from),
         (from, to) if is_text(from) => {
             let is_number = is_numeric(to) || to.is_floating();
-            array_text::is_array(to) || date_text::is_moment(to) || is_number
+            let is_clock = time_text::is_time(to) || is_interval(to);
+            array_text::is_array(to) || date_text::is_moment(to) || is_number || is_clock
         }
         (DataType::Float64, DataType::Float32) => true,
         (from, to) => from.is_floating() && (to.is_integer() || is_numeric(to)),
@@ -133,6 +149,10 @@ fn loses_digits(source: &DataType, target: &DataType) -> bool {
 
 fn is_numeric(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Decimal128(..) | DataType::Decimal256(..))
+}
+
+fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(IntervalUnit::MonthDayNano))
 }
 
 fn is_text(data_type: &DataType) -> bool {
@@ -218,7 +238,16 @@ impl LossyCast {
             return Ok(date_text::moments(values, &self.target, self.try_cast)?);
         }
         if is_numeric(&self.target) && is_text(values.data_type()) {
+            if !self.try_cast {
+                numeric_text::keeps_all(values, &self.target)?;
+            }
             return Ok(numeric_text::numerics(values, &self.target, self.try_cast)?);
+        }
+        if time_text::is_time(&self.target) && is_text(values.data_type()) {
+            return Ok(time_text::times(values, &self.target, self.try_cast)?);
+        }
+        if is_interval(&self.target) && is_text(values.data_type()) {
+            return Ok(interval_text::intervals(values, &self.target, self.try_cast)?);
         }
         if self.target.is_floating() && is_text(values.data_type()) {
             return Ok(float_text::floats(values, &self.target, self.try_cast)?);

@@ -5,6 +5,8 @@
 //! all rows of a batch (DataFusion 55.2). Here what may fail is computed of NULL where the conditions before it have decided: its result
 //! does not count there. Only conditions on the same columns guard, so that all others go to their sources as they are; and none brings
 //! a table into what is of another one, which would be no key of a join any more.
+//!
+//! `sum(a / b) FILTER (WHERE b <> 0)` likewise computes of the rows that it keeps.
 
 use std::collections::HashSet;
 
@@ -25,7 +27,14 @@ const QUOTIENT: &str = "numeric_divide";
 
 /// Functions that fail for some arguments.
 const FUNCTIONS: &[&str] = &[
+    "acos",
+    "acosh",
+    "asin",
+    "atanh",
     "chr",
+    "cos",
+    "cot",
+    "degrees",
     "exp",
     "ln",
     "log",
@@ -33,7 +42,9 @@ const FUNCTIONS: &[&str] = &[
     "log2",
     QUOTIENT,
     "power",
+    "sin",
     "sqrt",
+    "tan",
     "to_date",
     "to_number",
     "to_timestamp",
@@ -58,11 +69,13 @@ pub(super) fn guarded(plan: LogicalPlan) -> DfResult<LogicalPlan> {
         }
         let preserver = NamePreserver::new(&node);
         let changed = node.map_expressions(|expr| {
-            if !expr.exists(|part| Ok(is_chain(part)))? || !may_fail(&expr, &schema)? {
+            let is_guarded = expr.exists(|part| Ok(is_chain(part) || has_filter(part)))?;
+            if !is_guarded || !may_fail(&expr, &schema)? {
                 return Ok(Transformed::no(expr));
             }
             let name = preserver.save(&expr);
-            Ok(Transformed::yes(name.restore(within(expr, &schema)?)))
+            let expr = within(expr, &schema)?.transform_up(|part| of_kept_rows(part, &schema))?;
+            Ok(Transformed::yes(name.restore(expr.data)))
         })?;
         match changed.transformed {
             true => changed.map_data(LogicalPlan::recompute_schema),
@@ -74,6 +87,48 @@ pub(super) fn guarded(plan: LogicalPlan) -> DfResult<LogicalPlan> {
 
 fn is_chain(expr: &Expr) -> bool {
     matches!(expr, Expr::BinaryExpr(binary) if matches!(binary.op, Operator::And | Operator::Or))
+}
+
+fn has_filter(expr: &Expr) -> bool {
+    match expr {
+        Expr::AggregateFunction(call) => call.params.filter.is_some(),
+        Expr::WindowFunction(call) => call.params.filter.is_some(),
+        _ => false,
+    }
+}
+
+/// Lets an aggregate compute what may fail of the rows that its `FILTER` keeps. In groups and windows the engine underneath computes
+/// arguments of all rows, and leaves some out afterwards.
+fn of_kept_rows(mut expr: Expr, schema: &DFSchema) -> DfResult<Transformed<Expr>> {
+    let mut changed = false;
+    let arguments = match &mut expr {
+        Expr::AggregateFunction(call) => {
+            let params = &mut call.params;
+            let orders = params.order_by.iter_mut().map(|order| &mut order.expr);
+            let arguments = params.args.iter_mut().chain(orders).collect::<Vec<_>>();
+            params.filter.as_deref().map(|filter| (filter, arguments))
+        }
+        Expr::WindowFunction(call) => {
+            let params = &mut call.params;
+            let arguments = params.args.iter_mut().collect::<Vec<_>>();
+            params.filter.as_deref().map(|filter| (filter, arguments))
+        }
+        _ => None,
+    };
+    if let Some((filter, arguments)) = arguments
+        && is_plain(filter)?
+    {
+        for argument in arguments {
+            let is_guarded = matches!(&*argument, Expr::Case(case)
+                if case.when_then_expr.iter().any(|(when, _)| **when == *filter));
+            if !is_guarded && !argument.is_volatile() && may_fail(argument, schema)? {
+                let branch = (Box::new(filter.clone()), Box::new(std::mem::take(argument)));
+                *argument = Expr::Case(Case::new(None, vec![branch], None));
+                changed = true;
+            }
+        }
+    }
+    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
 }
 
 fn may_fail(expr: &Expr, schema: &DFSchema) -> DfResult<bool> {
@@ -218,7 +273,10 @@ fn only_where(argument: Expr, columns: &HashSet<Column>, before: &[Guard], op: O
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::common::{JoinType, ScalarValue};
-    use datafusion::logical_expr::{LogicalPlanBuilder, cast, col, lit, table_scan};
+    use datafusion::functions_aggregate::expr_fn::sum;
+    use datafusion::logical_expr::{
+        ExprFunctionExt, LogicalPlanBuilder, cast, col, lit, table_scan,
+    };
 
     use super::super::quotient;
     use super::*;
@@ -246,6 +304,20 @@ mod tests {
         assert!(text.contains("/ CASE WHEN t.b = Int32(0) IS NOT TRUE THEN t.b END"), "{text}");
         // A condition on other columns guards nothing.
         let text = guarded_condition(col("t.a").not_eq(lit(0)).and(quotient));
+        assert!(!text.contains("CASE"), "{text}");
+    }
+
+    #[test]
+    fn aggregates_compute_of_the_rows_that_they_keep() {
+        let argument = |expr: Expr| {
+            let call = sum(expr).filter(col("t.b").not_eq(lit(0))).build().unwrap();
+            let plan = table("t").aggregate(vec![col("t.a")], vec![call]).unwrap().build().unwrap();
+            let LogicalPlan::Aggregate(aggregate) = guarded(plan).unwrap() else { panic!("none") };
+            aggregate.aggr_expr.first().unwrap().to_string()
+        };
+        let text = argument(lit(10) / col("t.b"));
+        assert!(text.contains("CASE WHEN t.b != Int32(0) THEN Int32(10) / t.b END"), "{text}");
+        let text = argument(col("t.a"));
         assert!(!text.contains("CASE"), "{text}");
     }
 

@@ -18,6 +18,7 @@ const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
     super::moments::settle,
     super::float::compare,
     super::float::unify,
+    super::float::compute,
     super::branches::settle,
     super::unsigned::settle,
     super::quotient::settle,
@@ -29,7 +30,8 @@ const RULES: &[fn(Expr, &DFSchema) -> Transformed<Expr>] = &[
 pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let plan = super::bytes::settled(plan)?;
     let plan = super::promised::values(super::promised::unions(plan)?)?;
-    let plan = super::change_expressions(plan, |expr, schema| {
+    let plan = super::change_types(plan, super::decimal_texts::settle)?;
+    let plan = super::change_types(plan, |expr, schema| {
         RULES.iter().fold(Transformed::no(expr), |so_far, rule| {
             if so_far.transformed { so_far } else { rule(so_far.data, schema) }
         })
@@ -43,7 +45,7 @@ pub(in crate::session) fn keep_times(plan: LogicalPlan) -> DfResult<LogicalPlan>
             })
         })
     })?;
-    if found { super::change_expressions(plan, widen) } else { Ok(plan) }
+    if found { super::change_types(plan, widen) } else { Ok(plan) }
 }
 
 fn is_sum(sum: &BinaryExpr) -> bool {

@@ -2,7 +2,8 @@
 //! `coalesce`, `UNION`, `VALUES`).
 //!
 //! The engine underneath makes numerics of the floats: NaN and infinity are an error then, and 1e-300 is 0. PostgreSQL
-//! makes double precision of the numerics. It does so with whole numbers beside a `real`, too.
+//! makes double precision of the numerics where they are compared or computed with. It does so with whole numbers beside a `real`, too.
+//! A value that may be either is a `real` if that is the only float.
 //!
 //! Source: PostgreSQL 16, section 10.2.
 
@@ -17,13 +18,20 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, InList, InSubquery};
-use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, LogicalPlanBuilder};
+use datafusion::logical_expr::expr::{Cast, InList};
+use datafusion::logical_expr::{
+    Between, BinaryExpr, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery,
+};
 
 /// Lets a float and another number be compared as floats.
 pub(super) fn compare(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    if let Expr::InSubquery(membership) = &mut expr {
-        let changed = within(membership, schema);
+    let asked = match &mut expr {
+        Expr::InSubquery(asked) => Some((asked.expr.as_mut(), &mut asked.subquery)),
+        Expr::SetComparison(asked) => Some((asked.expr.as_mut(), &mut asked.subquery)),
+        _ => None,
+    };
+    if let Some((value, subquery)) = asked {
+        let changed = within(value, subquery, schema);
         return if changed { Transformed::yes(expr) } else { Transformed::no(expr) };
     }
     let mut sides = match &mut expr {
@@ -69,6 +77,8 @@ const ALIKE: &[&str] = &["coalesce", "greatest", "least", "make_array", "nullif"
 
 /// Lets the branches of a `CASE`, or the arguments of a function that gives one of them, be floats if one is.
 pub(super) fn unify(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    // What is compared is compared as double precision.
+    let is_compared = matches!(&expr, Expr::ScalarFunction(call) if call.name() == "nullif");
     let sides: Vec<&mut Expr> = match &mut expr {
         Expr::Case(case) => {
             let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
@@ -81,8 +91,35 @@ pub(super) fn unify(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     };
     let types = sides.iter().map(|side| side.get_type(schema).ok()).collect::<Option<Vec<_>>>();
     let Some(types) = types.filter(|types| mixed(types)) else { return Transformed::no(expr) };
-    as_doubles(sides, &types);
+    match common(&types) {
+        Some(DataType::Float32) if !is_compared => as_reals(sides, &types),
+        _ => as_doubles(sides, &types),
+    }
     Transformed::yes(expr)
+}
+
+/// Lets a `real` and an exact number be computed with as double precision.
+pub(super) fn compute(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = &mut expr else {
+        return Transformed::no(expr);
+    };
+    let computes =
+        matches!(op, Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide);
+    let types = left.get_type(schema).ok().zip(right.get_type(schema).ok());
+    let Some((a, b)) = types.filter(|_| computes) else { return Transformed::no(expr) };
+    let is_exact = |data_type: &DataType| data_type.is_decimal() || data_type.is_integer();
+    let of_real = |real: &DataType, other: &DataType| *real == DataType::Float32 && is_exact(other);
+    if !of_real(&a, &b) && !of_real(&b, &a) {
+        return Transformed::no(expr);
+    }
+    as_doubles(vec![left.as_mut(), right.as_mut()], &[a, b]);
+    Transformed::yes(expr)
+}
+
+/// Returns the type of values that may be floats or other numbers; `None` if there are not both.
+pub(super) fn common(types: &[DataType]) -> Option<DataType> {
+    let has_double = types.contains(&DataType::Float64);
+    mixed(types).then_some(if has_double { DataType::Float64 } else { DataType::Float32 })
 }
 
 /// Returns whether numbers of these types meet as double precision.
@@ -98,6 +135,18 @@ fn as_doubles(sides: Vec<&mut Expr>, types: &[DataType]) {
             *side = Expr::Literal(ScalarValue::Float64(Some(value)), None);
         } else if data_type.is_numeric() && *data_type != DataType::Float64 {
             *side = Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float64));
+        }
+    }
+}
+
+fn as_reals(sides: Vec<&mut Expr>, types: &[DataType]) {
+    for (side, data_type) in sides.into_iter().zip(types) {
+        let value = digits(side).and_then(|text| text.parse::<f32>().ok());
+        // What is too large or too small for a `real` is left to the cast to refuse.
+        if let Some(value) = value.filter(|value| value.is_normal()) {
+            *side = Expr::Literal(ScalarValue::Float32(Some(value)), None);
+        } else if data_type.is_numeric() && *data_type != DataType::Float32 {
+            *side = Expr::Cast(Cast::new(Box::new(side.clone()), DataType::Float32));
         }
     }
 }
@@ -159,12 +208,12 @@ fn is_by_zero<T: ArrowPrimitiveType<Native: Into<f64>>>(
     })
 }
 
-/// Lets both sides of `IN (SELECT …)` be floats, and tells whether it did.
-fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
-    let plan = &membership.subquery.subquery;
+/// Lets both sides of `IN`, `ANY` and `ALL (SELECT …)` be floats, and tells whether it did.
+fn within(value: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> bool {
+    let plan = &subquery.subquery;
     let columns = plan.schema().columns();
     let Some(column) = columns.first() else { return false };
-    let Ok(left) = membership.expr.get_type(schema) else { return false };
+    let Ok(left) = value.get_type(schema) else { return false };
     let right = plan.schema().field(0).data_type();
     let is_mixed = left.is_floating() && right.is_decimal()
         || left.is_decimal() && right.is_floating()
@@ -177,8 +226,8 @@ fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
     let column = double(Expr::Column(column.clone())).alias(column.name());
     let plan = LogicalPlanBuilder::from(Arc::clone(plan)).project([column]);
     let Ok(plan) = plan.and_then(LogicalPlanBuilder::build) else { return false };
-    membership.subquery = membership.subquery.with_plan(Arc::new(plan));
-    *membership.expr = double(membership.expr.as_ref().clone());
+    *subquery = subquery.with_plan(Arc::new(plan));
+    *value = double(value.clone());
     true
 }
 
@@ -192,6 +241,19 @@ fn real(expr: &Expr) -> Option<f32> {
 /// Returns the value of a literal numeric or whole number: the float next to it.
 fn double(expr: &Expr) -> Option<f64> {
     digits(expr)?.parse().ok()
+}
+
+/// Makes the float next to it of a numeric that is written in the statement: the engine underneath divides its digits, and rounds
+/// twice.
+pub(super) fn written(expr: Expr) -> Transformed<Expr> {
+    let value = match &expr {
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Float64 => double(&cast.expr),
+        _ => None,
+    };
+    match value {
+        Some(value) => Transformed::yes(Expr::Literal(ScalarValue::Float64(Some(value)), None)),
+        None => Transformed::no(expr),
+    }
 }
 
 fn digits(expr: &Expr) -> Option<String> {

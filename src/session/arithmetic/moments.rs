@@ -12,9 +12,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::{Cast, InSubquery};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction};
 use datafusion::logical_expr::{
-    BinaryExpr, Case, Expr, ExprSchemable, LogicalPlanBuilder, Operator,
+    BinaryExpr, Case, Expr, ExprSchemable, LogicalPlanBuilder, Operator, Subquery,
 };
 
 use crate::session::quantified;
@@ -46,7 +46,8 @@ pub(super) fn settle(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                     schema,
                 )
         }
-        Expr::InSubquery(membership) => within(membership, schema),
+        Expr::InSubquery(asked) => within(&mut asked.expr, &mut asked.subquery, schema),
+        Expr::SetComparison(asked) => within(&mut asked.expr, &mut asked.subquery, schema),
         Expr::Case(case) => {
             let thens = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
             alike(thens.chain(case.else_expr.as_deref_mut()).collect(), schema)
@@ -69,7 +70,13 @@ pub(super) fn settle(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                     expr = case;
                     true
                 }
-                None => false,
+                None => match of_first(call, schema) {
+                    Some(narrow) => {
+                        expr = narrow;
+                        true
+                    }
+                    None => false,
+                },
             },
             _ => false,
         },
@@ -148,15 +155,15 @@ fn as_duration(time: &mut Expr) {
     cast(time, DataType::Duration(TimeUnit::Microsecond));
 }
 
-/// Lets the sides of `IN (SELECT …)` be moments if one is.
-fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
-    let plan = &membership.subquery.subquery;
+/// Lets the sides of `IN`, `ANY` and `ALL (SELECT …)` be moments if one is.
+fn within(value: &mut Expr, subquery: &mut Subquery, schema: &DFSchema) -> bool {
+    let plan = &subquery.subquery;
     let columns = plan.schema().columns();
     let Some(column) = columns.first() else { return false };
-    let Ok(left) = membership.expr.get_type(schema) else { return false };
+    let Ok(left) = value.get_type(schema) else { return false };
     match (&left, plan.schema().field(0).data_type().clone()) {
         (DataType::Date32, moment @ DataType::Timestamp(..)) => {
-            cast(&mut membership.expr, moment);
+            cast(value, moment);
             true
         }
         (DataType::Timestamp(..), DataType::Date32) => {
@@ -165,7 +172,7 @@ fn within(membership: &mut InSubquery, schema: &DFSchema) -> bool {
             let plan = LogicalPlanBuilder::from(Arc::clone(plan));
             let plan = plan.project([moment.alias(column.name())]);
             let Ok(plan) = plan.and_then(LogicalPlanBuilder::build) else { return false };
-            membership.subquery = membership.subquery.with_plan(Arc::new(plan));
+            *subquery = subquery.with_plan(Arc::new(plan));
             true
         }
         _ => false,
@@ -189,12 +196,14 @@ fn item(value: &mut Expr, array: &mut Expr, schema: &DFSchema) -> bool {
     true
 }
 
-/// Returns `nullif(a, b)` of a date and a moment: it is of the type of `a`.
+/// Returns `nullif(a, b)` of a date and a moment, or of a `real` and another number: it is of the type of `a`.
 fn null_if(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     let [value, other] = args else { return None };
     let of = |expr: &Expr| expr.get_type(schema).ok();
     let (left, right) = (of(value)?, of(other)?);
-    let common = common(&[left.clone(), right])?;
+    let is_wider = left == DataType::Float32 && right.is_numeric() && right != left;
+    let wider = is_wider.then_some(DataType::Float64);
+    let common = common(&[left.clone(), right]).or(wider)?;
     if value.is_volatile() {
         return None;
     }
@@ -203,6 +212,26 @@ fn null_if(args: &[Expr], schema: &DFSchema) -> Option<Expr> {
     let null = Expr::Literal(ScalarValue::try_from(&left).ok()?, None);
     let branch = (Box::new(equal), Box::new(null));
     Some(Expr::Case(Case::new(None, vec![branch], Some(Box::new(value.clone())))))
+}
+
+/// Returns `nullif(a, b)` of whole numbers of which `b` has more room: it is of the type of `a`.
+fn of_first(call: &ScalarFunction, schema: &DFSchema) -> Option<Expr> {
+    let [value, other] = call.args.as_slice() else { return None };
+    let (left, right) = (value.get_type(schema).ok()?, other.get_type(schema).ok()?);
+    let are_whole = left.is_signed_integer() && right.is_signed_integer();
+    if !are_whole || left.primitive_width() >= right.primitive_width() {
+        return None;
+    }
+    let call = |value: Expr, other: Expr| {
+        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(&call.func), vec![value, other]))
+    };
+    if let Expr::Literal(number, _) = other
+        && let Ok(number) = number.cast_to(&left)
+    {
+        return Some(call(value.clone(), Expr::Literal(number, None)));
+    }
+    let wide = Expr::Cast(Cast::new(Box::new(value.clone()), right));
+    Some(Expr::Cast(Cast::new(Box::new(call(wide, other.clone())), left)))
 }
 
 fn is_date(expr: &Expr, schema: &DFSchema) -> bool {

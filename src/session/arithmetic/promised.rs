@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercionRewriter;
 
 use super::{float, moments};
+use crate::session::open_texts::{are_left_alone, numeric};
 
 /// Gives the sides of a `UNION` one type now. Of `numeric(12,2)` and `numeric(38,10)`, the first would be told.
 pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
@@ -35,12 +36,37 @@ pub(super) fn unions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     .data()
 }
 
-/// Gives a parameter that is the whole value of a column the type that the column has in the other queries.
+/// Tells the types of a `UNION` anew whose sides have become of others; of any other node, its columns.
+///
+/// # Errors
+/// What the planner says of sides that have no type in common.
+pub(super) fn told_anew(node: LogicalPlan) -> DfResult<LogicalPlan> {
+    let LogicalPlan::Union(union) = node else { return node.recompute_schema() };
+    let is_told = |side: &Arc<LogicalPlan>| {
+        let mut fields = side.schema().fields().iter().zip(union.schema.fields());
+        fields.all(|(field, told)| field.data_type() == told.data_type())
+    };
+    if union.inputs.iter().all(is_told) {
+        return LogicalPlan::Union(union).recompute_schema();
+    }
+    let union = with_settled(Union::try_new_with_loose_types(union.inputs)?)?;
+    TypeCoercionRewriter::coerce_union(union)
+}
+
+/// Gives a parameter, and a text without a type, that is the whole value of a column the type that the column has in the other queries.
 fn with_parameters(union: Union) -> DfResult<Union> {
     let of = |side: &LogicalPlan, at: usize| side.schema().field(at).data_type().clone();
+    let is_text = |side: &LogicalPlan, at: usize| match side {
+        LogicalPlan::Projection(columns) => columns.expr.get(at).and_then(text_of).is_some(),
+        _ => false,
+    };
     let n_columns = union.inputs.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
     let types = (0..n_columns).map(|at| {
-        union.inputs.iter().map(|side| of(side, at)).find(|data_type| !data_type.is_null())
+        let known = |with_texts: bool| {
+            let mut sides = union.inputs.iter().filter(|side| with_texts || !is_text(side, at));
+            sides.find_map(|side| Some(of(side, at)).filter(|data_type| !data_type.is_null()))
+        };
+        (known(false), known(true))
     });
     let types = types.collect::<Vec<_>>();
     let is_open = |expr: &Expr| matches!(expr, Expr::Placeholder(it) if it.field.is_none());
@@ -51,15 +77,20 @@ fn with_parameters(union: Union) -> DfResult<Union> {
             inputs.push(Arc::clone(input));
             continue;
         };
-        let columns =
-            projection.expr.iter().zip(&types).map(|(expr, data_type)| match (expr, data_type) {
-                (Expr::Alias(alias), Some(data_type)) if is_open(&alias.expr) => {
-                    changed = true;
-                    let value = Expr::Cast(Cast::new(alias.expr.clone(), data_type.clone()));
-                    value.alias_qualified(alias.relation.clone(), alias.name.clone())
+        let columns = projection.expr.iter().zip(&types).map(|(expr, (typed, known))| {
+            let Expr::Alias(alias) = expr else { return expr.clone() };
+            let value = match (typed, known) {
+                (_, Some(known)) if is_open(&alias.expr) => {
+                    let data_type = typed.as_ref().unwrap_or(known).clone();
+                    Some(Expr::Cast(Cast::new(alias.expr.clone(), data_type)))
                 }
-                _ => expr.clone(),
-            });
+                (Some(typed), _) => read_as(expr, typed),
+                _ => None,
+            };
+            let Some(value) = value else { return expr.clone() };
+            changed = true;
+            value.alias_qualified(alias.relation.clone(), alias.name.clone())
+        });
         let columns = columns.collect::<Vec<_>>();
         let side = Projection::try_new(columns, Arc::clone(&projection.input))?;
         inputs.push(Arc::new(LogicalPlan::Projection(side)));
@@ -70,15 +101,41 @@ fn with_parameters(union: Union) -> DfResult<Union> {
     Union::try_new_with_loose_types(inputs)
 }
 
-/// Makes double precision of the numbers that stand in one column with floats, and moments of dates beside them.
+/// Returns the text that a column of a query is, if it was written without a type.
+fn text_of(column: &Expr) -> Option<&str> {
+    let Expr::Alias(alias) = column else { return None };
+    match alias.expr.as_ref() {
+        Expr::Literal(value, None) if !are_left_alone() => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+/// Reads such a text as a value of another type, a number with all its places.
+fn read_as(column: &Expr, data_type: &DataType) -> Option<Expr> {
+    let (text, Expr::Alias(alias)) = (text_of(column)?, column) else { return None };
+    if data_type.is_decimal() {
+        if let Some(number) = numeric(text) {
+            return Some(Expr::Literal(number, None));
+        }
+        // A cast would round it.
+        if text.trim().parse::<f64>().is_ok() {
+            return None;
+        }
+    }
+    let is_read = data_type.is_numeric()
+        || data_type.is_temporal()
+        || matches!(data_type, DataType::Boolean | DataType::List(_));
+    is_read.then(|| Expr::Cast(Cast::new(alias.expr.clone(), data_type.clone())))
+}
+
+/// Makes floats of the numbers that stand in one column with floats, and moments of dates beside them.
 fn with_settled(union: Union) -> DfResult<Union> {
     let n_columns = union.inputs.iter().map(|side| side.schema().fields().len()).min().unwrap_or(0);
     let targets = (0..n_columns)
         .map(|at| {
             let of = |side: &Arc<LogicalPlan>| side.schema().field(at).data_type().clone();
             let types = union.inputs.iter().map(of).collect::<Vec<_>>();
-            let double = float::mixed(&types).then_some(DataType::Float64);
-            double.or_else(|| moments::common(&types))
+            float::common(&types).or_else(|| moments::common(&types))
         })
         .collect::<Vec<_>>();
     if targets.iter().all(Option::is_none) {
@@ -107,7 +164,7 @@ fn with_settled(union: Union) -> DfResult<Union> {
     Union::try_new_with_loose_types(inputs.collect::<DfResult<Vec<_>>>()?)
 }
 
-/// Makes double precision of `VALUES` that stand in one column with floats, and moments of dates. The planner has made numerics of the floats,
+/// Makes floats of `VALUES` that stand in one column with floats, and moments of dates. The planner has made numerics of the floats,
 /// and nanoseconds of all moments.
 pub(super) fn values(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
@@ -139,7 +196,7 @@ fn settled_values(mut values: Values) -> Transformed<LogicalPlan> {
         let types = written.iter().map(type_of).collect::<Vec<_>>();
         let target = match is_moment {
             true => moments::common(&types),
-            false => types.iter().any(DataType::is_floating).then_some(DataType::Float64),
+            false => float::common(&types),
         };
         let Some(target) = target else { continue };
         for (row, expr) in values.values.iter_mut().zip(written) {

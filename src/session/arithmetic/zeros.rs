@@ -13,8 +13,8 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Distinct, DistinctOn, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 use maru_core::Error;
 
@@ -24,7 +24,11 @@ use super::{change_expressions, type_of};
 pub(in crate::session) fn same_zeros(plan: LogicalPlan) -> DfResult<LogicalPlan> {
     let plan = change_expressions(plan, keys)?;
     plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::Sort(mut sort) = node else { return Ok(Transformed::no(node)) };
+        let mut sort = match node {
+            LogicalPlan::Sort(sort) => sort,
+            LogicalPlan::Distinct(Distinct::On(distinct)) => return Ok(first_rows(distinct)),
+            other => return Ok(Transformed::no(other)),
+        };
         let schema = Arc::clone(sort.input.schema());
         let mut changed = false;
         for one in &mut sort.expr {
@@ -34,6 +38,20 @@ pub(in crate::session) fn same_zeros(plan: LogicalPlan) -> DfResult<LogicalPlan>
         Ok(if changed { Transformed::yes(sort) } else { Transformed::no(sort) })
     })
     .data()
+}
+
+/// Changes the keys of `DISTINCT ON`, and the order by which the first row of each is found, which begins with them.
+fn first_rows(mut distinct: DistinctOn) -> Transformed<LogicalPlan> {
+    let schema = Arc::clone(distinct.input.schema());
+    let mut changed = false;
+    for key in &mut distinct.on_expr {
+        changed |= without_sign(key, &schema);
+    }
+    for one in distinct.sort_expr.iter_mut().flatten() {
+        changed |= without_sign(&mut one.expr, &schema);
+    }
+    let plan = LogicalPlan::Distinct(Distinct::On(distinct));
+    if changed { Transformed::yes(plan) } else { Transformed::no(plan) }
 }
 
 fn keys(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

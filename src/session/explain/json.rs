@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
-use datafusion::physical_plan::{ExecutionPlan, displayable};
 use maru_connect::RemoteScanExec;
 use maru_core::Result;
 use serde_json::{Map, Value, json};
 
 use super::files::{Planned, Pruned};
-use super::{Report, as_written, file_scan, hidden};
+use super::{Report, as_written, file_scan, hidden, one_line};
 use crate::engine::run::file_catalog;
 use crate::session::policies::hides_rows;
 
@@ -93,7 +93,7 @@ impl Report<'_> {
                 node.insert("Actual Total Time".to_owned(), json!(time));
             }
         }
-        let line = displayable(plan.as_ref()).one_line().to_string();
+        let line = one_line(plan);
         node.insert("Detail".to_owned(), json!(as_written(line.trim_end())));
         let columns = plan.schema();
         let output = columns.fields().iter().map(|field| json!(as_written(field.name()))).collect();

@@ -1,7 +1,7 @@
 //! Texts that were declared with a length: `char(5)`, `varchar(3)`.
 //!
 //! Hive and Spark fill such values up with spaces, pass over spaces at their end, or cut them off, each in its own places; here
-//! they are what lies in the files. So a view may show such a column, ask whether it is NULL and count it, and no more.
+//! they are what lies in the files, but for spaces at the end of a `char`. So a view may show such a column, ask whether it is NULL and count it, and no more.
 
 use std::sync::Arc;
 
@@ -176,7 +176,7 @@ fn refuse(name: &str, declared: Option<&str>) -> DfResult<()> {
         "column \"{name}\" of type {declared} is used for more than to be shown"
     ));
     let error = error.with_detail(
-        "Systems fill such a text up with spaces, pass over spaces at its end or cut it off; here it is what lies in the file.",
+        "Systems fill such a text up with spaces, pass over spaces at its end or cut it off; here it is what lies in the file, a char without spaces at its end.",
     );
     Err(error.into())
 }

@@ -10,7 +10,7 @@ use datafusion::logical_expr::type_coercion::binary::type_union_resolution;
 use datafusion::logical_expr::{Case, Expr, ExprSchemable, LogicalPlan, Operator};
 use maru_core::Result;
 
-use crate::session::{named_objects, quantified};
+use crate::session::{models, named_objects, quantified};
 
 /// A parameter, and the type of one of its places.
 #[derive(Debug)]
@@ -124,6 +124,9 @@ impl Places<'_> {
                 if let Some((id, data_type)) = quantified::parameter_type(call, self.schema) {
                     self.found.push(Place { id, data_type, yields: true });
                 }
+                for (id, data_type) in models::parameters_of(call) {
+                    self.found.push(Place { id, data_type, yields: true });
+                }
                 self.look_at_arguments(call.name(), &call.args);
             }
             Expr::AggregateFunction(call) => {
@@ -222,7 +225,7 @@ fn takes(function: &str, at: usize, count: usize) -> Option<Takes> {
         | ("percentile_cont" | "percentile_disc", 1) => Takes::Type(DataType::Float64),
         ("to_timestamp", 0) if count == 1 => Takes::Type(DataType::Float64),
         ("coalesce" | "nullif" | "greatest" | "least" | "make_array", _) => Takes::Same,
-        ("array_append" | "array_position" | "array_positions" | "array_remove_all", 1) => {
+        ("array_append" | "array_position" | "array_positions" | "array_remove", 1) => {
             Takes::Item(0)
         }
         ("array_prepend", 0) => Takes::Item(1),

@@ -140,21 +140,33 @@ fn beside_star(query: &mut Query) {
     }
 }
 
-/// Lets `SELECT DISTINCT upper(a) … ORDER BY upper(a)` mean its column by number: once that has a name, the planner takes it
-/// for another expression than the one in ORDER BY.
+/// Lets `SELECT DISTINCT upper(a) … ORDER BY upper(a)` and `SELECT sum(a) AS a … ORDER BY sum(a)` mean their columns by number: once
+/// such a column has a name, the planner takes it for another expression than the one in ORDER BY, and its name for a column in it.
 fn by_number(query: &mut Query) {
     let (SetExpr::Select(select), Some(order_by)) = (query.body.as_ref(), &mut query.order_by)
     else {
         return;
     };
-    if !matches!(select.distinct, Some(Distinct::Distinct)) {
+    if matches!(select.distinct, Some(Distinct::On(_))) {
         return;
     }
+    // A star takes more than one place.
+    let is_star = |item: &SelectItem| {
+        matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
+    };
+    let n_known = select.projection.iter().position(is_star).unwrap_or(select.projection.len());
     let OrderByKind::Expressions(keys) = &mut order_by.kind else { return };
     for key in keys {
-        let is_plain = matches!(key.expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-        let same = |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(e) if *e == key.expr);
-        if let (false, Some(position)) = (is_plain, select.projection.iter().position(same)) {
+        let is_plain =
+            matches!(key.expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_));
+        let same = |item: &SelectItem| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                *expr == key.expr
+            }
+            _ => false,
+        };
+        let position = select.projection.iter().take(n_known).position(same);
+        if let (false, Some(position)) = (is_plain, position) {
             let number = Value::Number((position + 1).to_string(), false);
             key.expr = Expr::value(number);
         }

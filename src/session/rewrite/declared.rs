@@ -10,10 +10,12 @@ use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::parser::Parser;
 use maru_sql::ast::{
-    self, CastKind, ExactNumberInfo, Expr, Query, SelectItem, SetExpr, TableFactor, TimezoneInfo,
-    Value, VisitMut, VisitorMut,
+    self, CastKind, ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, Query, SelectItem,
+    SetExpr, TableFactor, TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use maru_sql::{MaruDialect, MergeAction, Returning, WriteAction};
+
+use crate::session::models;
 
 /// Begins the name of a parameter that stays as it is.
 const OPEN: char = '\0';
@@ -135,6 +137,14 @@ impl VisitorMut for Casts<'_> {
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
         // Arguments of table functions have to be literals when they are planned.
         match table {
+            // Queries among them are planned as any others.
+            TableFactor::Table { name, args: Some(args), .. }
+                if models::function_in(name).is_some() =>
+            {
+                for arg in args.args.iter_mut().filter(|arg| !is_query(arg)) {
+                    open_within(arg);
+                }
+            }
             TableFactor::Table { args: Some(args), .. } => open_within(&mut args.args),
             TableFactor::Function { args, .. } => open_within(args),
             _ => {}
@@ -177,6 +187,10 @@ fn items(items: &mut [SelectItem]) {
             leave_open(expr);
         }
     }
+}
+
+fn is_query(arg: &FunctionArg) -> bool {
+    matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Subquery(_))))
 }
 
 fn parameter(expr: &mut Expr) -> Option<&mut String> {
@@ -267,6 +281,10 @@ mod tests {
                 "SELECT n + $2::SMALLINT FROM generate_series(1, $2) AS t (n)",
             ),
             ("SELECT (SELECT $2) + 1", "SELECT (SELECT $2::SMALLINT) + 1"),
+            (
+                "SELECT 1 FROM ML.PREDICT(MODEL m, (SELECT a FROM t WHERE a < $2), threshold => $1)",
+                "SELECT 1 FROM ml_predict('m', (SELECT a FROM t WHERE a < $2::SMALLINT), threshold => $1)",
+            ),
         ] {
             assert_eq!(cast(sql, &declared), expected);
         }

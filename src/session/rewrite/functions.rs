@@ -3,16 +3,16 @@
 use maru_core::{Error, ErrorKind, Result};
 use maru_sql::ast::{
     BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, ObjectName, ObjectNamePart, TimezoneInfo, Value,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, TimezoneInfo, UnaryOperator, Value,
 };
 
 use super::literal;
 use super::literals::call;
+use crate::session::open_texts::are_left_alone;
 use crate::session::{epoch, seconds};
 
-/// PostgreSQL's name and the one underneath. Those of arrays take all elements away, not only the first.
+/// PostgreSQL's name and the one underneath. That of arrays replaces all elements, not only the first.
 const NAMES: &[(&str, &str)] = &[
-    ("array_remove", "array_remove_all"),
     ("array_replace", "array_replace_all"),
     ("every", "bool_and"),
     ("gen_random_uuid", "uuid"),
@@ -34,7 +34,13 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             if let Some((_, other)) = NAMES.iter().find(|(known, _)| *known == name) {
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*other))]);
             } else if INTEGERS.contains(&name.as_str()) {
-                *expr = cast(expr.clone(), DataType::Int(None));
+                let mut number = expr.clone();
+                if name == "array_length" {
+                    // An empty array has no dimension that could have a length.
+                    let zero = Expr::value(Value::Number("0".to_owned(), false));
+                    number = call("nullif", vec![cast(number, DataType::BigInt(None)), zero]);
+                }
+                *expr = cast(number, DataType::Int(None));
             } else if let ("mod", [left, right]) = (name.as_str(), arguments(function).as_slice()) {
                 *expr = binary(left.clone(), BinaryOperator::Modulo, right.clone());
             } else if let ("date_part", [field, from]) =
@@ -78,6 +84,12 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             } else if name == "localtime" {
                 let wall = cast(call("now", Vec::new()), timestamp(TimezoneInfo::None));
                 *expr = cast(wall, DataType::Time(None, TimezoneInfo::None));
+            } else if let ("nth_value", [_, place]) =
+                (name.as_str(), arguments(function).as_slice())
+                && is_before_first(place)
+            {
+                let what = "argument of nth_value must be greater than zero";
+                return Err(Error::new(ErrorKind::InvalidParameter, what));
             } else if name == "regexp_replace" && is_replaced_otherwise(&arguments(function)) {
                 let function_name = Ident::new("regexp_replace_from");
                 function.name = ObjectName(vec![ObjectNamePart::Identifier(function_name)]);
@@ -92,6 +104,10 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
             *expr = call("current_schema", Vec::new());
         }
         Expr::Extract { field, expr: from, .. } => {
+            // Other systems take a date for its midnight here too.
+            if !are_left_alone() {
+                refuse_clock_of_date(&field.to_string(), from)?;
+            }
             if let Some(step) = step_of(&field.to_string()) {
                 *expr = fraction((**from).clone(), step);
             } else if field.to_string().eq_ignore_ascii_case("epoch") {
@@ -111,6 +127,18 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Returns whether a place that is written is zero, or counts from the end.
+fn is_before_first(place: &Expr) -> bool {
+    match place {
+        Expr::Nested(inner) => is_before_first(inner),
+        Expr::UnaryOp { op: UnaryOperator::Minus, .. } => true,
+        Expr::Value(value) => {
+            matches!(&value.value, Value::Number(digits, _) if digits.bytes().all(|b| b == b'0'))
+        }
+        _ => false,
+    }
 }
 
 /// Returns whether the engine underneath would replace something else: from a place on, or by a text in which it reads another
@@ -155,6 +183,32 @@ fn rounded(digits: &Expr, zone: TimezoneInfo) -> Result<DataType> {
         Some(digits) => Ok(DataType::Timestamp(Some(digits), zone)),
         None => Err(Error::unsupported(format!("timestamps have no {digits} digits"))
             .with_hint("A second has 0, 3 or 6 of them.")),
+    }
+}
+
+/// A date has no time of day; `date_part`, which takes it for its midnight, says zero.
+///
+/// # Errors
+/// 0A000 where the text tells that it is a date.
+fn refuse_clock_of_date(field: &str, from: &Expr) -> Result<()> {
+    const FIELDS: [&str; 5] = ["hour", "minute", "second", "millisecond", "microsecond"];
+    let field = field.to_lowercase();
+    let is_clock = FIELDS.contains(&field.strip_suffix('s').unwrap_or(&field));
+    match is_clock && is_date(from) {
+        true => Err(Error::unsupported(format!("unit \"{field}\" not supported for type date"))
+            .with_hint("CAST it to timestamp for the time of its midnight.")),
+        false => Ok(()),
+    }
+}
+
+/// Returns whether an expression is written as a date.
+fn is_date(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_date(inner),
+        Expr::TypedString(text) => text.data_type == DataType::Date,
+        Expr::Cast { data_type, .. } => *data_type == DataType::Date,
+        Expr::Function(function) => function.name.to_string().eq_ignore_ascii_case("current_date"),
+        _ => false,
     }
 }
 

@@ -7,7 +7,7 @@ use maru_sql::ast::{
 };
 
 use super::literal;
-use crate::session::arithmetic::parse_bytes;
+use crate::session::arithmetic::{parse_bytes, spelled_interval};
 use crate::session::like_pattern::{self, escaped};
 
 /// Changes one literal, or what stands around it.
@@ -78,8 +78,12 @@ pub(super) fn expression(expr: &mut Expr) -> Result<()> {
         }
         Expr::Cast { data_type, .. } => {
             if let Some(length) = characters(data_type) {
+                let is_padded = matches!(data_type, DataType::Character(_) | DataType::Char(_));
                 *data_type = DataType::Text;
-                *expr = call("left", vec![expr.clone(), number(length)]);
+                let text = call("left", vec![expr.clone(), number(length)]);
+                // Blanks at the end of a `char(n)` do not count, and columns come without them.
+                let blank = Expr::value(Value::SingleQuotedString(" ".to_owned()));
+                *expr = if is_padded { call("rtrim", vec![text, blank]) } else { text };
             }
         }
         Expr::Like { pattern, escape_char: escape @ Some(_), .. }
@@ -164,6 +168,7 @@ fn is_timestamp(data_type: &DataType) -> bool {
 /// Returns how many characters a type of text takes; a cast cuts off the rest.
 fn characters(data_type: &DataType) -> Option<u64> {
     let length = match data_type {
+        DataType::Character(None) | DataType::Char(None) => return Some(1),
         DataType::Varchar(length)
         | DataType::CharacterVarying(length)
         | DataType::CharVarying(length)
@@ -195,7 +200,7 @@ fn add_seconds(text: &mut String) {
 
 /// Writes the text of an interval in words where it is not.
 pub(super) fn spell_interval(text: &mut String) {
-    match iso_interval(text) {
+    match spelled_interval(text).or_else(|| iso_interval(text)) {
         Some(spelled) => *text = spelled,
         None => spell_time(text),
     }

@@ -1,12 +1,14 @@
-//! Arrays: `array_dims`, `array_fill`, `array_kept`, `trim_array`, and whether two have an element in common.
+//! Arrays: `array_dims`, `array_fill`, `array_kept`, `array_remove`, `trim_array`, and whether two have an element in common.
 //!
 //! Source: PostgreSQL 16, 9.19.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
+use datafusion::common::utils::SingleRowListArrayBuilder;
 use maru_core::{Error, Result};
 
 use super::text::text;
@@ -46,6 +48,18 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         compute: kept,
         syntax: "array_kept(array, operator, value)",
         description: "Returns the elements of an array that compare so with a value, as ARRAY(SELECT x FROM unnest(array) AS x WHERE x > value) does.",
+        ..RowFunction::BASE
+    },
+    RowFunction {
+        name: "array_remove",
+        // Without it the engine's own would come back under this name.
+        aliases: &["list_remove"],
+        forms: &[&[Kind::Array, Kind::Any]],
+        strict: false,
+        returns: |types| types.first().cloned().unwrap_or(DataType::Null),
+        compute: remove,
+        syntax: "array_remove(array, value)",
+        description: "Returns an array without the elements that are a value, or NULL.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -126,6 +140,34 @@ fn kept(row: &Row) -> Result<ScalarValue> {
     Ok(list.cast_to(row.returns)?)
 }
 
+/// NULL is an element like others, and no array is none.
+fn remove(row: &Row) -> Result<ScalarValue> {
+    let [array, value] = row.values else {
+        return Err(Error::internal("array_remove takes two arguments"));
+    };
+    if array.is_null() {
+        return Ok(ScalarValue::Null);
+    }
+    let elements = elements(row, 0)?;
+    // A value that the elements have no room for is none of them.
+    let gone = match value.cast_to(elements.data_type()) {
+        Ok(gone) => gone,
+        Err(_) if value.data_type().is_numeric() => return Ok(array.clone()),
+        Err(error) => return Err(error.into()),
+    };
+    if !value.is_null() && gone.cast_to(&value.data_type())? != *value {
+        return Ok(array.clone());
+    }
+    let stays = (0..elements.len()).map(|at| {
+        let element = ScalarValue::try_from_array(&elements, at)?;
+        Ok(Some(element != gone))
+    });
+    let stays = stays.collect::<Result<BooleanArray>>()?;
+    let kept = filter(&elements, &stays)?;
+    let list = SingleRowListArrayBuilder::new(kept).build_list_scalar();
+    Ok(list.cast_to(&array.data_type())?)
+}
+
 fn trim(row: &Row) -> Result<ScalarValue> {
     let (array, n) = (elements(row, 0)?, row.whole(1));
     let kept = usize::try_from(n).ok().and_then(|n| array.len().checked_sub(n));
@@ -133,6 +175,6 @@ fn trim(row: &Row) -> Result<ScalarValue> {
         invalid(format!("number of elements to trim must be between 0 and {}", array.len()))
     })?;
     let kept = array.slice(0, kept);
-    let list = datafusion::common::utils::SingleRowListArrayBuilder::new(kept).build_list_scalar();
+    let list = SingleRowListArrayBuilder::new(kept).build_list_scalar();
     Ok(list.cast_to(&row.values[0].data_type())?)
 }

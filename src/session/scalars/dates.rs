@@ -2,7 +2,7 @@
 //!
 //! Source: PostgreSQL 16, 9.9, and `timestamp_age`, `interval_justify_*`, `interval_mul` of its `timestamp.c`.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Date32Type, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use datafusion::common::ScalarValue;
 use maru_core::{Error, ErrorKind, Result};
@@ -76,6 +76,15 @@ pub(super) const FUNCTIONS: &[RowFunction] = &[
         },
         syntax: "make_time(hour, minute, second)",
         description: "Returns a time of day.",
+        ..RowFunction::BASE
+    },
+    RowFunction {
+        name: "make_date",
+        forms: &[&[Kind::Whole, Kind::Whole, Kind::Whole]],
+        returns: |_| DataType::Date32,
+        compute: |row| Ok(ScalarValue::Date32(Some(Date32Type::from_naive_date(day(row)?)))),
+        syntax: "make_date(year, month, day)",
+        description: "Returns a date; years below zero are before our era.",
         ..RowFunction::BASE
     },
     RowFunction {
@@ -301,20 +310,24 @@ fn clock(row: &Row, at: usize) -> Result<i64> {
 }
 
 fn make_timestamp(row: &Row) -> Result<ScalarValue> {
+    let micros = day(row)?.and_time(NaiveTime::MIN).and_utc().timestamp_micros() + clock(row, 3)?;
+    Ok(ScalarValue::TimestampMicrosecond(Some(micros), None))
+}
+
+/// Reads year, month and day. The year before the first is -1.
+fn day(row: &Row) -> Result<NaiveDate> {
     let part = |at: usize| u32::try_from(row.whole(at)).ok();
-    let year = i32::try_from(row.whole(0)).ok();
+    let year = i32::try_from(row.whole(0)).ok().filter(|year| *year != 0);
+    let year = year.map(|year| if year < 0 { year + 1 } else { year });
     let date = match (year, part(1), part(2)) {
         (Some(year), Some(month), Some(day)) => NaiveDate::from_ymd_opt(year, month, day),
         _ => None,
     };
-    let Some(date) = date else {
+    date.ok_or_else(|| {
         let (year, month, day) = (row.whole(0), row.whole(1), row.whole(2));
-        return Err(out_of_range(format!(
-            "date field value out of range: {year}-{month:02}-{day:02}"
-        )));
-    };
-    let micros = date.and_time(NaiveTime::MIN).and_utc().timestamp_micros() + clock(row, 3)?;
-    Ok(ScalarValue::TimestampMicrosecond(Some(micros), None))
+        let what = format!("date field value out of range: {year}-{month:02}-{day:02}");
+        Error::new(ErrorKind::DatetimeField, what)
+    })
 }
 
 fn out_of_range(what: String) -> Error {

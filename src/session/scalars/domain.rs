@@ -1,10 +1,16 @@
-//! Logarithms, powers and roots where they are not defined: errors, as in PostgreSQL, and neither NaN nor an infinity.
+//! Logarithms, powers, roots and functions of angles where they are not defined, and where their values are beyond all floats:
+//! errors, as in PostgreSQL, and neither NaN nor an infinity.
+//!
+//! Functions of one float take double precision, also of a `real`.
+//!
+//! Source: PostgreSQL 16, `float.c`.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -12,16 +18,35 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{
     ColumnarValue, Documentation, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use maru_core::{Error, ErrorKind, Result};
 
+use crate::session::arithmetic::beyond;
+
 const FUNCTIONS: &[&str] = &["ln", "log", "log10", "log2", "power", "sqrt"];
+
+/// Those of one float.
+const OF_FLOATS: &[&str] =
+    &["acos", "acosh", "asin", "asinh", "atanh", "cos", "cot", "degrees", "exp", "sin", "tan"];
+
+/// Those whose values may be beyond all floats.
+const UNBOUNDED: &[&str] = &["asinh", "degrees", "exp", "power"];
+
+/// Those whose values are never zero, but for a base that is.
+const NEVER_ZERO: &[&str] = &["exp", "power"];
 
 /// Puts the functions in the place of DataFusion's.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for name in FUNCTIONS {
         let inner = state.udf(name)?;
-        state.register_udf(Arc::new(ScalarUDF::from(Defined { inner })))?;
+        let signature = inner.signature().clone();
+        state.register_udf(Arc::new(ScalarUDF::from(Defined { inner, signature })))?;
+    }
+    for name in OF_FLOATS {
+        let inner = state.udf(name)?;
+        let signature = Signature::uniform(1, vec![DataType::Float64], Volatility::Immutable);
+        state.register_udf(Arc::new(ScalarUDF::from(Defined { inner, signature })))?;
     }
     Ok(())
 }
@@ -30,6 +55,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Defined {
     inner: Arc<ScalarUDF>,
+    signature: Signature,
 }
 
 impl ScalarUDFImpl for Defined {
@@ -42,7 +68,7 @@ impl ScalarUDFImpl for Defined {
     }
 
     fn signature(&self) -> &Signature {
-        self.inner.signature()
+        &self.signature
     }
 
     fn documentation(&self) -> Option<&Documentation> {
@@ -76,7 +102,8 @@ impl ScalarUDFImpl for Defined {
             Ok(floats.as_primitive::<Float64Type>().clone())
         });
         let columns = columns.collect::<DfResult<Vec<Float64Array>>>()?;
-        let n_rows = columns.first().map_or(0, |column| column.len());
+        let is_suspect = columns.iter().any(|column| may_be_undefined(self.name(), column));
+        let n_rows = if is_suspect { columns.first().map_or(0, |column| column.len()) } else { 0 };
         let mut row = Vec::with_capacity(columns.len());
         for at in 0..n_rows {
             if columns.iter().any(|column| column.is_null(at)) {
@@ -88,7 +115,51 @@ impl ScalarUDFImpl for Defined {
                 return Err(Error::new(kind, why).into());
             }
         }
-        self.inner.invoke_with_args(args)
+        let found = self.inner.invoke_with_args(args)?;
+        within_floats(self.inner.name(), &columns, &found)?;
+        Ok(found)
+    }
+}
+
+/// Looks at the values of a function.
+///
+/// # Errors
+/// 22003 for one of finite arguments that is infinite, or zero where it cannot be.
+fn within_floats(name: &str, arguments: &[Float64Array], found: &ColumnarValue) -> Result<()> {
+    if !UNBOUNDED.contains(&name) {
+        return Ok(());
+    }
+    let is_odd = |value: f64| value.is_infinite() || value == 0.0 && NEVER_ZERO.contains(&name);
+    let look = |at: usize, value: f64| {
+        let is_zero = |base: &Float64Array| name == "power" && base.value(at) == 0.0;
+        let is_finite =
+            |argument: &Float64Array| at < argument.len() && argument.value(at).is_finite();
+        let is_meant = !is_odd(value)
+            || !arguments.iter().all(is_finite)
+            || value == 0.0 && arguments.first().is_some_and(is_zero);
+        if is_meant { Ok(()) } else { Err(beyond(value.is_infinite())) }
+    };
+    match found {
+        ColumnarValue::Scalar(ScalarValue::Float64(Some(value))) => look(0, *value),
+        ColumnarValue::Scalar(_) => Ok(()),
+        ColumnarValue::Array(array) => match array.as_primitive_opt::<Float64Type>() {
+            Some(values) if values.values().iter().any(|value| is_odd(*value)) => values
+                .iter()
+                .enumerate()
+                .try_for_each(|(at, value)| value.map_or(Ok(()), |value| look(at, value))),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// Returns whether a function has to be looked at row by row.
+fn may_be_undefined(name: &str, column: &Float64Array) -> bool {
+    let any = |is_outside: fn(f64) -> bool| column.values().iter().any(|x| is_outside(*x));
+    match name {
+        "asinh" | "degrees" | "exp" => false,
+        "cos" | "cot" | "sin" | "tan" => any(f64::is_infinite),
+        "acos" | "asin" | "atanh" => any(|x| x.abs() > 1.0),
+        _ => true,
     }
 }
 
@@ -96,7 +167,13 @@ impl ScalarUDFImpl for Defined {
 fn undefined(name: &str, row: &[f64]) -> Option<(ErrorKind, &'static str)> {
     let power = |why| Some((ErrorKind::InvalidPower, why));
     let logarithm = |why| Some((ErrorKind::InvalidLogarithm, why));
+    let outside =
+        |is_outside: bool| is_outside.then_some((ErrorKind::OutOfRange, "input is out of range"));
     match (name, row) {
+        ("cos" | "cot" | "sin" | "tan", [x]) => outside(x.is_infinite()),
+        ("acos" | "asin" | "atanh", [x]) => outside(x.abs() > 1.0),
+        ("acosh", [x]) => outside(*x < 1.0),
+        ("asinh" | "degrees" | "exp", _) => None,
         ("sqrt", [x]) if *x < 0.0 => power("cannot take square root of a negative number"),
         ("power", [base, exponent]) if *base == 0.0 && *exponent < 0.0 => {
             power("zero raised to a negative power is undefined")
@@ -135,8 +212,28 @@ mod tests {
             ("log", vec![10.0, -1.0], Some("2201E")),
             ("log", vec![1.0, 5.0], Some("22012")),
             ("log10", vec![f64::NAN], None),
+            ("sin", vec![f64::INFINITY], Some("22003")),
+            ("asin", vec![-1.5], Some("22003")),
+            ("acosh", vec![0.5], Some("22003")),
+            ("acosh", vec![f64::NAN], None),
+            ("exp", vec![0.0], None),
         ] {
             assert_eq!(kind(name, &row), expected, "{name} of {row:?}");
         }
+    }
+
+    #[test]
+    fn values_beyond_floats_are_told() {
+        let look = |name: &str, arguments: &[f64], value: f64| {
+            let columns = arguments.iter().map(|x| Float64Array::from(vec![*x]));
+            let found = ColumnarValue::Scalar(ScalarValue::Float64(Some(value)));
+            within_floats(name, &columns.collect::<Vec<_>>(), &found).is_ok()
+        };
+        assert!(!look("exp", &[1000.0], f64::INFINITY));
+        assert!(!look("exp", &[-1000.0], 0.0));
+        assert!(!look("power", &[10.0, -400.0], 0.0));
+        assert!(look("exp", &[f64::NEG_INFINITY], 0.0));
+        assert!(look("power", &[0.0, 2.0], 0.0));
+        assert!(look("degrees", &[0.0], 0.0));
     }
 }

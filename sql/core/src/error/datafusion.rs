@@ -310,10 +310,20 @@ fn from_parser(error: &ParserError) -> Error {
     }
 }
 
+/// Returns the name of a column as somebody has written it; `None` for one that a plan has added.
+fn written(name: &str) -> Option<&str> {
+    let name = name.split_once('\u{1}').map_or(name, |(name, _)| name);
+    let is_added = name.is_empty()
+        || name.starts_with('$')
+        || [" of the row", " of the order"].iter().any(|what| name.contains(what));
+    (!is_added).then_some(name)
+}
+
 fn from_schema(error: &SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names = valid_fields.iter().map(|field| field.name.as_str()).collect::<Vec<_>>();
+            let names = valid_fields.iter().filter_map(|field| written(&field.name));
+            let names = names.collect::<Vec<_>>();
             let column = match &field.relation {
                 Some(relation) => format!("{}.{}", relation.table(), field.name),
                 None => field.name.clone(),
@@ -401,6 +411,7 @@ fn from_plan_text(text: &str) -> Error {
         (ErrorKind::Grouping, lower_first(&line))
     } else if line.contains("Cannot infer common argument type")
         || line.contains("Cannot coerce")
+        || line.contains("Cannot automatically convert")
         || line.contains("incompatible types")
         || line.contains("cannot be converted to")
         || line.contains("have the same type")
@@ -431,7 +442,7 @@ fn from_execution_text(text: &str) -> Error {
     if lower.contains("divide by zero") || lower.contains("division by zero") {
         Error::new(ErrorKind::DivisionByZero, "division by zero")
     } else if lower.contains("to store in a decimal") {
-        Error::new(ErrorKind::OutOfRange, "numeric field overflow").with_detail(sentence(&line))
+        numeric_overflow(&line)
     } else if lower.contains("overflow") || lower.contains("out of range") {
         Error::new(ErrorKind::OutOfRange, "value out of range").with_detail(sentence(&line))
     } else if lower.contains("cast") || lower.contains("error parsing") {
@@ -444,6 +455,29 @@ fn from_execution_text(text: &str) -> Error {
         .with_hint("Take one of them: LIMIT 1 with an ORDER BY, or an aggregate such as max().")
     } else {
         Error::new(ErrorKind::InvalidParameter, lower_first(&line))
+    }
+}
+
+/// The error for a number that a numeric type has no room for. The greatest one that it has tells how many digits stand behind the point.
+fn numeric_overflow(line: &str) -> Error {
+    let error = Error::new(ErrorKind::OutOfRange, "numeric field overflow");
+    let read = || {
+        let (_, rest) = line.rsplit_once(" of precision ")?;
+        let (precision, bound) = rest.split_once(". M")?;
+        let precision = precision.parse::<usize>().ok()?;
+        let bound = bound.trim_start_matches(|c: char| !c.is_ascii_digit());
+        let digits = bound.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+        let scale = digits.trim_end_matches('.').split_once('.').map_or(0, |(_, part)| part.len());
+        Some((precision, scale, precision.checked_sub(scale)?))
+    };
+    match read() {
+        None => error.with_detail(sentence(line)),
+        Some((precision, scale, whole)) => {
+            let most = if whole == 0 { "1".to_owned() } else { format!("10^{whole}") };
+            error.with_detail(format!(
+                "A field with precision {precision}, scale {scale} must round to an absolute value less than {most}."
+            ))
+        }
     }
 }
 

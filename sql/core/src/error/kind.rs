@@ -62,6 +62,8 @@ kinds! {
     TypeMismatch = "42804", Client, false;
     CannotCast = "42846", Client, false;
     Grouping = "42803", Client, false;
+    /// A column that is named by a place where there is none.
+    InvalidColumnReference = "42P10", Client, false;
     InvalidStatement = "42000", Client, false;
     DuplicateTable = "42P07", Client, false;
     DuplicateObject = "42710", Client, false;
@@ -70,6 +72,8 @@ kinds! {
     DependentObjects = "2BP01", Client, false;
     InvalidParameter = "22023", Client, false;
     InvalidSampleSize = "2202H", Client, false;
+    InvalidLimit = "2201W", Client, false;
+    InvalidOffset = "2201X", Client, false;
     InvalidLogarithm = "2201E", Client, false;
     InvalidPower = "2201F", Client, false;
     InvalidGrant = "0LP01", Client, false;

@@ -9,6 +9,13 @@ const PHRASES: &[(&str, ErrorKind, &str)] = &[
         ErrorKind::TypeMismatch,
         "a condition must be of type boolean",
     ),
+    (
+        "Unary operator 'NOT' requires a boolean",
+        ErrorKind::TypeMismatch,
+        "argument of NOT must be type boolean",
+    ),
+    ("LIMIT must be >= 0", ErrorKind::InvalidLimit, "LIMIT must not be negative"),
+    ("OFFSET must be >=0", ErrorKind::InvalidOffset, "OFFSET must not be negative"),
     ("queries have different number of columns", ErrorKind::Syntax, ""),
     ("Incompatible inputs for Union", ErrorKind::TypeMismatch, "UNION types cannot be matched"),
     ("Failed to coerce then", ErrorKind::TypeMismatch, "CASE types cannot be matched"),
@@ -44,6 +51,13 @@ pub(super) fn from_phrase(text: &str, line: &str) -> Option<Error> {
         let what = format!("window \"{name}\" does not exist");
         return Some(Error::new(ErrorKind::UndefinedObject, what));
     }
+    if let Some(name) = line.strip_prefix("Invalid qualifier ") {
+        let what = format!("missing FROM-clause entry for table \"{name}\"");
+        return Some(Error::new(ErrorKind::UndefinedTable, what));
+    }
+    if let Some(error) = place_of_column(line) {
+        return Some(error);
+    }
     if line.contains("require unique expression names") {
         let what = match between(line, " AS ", "\" at position") {
             Some(name) => format!("column \"{}\" specified more than once", name.trim_matches('"')),
@@ -57,6 +71,23 @@ pub(super) fn from_phrase(text: &str, line: &str) -> Option<Error> {
         true => Error::new(*kind, line),
         false => Error::new(*kind, *message).with_detail(format!("{line}.")),
     })
+}
+
+/// Returns the error for a column that is named by a place where there is none.
+fn place_of_column(line: &str) -> Option<Error> {
+    let ordered = match line.contains("Order by index starts at 1") {
+        true => Some("0"),
+        false => between(line, "Order by column out of bounds, specified: ", ", max"),
+    };
+    let (clause, place) = match ordered {
+        Some(place) => ("ORDER BY", place),
+        None => {
+            let place = between(line, "Cannot find column with position ", " in SELECT clause")?;
+            ("GROUP BY", place)
+        }
+    };
+    let what = format!("{clause} position {place} is not in select list");
+    Some(Error::new(ErrorKind::InvalidColumnReference, what))
 }
 
 fn between<'t>(line: &'t str, before: &str, behind: &str) -> Option<&'t str> {

@@ -50,12 +50,48 @@ fn maps_foreign_errors_to_sqlstates() {
         (plan("Inconsistent data type across values list at row 1 column 0"), "42804"),
         (plan("WITH query name \"a\" specified more than once"), "42712"),
         (plan("The window w is not defined!"), "42704"),
+        (plan("Order by column out of bounds, specified: 2, max: 1"), "42P10"),
+        (plan("Order by index starts at 1 for column indexes"), "42P10"),
+        (
+            plan("Cannot find column with position 3 in SELECT clause. Valid columns: 1 to 1"),
+            "42P10",
+        ),
+        (plan("LIMIT must be >= 0, '-1' was provided"), "2201W"),
+        (plan("OFFSET must be >=0, '-1' was provided"), "2201X"),
+        (plan("Unary operator 'NOT' requires a boolean expression, got Int64"), "42804"),
+        (plan("Cannot automatically convert Date32 to Boolean"), "42804"),
         (DataFusionError::NotImplemented("x".into()), "0A000"),
         (DataFusionError::ResourcesExhausted("x".into()), "53200"),
     ];
     for (error, sqlstate) in table {
         let text = error.to_string();
         assert_eq!(Error::from(error).sqlstate(), sqlstate, "{text}");
+    }
+}
+
+#[test]
+fn a_numeric_without_room_is_told_as_in_postgresql() {
+    for (text, expected) in [
+        (
+            "12345.00 is too large to store in a Decimal128 of precision 4. Max is 99.99",
+            "A field with precision 4, scale 2 must round to an absolute value less than 10^2.",
+        ),
+        (
+            "-1.50 is too small to store in a Decimal128 of precision 2. Min is -0.99",
+            "A field with precision 2, scale 2 must round to an absolute value less than 1.",
+        ),
+        (
+            "12345 is too large to store in a Decimal128 of precision 4. Max is 9999.",
+            "A field with precision 4, scale 0 must round to an absolute value less than 10^4.",
+        ),
+    ] {
+        let error =
+            Error::from(DataFusionError::from(ArrowError::InvalidArgumentError(text.into())));
+        assert_eq!(
+            (error.sqlstate(), error.message().as_str()),
+            ("22003", "numeric field overflow")
+        );
+        assert_eq!(error.detail().as_deref(), Some(expected));
     }
 }
 

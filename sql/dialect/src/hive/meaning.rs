@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use maru_core::{Error, Result};
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName,
-    ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value, VisitMut, VisitorMut, WindowType,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator,
+    LimitClause, ObjectName, ObjectNamePart, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, TableWithJoins, UnaryOperator, Value, VisitMut, VisitorMut, WindowType,
 };
 
 use super::Writer;
@@ -119,6 +119,7 @@ impl Settle {
         if let Some((what, _)) = absent.iter().find(|(_, is_absent)| !is_absent) {
             return Err(refused(what));
         }
+        select.from.iter_mut().for_each(cross);
         self.has_wildcard |= select.projection.iter().any(|item| {
             matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..))
         });
@@ -253,6 +254,24 @@ fn relation(name: &mut ObjectName) -> Result<()> {
             Ok(())
         }
         _ => Err(refused(format!("table {name} of another catalog"))),
+    }
+}
+
+/// A join without a condition is of all pairs of rows there, and is none here.
+fn cross(from: &mut TableWithJoins) {
+    let within = |table: &mut TableFactor| {
+        if let TableFactor::NestedJoin { table_with_joins, .. } = table {
+            cross(table_with_joins);
+        }
+    };
+    within(&mut from.relation);
+    for join in &mut from.joins {
+        within(&mut join.relation);
+        if let JoinOperator::Join(JoinConstraint::None)
+        | JoinOperator::Inner(JoinConstraint::None) = &join.join_operator
+        {
+            join.join_operator = JoinOperator::CrossJoin(JoinConstraint::None);
+        }
     }
 }
 

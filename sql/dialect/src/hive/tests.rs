@@ -104,3 +104,9 @@ fn refuses_by_name_what_may_mean_something_else() {
         assert!(found.starts_with("0A000: ") && found.contains(said), "{text}: {found}");
     }
 }
+
+#[test]
+fn joins_without_a_condition_are_of_all_pairs() {
+    let text = "SELECT a.x FROM t a JOIN s b";
+    assert_eq!(read(text, Writer::Hive), "SELECT a.x FROM t a CROSS JOIN s b");
+}

@@ -1,5 +1,5 @@
 //! Texts that go on in the next line: `'one ' ⏎ 'two'` is `'one two'`. In the same line the second is an error, and not
-//! the name of a column.
+//! the name of a column. Nor is what stands right behind a zero: `0o17` and `0b11` are no zeros.
 //!
 //! Source: PostgreSQL 16, section 4.1.2.1.
 
@@ -9,10 +9,25 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 /// Joins them.
 ///
 /// # Errors
-/// 42601 at a text right behind another one.
+/// 42601 at a text right behind another one, and at a number that is octal or binary.
 pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let mut written: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens {
+        if let (Token::Word(word), Some(Token::Number(zero, _))) =
+            (&token.token, written.last().map(|before| &before.token))
+            && zero == "0"
+            && word.quote_style.is_none()
+            && is_other_base(&word.value)
+        {
+            let what =
+                format!("trailing junk after numeric literal at or near \"0{}\"", word.value);
+            return Err(Error::new(ErrorKind::Syntax, what)
+                .with_hint("Numbers are written in decimal digits.")
+                .with_line_column(
+                    token.span.start.line as usize,
+                    token.span.start.column as usize,
+                ));
+        }
         let Token::SingleQuotedString(more) = &token.token else {
             written.push(token);
             continue;
@@ -47,6 +62,12 @@ pub(super) fn rewrite(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> 
         written.truncate(behind);
     }
     Ok(written)
+}
+
+/// Returns whether a word right behind a zero makes an octal or binary number of it, `0o17`, and not the name of a column.
+fn is_other_base(word: &str) -> bool {
+    let digits = word.strip_prefix(['o', 'O', 'b', 'B']).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit() || digit == b'_')
 }
 
 fn is_space(token: &TokenWithSpan) -> bool {

@@ -58,6 +58,8 @@ pub(super) fn check_names(statement: &Statement, names: &[TokenWithSpan]) -> Res
             write.action,
             WriteAction::Update(_) | WriteAction::Delete(_) | WriteAction::Merge(_)
         ),
+        Statement::AlterTable(alter) => alter.keeps_text(),
+        Statement::CreateTable(create) => !create.checks.is_empty() || !create.defaults.is_empty(),
         Statement::CreateView(_) | Statement::Model(_) | Statement::Pipeline(_) => true,
         _ => false,
     };
